@@ -1,0 +1,36 @@
+# Everything runs in a virtual environment in the tree; nothing but Python 3.10+ and make is needed beforehand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint typecheck check bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# One stamp an extra: the environment is made once and again when setup.cfg changes.
+$(VENV)/.installed-%: setup.cfg pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.installed-demo  ## create a schema, load 2,000 real embeddings and search them
+	@$(BIN)/python -m examples.demo
+
+test: $(VENV)/.installed-test  ## run the test suite against a real server
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev  ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: $(VENV)/.installed-dev  ## check types, strictly
+	$(BIN)/mypy
+
+check: lint typecheck test  ## what CI runs
+
+clean:  ## remove the virtual environment, caches and the embedded server's data
+	@if [ -x $(BIN)/lightvec ] && [ -d .lightvec ]; then $(BIN)/lightvec server stop || true; fi
+	rm -rf $(VENV) .lightvec .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,58 @@
+"""What failed, in one line, and the exit status that goes with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import click
+
+from lightvec.errors import InvalidOption, LightvecError
+
+__all__ = ["exit_status"]
+
+FAILED, WRONG_CALL = 1, 2
+
+
+def exit_status(run: Callable[[], object]) -> int:
+    """Run a command; the status that it leaves with, or 1 or 2 after its error was told on stderr."""
+    try:
+        status = run()
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _told("interrupted; nothing is left half done", FAILED)
+    except BrokenPipeError:
+        # Who reads the output has seen enough. Python would complain about the rest of it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except InvalidOption as error:
+        return _told(error, WRONG_CALL)
+    except (LightvecError, OSError) as error:
+        return _told(error, FAILED)
+    except Exception as error:
+        return _told(_database_error(error), FAILED)
+    return status if isinstance(status, int) else 0
+
+
+def _told(what: object, status: int) -> int:
+    line = " ".join(str(what).split())
+    click.echo(f"lightvec: {line}", err=True)
+    return status
+
+
+def _database_error(error: Exception) -> object:
+    """Peewee's error says it by itself; what nobody expected names its class, and the traceback can be asked for."""
+    from peewee import PeeweeException
+
+    if isinstance(error, PeeweeException):
+        return error
+    if os.environ.get("LIGHTVEC_DEBUG"):
+        raise error
+    return (
+        f"unexpected {type(error).__name__}: {error}; this is a defect in lightvec, or in code of yours that it ran: "
+        f"LIGHTVEC_DEBUG=1 shows where"
+    )

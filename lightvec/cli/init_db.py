@@ -1,0 +1,183 @@
+"""``lightvec init-db``: the extension, tables and indexes that models need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lightvec.cli.models import models_of
+from lightvec.cli.options import json_option, open_database, schema_option, url_option
+from lightvec.cli.output import print_json
+from lightvec.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from peewee import Model
+
+    from lightvec.peewee import Pg8000Database
+    from lightvec.peewee.schema import Step
+
+__all__ = ["command"]
+
+
+@click.command("init-db")
+@click.argument("models", nargs=-1, metavar="[PACKAGE.MODULE[:MODEL]]...")
+@url_option
+@click.option("--dry-run", is_flag=True, help="Print the SQL that would run, and change nothing.")
+@click.option(
+    "--create-extension/--no-create-extension",
+    default=True,
+    help="Create pgvector where it is not (default).",
+)
+@schema_option
+@click.option("--concurrently", is_flag=True, help="Build vector indexes without locking out writers.")
+@click.option("--table", metavar="NAME", help="Without a model: the table to make.")
+@click.option("--dimensions", type=click.IntRange(min=1), help="With --table: the dimensions of its embeddings.")
+@click.option("--metric", metavar="NAME", help="With --table: cosine (default), l2, ip, l1; for bit: hamming, jaccard.")
+@click.option(
+    "--type",
+    "vector_type",
+    type=click.Choice(["vector", "halfvec", "sparsevec", "bit"]),
+    default="vector",
+    show_default=True,
+    help="With --table: the type of its embeddings.",
+)
+@click.option(
+    "--index",
+    type=click.Choice(["hnsw", "ivfflat", "none"]),
+    default="hnsw",
+    show_default=True,
+    help="With --table: the index on its embeddings.",
+)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME:TYPE",
+    help="With --table: another column, such as title:text.",
+)
+@json_option
+def command(
+    models: tuple[str, ...],
+    url: str | None,
+    dry_run: bool,
+    create_extension: bool,
+    schema: str | None,
+    concurrently: bool,
+    as_json: bool,
+    **table: Any,
+) -> None:
+    """Create the extension, tables and indexes of models; what stands is left alone.
+
+    Models are named as package.module (all models in it) or package.module:Model. Without a model, --table makes a
+    table with an id, an embedding and the columns that are named.
+
+    \b
+    lightvec init-db myapp.models
+    lightvec init-db myapp.models:Doc --dry-run
+    lightvec init-db --table doc --dimensions 384 --metric cosine --column title:text
+    """
+    from lightvec.peewee import schema as schema_setup
+
+    wanted = _wanted(models, table)
+    if schema is not None:
+        schema_setup.place(wanted, schema)
+    with open_database(url, _own_database(wanted)) as database:
+        steps = schema_setup.plan(
+            database, wanted, create_extension=create_extension, schema=schema, concurrently=concurrently
+        )
+        if not dry_run:
+            schema_setup.run(database, steps)
+    if dry_run:
+        _print_sql(steps)
+    elif as_json:
+        print_json([{"kind": step.kind, "name": step.name, "made": not step.stands} for step in steps])
+    else:
+        _print_steps(steps)
+
+
+def _wanted(paths: Sequence[str], table: dict[str, Any]) -> list[type[Model]]:
+    """The models that are named, or one for the table that is described."""
+    if table["table"] is None:
+        given = [name for name in ("dimensions", "metric", "columns") if table[name]]
+        if given:
+            raise click.UsageError(f"--{given[0].removesuffix('s')} describes a table, so it needs --table NAME")
+        if not paths:
+            raise click.UsageError("name a model (package.module or package.module:Model) or a table (--table NAME)")
+        return models_of(paths)
+    if paths:
+        raise click.UsageError("name models or --table, not both")
+    if table["dimensions"] is None:
+        raise click.UsageError("--table needs --dimensions, the number that your embedding model gives")
+    return [_table_model(**table)]
+
+
+def _table_model(
+    table: str, dimensions: int, metric: str | None, vector_type: str, index: str, columns: Sequence[str]
+) -> type[Model]:
+    import peewee
+
+    from lightvec.peewee import FixedBitField, HalfVectorField, SparseVectorField, VectorField
+
+    vector_fields = (VectorField, HalfVectorField, SparseVectorField, FixedBitField)
+    cls: Any = {field.field_type: field for field in vector_fields}[vector_type]
+    fields: dict[str, Any] = {"id": peewee.BigAutoField()}
+    for column in columns:
+        name, field = _column(column)
+        if name in (*fields, "embedding"):
+            raise InvalidOption(f"--column {column}: the table has a column {name} already")
+        fields[name] = field
+    metric = metric or ("hamming" if vector_type == "bit" else "cosine")
+    fields["embedding"] = cls(dimensions, metric=metric, index=False if index == "none" else index, null=True)
+    return type(table, (peewee.Model,), {**fields, "Meta": type("Meta", (), {"table_name": table})})
+
+
+def _column(text: str) -> tuple[str, Any]:
+    """A column as ``NAME:TYPE``."""
+    import peewee
+    from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
+
+    types: dict[str, type[peewee.Field]] = {
+        "text": peewee.TextField,
+        "int": peewee.IntegerField,
+        "bigint": peewee.BigIntegerField,
+        "float": peewee.DoubleField,
+        "numeric": peewee.DecimalField,
+        "bool": peewee.BooleanField,
+        "date": peewee.DateField,
+        "timestamp": DateTimeTZField,
+        "uuid": peewee.UUIDField,
+        "json": BinaryJSONField,
+        "bytes": peewee.BlobField,
+    }
+    name, _, type_name = text.partition(":")
+    if not name or type_name not in types:
+        raise InvalidOption(f"--column {text}: expected NAME:TYPE, with a TYPE of {', '.join(types)}")
+    if hasattr(peewee.Model, name):
+        raise InvalidOption(f"--column {text}: Peewee's models use the name {name} themselves: choose another")
+    options: dict[str, Any] = {"index": False} if type_name == "json" else {}
+    return name, types[type_name](null=True, **options)
+
+
+def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
+    """The database that the models are declared on, if it is one that can be used."""
+    from lightvec.peewee import Pg8000Database
+
+    databases = {model._meta.get_database_instance() for model in models}
+    own = databases.pop() if len(databases) == 1 else None
+    return own if isinstance(own, Pg8000Database) and not own.deferred else None
+
+
+def _print_sql(steps: Sequence[Step]) -> None:
+    for step in steps:
+        for statement in () if step.stands else step.sql:
+            click.echo(f"{statement};")
+        if step.stands:
+            click.echo(f"-- {step.kind} {step.name} stands")
+
+
+def _print_steps(steps: Sequence[Step]) -> None:
+    for step in steps:
+        word = click.style("stands", dim=True) if step.stands else click.style("made  ", fg="green")
+        click.echo(f"{word}  {step.kind:<9}  {step.name}")

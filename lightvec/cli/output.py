@@ -1,0 +1,45 @@
+"""What a command prints: a table for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+__all__ = ["print_json", "print_table"]
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout; what JSON has no word for becomes text."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Rows under their columns' names; on a terminal each line fits it, into a file nothing is cut."""
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    click.echo(click.style(_line(columns, widths), bold=True))
+    for line in cells:
+        click.echo(_line(line, widths))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+    room = shutil.get_terminal_size().columns
+    if sys.stdout.isatty() and len(line) > room:
+        return line[: room - 1] + "…"
+    return line
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "" if value is None else " ".join(str(value).split())
+
+
+def _plain(value: Any) -> Any:
+    return value.to_list() if hasattr(value, "to_list") else str(value)

@@ -1,0 +1,112 @@
+"""``lightvec server``: the embedded server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lightvec.cli.options import EMBEDDED_PATH, json_option
+from lightvec.cli.output import print_json
+
+__all__ = ["command"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _path_option(function: F) -> F:
+    return click.option(
+        "--path",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=EMBEDDED_PATH,
+        show_default=True,
+        help="The folder that holds its data.",
+    )(function)
+
+
+@click.group("server")
+def command() -> None:
+    """Run an embedded PostgreSQL with pgvector, for development and tests.
+
+    \b
+    lightvec server start
+    psql "$(lightvec server url)"
+    lightvec server stop
+    """
+
+
+@command.command()
+@_path_option
+def start(path: Path) -> None:
+    """Start it, or find it running; it goes on until it is stopped.
+
+    \b
+    lightvec server start
+    lightvec server start --path /srv/vectors
+    """
+    from lightvec import server
+
+    started = server.start(path)
+    if started.data.parent != started.path:
+        click.echo(f"its data is in {started.data}, where the server's account can reach it", err=True)
+    click.echo(started.url)
+
+
+@command.command()
+@_path_option
+def stop(path: Path) -> None:
+    """Stop it.
+
+    \b
+    lightvec server stop
+    """
+    from lightvec import server
+
+    click.echo("stopped" if server.stop(path) else f"no server runs in {path}", err=True)
+
+
+@command.command()
+@_path_option
+@json_option
+def status(path: Path, as_json: bool) -> None:
+    """Say whether it runs and where its data is; exit status 1 if it does not run.
+
+    \b
+    lightvec server status --json
+    """
+    from lightvec import server
+
+    found = server.status(path)
+    if as_json:
+        print_json(vars(found))
+    else:
+        state = f"running, process {found.pid}" if found.running else "not running"
+        lines = {
+            "state": state,
+            "url": found.url,
+            "data": found.data,
+            "log": found.log,
+            "version": found.version,
+        }
+        for name, value in lines.items():
+            click.echo(f"{name:<8} {value if value is not None else '-'}")
+    if not found.running:
+        raise click.exceptions.Exit(1)
+
+
+@command.command()
+@_path_option
+def url(path: Path) -> None:
+    """Print what to connect to; exit status 1 if it does not run.
+
+    \b
+    psql "$(lightvec server url)"
+    """
+    from lightvec import server
+
+    found = server.status(path).url
+    if found is None:
+        raise click.ClickException(f"no server runs in {path}: start it with lightvec server start")
+    click.echo(found)

@@ -1,0 +1,129 @@
+"""The one table of metrics: operator, operator classes, index methods and score.
+
+Source of the operators and classes: ``sql/vector.sql`` of pgvector 0.8. Whatever orders, indexes or scores reads
+them from here.
+
+============  ========  ======================  ==================
+metric        operator  distance method         score of distance d
+============  ========  ======================  ==================
+``l2``        ``<->``   ``l2_distance``         ``1 / (1 + d)``
+``ip``        ``<#>``   ``max_inner_product``   ``-d``, the inner product
+``cosine``    ``<=>``   ``cosine_distance``     ``1 - d``, the cosine
+``l1``        ``<+>``   ``l1_distance``         ``1 / (1 + d)``
+``hamming``   ``<~>``   ``hamming_distance``    ``1 / (1 + d)``
+``jaccard``   ``<%>``   ``jaccard_distance``    ``1 - d``, the Jaccard index
+============  ========  ======================  ==================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from lightvec.errors import InvalidOption
+
+__all__ = ["INDEX_DIMENSIONS", "METRICS", "Metric", "Score", "metric_for"]
+
+#: The most dimensions that an HNSW or IVFFlat index takes, by column type (of a sparsevec: non-zero elements).
+INDEX_DIMENSIONS: Mapping[str, int] = MappingProxyType(
+    {"vector": 2_000, "halfvec": 4_000, "bit": 64_000, "sparsevec": 1_000}
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a distance becomes a score (higher is better), and back.
+
+    Both functions use plain arithmetic only, so that they serve numbers and SQL expressions alike.
+    """
+
+    of: Callable[[Any], Any]
+    to_distance: Callable[[float], float]
+
+
+_COMPLEMENT = Score(of=lambda distance: 1 - distance, to_distance=lambda score: 1 - score)
+_NEGATIVE = Score(of=lambda distance: 0 - distance, to_distance=lambda score: 0 - score)
+_RECIPROCAL = Score(
+    of=lambda distance: 1.0 / (1.0 + distance),
+    to_distance=lambda score: 1.0 / score - 1.0 if score > 0 else float("inf"),
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A way to measure how far two vectors are apart.
+
+    ``name`` is what a field declares, ``operator`` the SQL operator, ``method`` the name of the distance method on
+    fields (pgvector's). ``operator_classes`` maps an index method to the column types that it indexes by this metric.
+
+    >>> METRICS["cosine"].operator
+    '<=>'
+    >>> METRICS["cosine"].operator_class("halfvec", "hnsw")
+    'halfvec_cosine_ops'
+    """
+
+    name: str
+    operator: str
+    method: str
+    score: Score
+    indexed_types: Mapping[str, tuple[str, ...]]
+
+    def operator_class(self, column_type: str, index_method: str) -> str:
+        """The operator class of an index on a column of this type; :class:`InvalidOption` where pgvector has none."""
+        if column_type not in self.indexed_types.get(index_method, ()):
+            raise InvalidOption(
+                f"pgvector has no {index_method} index on {column_type} columns by {self.name}; "
+                f"it has {_listed(self._indexes_of(column_type)) or 'none for this type and metric'}"
+            )
+        return f"{column_type}_{self.name}_ops"
+
+    def _indexes_of(self, column_type: str) -> list[str]:
+        return [method for method, types in self.indexed_types.items() if column_type in types]
+
+
+_NUMERIC = ("vector", "halfvec", "sparsevec")
+_DENSE = ("vector", "halfvec")
+
+
+def _metric(
+    name: str, operator: str, method: str, score: Score, hnsw: tuple[str, ...], ivfflat: tuple[str, ...]
+) -> Metric:
+    return Metric(name, operator, method, score, MappingProxyType({"hnsw": hnsw, "ivfflat": ivfflat}))
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            _metric("l2", "<->", "l2_distance", _RECIPROCAL, _NUMERIC, _DENSE),
+            _metric("ip", "<#>", "max_inner_product", _NEGATIVE, _NUMERIC, _DENSE),
+            _metric("cosine", "<=>", "cosine_distance", _COMPLEMENT, _NUMERIC, _DENSE),
+            _metric("l1", "<+>", "l1_distance", _RECIPROCAL, _NUMERIC, ()),
+            _metric("hamming", "<~>", "hamming_distance", _RECIPROCAL, ("bit",), ("bit",)),
+            _metric("jaccard", "<%>", "jaccard_distance", _COMPLEMENT, ("bit",), ()),
+        )
+    }
+)
+
+
+def metric_for(name: str, allowed: Iterable[str] = METRICS) -> Metric:
+    """The metric of this name, if it is one of ``allowed``; else :class:`InvalidOption`.
+
+    >>> metric_for("cosine").method
+    'cosine_distance'
+    >>> metric_for("euclid", ["l2", "cosine"])
+    Traceback (most recent call last):
+    lightvec.errors.InvalidOption: 'euclid' is not a metric here: expected 'l2' or 'cosine'
+    """
+    allowed = tuple(allowed)
+    if name not in allowed:
+        raise InvalidOption(f"{name!r} is not a metric here: expected {_listed(map(repr, allowed))}")
+    return METRICS[name]
+
+
+def _listed(words: Iterable[str]) -> str:
+    """Words as a person lists them: ``a, b or c``."""
+    *front, last = list(words) or [""]
+    return f"{', '.join(front)} or {last}" if front else last

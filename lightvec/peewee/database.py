@@ -1,0 +1,147 @@
+"""A Peewee database on pg8000."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peewee import Context, Database, PostgresqlDatabase, SelectBase
+from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
+
+from lightvec.peewee.adapter import Pg8000Adapter
+from lightvec.pg8000 import dbapi
+from lightvec.pg8000.parameters import ExtensionTypes
+
+__all__ = ["Pg8000Database"]
+
+#: A connection string that names nothing: all of it comes from DATABASE_URL, PG* and the defaults.
+_ENVIRONMENT = "postgresql://"
+
+
+class _Context(Context):
+    """Peewee's builder of a statement, which also keeps the nearest-neighbour queries that stand in it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.nearest: list[Any] = []
+
+
+class Pg8000Database(PostgresqlDatabase):
+    """A complete Peewee database for PostgreSQL, with no C driver.
+
+    ``Pg8000Database("postgresql://user@host/name")`` takes what :func:`lightvec.pg8000.connect` takes, or Peewee's
+    usual form, ``Pg8000Database("name", host=..., port=..., user=..., password=...)``. Without an argument everything
+    comes from the environment (``DATABASE_URL``, ``PG*``); None, as everywhere in Peewee, leaves it to ``init()``.
+
+    ``register_hstore`` and ``server_side_cursors`` are those of ``playhouse.postgres_ext.PostgresqlExtDatabase``. Each
+    statement is one round trip and outside a transaction leaves nothing on the session, so transaction poolers
+    (PgBouncer, RDS Proxy) are safe. A connection that broke is replaced at its next use when no transaction is open.
+    """
+
+    #: What Peewee keeps of each thread's connection; its annotations leave it out.
+    _state: Any
+
+    context_class = _Context
+
+    #: Index definitions cannot take parameters, so Peewee writes their values into the SQL.
+    index_value_literals = True
+
+    def __init__(self, *args: Any, **params: Any) -> None:
+        self._hstore = params.pop("register_hstore", False)
+        self._named_cursors = params.pop("server_side_cursors", False)
+        if not args and "database" not in params:
+            args = (params.pop("dsn", _ENVIRONMENT),)
+        super().__init__(*args, **params)
+
+    def init(  # type: ignore[override]
+        self, database: str | None, *, isolation_level: str | int | None = None, **params: Any
+    ) -> None:
+        """Say which database it is, as Peewee's ``init`` does; what chooses a psycopg has no meaning here."""
+        params.pop("prefer_psycopg3", None)
+        params.pop("register_unicode", None)
+        if (encoding := params.pop("encoding", None)) is not None:
+            params["client_encoding"] = encoding
+        # PostgresqlDatabase.init only chooses between psycopg 2 and 3.
+        Database.init(self, database, **params)
+        self._adapter = Pg8000Adapter()
+        self._isolation_level = self._adapter.isolation_level_int(isolation_level)
+
+    def _connect(self) -> dbapi.Connection:
+        conn: dbapi.Connection = super()._connect()  # type: ignore[misc]
+        if self._hstore:
+            self._adapter.register_hstore(conn)
+        return conn
+
+    def cursor(self, named_cursor: bool | None = None) -> dbapi.Cursor:
+        """A cursor on the open connection, which is replaced if it broke; ``named_cursor`` makes one on the server."""
+        conn = self._live_connection()
+        return self._adapter.server_side_cursor(conn) if named_cursor else conn.cursor()
+
+    def execute(
+        self,
+        query: Any,
+        named_cursor: bool = False,
+        array_size: int | None = None,
+        **context_options: Any,
+    ) -> dbapi.Cursor:
+        """Run a query. One that carries settings (:meth:`~lightvec.peewee.Nearest.settings`) takes them along."""
+        context: Any = self.get_sql_context(**context_options)
+        sql, params = context.sql(query).query()
+        named_cursor = named_cursor or (self._named_cursors and isinstance(query, SelectBase))
+        if context.nearest:
+            from lightvec.peewee.nearest import settings_of
+
+            params = dbapi.Arguments(params, settings_of(context.nearest, self))
+            # A cursor on the server searches when it is fetched from, when the settings are gone again.
+            named_cursor = False
+        cursor = self.execute_sql(sql, params, named_cursor=named_cursor)
+        if array_size and isinstance(cursor, dbapi.ServerCursor):
+            cursor.itersize = array_size
+        return cursor
+
+    def execute_sql(self, sql: str, params: Any = None, named_cursor: bool | None = None) -> dbapi.Cursor:
+        """Run SQL with ``%s`` placeholders."""
+        cursor: dbapi.Cursor
+        if not named_cursor:
+            cursor = super().execute_sql(sql, params)
+        elif hasattr(self, "_execute_cursor"):  # Peewee 4.4 and newer: its query hooks see the statement.
+            cursor = self._execute_cursor(sql, params, named_cursor=True)
+        else:
+            with in_peewees_words:
+                cursor = self.cursor(named_cursor=True).execute(sql, params or ())
+        return cursor
+
+    def extension(self) -> ExtensionTypes:
+        """What the database says of pgvector: its version, schema and the OIDs of its types."""
+        with in_peewees_words:
+            return self._live_connection().extension()
+
+    def rollback(self) -> None:
+        """Roll back. Where the connection broke the server has done it, and the error that broke it is what counts."""
+        if self.is_closed() or not self._state.conn.closed:
+            super().rollback()
+
+    def commit(self) -> None:
+        """Commit. A connection that broke is not replaced here: what it was to commit is lost, and that is an error."""
+        if self.is_closed():
+            super().commit()
+        with in_peewees_words:
+            self._state.conn.cursor().execute("COMMIT")
+
+    def _live_connection(self) -> dbapi.Connection:
+        """The open connection; one that broke is replaced, unless a transaction was open on it."""
+        if not self.is_closed() and not self.in_transaction():
+            conn = self._state.conn
+            # The server's word counts, too: who sends BEGIN as SQL is in a transaction that Peewee knows nothing of.
+            if not conn.in_transaction and not conn.is_alive():
+                self._reconnect()
+        live: dbapi.Connection = super().cursor().connection
+        return live
+
+    def _reconnect(self) -> None:
+        """Replace the connection; whoever stands in a ``connection_context()`` goes on with the new one."""
+        contexts = self._state.ctx
+        try:
+            self.close()
+            self.connect()
+        finally:
+            self._state.ctx = contexts

@@ -1,0 +1,255 @@
+"""The four vector fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from peewee import Expression, Field, Node, Value
+
+from lightvec.errors import InvalidOption, InvalidVector
+from lightvec.metrics import METRICS, Metric, metric_for
+from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex, bind_indexes, declare_index
+from lightvec.types import Bit, HalfVector, SparseVector, Vector
+
+if TYPE_CHECKING:
+    from lightvec.peewee.nearest import Nearest
+
+__all__ = ["FixedBitField", "HalfVectorField", "SparseVectorField", "VectorField"]
+
+_INDEXES: Mapping[str, Callable[[Any], VectorIndex]] = {"hnsw": HnswIndex, "ivfflat": IvfflatIndex}
+
+#: What Peewee's ArrayField puts before its own name for that of its element field.
+_ELEMENT = "__array_"
+
+
+class _DistanceField(Field):
+    """What the four fields share: one value class, dimensions, a metric that is declared once, plain lists everywhere.
+
+    Values come back as the value class; whatever its constructor takes can be written and compared with.
+    """
+
+    value_class: ClassVar[Any]
+    metrics: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        dimensions: int | None = None,
+        *,
+        metric: str | None = None,
+        index: str | bool = False,
+        **field_options: Any,
+    ) -> None:
+        if dimensions is not None and (not isinstance(dimensions, int) or dimensions < 1):
+            raise InvalidOption(f"expected a number of dimensions of at least 1, got {dimensions!r}")
+        self.dimensions = dimensions
+        self.metric = None if metric is None else metric_for(metric, self.metrics).name
+        self.index_method = index if isinstance(index, str) else None
+        if self.index_method is not None and self.index_method not in _INDEXES:
+            raise InvalidOption(f"expected index='hnsw' or index='ivfflat', got {index!r}")
+        super().__init__(index=index is True, **field_options)
+
+    def bind(self, model: Any, name: str, set_attribute: bool = True) -> None:
+        super().bind(model, name, set_attribute)
+        if not set_attribute:
+            _convert_elements(model, name)
+            return
+        bind_indexes(model, self)
+        if self.index_method is not None:
+            declare_index(model, _INDEXES[self.index_method](self))
+
+    def get_modifiers(self) -> list[int] | None:
+        return None if self.dimensions is None else [self.dimensions]
+
+    # Values
+
+    def db_value(self, value: Any) -> Any:
+        """The value as it is sent; :class:`~lightvec.errors.InvalidVector` names the field if it does not fit."""
+        if value is None or isinstance(value, Node):
+            return value
+        try:
+            vector = self.value_class.coerce(value)
+        except InvalidVector as error:
+            raise InvalidVector(f"{self._name}: {error}") from error
+        if self.dimensions is not None and vector.dimensions() != self.dimensions:
+            raise InvalidVector(
+                f"{self._name} takes {self.dimensions} dimensions, got {vector.dimensions()}: "
+                f"the value is from another model, or the column must change"
+            )
+        return vector
+
+    def python_value(self, value: Any) -> Any:
+        """The value as it came; a text is read, which a driver that does not know the type gives."""
+        return self.value_class.from_text(value) if isinstance(value, str) else value
+
+    def to_value(self, value: Any) -> Any:
+        # Converted once, here: an expression that stands twice in a query then holds the same object twice, and the
+        # wire sends it once.
+        return value if isinstance(value, Node) else Value(self.db_value(value), unpack=False)
+
+    @property
+    def _name(self) -> str:
+        if not hasattr(self, "model"):
+            return type(self).__name__
+        return f"{self.model.__name__}.{self.name.removeprefix(_ELEMENT)}"
+
+    # Comparisons
+
+    def __eq__(self, other: object) -> Any:
+        return super().__eq__(self._operand(other))
+
+    def __ne__(self, other: object) -> Any:
+        return super().__ne__(self._operand(other))
+
+    __hash__ = Field.__hash__
+
+    def in_(self, vectors: Any) -> Expression:
+        return super().in_(self._operands(vectors))
+
+    def not_in(self, vectors: Any) -> Expression:
+        return super().not_in(self._operands(vectors))
+
+    __lshift__ = in_
+
+    def _operand(self, value: Any) -> Any:
+        return None if value is None else self.to_value(value)
+
+    def _operands(self, vectors: Any) -> Any:
+        return vectors if isinstance(vectors, Node) else [self.to_value(vector) for vector in vectors]
+
+    # Distances
+
+    def distance(self, vector: Any, *, metric: str | None = None) -> Expression:
+        """The distance by the field's declared metric, or by ``metric``."""
+        return self._distance(self.resolve_metric(metric), vector)
+
+    def score(self, vector: Any, *, metric: str | None = None) -> Expression:
+        """The score, higher is better, by the field's declared metric; :mod:`lightvec.metrics` has the formulas."""
+        resolved = self.resolve_metric(metric)
+        score: Expression = resolved.score.of(self._distance(resolved, vector))
+        return score
+
+    def nearest(
+        self,
+        vector: Any,
+        k: int = 10,
+        *,
+        metric: str | None = None,
+        exact: bool = False,
+        ef_search: int | None = None,
+        probes: int | None = None,
+        iterative_scan: str | bool | None = None,
+        min_score: float | None = None,
+    ) -> Nearest:
+        """The ``k`` rows nearest to a vector, nearest first: a Peewee query to go on with.
+
+        Each row has ``.distance`` and ``.score``. ``metric`` overrides the field's own. ``exact`` compares with every
+        row and leaves the vector index alone. ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall;
+        ``ef_search`` follows ``k`` where it must. ``iterative_scan`` lets an index search on until enough rows pass the
+        filter (pgvector 0.8); it is on by itself when the query has one, and can be ``"strict_order"``,
+        ``"relaxed_order"`` or False. ``min_score`` leaves out rows with a lower score. All of it travels with the query
+        in one round trip and leaves nothing on the session.
+        """
+        from lightvec.peewee.nearest import Nearest
+
+        return Nearest(
+            self,
+            vector,
+            k,
+            metric=metric,
+            exact=exact,
+            ef_search=ef_search,
+            probes=probes,
+            iterative_scan=iterative_scan,
+            min_score=min_score,
+        )
+
+    def resolve_metric(self, metric: str | None = None) -> Metric:
+        """The metric by this name, or the declared one."""
+        name = metric or self.metric
+        if name is None:
+            raise InvalidOption(
+                f"{self._name} declares no metric: write {type(self).__name__}(metric='{self.metrics[0]}') or name one "
+                f"in the call"
+            )
+        return metric_for(name, self.metrics)
+
+    def _distance(self, metric: Metric, vector: Any) -> Expression:
+        # A percent sign in SQL that Peewee passes on with parameters is written twice.
+        return Expression(self, metric.operator.replace("%", "%%"), self.to_value(vector))
+
+
+class _NumericField(_DistanceField):
+    """Fields of numbers, with the four distances that pgvector has for them."""
+
+    metrics = ("l2", "ip", "cosine", "l1")
+
+    def l2_distance(self, vector: Any) -> Expression:
+        """The Euclidean distance."""
+        return self._distance(METRICS["l2"], vector)
+
+    def max_inner_product(self, vector: Any) -> Expression:
+        """The inner product with its sign turned, as pgvector's operator gives it: less is nearer."""
+        return self._distance(METRICS["ip"], vector)
+
+    def cosine_distance(self, vector: Any) -> Expression:
+        """1 minus the cosine of the angle; NULL-like NaN where one of the two is all zeros."""
+        return self._distance(METRICS["cosine"], vector)
+
+    def l1_distance(self, vector: Any) -> Expression:
+        """The sum of the absolute differences."""
+        return self._distance(METRICS["l1"], vector)
+
+
+class VectorField(_NumericField):
+    """A ``vector`` column, single precision; values are :class:`lightvec.Vector`."""
+
+    field_type = "vector"
+    value_class = Vector
+
+
+class HalfVectorField(_NumericField):
+    """A ``halfvec`` column, half precision; values are :class:`lightvec.HalfVector`."""
+
+    field_type = "halfvec"
+    value_class = HalfVector
+
+
+class SparseVectorField(_NumericField):
+    """A ``sparsevec`` column; values are :class:`lightvec.SparseVector`."""
+
+    field_type = "sparsevec"
+    value_class = SparseVector
+
+
+class FixedBitField(_DistanceField):
+    """A ``bit(max_length)`` column; values are :class:`lightvec.Bit`, which equals the text of its bits."""
+
+    field_type = "bit"
+    value_class = Bit
+    metrics = ("hamming", "jaccard")
+
+    def __init__(self, max_length: int | None = None, **options: Any) -> None:
+        super().__init__(max_length, **options)
+
+    @property
+    def max_length(self) -> int | None:
+        """How many bits the column holds."""
+        return self.dimensions
+
+    def hamming_distance(self, vector: Any) -> Expression:
+        """How many bits differ."""
+        return self._distance(METRICS["hamming"], vector)
+
+    def jaccard_distance(self, vector: Any) -> Expression:
+        """1 minus the share of common ones among all ones."""
+        return self._distance(METRICS["jaccard"], vector)
+
+
+def _convert_elements(model: Any, name: str) -> None:
+    """Peewee's ArrayField binds its element field under a name of its own; let it convert each element.
+
+    Without that it hands a list of lists to the driver, which is an array of numbers, not of vectors.
+    """
+    if name.startswith(_ELEMENT):
+        getattr(model, name.removeprefix(_ELEMENT)).convert_values = True

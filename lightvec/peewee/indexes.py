@@ -1,0 +1,239 @@
+"""HNSW and IVFFlat indexes as Peewee knows indexes.
+
+They stand wherever Peewee takes one: ``index="hnsw"`` on the field, ``Model.add_index(HnswIndex(Model.embedding))``,
+``Meta.indexes = (HnswIndex("embedding"),)``; ``create_tables`` makes them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from zlib import crc32
+
+from peewee import SQL, EnclosedNodeList, Entity, Expression, Field, Index, NodeList
+
+from lightvec.errors import InvalidOption
+from lightvec.metrics import INDEX_DIMENSIONS, Metric
+
+__all__ = ["HnswIndex", "IvfflatIndex", "VectorIndex", "bind_indexes", "check_range", "declare_index"]
+
+#: PostgreSQL cuts longer names off (NAMEDATALEN - 1), in bytes.
+_NAME_LENGTH = 63
+
+
+class VectorIndex(Index):
+    """What both index methods share. It is built for one metric: the field's, or the one named here."""
+
+    method: ClassVar[str]
+
+    def __init__(
+        self,
+        field: Field | str,
+        *,
+        metric: str | None = None,
+        where: Expression | None = None,
+        concurrently: bool = False,
+        name: str | None = None,
+        options: dict[str, int | None],
+    ) -> None:
+        self._field = field
+        self._metric = metric
+        self._where = where
+        self._concurrently = concurrently
+        self._given_name = name
+        self._options = {key: value for key, value in options.items() if value is not None}
+        self._safe = True
+        self._unique = False
+        if isinstance(field, Field) and hasattr(field, "model"):
+            self.check()
+
+    @property
+    def field(self) -> Any:
+        """The field that is indexed."""
+        if isinstance(self._field, str):
+            raise InvalidOption(
+                f"the index on {self._field!r} belongs to no model yet: declare it in the model's Meta.indexes, or "
+                f"give it the field itself"
+            )
+        return self._field
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that it is built for."""
+        metric: Metric = self.field.resolve_metric(self._metric)
+        return metric
+
+    @property
+    def concurrently(self) -> bool:
+        """Whether it is built without locking out writers; that cannot run inside a transaction."""
+        return self._concurrently
+
+    def concurrent(self) -> VectorIndex:
+        """The same index, built without locking out writers."""
+        index: VectorIndex = self.clone()
+        index._concurrently = True
+        return index
+
+    @property
+    def operator_class(self) -> str:
+        """The operator class, which the metric and the column's type decide."""
+        return self.metric.operator_class(self.field.field_type, self.method)
+
+    @property
+    def _table(self) -> Any:
+        return self.field.model._meta.table
+
+    @property
+    def _name(self) -> str:
+        if self._given_name is not None:
+            return self._given_name
+        suffix = f"_{self.metric.name}_{self.method}"
+        stem = f"{self.field.model._meta.table_name}_{self.field.column_name}"
+        room = _NAME_LENGTH - len(suffix)
+        if len(stem.encode()) > room:
+            # Two columns of one long table must not end up with one name: IF NOT EXISTS would skip the second index.
+            check = f"_{crc32(stem.encode()):08x}"
+            stem = stem.encode()[: room - len(check)].decode(errors="ignore") + check
+        return stem + suffix
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether its field is known, which may have been given by name."""
+        return isinstance(self._field, Field)
+
+    def names(self, field: Field) -> bool:
+        """Whether it is to index this field, by its name."""
+        name = self._field if isinstance(self._field, str) else self._field.name
+        return name in (field.name, field.column_name)
+
+    def on(self, field: Field) -> VectorIndex:
+        """The same index on this field; a name that was given stays with the first table that has it."""
+        index: VectorIndex = self.clone()
+        if self.is_bound and self._field is not field:
+            index._given_name = None
+        index._field = field
+        index.check()
+        return index
+
+    def check(self) -> None:
+        """:class:`~lightvec.errors.InvalidOption` for what pgvector would refuse, before any SQL is sent."""
+        self.operator_class  # noqa: B018 (it raises)
+        most = INDEX_DIMENSIONS[self.field.field_type]
+        if self.field.field_type != "sparsevec" and (self.field.dimensions or 1) > most:
+            raise InvalidOption(
+                f"{self.field._name} has {self.field.dimensions} dimensions, and pgvector indexes "
+                f"{self.field.field_type} columns of at most {most}: use a HalfVectorField "
+                f"(to 4,000), or search without an index"
+            )
+        if self.field.dimensions is None:
+            raise InvalidOption(f"{self.field._name} declares no dimensions, and an index needs them: {self._example}")
+
+    @property
+    def _example(self) -> str:
+        return f"write {type(self.field).__name__}(384) with the number that your model gives"
+
+    def __sql__(self, ctx: Any) -> Any:
+        self.check()
+        with ctx.scope_values(subquery=True):
+            ctx.literal("CREATE INDEX ")
+            if self._concurrently:
+                ctx.literal("CONCURRENTLY ")
+            if self._safe:
+                ctx.literal("IF NOT EXISTS ")
+            ctx.sql(Entity(self._name)).literal(" ON ").sql(self._table)
+            column = NodeList((Entity(self.field.column_name), SQL(self.operator_class)))
+            ctx.literal(f" USING {self.method} ").sql(EnclosedNodeList((column,)))
+            if self._options:
+                options = ", ".join(f"{key} = {value}" for key, value in self._options.items())
+                ctx.literal(f" WITH ({options})")
+            if self._where is not None:
+                ctx.literal(" WHERE ").sql(self._where)
+        return ctx
+
+
+class HnswIndex(VectorIndex):
+    """An HNSW index: the better trade of time for recall, slow to build.
+
+    ``m`` (2 to 100, default 16) is how many neighbours each row keeps, ``ef_construction`` (4 to 1,000, default 64, at
+    least ``2 * m``) how many are looked at while building. Source: pgvector 0.8, README, "HNSW".
+
+    >>> HnswIndex("embedding", m=1)
+    Traceback (most recent call last):
+    lightvec.errors.InvalidOption: expected m from 2 to 100, got 1
+    """
+
+    method = "hnsw"
+
+    def __init__(
+        self,
+        field: Field | str,
+        *,
+        metric: str | None = None,
+        m: int | None = None,
+        ef_construction: int | None = None,
+        where: Expression | None = None,
+        concurrently: bool = False,
+        name: str | None = None,
+    ) -> None:
+        check_range("m", m, 2, 100)
+        check_range("ef_construction", ef_construction, 4, 1_000)
+        if (ef_construction or 64) < 2 * (m or 16):
+            raise InvalidOption(
+                f"expected ef_construction of at least twice m ({2 * (m or 16)}), got {ef_construction or 64}"
+            )
+        super().__init__(
+            field,
+            metric=metric,
+            where=where,
+            concurrently=concurrently,
+            name=name,
+            options={"m": m, "ef_construction": ef_construction},
+        )
+
+
+class IvfflatIndex(VectorIndex):
+    """An IVFFlat index: quick to build, to be built when the table has its rows.
+
+    ``lists`` (1 to 32,768, default 100) is how many clusters the rows are put into: rows / 1,000 up to a million rows,
+    the square root of the rows beyond. Source: pgvector 0.8, README, "IVFFlat".
+    """
+
+    method = "ivfflat"
+
+    def __init__(
+        self,
+        field: Field | str,
+        *,
+        metric: str | None = None,
+        lists: int | None = None,
+        where: Expression | None = None,
+        concurrently: bool = False,
+        name: str | None = None,
+    ) -> None:
+        check_range("lists", lists, 1, 32_768)
+        super().__init__(
+            field, metric=metric, where=where, concurrently=concurrently, name=name, options={"lists": lists}
+        )
+
+
+def bind_indexes(model: Any, field: Field) -> None:
+    """Give a field that was bound to its model to the indexes in ``Meta.indexes`` that name it.
+
+    A model inherits its parent's indexes as they are, on the parent's table: it gets copies on its own.
+    """
+    indexes = model._meta.indexes
+    indexes[:] = [
+        index.on(field) if isinstance(index, VectorIndex) and index.names(field) else index for index in indexes
+    ]
+
+
+def declare_index(model: Any, index: VectorIndex) -> None:
+    """Add what ``index=`` on the field asks for, unless the model has that index already, from its parent."""
+    stands = [other._name for other in model._meta.indexes if isinstance(other, VectorIndex) and other.is_bound]
+    if index._name not in stands:
+        model._meta.indexes.append(index)
+
+
+def check_range(name: str, value: int | None, least: int, most: int) -> None:
+    """:class:`~lightvec.errors.InvalidOption` for a number that pgvector would refuse."""
+    if value is not None and not (isinstance(value, int) and least <= value <= most):
+        raise InvalidOption(f"expected {name} from {least:,} to {most:,}, got {value!r}")

@@ -1,0 +1,21 @@
+"""The pooled database: playhouse's pool over :class:`lightvec.peewee.Pg8000Database`."""
+
+from __future__ import annotations
+
+from playhouse.pool import _PooledPostgresqlDatabase
+
+from lightvec.peewee.database import Pg8000Database
+
+__all__ = ["PooledPg8000Database"]
+
+
+class PooledPg8000Database(_PooledPostgresqlDatabase, Pg8000Database):  # type: ignore[misc]
+    """A :class:`~lightvec.peewee.Pg8000Database` that keeps its connections open for the next user.
+
+    ``max_connections``, ``stale_timeout`` and ``timeout`` are those of ``playhouse.pool``.
+    """
+
+    def __init__(self, *args: object, **params: object) -> None:
+        if not args:
+            args = (params.pop("database", params.pop("dsn", "postgresql://")),)
+        super().__init__(*args, **params)

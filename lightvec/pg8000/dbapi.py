@@ -1,0 +1,361 @@
+"""PEP 249 over lightvec's wire: ``connect``, connections, cursors, the exception classes.
+
+Also the driver behind Peewee, and for SQLAlchemy:
+``sqlalchemy.create_engine("postgresql+pg8000://", module=lightvec.pg8000.dbapi)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import pg8000.dbapi
+from pg8000.converters import PY_PG
+from pg8000.dbapi import (
+    BINARY,
+    Binary,
+    Date,
+    DateFromTicks,
+    Time,
+    TimeFromTicks,
+    Timestamp,
+    TimestampFromTicks,
+)
+
+from lightvec.pg8000.connecting import open_connection
+from lightvec.pg8000.exceptions import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    Warning,
+)
+from lightvec.pg8000.identifiers import identifier
+from lightvec.pg8000.placeholders import from_format
+from lightvec.pg8000.results import Result
+from lightvec.pg8000.wire import Wire
+
+__all__ = [
+    "BINARY",
+    "ISOLATION_LEVELS",
+    "Arguments",
+    "Binary",
+    "Connection",
+    "Cursor",
+    "DataError",
+    "DatabaseError",
+    "Date",
+    "DateFromTicks",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "ProgrammingError",
+    "ServerCursor",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
+    "Warning",
+    "apilevel",
+    "connect",
+    "paramstyle",
+    "threadsafety",
+]
+
+apilevel = "2.0"
+threadsafety = 1
+paramstyle = "format"
+
+#: pg8000's version: SQLAlchemy's dialect asks the module for it.
+__version__ = pg8000.dbapi.__version__
+
+Values = Sequence[Any] | Mapping[str, Any]
+
+#: The isolation levels by psycopg 3's numbers.
+ISOLATION_LEVELS = {1: "READ UNCOMMITTED", 2: "READ COMMITTED", 3: "REPEATABLE READ", 4: "SERIALIZABLE"}
+
+
+class Arguments(list[Any]):
+    """The values of a statement's placeholders, with the settings that the statement is to run with."""
+
+    def __init__(self, values: Iterable[Any], settings: Mapping[str, object] | None) -> None:
+        super().__init__(values)
+        self.settings = settings
+
+
+def connect(dsn: str | None = None, **params: Any) -> Connection:
+    """Open a PEP 249 connection; the parameters are those of :func:`lightvec.pg8000.connect`."""
+    return open_connection(Connection, dsn, params)
+
+
+class Connection(Wire, pg8000.dbapi.Connection):
+    """A PEP 249 connection. Rows are tuples; a transaction begins by itself unless ``autocommit`` is set."""
+
+    row_class = tuple
+
+    #: How a transaction that begins by itself is isolated, a key of ISOLATION_LEVELS; None is the server's default.
+    isolation_level: int | None = None
+
+    Warning = Warning
+    Error = Error
+    InterfaceError = InterfaceError
+    DatabaseError = DatabaseError
+    DataError = DataError
+    OperationalError = OperationalError
+    IntegrityError = IntegrityError
+    InternalError = InternalError
+    ProgrammingError = ProgrammingError
+    NotSupportedError = NotSupportedError
+
+    def cursor(self, name: str | None = None, *, withhold: bool = False) -> Cursor:
+        """A cursor; with a name, one on the server (``withhold`` lets it outlive its transaction)."""
+        return Cursor(self) if name is None else ServerCursor(self, name, withhold=withhold)
+
+    def commit(self) -> None:
+        """Commit the transaction, if there is one."""
+        if self.in_transaction:
+            self.execute_unnamed("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll the transaction back, if there is one."""
+        if self.in_transaction:
+            self.execute_unnamed("ROLLBACK")
+
+    def beginning(self) -> str | None:
+        """The statement that must go before the next one so that it is in a transaction, if any."""
+        if self.autocommit or self.in_transaction:
+            return None
+        level = self.isolation_level
+        return "BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {ISOLATION_LEVELS[level]}"
+
+    def set_isolation_level(self, level: int | str | None) -> None:
+        """Isolate the transactions that begin from now on: a key or a name of ISOLATION_LEVELS, or None."""
+        known = {name: number for number, name in ISOLATION_LEVELS.items()}
+        number = known.get(level.upper().replace("_", " ")) if isinstance(level, str) else level
+        if level is not None and number not in ISOLATION_LEVELS:
+            raise ProgrammingError(f"expected an isolation level of {sorted(known)} or its number, got {level!r}")
+        self.isolation_level = number
+
+
+class Cursor:
+    """A PEP 249 cursor, with pg8000's extensions (``execute(..., stream=)``, iteration) and ``settings=``.
+
+    >>> with db.cursor() as cursor:
+    ...     cursor.execute("SELECT %s + 1, %s", (41, "x")).fetchone()
+    (42, 'x')
+    """
+
+    arraysize = 1
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Connection | None = connection
+        self._result: Result | None = None
+        self._rows: Iterator[tuple[Any, ...]] | None = None
+        self._input_oids: Sequence[int | None] = ()
+        self._rowcount = -1
+
+    @property
+    def connection(self) -> Connection:
+        """The connection that the cursor works on."""
+        if self._connection is None:
+            raise InterfaceError("the cursor is closed")
+        return self._connection
+
+    @property
+    def closed(self) -> bool:
+        """Whether the cursor or its connection was closed."""
+        return self._connection is None or self._connection.closed
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement gave or changed; -1 where that cannot be said."""
+        return self._rowcount
+
+    @property
+    def description(self) -> list[tuple[Any, ...]] | None:
+        """The columns of the last statement: name and type OID, then what PEP 249 calls optional, as None."""
+        columns = self._result.columns if self._result else None
+        if not columns:
+            return None
+        return [(column["name"], column["type_oid"], None, None, None, None, None) for column in columns]
+
+    def execute(
+        self,
+        operation: str,
+        args: Values | None = None,
+        stream: Any = None,
+        *,
+        settings: Mapping[str, object] | None = None,
+    ) -> Cursor:
+        """Run a statement with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping).
+
+        Without ``args`` a percent sign is itself, and there may be several statements; ``()`` says that there are
+        placeholders to look for, and none.
+        """
+        connection = self.connection
+        if isinstance(args, Arguments):
+            settings = settings or args.settings
+        before = connection.beginning()
+        if not args and stream is None:
+            statement = operation if args is None else from_format(operation, args)[0]
+            self._take(connection.execute_text(statement, settings, before))
+            return self
+        statement, values = from_format(operation, args) if args is not None else (operation, ())
+        oids, self._input_oids = self._input_oids, ()
+        result = connection.execute_unnamed(statement, values, oids, stream, settings=settings, before=before)
+        self._take(result)
+        return self
+
+    def executemany(self, operation: str, param_sets: Iterable[Values]) -> Cursor:
+        """Run a statement once for each set of parameters; ``rowcount`` is their sum."""
+        counts = []
+        oids = self._input_oids
+        for args in param_sets:
+            self._input_oids = oids
+            self.execute(operation, args)
+            counts.append(self._rowcount)
+        self._rowcount = -1 if -1 in counts else sum(counts)
+        return self
+
+    def callproc(self, procname: str, parameters: Sequence[Any] = ()) -> None:
+        """Call a stored procedure by its name, which may be qualified by a schema."""
+        marks = ", ".join(["%s"] * len(parameters))
+        self.execute(f"CALL {identifier(*procname.split('.'))}({marks})", tuple(parameters))
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row, or None."""
+        return next(self._fetching(), None)
+
+    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+        """The next rows, ``size`` of them (default ``arraysize``) or what is left."""
+        return list(islice(self._fetching(), self.arraysize if size is None else size))
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        return list(self._fetching())
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        return next(self._fetching())
+
+    def setinputsizes(self, *sizes: Any) -> None:
+        """The types of the next statement's parameters, as OIDs or as pg8000's Python types."""
+        known = PY_PG
+        self._input_oids = [size if isinstance(size, int) else known.get(size) for size in sizes]
+
+    def setoutputsize(self, size: int, column: int | None = None) -> None:
+        """PEP 249 has it; there is nothing to set."""
+
+    def close(self) -> None:
+        """Close the cursor; its rows are let go."""
+        self._connection = self._result = self._rows = None
+
+    def __enter__(self) -> Cursor:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _take(self, result: Result) -> None:
+        self._result = result
+        self._rowcount = result.row_count
+        self._rows = None if result.rows is None else iter(result.rows)
+
+    def _fetching(self) -> Iterator[tuple[Any, ...]]:
+        if self._connection is None:
+            raise InterfaceError("the cursor is closed")
+        if self._rows is None:
+            raise ProgrammingError("there are no rows to fetch: the cursor has run no statement that gives any")
+        return self._rows
+
+
+class ServerCursor(Cursor):
+    """A cursor that lives on the server and hands its rows over in pages of ``itersize``."""
+
+    itersize = 2_000
+
+    def __init__(self, connection: Connection, name: str, *, withhold: bool = False) -> None:
+        super().__init__(connection)
+        self.name = name
+        self._identifier = identifier(name)
+        self._withhold = withhold
+        self._declared = False
+        self._formats: tuple[int, ...] = ()
+
+    def execute(
+        self,
+        operation: str,
+        args: Values | None = None,
+        stream: Any = None,
+        *,
+        settings: Mapping[str, object] | None = None,
+    ) -> Cursor:
+        """Declare the cursor for a query; rows are fetched when they are asked for."""
+        if self._declared:
+            raise ProgrammingError(f"the server-side cursor {self.name!r} has run its query: open another one")
+        hold = "WITH HOLD" if self._withhold else "WITHOUT HOLD"
+        super().execute(f"DECLARE {self._identifier} CURSOR {hold} FOR {operation}", args, settings=settings)
+        self._declared = True
+        self._rows = iter(())
+        return self
+
+    @property
+    def description(self) -> list[tuple[Any, ...]] | None:
+        """The columns; asked for with an empty page where no page was fetched yet."""
+        if self._declared and not (self._result and self._result.columns):
+            self._fetch(0)
+        return super().description
+
+    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+        """The next rows: what is left of the page at hand, and the rest in one round trip."""
+        size = self.arraysize if size is None else size
+        rows = list(islice(self._fetching(), size))
+        return rows + self._fetch(size - len(rows)) if len(rows) < size else rows
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row, or None; rows come in pages of ``itersize``."""
+        row = super().fetchone()
+        if row is None:
+            self._rows = iter(self._fetch(self.itersize))
+            row = super().fetchone()
+        return row
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        return list(self)
+
+    def __next__(self) -> tuple[Any, ...]:
+        row = self.fetchone()
+        if row is None:
+            raise StopIteration
+        return row
+
+    def close(self) -> None:
+        """Close the cursor, on the server too where it can still be there."""
+        connection, declared = self._connection, self._declared
+        super().close()
+        if connection is None or not declared or connection.closed or connection.in_failed_transaction:
+            return
+        if self._withhold or connection.in_transaction:
+            connection.execute_unnamed(f"CLOSE {self._identifier}")
+
+    def _fetch(self, size: int) -> list[tuple[Any, ...]]:
+        """One page. The columns of a cursor never change, so from the second page on vectors come as binary."""
+        result = self.connection.execute_unnamed(
+            f"FETCH FORWARD {int(size)} FROM {self._identifier}", formats=self._formats
+        )
+        self._result = result
+        self._formats = self.connection.binary_formats(result)
+        rows: list[tuple[Any, ...]] = result.rows or []
+        return rows

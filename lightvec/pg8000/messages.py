@@ -1,0 +1,87 @@
+"""The messages that go to the server, by their names in the protocol.
+
+Source: PostgreSQL documentation, 54.7 "Message Formats". A statement is Parse, Bind, Describe (portal), Execute with
+the unnamed statement and portal, and goes out in one write that ends with one Sync: a transaction pooler hands the
+server back at Sync, so nothing of ours may be left on it by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import NamedTuple
+
+__all__ = ["SYNC", "Parameter", "copy_data", "copy_fail", "query", "statement"]
+
+_int32 = Struct("!i").pack
+_int16 = Struct("!H").pack
+
+#: The most parameters a Bind can carry, by its 16-bit count.
+MAX_PARAMETERS = 65_535
+
+SYNC = b"S\x00\x00\x00\x04"
+TERMINATE = b"X\x00\x00\x00\x04"
+COPY_DONE = b"c\x00\x00\x00\x04"
+_DESCRIBE_PORTAL = b"D\x00\x00\x00\x06P\x00"
+_EXECUTE = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"
+
+TEXT, BINARY = 0, 1
+
+
+class Parameter(NamedTuple):
+    """A value as it goes into Bind: its type's OID (0 lets the server infer it), its format and its bytes."""
+
+    oid: int
+    format: int
+    data: bytes | None
+
+
+NULL = Parameter(0, TEXT, None)
+
+
+def statement(sql: bytes, parameters: Sequence[Parameter], result_formats: Sequence[int]) -> bytes:
+    """Parse, Bind, Describe and Execute of one statement; the caller adds the Sync."""
+    return b"".join((_parse(sql, parameters), _bind(parameters, result_formats), _DESCRIBE_PORTAL, _EXECUTE))
+
+
+def query(sql: bytes) -> bytes:
+    """A simple Query: several statements in one text, no parameters, results as text."""
+    return _message(b"Q", sql + b"\x00")
+
+
+def copy_data(data: bytes) -> bytes:
+    """One CopyData message."""
+    return _message(b"d", data)
+
+
+def copy_fail(reason: str) -> bytes:
+    """CopyFail: the server forgets what it was sent and reports this reason."""
+    return _message(b"f", reason.encode() + b"\x00")
+
+
+def _parse(sql: bytes, parameters: Sequence[Parameter]) -> bytes:
+    count = len(parameters)
+    oids = Struct(f"!{count}I").pack(*[parameter.oid for parameter in parameters])
+    return _message(b"P", b"".join((b"\x00", sql, b"\x00", _int16(count), oids)))
+
+
+def _bind(parameters: Sequence[Parameter], result_formats: Sequence[int]) -> bytes:
+    count = len(parameters)
+    body = [
+        b"\x00\x00",  # the unnamed portal and the unnamed statement
+        _int16(count),
+        Struct(f"!{count}H").pack(*[parameter.format for parameter in parameters]),
+        _int16(count),
+    ]
+    for parameter in parameters:
+        if parameter.data is None:
+            body.append(_int32(-1))
+        else:
+            body += (_int32(len(parameter.data)), parameter.data)
+    body.append(_int16(len(result_formats)))
+    body.append(Struct(f"!{len(result_formats)}H").pack(*result_formats))
+    return _message(b"B", b"".join(body))
+
+
+def _message(code: bytes, body: bytes) -> bytes:
+    return b"".join((code, _int32(len(body) + 4), body))

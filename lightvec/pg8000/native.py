@@ -1,0 +1,118 @@
+"""The connection for scripts: pg8000's native connection on lightvec's wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pg8000.native
+
+from lightvec.pg8000.identifiers import identifier
+from lightvec.pg8000.placeholders import from_named
+from lightvec.pg8000.wire import Wire
+
+__all__ = ["Connection", "PreparedStatement"]
+
+
+class Connection(Wire, pg8000.native.Connection):
+    """A connection for scripts, as :func:`lightvec.pg8000.connect` opens it.
+
+    It is a :class:`pg8000.native.Connection`: what its documentation says holds here, in one round trip a statement and
+    with vectors as :class:`lightvec.Vector`, :class:`~lightvec.HalfVector`, :class:`~lightvec.SparseVector` and
+    :class:`~lightvec.Bit`. Parameters are typed by psycopg 3's rules (an ``int`` is an integer, not a text).
+
+    >>> conn.run("SELECT :a + 1", a=41)
+    [[42]]
+    >>> conn.run("SELECT CAST(:v AS vector) <-> '[1,2,5]'", v=Vector([1, 2, 3]))
+    [[2.0]]
+    """
+
+    def run(
+        self,
+        sql: str,
+        stream: Any = None,
+        types: Mapping[str, int] | None = None,
+        *,
+        settings: Mapping[str, object] | None = None,
+        **params: Any,
+    ) -> list[list[Any]] | None:
+        """Run a statement with ``:name`` parameters; its rows, or None if it has none.
+
+        Without parameters, ``sql`` may hold several statements. ``stream`` is the source or target of a COPY, ``types``
+        maps parameter names to OIDs where the server cannot infer a type. ``settings`` hold for this statement only, in
+        the same round trip, and leave nothing behind on the session.
+
+        >>> conn.run("SELECT current_setting('hnsw.ef_search')", settings={"hnsw.ef_search": 100})
+        [['100']]
+        """
+        if not params and stream is None:
+            self._context = self.execute_text(sql, settings)
+        else:
+            statement, values = from_named(sql, params)
+            oids = from_named(sql, dict.fromkeys(params) | dict(types))[1] if types else ()
+            self._context = self.execute_unnamed(statement, values, oids, stream, settings=settings)
+        rows: list[list[Any]] | None = self._context.rows
+        return rows
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction: committed at the end of the block, rolled back if an exception leaves it.
+
+        Inside another one it is a savepoint.
+
+        >>> with conn.transaction():
+        ...     _ = conn.run("CREATE TEMPORARY TABLE seen (id int) ON COMMIT DROP")
+        ...     conn.run("INSERT INTO seen VALUES (:id) RETURNING id", id=1)
+        [[1]]
+        """
+        if self.in_transaction:
+            self._savepoints += 1
+            name = identifier(f"lightvec_{self._savepoints}")
+            begin, commit, rollback = f"SAVEPOINT {name}", f"RELEASE {name}", f"ROLLBACK TO {name}"
+        else:
+            begin, commit, rollback = "BEGIN", "COMMIT", "ROLLBACK"
+        self.execute_unnamed(begin)
+        try:
+            yield self
+        except BaseException:
+            if not self.closed:
+                self.execute_unnamed(rollback)
+            raise
+        self.execute_unnamed(commit)
+
+    _savepoints = 0
+
+    def prepare(self, sql: str) -> PreparedStatement:
+        """A statement to run again and again; see :class:`PreparedStatement`."""
+        return PreparedStatement(self, sql)
+
+
+class PreparedStatement:
+    """pg8000's interface of a prepared statement, without a named statement on the server.
+
+    A transaction pooler runs each use on whichever server is free, where a named statement would not be. One round trip
+    a use it is anyway.
+
+    >>> statement = conn.prepare("SELECT :a * 2")
+    >>> statement.run(a=21)
+    [[42]]
+    >>> statement.close()
+    """
+
+    def __init__(self, connection: Connection, sql: str) -> None:
+        self.con = connection
+        self.statement = sql
+
+    @property
+    def columns(self) -> list[dict[str, Any]] | None:
+        """The columns of the last run."""
+        columns: list[dict[str, Any]] | None = self.con.columns
+        return columns
+
+    def run(self, stream: Any = None, **params: Any) -> list[list[Any]] | None:
+        """Run it with these parameters."""
+        return self.con.run(self.statement, stream, **params)
+
+    def close(self) -> None:
+        """Nothing is held on the server, so there is nothing to give back."""

@@ -1,0 +1,149 @@
+"""From the caller's placeholders to PostgreSQL's ``$1``: ``:name`` of pg8000, ``%s`` and ``%(name)s`` of PEP 249.
+
+Conversions are remembered by the statement's text: a program has few texts and runs them often.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from lightvec.pg8000.exceptions import InterfaceError, ProgrammingError
+from lightvec.types import HalfVector, SparseVector, Vector
+
+__all__ = ["from_format", "from_named", "may_be_several"]
+
+#: What is not SQL to look into (PostgreSQL documentation, 4.1 "Lexical Structure").
+_VERBATIM = r"""
+    (?P<verbatim>
+        (?<!\w)[eE]'(?:[^'\\]|\\.|'')*'       # a string with backslash escapes
+      | '[^']*'                               # a string; a doubled quote reads as two strings
+      | "[^"]*"                               # an identifier
+      | --[^\n]*                              # a comment
+      | /\*.*?\*/
+      | (?<!\w)\$(?P<tag>[^\W\d]\w*)?\$.*?\$(?(tag)(?P=tag))\$
+    )"""
+
+
+def _tokens(placeholder: str) -> re.Pattern[str]:
+    return re.compile(f"{_VERBATIM}|{placeholder}", re.VERBOSE | re.DOTALL)
+
+
+_FORMAT = _tokens(r"(?P<percent>%(?:%|s|\((?P<name>[^)]*)\)s)?)")
+#: ``::`` is a cast and ``:=`` names an argument; a slice (``[1:2]``) has no letter behind its colon.
+_NAMED = _tokens(r"::|:=|:(?P<name>[^\W\d]\w*)|(?<!\w)\$(?P<number>\d+)")
+
+_VECTORS = (Vector, HalfVector, SparseVector)
+
+
+def from_named(sql: str, given: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    """SQL with ``:name`` or ``$1`` and its values, as pg8000's native connection takes them, to ``$1`` and an order.
+
+    ``$1`` is the first of the given values, whatever its name.
+
+    >>> from_named("SELECT :b::int, :a, :b, ':a'", {"a": 1, "b": 2})
+    ("SELECT $1::int, $2, $1, ':a'", (2, 1))
+    """
+    statement, names, count = _named(sql)
+    if count:
+        if names or count > len(given):
+            wanted = "one kind of placeholder, :name or $1" if names else f"{count} values"
+            raise InterfaceError(f"the statement's placeholders need {wanted}; got {sorted(given)}")
+        return statement, tuple(given.values())[:count]
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise InterfaceError(f"the statement has a placeholder :{missing[0]} without a value; got {sorted(given)}")
+    return statement, tuple(given[name] for name in names)
+
+
+@lru_cache(maxsize=1024)
+def _named(sql: str) -> tuple[str, tuple[str, ...], int]:
+    """The statement with ``$n``, the names in order of ``n``, and the highest ``n`` that it already had."""
+    names: dict[str, int] = {}
+    highest = 0
+
+    def number(match: re.Match[str]) -> str:
+        nonlocal highest
+        if match["name"]:
+            return f"${names.setdefault(match['name'], len(names) + 1)}"
+        highest = max(highest, int(match["number"] or 0))
+        return match[0]
+
+    return _NAMED.sub(number, sql), tuple(names), highest
+
+
+def may_be_several(sql: str) -> bool:
+    """Whether a text may hold several statements; a semicolon in a string or comment ends none.
+
+    >>> may_be_several("SELECT ';';"), may_be_several("BEGIN; COMMIT")
+    (False, True)
+    """
+    return ";" in sql and ";" in _FORMAT.sub("", sql).rstrip("; \t\n")
+
+
+def from_format(sql: str, args: Sequence[Any] | Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
+    """SQL with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping) to SQL with ``$1``, and its values in order.
+
+    ``%%`` is a percent sign. Inside strings, identifiers and comments nothing else is looked at.
+
+    >>> from_format("SELECT %s::int + %s", [1, 2])
+    ('SELECT $1::int + $2', [1, 2])
+    >>> from_format("SELECT %(a)s, %(a)s, '5 %%'", {"a": 1})
+    ("SELECT $1, $1, '5 %'", [1])
+    """
+    if isinstance(args, Mapping):
+        statement, names, count = _numbered(sql)
+        missing = [name for name in names if name not in args]
+        if missing or count:
+            wanted = f"a value for {missing[0]!r}" if missing else "%(name)s placeholders, not %s"
+            raise ProgrammingError(f"with a mapping of values the statement needs {wanted}; got {sorted(args)}")
+        return statement, [args[name] for name in names]
+    numbers = _shared(args)
+    statement, names, count = _numbered(sql, numbers)
+    if names or count != len(args):
+        wanted = "a mapping of values" if names else f"{count} values"
+        raise ProgrammingError(f"the statement's placeholders need {wanted}, got {len(args)} in a sequence")
+    return statement, [args[numbers.index(n + 1)] for n in range(max(numbers))] if numbers else args
+
+
+def _shared(args: Sequence[Any]) -> tuple[int, ...]:
+    """The parameter number of each value where one vector stands for several placeholders; empty where none does.
+
+    A query that selects, filters and orders by a distance names its vector three times, and 3 KB of it need to travel
+    only once. The type of a vector is never inferred, so one parameter can stand in several places.
+    """
+    vectors = [id(value) for value in args if isinstance(value, _VECTORS)]
+    if len(vectors) == len(set(vectors)):
+        return ()
+    numbers: list[int] = []
+    first: dict[int, int] = {}
+    for value in args:
+        following = max(numbers, default=0) + 1
+        numbers.append(first.setdefault(id(value), following) if isinstance(value, _VECTORS) else following)
+    return tuple(numbers)
+
+
+@lru_cache(maxsize=1024)
+def _numbered(sql: str, numbers: tuple[int, ...] = ()) -> tuple[str, tuple[str, ...], int]:
+    """The statement with ``$n``, numbered as ``numbers`` says; the names in order of ``n``; how many ``%s`` it has."""
+    names: dict[str, int] = {}
+    count = 0
+
+    def number(match: re.Match[str]) -> str:
+        nonlocal count
+        if match["verbatim"]:
+            return match["verbatim"].replace("%%", "%")
+        if match["percent"] == "%%":
+            return "%"
+        if match["name"] is not None:
+            return f"${names.setdefault(match['name'], len(names) + 1)}"
+        if match["percent"] == "%":
+            raise ProgrammingError(
+                "expected %s, %(name)s or %% in the statement, got a single %: write it twice if it is an operator"
+            )
+        count += 1
+        return f"${numbers[count - 1] if count <= len(numbers) else count}"
+
+    return _FORMAT.sub(number, sql), tuple(names), count

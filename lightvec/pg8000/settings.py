@@ -1,0 +1,67 @@
+"""Settings that hold for one statement and leave nothing behind, as SQL around it.
+
+``set_config(name, value, true)`` holds until the transaction ends (PostgreSQL documentation, 9.28.1). Outside a
+transaction block the statement's own write is that transaction. Inside the caller's block the former values are kept
+beside, in settings of our own, and put back right after the statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["AtLeast", "restoring", "setting"]
+
+_KEPT = "lightvec.former_"
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A number that a setting is raised to if it is lower; ``default`` is what it is where nobody has set it."""
+
+    value: int
+    default: int
+
+
+def setting(settings: Mapping[str, object], *, keep: bool) -> tuple[str, list[str]]:
+    """The statement that applies settings, and its parameters; ``keep`` also keeps the former values.
+
+    >>> setting({"hnsw.ef_search": 100}, keep=False)
+    ('SELECT set_config($1, $2, true)', ['hnsw.ef_search', '100'])
+    """
+    calls: list[str] = []
+    values: list[str] = []
+    if keep:
+        for index, name in enumerate(settings):
+            calls.append(f"set_config('{_KEPT}{index}', current_setting(${len(values) + 1}, true), true)")
+            values.append(name)
+    for name, value in settings.items():
+        name_at, value_at = f"${len(values) + 1}", f"${len(values) + 2}"
+        values += (name, _as_text(value))
+        if isinstance(value, AtLeast):
+            former = f"coalesce(nullif(current_setting({name_at}, true), ''), '{value.default:d}')::int"
+            calls.append(f"set_config({name_at}, greatest({former}, {value_at}::int)::text, true)")
+        else:
+            calls.append(f"set_config({name_at}, {value_at}, true)")
+    return f"SELECT {', '.join(calls)}", values
+
+
+def restoring(settings: Mapping[str, object]) -> tuple[str, list[str]]:
+    """The statement that puts back what ``setting(..., keep=True)`` kept, and its parameters.
+
+    A setting that was never set before reads as an empty text; NULL resets it to its default.
+    """
+    calls = [
+        f"set_config(${index + 1}, nullif(current_setting('{_KEPT}{index}'), ''), true)"
+        for index in range(len(settings))
+    ]
+    return f"SELECT {', '.join(calls)}", list(settings)
+
+
+def _as_text(value: object) -> str:
+    """A value as PostgreSQL's settings are written: booleans as on and off."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, AtLeast):
+        return str(value.value)
+    return str(value)

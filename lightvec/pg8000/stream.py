@@ -1,0 +1,144 @@
+"""The two directions of an open socket: one write a statement, one large buffer for what comes back."""
+
+from __future__ import annotations
+
+import socket
+from struct import Struct
+
+from lightvec.pg8000.exceptions import ConnectionLost, InternalError
+
+__all__ = ["Stream"]
+
+#: ``ssl.SSL_ERROR_WANT_READ``, without loading ssl where no TLS is used.
+_SSL_ERROR_WANT_READ = 2
+
+_header = Struct("!ci").unpack_from
+
+#: Room for the answers: large enough that a page of vectors is a handful of reads.
+_BUFFER = 256 * 1024
+#: The longest message that PostgreSQL sends (MaxAllocSize, src/include/utils/memutils.h).
+_MAX_MESSAGE = 0x3FFFFFFF
+
+
+class Stream:
+    """A socket as pg8000's start-up expects it (``makefile``, ``read``, ``write``, ``flush``) and as the wire uses it.
+
+    Nothing that the server sent is read twice or left in a second buffer: start-up and statements read from here.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self._buffer = bytearray(_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
+        self._unsent: list[bytes] = []
+
+    def makefile(self, mode: str = "rwb") -> Stream:
+        """The stream itself: it is the file, too."""
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Keep ``data`` until :meth:`flush`."""
+        self._unsent.append(bytes(data))
+
+    def flush(self) -> None:
+        """Send what was kept, in one write."""
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        self.send(data)
+
+    def send(self, data: bytes) -> None:
+        """Send ``data`` whole, in one write; :class:`ConnectionLost` if the connection does not take it."""
+        try:
+            self.socket.sendall(data)
+        except TimeoutError as error:
+            raise ConnectionLost(
+                f"the server took no data for {self.socket.gettimeout():g} seconds; the connection is closed"
+            ) from error
+        except OSError as error:
+            raise ConnectionLost(f"the connection broke while sending: {_reason(error)}") from error
+
+    def read(self, size: int) -> bytes:
+        """Exactly ``size`` bytes, what follows the length of a message; :class:`ConnectionLost` if they do not come."""
+        if not 0 <= size <= _MAX_MESSAGE - 4:
+            raise InternalError(
+                f"expected a protocol message of 4 bytes to 1 GiB, got a length of {size + 4}: "
+                f"this is not a PostgreSQL server, or bytes were lost; the connection is closed"
+            )
+        if size <= _BUFFER:
+            self._fill(size)
+            start, self._start = self._start, self._start + size
+            return bytes(self._view[start : self._start])
+        return self._read_long(size)
+
+    def read_message(self) -> tuple[bytes, bytes]:
+        """The next message: its one-letter code and what follows its length."""
+        self._fill(5)
+        code, length = _header(self._buffer, self._start)
+        self._start += 5
+        return code, self.read(length - 4)
+
+    def has_ended(self) -> bool:
+        """Whether an idle connection has ended, as far as this machine knows; no round trip.
+
+        An idle server says nothing but notices and notifications, which are kept for later. An ErrorResponse then is
+        its last word.
+        """
+        if self._start == self._end:
+            self._start = self._end = 0
+            timeout = self.socket.gettimeout()
+            try:
+                self.socket.settimeout(0)
+                self._end = self.socket.recv_into(self._view)
+                self.socket.settimeout(timeout)
+            except OSError as error:
+                if not isinstance(error, BlockingIOError) and error.errno != _SSL_ERROR_WANT_READ:
+                    return True
+                self.socket.settimeout(timeout)
+                return False
+        return self._start == self._end or self._buffer[self._start] == ord("E")
+
+    def close(self) -> None:
+        """Close the socket; what was kept or not yet read is forgotten."""
+        self._unsent.clear()
+        self.socket.close()
+
+    def _fill(self, size: int) -> None:
+        """Have at least ``size`` bytes, at most a buffer, ready at the start."""
+        if self._end - self._start >= size:
+            return
+        if self._start + size > _BUFFER or self._start == self._end:
+            left = self._end - self._start
+            self._buffer[:left] = self._buffer[self._start : self._end]
+            self._start, self._end = 0, left
+        while self._end - self._start < size:
+            self._end += self._receive_into(self._view[self._end :])
+
+    def _read_long(self, size: int) -> bytes:
+        """A message longer than the buffer, in memory that grows as its bytes really arrive."""
+        data = bytearray(self._view[self._start : self._end])
+        self._start = self._end = 0
+        while len(data) < size:
+            received = self._receive_into(self._view[: min(_BUFFER, size - len(data))])
+            data += self._view[:received]
+        return bytes(data)
+
+    def _receive_into(self, view: memoryview) -> int:
+        try:
+            received = self.socket.recv_into(view)
+        except TimeoutError as error:
+            raise ConnectionLost(
+                f"the server did not answer for {self.socket.gettimeout():g} seconds; the connection is closed, "
+                f"and whether the statement took effect is not known"
+            ) from error
+        except OSError as error:
+            raise ConnectionLost(f"the connection broke while reading: {_reason(error)}") from error
+        if not received:
+            raise ConnectionLost(
+                "the server closed the connection before it answered; whether the statement took effect is not known"
+            )
+        return received
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__

@@ -1,0 +1,226 @@
+"""One open, verified socket to one server.
+
+Source: PostgreSQL 18 documentation, 34.19 "SSL Support" and 54.2.11 "SSL Session Encryption". Whatever goes
+wrong is an ``OperationalError`` of one sentence, with the error of the operating system or of OpenSSL as its
+cause.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from lightvec.pg8000.dsn import Address, Target
+from lightvec.pg8000.exceptions import OperationalError
+from lightvec.pg8000.tls import context_for, tls_failure
+
+__all__ = ["Deadline", "open_socket", "tls_attempts"]
+
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+_TLS_MODES = frozenset({"require", "verify-ca", "verify-full"})
+
+
+class Deadline:
+    """Seconds that run out; None never does. One deadline serves connecting, TLS and the login after it.
+
+    >>> Deadline(None).remaining() is None, 4 < Deadline(5).remaining() <= 5
+    (True, True)
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def remaining(self) -> float | None:
+        """Seconds left, as ``socket.settimeout`` takes them; ``TimeoutError`` when there are none."""
+        if self._end is None:
+            return None
+        left = self._end - time.monotonic()
+        if left <= 0:  # zero would make a socket non-blocking
+            raise TimeoutError("the time is up")
+        return left
+
+
+def tls_attempts(sslmode: str, address: Address) -> tuple[bool, ...]:
+    """Whether to ask for TLS, in the order in which libpq tries; a later attempt is a new connection.
+
+    The next attempt is for a TLS handshake that failed and for a login that the server refuses with SQLSTATE
+    28000 (a ``pg_hba.conf`` line for the other kind). A server that simply has no TLS needs none:
+    :func:`open_socket` goes on in clear text under ``prefer``.
+
+    >>> tls_attempts("prefer", Address("localhost", 5432)), tls_attempts("allow", Address("localhost", 5432))
+    ((True, False), (False, True))
+    >>> tls_attempts("verify-full", Address("/tmp", 5432))
+    (False,)
+    """
+    if address.socket_path or sslmode == "disable":
+        return (False,)
+    if sslmode in _TLS_MODES:
+        return (True,)
+    return (True, False) if sslmode == "prefer" else (False, True)
+
+
+def open_socket(
+    address: Address, target: Target, deadline: Deadline | None = None, *, tls: bool | None = None
+) -> socket.socket:
+    """A blocking socket to the address, over TLS if ``tls`` (the first of :func:`tls_attempts` unless given).
+
+    ``deadline`` bounds everything but the name's look-up; without one it is the target's ``connect_timeout``.
+    The result is an ``ssl.SSLSocket`` where TLS was agreed, verified as the target's ``sslmode`` says.
+    """
+    attempts = tls_attempts(target.sslmode, address)
+    tls = attempts[0] if tls is None else tls
+    if tls not in attempts:
+        raise OperationalError(f"sslmode={target.sslmode} does not allow {address} {'with' if tls else 'without'} TLS")
+    deadline = Deadline(target.connect_timeout) if deadline is None else deadline
+    context = context_for(target) if tls else None
+    opened = _connected(address, target, deadline)
+    try:
+        if context is not None:
+            opened = _secured(opened, context, address, target, deadline)
+        opened.settimeout(None)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+# --- connecting ---------------------------------------------------------------------------------------------
+
+
+def _connected(address: Address, target: Target, deadline: Deadline) -> socket.socket:
+    """The first of the host's addresses that answers; each may take its share of the time that is left."""
+    places = list(_places(address))
+    for position, (family, where) in enumerate(places, 1):
+        try:
+            return _connected_to(family, where, target, deadline, len(places) - position + 1)
+        except OSError as error:
+            if position == len(places):
+                raise _unreachable(error, address, deadline) from error
+    raise AssertionError("getaddrinfo gives an address or raises")
+
+
+def _places(address: Address) -> Iterator[tuple[int, Any]]:
+    """Address family and what ``connect`` takes."""
+    if address.socket_path:
+        if not hasattr(socket, "AF_UNIX"):
+            raise OperationalError(f"this system has no Unix sockets for {address}: give a host name instead")
+        return iter([(socket.AF_UNIX, address.socket_path)])
+    try:
+        found = socket.getaddrinfo(address.hostaddr or address.host, address.port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise OperationalError(
+            f"no address is known for the host {address.host!r}: is the name right, and does this machine "
+            f"reach its name server?"
+        ) from error
+    return ((family, where) for family, _, _, _, where in found)
+
+
+def _connected_to(family: int, where: Any, target: Target, deadline: Deadline, shares: int) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        left = deadline.remaining()
+        opened.settimeout(None if left is None else left / shares)
+        if family != getattr(socket, "AF_UNIX", None):
+            _tune(opened, target)
+        opened.connect(where)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _tune(opened: socket.socket, target: Target) -> None:
+    # Without TCP_NODELAY a parameter of 18 to 37 KB waited up to 21 ms, on loopback.
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if target.tcp_keepalives:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in target.tcp_options:
+            if hasattr(socket, name):  # as in libpq, no effect where the system has none
+                opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _unreachable(error: OSError, address: Address, deadline: Deadline) -> OperationalError:
+    if isinstance(error, TimeoutError):
+        return _timed_out(address, deadline)
+    if isinstance(error, ConnectionRefusedError):
+        why = f"nothing listens on {address}: is the server running and is the port right?"
+    elif isinstance(error, FileNotFoundError):
+        why = f"there is no {address}: is the server running, and are socket folder and port right?"
+    elif isinstance(error, PermissionError):
+        why = f"this user may not open {address}: give the user access, or connect by a host name"
+    elif error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        why = f"no route leads to {address}: is this machine's network up, and is the address right?"
+    else:
+        why = f"{address} cannot be opened ({error.strerror or error}): are host and port right?"
+    return OperationalError(why)
+
+
+def _timed_out(address: Address, deadline: Deadline) -> OperationalError:
+    limit = "the system's limit" if deadline.seconds is None else f"{deadline.seconds:g} s (connect_timeout)"
+    remedy = "is it reachable from here, and is the time enough?"
+    return OperationalError(f"{address} did not answer within {limit}: {remedy}")
+
+
+# --- securing -----------------------------------------------------------------------------------------------
+
+
+def _secured(
+    plain: socket.socket, context: ssl.SSLContext, address: Address, target: Target, deadline: Deadline
+) -> socket.socket:
+    """TLS over the socket, or the socket itself if the server has no TLS and ``prefer`` lets that pass."""
+    try:
+        plain.settimeout(deadline.remaining())
+        if _accepts_tls(plain, address):
+            return _shaken_hands(plain, context, address, deadline)
+    except ssl.SSLError as error:
+        raise tls_failure(error, address) from error
+    except ValueError as error:
+        raise OperationalError(f"the host name {address.host!r} cannot be verified: give a valid one") from error
+    except TimeoutError as error:
+        raise _timed_out(address, deadline) from error
+    except OSError as error:
+        raise OperationalError(
+            f"{address} closed the connection while TLS was agreed: look into the server's log"
+        ) from error
+    if target.sslmode == "prefer":
+        return plain
+    raise OperationalError(
+        f"{address} does not speak TLS, which sslmode={target.sslmode} asks for: switch ssl on in the "
+        f"server, or say sslmode=disable if the network between is trusted"
+    )
+
+
+def _accepts_tls(plain: socket.socket, address: Address) -> bool:
+    """Asks, and reads one byte and no more: what follows it belongs to TLS (CVE-2021-23222).
+
+    An ErrorResponse comes from nobody that is known yet, so its text is not read (CVE-2024-10977).
+    """
+    plain.sendall(_SSL_REQUEST)
+    answer = plain.recv(1)
+    if answer in (b"S", b"N"):
+        return answer == b"S"
+    if not answer:
+        raise ConnectionResetError("closed instead of answering the SSLRequest")
+    if answer == b"E":
+        raise OperationalError(
+            f"{address} answered the request for TLS with an error: does it accept connections, and does it speak TLS?"
+        )
+    raise OperationalError(f"{address} answered with something that is not PostgreSQL: is the port right?")
+
+
+def _shaken_hands(plain: socket.socket, context: ssl.SSLContext, address: Address, deadline: Deadline) -> ssl.SSLSocket:
+    name = address.host.partition("%")[0]  # an IPv6 address without its zone, as certificates have it
+    secured = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
+    try:
+        secured.settimeout(deadline.remaining())
+        secured.do_handshake()
+    except BaseException:
+        secured.close()
+        raise
+    return secured

@@ -1,0 +1,42 @@
+"""What all four types share: they cannot change, they pickle, they print as they are written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Value:
+    """An immutable value with a binary form; ``_assign`` is the one way to fill its slots."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __new__(cls, value: Any, /) -> Self: ...
+        def to_binary(self) -> bytes: ...
+        @classmethod
+        def from_binary(cls, value: bytes, /) -> Self: ...
+
+    @classmethod
+    def coerce(cls, value: Any, /) -> Self:
+        """``value`` itself when it is one of this class already, else ``cls(value)``.
+
+        Raises :class:`lightvec.errors.InvalidVector` as the constructor does.
+        """
+        return value if isinstance(value, cls) else cls(value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} cannot be changed: make a new one instead")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} cannot be changed: make a new one instead")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_binary, (self.to_binary(),)
+
+
+#: Fills a slot past :meth:`Value.__setattr__`.
+assign = object.__setattr__

@@ -1,0 +1,216 @@
+"""``Bit``, PostgreSQL's ``bit(n)`` and ``bit varying``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from struct import Struct
+from typing import TYPE_CHECKING, Any, overload
+
+from lightvec.errors import InvalidVector
+from lightvec.types._inputs import contents, is_ndarray, new_array, require_numpy, sequence
+from lightvec.types._limits import MAX_BITS, require_size
+from lightvec.types._messages import show, show_bytes
+from lightvec.types._value import Value, assign
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike, NDArray
+    from typing_extensions import Self
+
+_HEADER = Struct(">i")
+
+
+class Bit(Value, Sequence[bool]):
+    """A string of 1 to 83,886,080 bits: immutable, hashable, picklable, a ``Sequence[bool]``.
+
+    ``value`` is bytes, bytearray or memoryview (8 bits a byte, the most significant first), a text of ``0``
+    and ``1``, a list or other iterable of bools (numbers are refused), a one-dimensional NumPy array of
+    bool, or of uint8 that holds only 0 and 1, or another Bit. Raises :class:`lightvec.errors.InvalidVector`
+    for anything else.
+
+    >>> bits = Bit("101")
+    >>> bits
+    Bit(101)
+    >>> bits.to_list(), bits[0], bits[1:]
+    ([True, False, True], True, [False, True])
+    >>> bits == "101", bits == [True, False, True], Bit(b"\\xa0").to_text()
+    (True, True, '10100000')
+    >>> bits.to_binary().hex(" ", 4)
+    '00 000003a0'
+    """
+
+    __slots__ = ("_data", "_length")
+
+    _length: int
+    _data: bytes  # as it is sent: the last byte is filled up with zeros
+
+    def __new__(
+        cls,
+        value: bytes | bytearray | memoryview | str | Iterable[bool] | NDArray[np.bool_ | np.uint8],
+        /,
+    ) -> Self:
+        if type(value) is cls:
+            return value
+        if isinstance(value, bytes | bytearray | memoryview):
+            data = bytes(value)
+            return cls._of(len(data) * 8, data)
+        if isinstance(value, str):
+            return cls._of_text(value, cls.__name__)
+        if is_ndarray(value):
+            return cls._of_ndarray(value)
+        return cls._of_items(sequence(value, MAX_BITS, cls.__name__, "bools"))
+
+    @classmethod
+    def _of(cls, length: int, data: bytes) -> Self:
+        require_size(length, MAX_BITS, cls.__name__, "bits")
+        bits = object.__new__(cls)
+        assign(bits, "_length", length)
+        assign(bits, "_data", data)
+        return bits
+
+    @classmethod
+    def _of_text(cls, text: str, who: str) -> Self:
+        require_size(len(text), MAX_BITS, who, "bits")
+        if text.strip("01"):
+            index = len(text) - len(text.lstrip("01"))
+            raise InvalidVector(f"{who} expected only 0 and 1 and got {show(text[index])} at index {index}.")
+        size = (len(text) + 7) // 8
+        return cls._of(len(text), int(text.ljust(size * 8, "0"), 2).to_bytes(size, "big"))
+
+    @classmethod
+    def _of_items(cls, items: Sequence[Any]) -> Self:
+        require_size(len(items), MAX_BITS, cls.__name__, "bits")
+        try:
+            text = "".join([_DIGITS[item] for item in items])
+        except (KeyError, TypeError) as error:
+            index = next(i for i, item in enumerate(items) if not _is_digit(item))
+            raise InvalidVector(
+                f"{cls.__name__} expected a bool at index {index} and got {show(items[index])}."
+            ) from error
+        return cls._of_text(text, cls.__name__)
+
+    @classmethod
+    def _of_ndarray(cls, value: Any) -> Self:
+        who = cls.__name__
+        if value.ndim != 1:
+            raise InvalidVector(f"{who} expected a one-dimensional array and got the shape {value.shape}.")
+        if value.dtype.str not in ("|b1", "|u1"):
+            raise InvalidVector(f"{who} expected an array of bool, or uint8 of 0 and 1, and got {value.dtype}.")
+        if value.dtype.str == "|u1" and len(value) and value.max() > 1:
+            index = int((value > 1).argmax())
+            raise InvalidVector(
+                f"{who} expected 0 or 1 at index {index} of a uint8 array and got {value[index]}: "
+                f"for 8 bits a byte pass its tobytes()."
+            )
+        return cls._of(len(value), require_numpy(who).packbits(value).tobytes())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.to_text()})"
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bool]:
+        return iter(self.to_list())
+
+    @overload
+    def __getitem__(self, index: int) -> bool: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bool]: ...
+    def __getitem__(self, index: int | slice) -> bool | list[bool]:
+        """One bit, or for a slice a plain list (which, unlike a Bit, may be empty)."""
+        if isinstance(index, slice):
+            return self.to_list()[index]
+        place = range(self._length)[index]
+        return bool(self._data[place // 8] >> (7 - place % 8) & 1)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to a Bit, a text of 0 and 1, or a list or tuple of bools that has the same bits."""
+        if isinstance(other, Bit):
+            return self._length == other._length and self._data == other._data
+        if isinstance(other, str):
+            return self.to_text() == other
+        if isinstance(other, list | tuple):
+            return len(other) == self._length and self._equals_items(other)
+        return NotImplemented
+
+    def _equals_items(self, items: Sequence[Any]) -> bool:
+        try:
+            return self == self._of_items(items)
+        except InvalidVector:
+            return False
+
+    def __hash__(self) -> int:
+        """The hash of the text; a tuple of bools can be equal and hashes otherwise."""
+        return hash(self.to_text())
+
+    def dimensions(self) -> int:
+        """How many bits there are; the same as ``len``."""
+        return self._length
+
+    def to_list(self) -> list[bool]:
+        """A new list of bools."""
+        return [digit == "1" for digit in self.to_text()]
+
+    def to_numpy(self) -> NDArray[np.bool_]:
+        """A new bool array of the shape ``(dimensions,)``.
+
+        Raises :class:`lightvec.errors.MissingExtra` where NumPy is not installed.
+        """
+        numpy = require_numpy(f"{type(self).__name__}.to_numpy()")
+        packed = numpy.frombuffer(self._data, numpy.uint8)
+        bits: NDArray[np.bool_] = numpy.unpackbits(packed, count=self._length).view(numpy.bool_)
+        return bits
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """NumPy's protocol; the array is always a new one, so ``copy=False`` raises ``ValueError``."""
+        made: NDArray[Any] = new_array(self.to_numpy(), dtype, copy, type(self).__name__)
+        return made
+
+    def to_text(self) -> str:
+        """The text PostgreSQL prints, such as ``101``."""
+        return f"{int.from_bytes(self._data, 'big'):0{len(self._data) * 8}b}"[: self._length]
+
+    @classmethod
+    def from_text(cls, value: str, /) -> Self:
+        """Read a text of ``0`` and ``1``; like PostgreSQL's ``bit_in`` it allows no white space.
+
+        Raises :class:`lightvec.errors.InvalidVector` for anything else.
+        """
+        if not isinstance(value, str):
+            raise InvalidVector(f"{cls.__name__}.from_text expected a str like '101' and got {show(value)}.")
+        return cls._of_text(value, f"{cls.__name__}.from_text")
+
+    def to_binary(self) -> bytes:
+        """The bytes of PostgreSQL's ``bit_send``: big-endian int32 length in bits, then the bits."""
+        return _HEADER.pack(self._length) + self._data
+
+    @classmethod
+    def from_binary(cls, value: bytes | bytearray | memoryview, /) -> Self:
+        """Read the bytes that :meth:`to_binary` writes, which are those of ``bit_recv`` and ``varbit_recv``.
+
+        Raises :class:`lightvec.errors.InvalidVector` for any other length and for bits set in the padding
+        (which PostgreSQL would clear in silence).
+        """
+        data, who = contents(value, cls.__name__), f"{cls.__name__}.from_binary"
+        if len(data) < 4:
+            raise InvalidVector(f"{who} expected a header of 4 bytes and got {show_bytes(data)}.")
+        (length,) = _HEADER.unpack_from(data)
+        require_size(length, MAX_BITS, who, "bits")
+        size = 4 + (length + 7) // 8
+        if len(data) != size:
+            raise InvalidVector(f"{who} expected {size:,} bytes for {length:,} bits and got {show_bytes(data)}.")
+        if length % 8 and data[-1] & (0xFF >> length % 8):
+            raise InvalidVector(f"{who} expected zeros after bit {length:,} and got 0x{data[-1]:02x} as last byte.")
+        return cls._of(length, data[4:])
+
+
+#: What stands for a bit in a list; 1 and 0 are equal to True and False, so they do, too.
+_DIGITS = {True: "1", False: "0"}
+
+
+def _is_digit(item: Any) -> bool:
+    try:
+        return item in _DIGITS
+    except TypeError:
+        return False

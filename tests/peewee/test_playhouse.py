@@ -1,0 +1,200 @@
+"""Peewee's tools around a database that has vectors in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from peewee import ForeignKeyField, Model, TextField
+from playhouse import kv, reflection
+from playhouse.dataset import DataSet
+from playhouse.migrate import PostgresqlMigrator, migrate
+
+from lightvec import HalfVector, Vector
+from lightvec.peewee import HalfVectorField, Pg8000Database, VectorField
+from tests.peewee.conftest import Use
+
+
+class Maker(Model):
+    name = TextField(unique=True)
+
+    class Meta:
+        table_name = "playhouse_maker"
+
+
+class Thing(Model):
+    id: Any
+    maker = ForeignKeyField(Maker, backref="things", null=True)
+    name = TextField(default="?")
+    place = VectorField(3, metric="l2", index="hnsw", null=True)
+
+    class Meta:
+        table_name = "playhouse_thing"
+
+
+@pytest.fixture
+def tables(use: Use) -> None:
+    use(Maker, Thing)
+
+
+def url_for(url: str, scheme: str) -> str:
+    return url.replace("postgresql://", f"{scheme}://")
+
+
+# Introspection
+
+
+@pytest.mark.usefixtures("tables")
+def test_introspection(db: Pg8000Database) -> None:
+    assert {"playhouse_maker", "playhouse_thing"} <= set(db.get_tables())
+    columns = {column.name: column for column in db.get_columns("playhouse_thing")}
+    assert list(columns) == ["id", "maker_id", "name", "place"]
+    assert (columns["place"].full_type, columns["place"].null) == ("vector(3)", True)
+    assert db.get_primary_keys("playhouse_thing") == ["id"]
+    (key,) = db.get_foreign_keys("playhouse_thing")
+    assert (key.column, key.dest_table, key.dest_column) == ("maker_id", "playhouse_maker", "id")
+    columns_of = {index.name: index.columns for index in db.get_indexes("playhouse_thing")}
+    assert columns_of["playhouse_thing_place_l2_hnsw"] == ["place"]
+    assert db.table_exists("playhouse_thing")
+
+
+# Migrations
+
+
+@pytest.mark.usefixtures("tables")
+def test_migrations(db: Pg8000Database) -> None:
+    Thing.create(name="a")
+    migrator = PostgresqlMigrator(db)
+    migrate(
+        migrator.add_column("playhouse_thing", "colour", VectorField(2, null=True)),
+        migrator.add_column("playhouse_thing", "filled", HalfVectorField(2, default=[1, 2])),
+        migrator.drop_column("playhouse_thing", "place"),
+    )
+    types = {column.name: column.full_type for column in db.get_columns("playhouse_thing")}
+    assert types["colour"] == "vector(2)"
+    assert "place" not in types
+    assert db.execute_sql("SELECT filled FROM playhouse_thing").fetchone() == (HalfVector([1, 2]),)
+    migrate(
+        migrator.alter_column_type("playhouse_thing", "colour", HalfVectorField(2)),
+        migrator.rename_column("playhouse_thing", "colour", "color"),
+    )
+    types = {column.name: column.full_type for column in db.get_columns("playhouse_thing")}
+    assert types["color"] == "halfvec(2)"
+
+
+# Reflection
+
+
+@pytest.mark.usefixtures("tables")
+def test_generated_models_read_and_write_vectors(db: Pg8000Database) -> None:
+    Thing.create(name="a", place=[1, 2, 3])
+    models: Any = reflection.generate_models(db, table_names=["playhouse_thing", "playhouse_maker"])
+    made = models["playhouse_thing"]
+    assert made.get().place == Vector([1, 2, 3])
+    made.create(name="b", place=Vector([4, 5, 6]))
+    assert Thing.get(Thing.place == [4, 5, 6]).name == "b"
+
+
+@pytest.mark.usefixtures("tables")
+def test_dataset(url: str) -> None:
+    Thing.create(name="a", place=[1, 2, 3])
+    dataset = DataSet(Pg8000Database(url))
+    try:
+        assert dataset["playhouse_thing"].find_one(name="a")["place"] == Vector([1, 2, 3])
+        dataset["playhouse_maker"].insert(name="x")
+        assert [row["name"] for row in dataset["playhouse_maker"].all()] == ["x"]
+    finally:
+        dataset.close()
+
+
+def test_dataset_by_url(url: str) -> None:
+    dataset = DataSet(url_for(url, "pg8000"))
+    assert isinstance(dataset._database, Pg8000Database)
+    dataset.close()
+
+
+def test_key_value_store(db: Pg8000Database) -> None:
+    store = kv.KeyValue(database=db, table_name="playhouse_kv")
+    try:
+        store["a"] = 1
+        store["a"] = [2]
+        store.update(b={"x": None})
+        assert dict(store.items()) == {"a": [2], "b": {"x": None}}
+        assert store.pop("a") == [2]
+        assert "a" not in store
+    finally:
+        db.execute_sql("DROP TABLE playhouse_kv")
+
+
+# In a process of their own
+
+
+def run(*arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("first", ["lightvec.peewee", "playhouse.db_url"])
+@pytest.mark.parametrize(("scheme", "name"), [("pg8000", "Pg8000Database"), ("pg8000+pool", "PooledPg8000Database")])
+def test_db_url_in_either_order(url: str, first: str, scheme: str, name: str) -> None:
+    second = {"lightvec.peewee": "playhouse.db_url", "playhouse.db_url": "lightvec.peewee"}[first]
+    printed = run(
+        "-c",
+        f"import {first}, {second}\n"
+        "from playhouse.db_url import connect\n"
+        f"db = connect({url_for(url, scheme)!r}, application_name='by url')\n"
+        "print(type(db).__name__, *db.execute_sql('SHOW application_name').fetchone())\n"
+        "db.manual_close() if hasattr(db, 'manual_close') else db.close()\n",
+    )
+    assert printed == f"{name} by url\n"
+
+
+def test_db_url_takes_the_pools_options(url: str) -> None:
+    printed = run(
+        "-c",
+        "import lightvec.peewee\n"
+        "from playhouse.db_url import connect\n"
+        f"db = connect({url_for(url, 'pg8000+pool')!r} + '&max_connections=3&stale_timeout=9')\n"
+        "print(db._max_connections, db._stale_timeout)\n",
+    )
+    assert printed == "3 9\n"
+
+
+def test_import_loads_no_more_than_it_needs() -> None:
+    printed = run(
+        "-c",
+        "import sys, lightvec.peewee\n"
+        "heavy = {'numpy', 'scipy', 'ssl', 'playhouse', 'playhouse.pool', 'playhouse.db_url', 'lightvec.server'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n",
+    )
+    assert "numpy" not in printed
+    assert "playhouse" not in printed
+    assert "lightvec.server" not in printed
+
+
+@pytest.mark.usefixtures("tables")
+def test_pwiz(url: str) -> None:
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    # pwiz knows psycopg only: it is told of ours as its users would do it.
+    printed = run(
+        "-c",
+        "import sys, pwiz\n"
+        "from lightvec.peewee import Pg8000Database\n"
+        "pwiz.DATABASE_MAP['postgresql'] = Pg8000Database\n"
+        "introspector = pwiz.make_introspector('postgresql', sys.argv[1], host=sys.argv[2], port=int(sys.argv[3]), "
+        "user='postgres')\n"
+        "pwiz.print_models(introspector, ['playhouse_thing'])\n"
+        "introspector.metadata.database.close()\n",
+        parts.path[1:],
+        options["host"][0],
+        options.get("port", ["5432"])[0],
+    )
+    assert "class PlayhouseThing(BaseModel):" in printed
+    assert "place" in printed

@@ -1,0 +1,114 @@
+"""PgBouncer in transaction mode, for one test: a process with its own folder, socket and loopback port."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from lightvec.server import Server
+
+_CONFIGURATION = """\
+[databases]
+* = host={host} port={port} user=postgres
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {listen_port}
+unix_socket_dir = {folder}
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+max_client_conn = 100
+logfile = {folder}/log
+"""
+
+
+def program() -> str:
+    """The path of pgbouncer; where it is missing, the test fails in CI and is skipped elsewhere."""
+    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found is None:
+        message = "pgbouncer is not installed: apt-get install pgbouncer"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+class PgBouncer:
+    """PgBouncer in front of a server; as a context manager, it runs inside the block."""
+
+    def __init__(self, server: Server) -> None:
+        self._program = program()
+        self._server = server
+        # The owner of the data is the account that may open the server's socket; as root, pgbouncer refuses to run.
+        self._account = pwd.getpwuid(server.data.stat().st_uid)
+        self.folder = Path(tempfile.mkdtemp(prefix="lightvec-pgbouncer-"))
+        self.port = _free_port()
+
+    def url(self, database_url: str, *, tcp: bool = False) -> str:
+        """The same database through PgBouncer."""
+        parts = urlsplit(database_url)
+        host = "127.0.0.1" if tcp else quote(str(self.folder))
+        query = f"host={host}&port={self.port}" + ("&sslmode=disable" if tcp else "")
+        return parts._replace(query=query).geturl()
+
+    @property
+    def socket_path(self) -> str:
+        """The path of the Unix socket."""
+        return f"{self.folder}/.s.PGSQL.{self.port}"
+
+    def __enter__(self) -> PgBouncer:
+        configuration = self.folder / "pgbouncer.ini"
+        configuration.write_text(
+            _CONFIGURATION.format(
+                host=self._server.socket_folder,
+                port=self._server.port,
+                listen_port=self.port,
+                folder=self.folder,
+            )
+        )
+        as_root = os.geteuid() == 0
+        if as_root:
+            for path in (self.folder, configuration):
+                os.chown(path, self._account.pw_uid, self._account.pw_gid)
+        self._process = subprocess.Popen(
+            [self._program, "-q", str(configuration)],
+            user=self._account.pw_uid if as_root else None,
+            group=self._account.pw_gid if as_root else None,
+            extra_groups=[] if as_root else None,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+        shutil.rmtree(self.folder)
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 10
+        while True:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(self.socket_path) == 0:
+                    return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"pgbouncer did not start: {(self.folder / 'log').read_text()}")
+            time.sleep(0.02)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,170 @@
+"""Settings of one statement: it sees them, and nothing of them is there afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from lightvec import Vector
+from lightvec.pg8000 import Connection, connect, dbapi
+from lightvec.pg8000.exceptions import DataError, Error, InterfaceError, ProgrammingError
+from lightvec.pg8000.settings import AtLeast
+
+SHOWN = "SELECT current_setting('work_mem'), current_setting('hnsw.ef_search', true)"
+WANTED: Mapping[str, object] = {"work_mem": "5MB", "hnsw.ef_search": 77}
+
+
+@pytest.fixture
+def usual(conn: Connection) -> list[list[str]]:
+    """What the settings are when nobody has set them, with pgvector's library loaded."""
+    conn.run("SELECT '[1]'::vector")
+    rows = conn.run(SHOWN)
+    assert rows is not None
+    assert rows[0][1] == "40"
+    return rows
+
+
+def test_they_hold_for_one_statement(conn: Connection, usual: list[list[str]]) -> None:
+    for _ in range(2):
+        assert conn.run(SHOWN, settings=WANTED) == [["5MB", "77"]]
+        assert conn.run(SHOWN) == usual
+        assert conn.run(SHOWN + ", :v", settings=WANTED, v=Vector([1])) == [["5MB", "77", Vector([1])]]
+        assert conn.run(SHOWN + ", :a", a=1) == [[*usual[0], 1]]
+    assert not conn.in_transaction
+
+
+def test_they_hold_before_the_library_is_loaded(url: str) -> None:
+    """hnsw.* are placeholders until then, and become real settings with this value."""
+    with connect(url) as connection:
+        sql = "SELECT current_setting('hnsw.ef_search'), '[1]'::vector"
+        assert connection.run(sql, settings={"hnsw.ef_search": 55}) == [["55", Vector([1])]]
+        assert connection.run("SHOW hnsw.ef_search") == [["40"]]
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_inside_a_transaction_the_former_values_come_back(end: str, conn: Connection, usual: list[list[str]]) -> None:
+    conn.run("BEGIN; SET LOCAL work_mem = '6MB'; SET LOCAL hnsw.ef_search = 66")
+    for _ in range(2):
+        assert conn.run(SHOWN, settings=WANTED) == [["5MB", "77"]]
+        assert conn.run(SHOWN) == [["6MB", "66"]]
+    conn.run(end)
+    assert conn.run(SHOWN) == usual
+
+
+def test_inside_a_transaction_what_nobody_set_is_the_default_again(conn: Connection, usual: list[list[str]]) -> None:
+    with conn.transaction():
+        assert conn.run(SHOWN, settings=WANTED) == [["5MB", "77"]]
+        assert conn.run(SHOWN) == usual
+    assert conn.run(SHOWN) == usual
+
+
+def test_a_setting_that_did_not_exist(conn: Connection) -> None:
+    sql = "SELECT nullif(current_setting('my.own', true), '')"
+    for _ in range(2):
+        assert conn.run(sql, settings={"my.own": "here"}) == [["here"]]
+        assert conn.run(sql) == [[None]]
+        with conn.transaction():
+            assert conn.run(sql, settings={"my.own": "here"}) == [["here"]]
+            assert conn.run(sql) == [[None]]
+
+
+def test_the_sessions_own_values_stay(conn: Connection) -> None:
+    conn.run("SELECT '[1]'::vector; SET work_mem = '7MB'; SET hnsw.ef_search = 70")
+    for inside in (False, True):
+        if inside:
+            conn.run("BEGIN")
+        assert conn.run(SHOWN, settings=WANTED) == [["5MB", "77"]]
+        assert conn.run(SHOWN) == [["7MB", "70"]]
+    conn.run("COMMIT")
+    assert conn.run(SHOWN) == [["7MB", "70"]]
+
+
+def test_a_transaction_that_began_by_itself(dbapi_conn: dbapi.Connection) -> None:
+    cursor = dbapi_conn.cursor()
+    cursor.execute("SELECT '[1]'::vector")
+    former = cursor.execute(SHOWN).fetchall()
+    dbapi_conn.commit()
+    assert cursor.execute(SHOWN, settings=WANTED).fetchall() == [("5MB", "77")]
+    assert cursor.execute(SHOWN).fetchall() == former
+    dbapi_conn.rollback()
+    assert cursor.execute(SHOWN).fetchall() == former
+    assert cursor.execute(SHOWN, dbapi.Arguments([], WANTED)).fetchall() == [("5MB", "77")]
+    sql = f"{SHOWN}, %s"
+    assert cursor.execute(sql, dbapi.Arguments([1], WANTED)).fetchall() == [("5MB", "77", 1)]
+
+
+def test_at_least(conn: Connection, usual: list[list[str]]) -> None:
+    sql = "SELECT current_setting('hnsw.ef_search')"
+    assert conn.run(sql, settings={"hnsw.ef_search": AtLeast(100, 40)}) == [["100"]]
+    assert conn.run(sql, settings={"hnsw.ef_search": AtLeast(10, 40)}) == [["40"]]
+    conn.run("SET hnsw.ef_search = 300")
+    assert conn.run(sql, settings={"hnsw.ef_search": AtLeast(100, 40)}) == [["300"]]
+    with conn.transaction():
+        assert conn.run(sql, settings={"hnsw.ef_search": AtLeast(400, 40)}) == [["400"]]
+        assert conn.run(sql) == [["300"]]
+
+
+def test_at_least_before_the_library_is_loaded(url: str) -> None:
+    sql = "SELECT current_setting('hnsw.ef_search')"
+    for value, expected in ((10, "40"), (100, "100")):
+        with connect(url) as connection:
+            for _ in range(2):
+                assert connection.run(sql, settings={"hnsw.ef_search": AtLeast(value, 40)}) == [[expected]]
+
+
+def test_booleans(conn: Connection) -> None:
+    for value, expected in ((True, "on"), (False, "off")):
+        assert conn.run("SHOW enable_seqscan", settings={"enable_seqscan": value}) == [[expected]]
+    assert conn.run("SHOW enable_seqscan") == [["on"]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"work_mem": "5MB", "no_such_setting": 1}, ProgrammingError),
+        ({"hnsw.ef_search": 1_000_000}, DataError),
+        ({"work_mem": "much"}, DataError),
+        ({"work_mem": "5MB", "max_connections": 5}, Error),
+        ({"": 1}, Error),
+        ({"work_mem": "a\x00"}, DataError),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_setting_that_cannot_be(
+    settings: dict[str, object], error: type[Exception], inside: bool, conn: Connection, usual: list[list[str]]
+) -> None:
+    conn.run("CREATE TEMPORARY TABLE ran (id int)")
+    if inside:
+        conn.run("BEGIN; SAVEPOINT here")
+    with pytest.raises(error):
+        conn.run("INSERT INTO ran VALUES (1)", settings=settings)
+    if inside:
+        conn.run("ROLLBACK TO here")
+    assert conn.run("SELECT count(*) FROM ran") == [[0]]
+    assert conn.run(SHOWN) == usual
+
+
+def test_the_statement_fails(conn: Connection, usual: list[list[str]]) -> None:
+    with pytest.raises(DataError):
+        conn.run("SELECT 1/0", settings=WANTED)
+    assert conn.run(SHOWN) == usual
+    with conn.transaction():
+        with pytest.raises(DataError), conn.transaction():
+            conn.run("SELECT 1/0", settings=WANTED)
+        assert conn.run(SHOWN) == usual
+
+
+def test_several_statements_are_refused(conn: Connection, usual: list[list[str]]) -> None:
+    with pytest.raises(InterfaceError, match="one by one"):
+        conn.run("SELECT 1; SELECT 2", settings=WANTED)
+    assert conn.run(SHOWN) == usual
+
+
+def test_one_setting_twice_in_a_row_within_a_transaction(conn: Connection, usual: list[list[str]]) -> None:
+    """The place where the former value is kept is used again, for another setting."""
+    with conn.transaction():
+        assert conn.run("SHOW work_mem", settings={"work_mem": "5MB", "hnsw.ef_search": 77}) == [["5MB"]]
+        assert conn.run("SHOW hnsw.ef_search", settings={"hnsw.ef_search": 78}) == [["78"]]
+        assert conn.run("SHOW hnsw.ef_search", settings={"hnsw.ef_search": 79, "work_mem": "8MB"}) == [["79"]]
+        assert conn.run(SHOWN) == usual

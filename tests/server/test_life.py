@@ -1,0 +1,249 @@
+"""A server's life in one process: made, started, joined, left."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from lightvec.errors import InvalidOption, ServerError
+from lightvec.server import Server, ensure, start, status, stop
+from lightvec.server import settings as server_settings
+from tests.server.conftest import finish, in_child, is_gone, python, query
+
+
+def test_first_start_has_pgvector_and_says_nothing(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with Server(path) as server:
+        query(server, "create extension vector")
+        assert query(server, "select '[1,2]'::vector <-> '[1,3]'") == 1
+        assert server.url == f"postgresql://postgres@/postgres?host={path}/run"
+        assert (server.path, server.data, server.log) == (path, path / "data", path / "log")
+        assert (server.socket_folder, server.port) == (path / "run", 5432)
+    assert not status(path).running
+    assert capfd.readouterr() == ("", "")
+
+
+def test_data_survive(path: Path) -> None:
+    with Server(path) as server:
+        query(server, "create table t as select 42 as n")
+    with Server(path) as server:
+        assert query(server, "select n from t") == 42
+
+
+def test_the_database_is_durable_and_knows_all_scripts(path: Path) -> None:
+    with Server(path) as server:
+        assert query(server, "show fsync") == "on"
+        assert query(server, "show server_encoding") == "UTF8"
+        assert query(server, "select lower('ÜBER') || upper('é')") == "überÉ"
+        assert query(server, "select array_agg(x order by x) from unnest('{b,B,a}'::text[]) x") == [
+            "B",
+            "a",
+            "b",
+        ]
+
+
+def test_only_the_account_can_reach_it(path: Path) -> None:
+    with Server(path) as server:
+        socket_mode = (server.socket_folder / ".s.PGSQL.5432").stat().st_mode & 0o777
+        assert query(server, "show listen_addresses") == ""
+    modes = {name: (path / name).stat().st_mode & 0o777 for name in ("", "data", "run", "log", "lock", "users")}
+    assert socket_mode == 0o700
+    assert modes == {"": 0o700, "data": 0o700, "run": 0o700, "log": 0o600, "lock": 0o600, "users": 0o600}
+
+
+def test_folders_above_are_left_as_they_were(base: Path) -> None:
+    path = base / "new" / "deeper" / "db"
+    above = [base, *base.parents]
+    before = [(folder.stat().st_mode, folder.stat().st_uid) for folder in above]
+    with Server(path):
+        pass
+    assert [(folder.stat().st_mode, folder.stat().st_uid) for folder in above] == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["db"]
+
+
+def test_an_existing_folder_keeps_its_mode(path: Path) -> None:
+    path.mkdir(mode=0o755)
+    (path / "notes.txt").touch()
+    before = path.stat()
+    with Server(path) as server:
+        assert server.data == path / "data"
+    assert (path.stat().st_mode, path.stat().st_uid) == (before.st_mode, before.st_uid)
+
+
+def test_blocks_in_one_process_share_the_server(path: Path) -> None:
+    with Server(path) as outer:
+        with Server(path) as inner, inner:
+            pid = status(path).pid
+        assert query(outer, "select 1") == 1
+        assert status(path).pid == pid
+    assert not status(path).running
+
+
+def test_a_server_object_can_be_used_again(path: Path) -> None:
+    server = Server(path)
+    for _ in range(2):
+        with server:
+            assert query(server, "select 1") == 1
+    assert not status(path).running
+
+
+def test_an_error_in_the_block_still_stops_the_server(path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), Server(path):
+        raise ZeroDivisionError
+    assert not status(path).running
+
+
+def test_start_stop_status(path: Path) -> None:
+    assert stop(path) is False
+    assert not path.exists()
+    server = start(path)
+    found = status(path)
+    assert (found.running, found.url, found.path, found.data) == (True, server.url, path, path / "data")
+    assert found.pid is not None
+    assert re.fullmatch(r"\d+\.\d+", found.version or "")
+    with Server(path):
+        pass
+    assert status(path).pid == found.pid, "leaving a block stopped a server that start() wants to run"
+    assert stop(path) is True
+    assert stop(path) is False
+    found = status(path)
+    assert (found.running, found.pid, found.url) == (False, None, None)
+
+
+def test_stop_under_a_user(path: Path) -> None:
+    with Server(path):
+        assert stop(path) is True
+    assert not status(path).running
+
+
+def test_settings(path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    wanted = {"listen_addresses": "127.0.0.1", "port": port, "Max_Connections": "17"}
+    with Server(path, settings=wanted) as server:
+        assert server.url == f"postgresql://postgres@/postgres?host={path}/run&port={port}"
+        assert query(server, "show max_connections") == "17"
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=5):
+            pass
+        with Server(path) as joined:
+            assert (joined.port, joined.url) == (int(port), server.url)
+        with Server(path, settings={"max_connections": "17"}):
+            pass
+
+
+def test_over_tcp_a_password_is_asked_for(path: Path) -> None:
+    with Server(path) as server:
+        methods = query(server, "select array_agg(distinct auth_method) from pg_hba_file_rules where type = 'host'")
+    assert methods == ["scram-sha-256"]
+
+
+def test_a_running_server_without_the_settings_is_not_joined(path: Path) -> None:
+    with Server(path):
+        with pytest.raises(ServerError, match=r"already runs without max_connections=17: stop it first"):
+            Server(path, settings={"max_connections": "17"}).__enter__()
+        assert status(path).running
+
+
+@pytest.mark.parametrize("name", ["unix_socket_directories", "data_directory", "a b", "x;y", ""])
+def test_settings_that_cannot_be_given(path: Path, name: str) -> None:
+    with pytest.raises(InvalidOption, match="setting"):
+        Server(path, settings={name: "1"})
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "", "²"])
+def test_ports_that_cannot_be(path: Path, port: str) -> None:
+    with pytest.raises(InvalidOption, match="from 1 to 65535"):
+        Server(path, settings={"port": port})
+
+
+def test_small_shared_memory_is_not_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_settings, "_SHARED_MEMORY_BYTES", 1 << 60)
+    with Server(path) as server:
+        assert query(server, "show dynamic_shared_memory_type") == "sysv"
+        query(server, "set max_parallel_workers_per_gather = 2")
+
+
+def test_ensure_gives_the_same_server_until_the_process_ends(path: Path) -> None:
+    code = """
+import sys
+from lightvec.server import ensure, stop
+server = ensure(sys.argv[1])
+assert ensure(sys.argv[1] + "/../db") is server
+stop(sys.argv[1])
+assert ensure(sys.argv[1]) is server
+sys.stdin.read()
+print(server.url)
+"""
+    process = python(code, path)
+    assert finish(process).startswith("postgresql://")
+    assert (path / "data" / "PG_VERSION").exists()
+    assert not status(path).running
+
+
+def test_ensure_after_its_folder_was_removed(base: Path) -> None:
+    code = """
+import shutil, sys
+from lightvec.server import ensure, status
+ensure(sys.argv[1])
+print(status(sys.argv[1]).pid)
+shutil.rmtree(sys.argv[1])
+"""
+    pid = int(finish(python(code, base / "db")))
+    assert is_gone(pid)
+
+
+def test_a_forked_child_does_not_release_its_parents_server(path: Path) -> None:
+    def leave() -> str:
+        server.__exit__(None, None, None)
+        with Server(path) as own:
+            return str(query(own, "select 'child'"))
+
+    with Server(path) as server:
+        pid = status(path).pid
+        assert in_child(leave) == "child"
+        assert status(path).pid == pid
+        assert query(server, "select 1") == 1
+
+
+def test_ensure_in_a_forked_child(path: Path) -> None:
+    code = """
+import os, sys
+from lightvec.server import ensure, status
+path = sys.argv[1]
+parents = ensure(path)
+child = os.fork()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    assert status(path).running
+else:
+    assert ensure(path) is not parents
+"""
+    finish(python(code, path))
+    assert not status(path).running
+
+
+def test_the_server_inherits_no_lock(path: Path) -> None:
+    with Server(path):
+        start(path)
+    assert status(path).running
+    for name in ("lock", "users"):
+        with (path / name).open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_no_descriptor_stays_open(path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with Server(path):
+            pass
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_ensure_here(path: Path) -> None:
+    server = ensure(path)
+    assert ensure(path) is server
+    assert query(server, "select 1") == 1

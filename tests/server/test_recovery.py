@@ -1,0 +1,119 @@
+"""What an earlier server left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lightvec.errors import ServerError
+from lightvec.server import Server, start, status, stop
+from lightvec.server.cluster import Cluster
+from lightvec.server.postmaster import described
+from tests.server.conftest import as_ordinary_user, is_gone, query
+
+
+def kill_server(path: Path) -> None:
+    pid = status(path).pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert is_gone(pid)
+
+
+def test_a_killed_server_is_started_again(path: Path) -> None:
+    with Server(path) as server:
+        query(server, "create table t as select 42 as n")
+        kill_server(path)
+        assert not status(path).running
+        assert stop(path) is False
+        with Server(path) as again:
+            assert query(again, "select n from t") == 42
+
+
+@pytest.mark.parametrize("content", ["", "nonsense\n", "{pid}\n", "{pid}\n{data}\n1\n5432\n{run}\n\n\nready\n"])
+def test_a_pid_file_that_names_another_program(path: Path, content: str) -> None:
+    """The number of a process of the same account, which PostgreSQL itself takes for a server that runs."""
+
+    def run() -> str:
+        with Server(path):
+            pass
+        text = content.format(pid=os.getpid(), data=path / "data", run=path / "run")
+        (path / "data" / "postmaster.pid").write_text(text)
+        (path / "run" / ".s.PGSQL.5432").touch()
+        (path / "run" / ".s.PGSQL.5432.lock").write_text(f"{os.getpid()}\n")
+        assert not status(path).running
+        assert stop(path) is False
+        with Server(path) as server:
+            return str(query(server, "select 42"))
+
+    path.parent.chmod(0o777)
+    assert as_ordinary_user(run) == "42"
+
+
+def test_a_server_that_is_still_starting_is_waited_for(path: Path) -> None:
+    with Server(path):
+        pid_file = path / "data" / "postmaster.pid"
+        ready = pid_file.read_bytes()
+        pid_file.write_bytes(ready.replace(b"ready   ", b"starting"))
+        timer = threading.Timer(0.3, pid_file.write_bytes, [ready])
+        timer.start()
+        begun = time.monotonic()
+        with Server(path) as server:
+            assert query(server, "select 1") == 1
+        assert time.monotonic() - begun > 0.2
+        timer.join()
+
+
+def test_a_server_that_never_gets_ready(path: Path) -> None:
+    with Server(path):
+        pid_file = path / "data" / "postmaster.pid"
+        ready = pid_file.read_bytes()
+        pid_file.write_bytes(ready.replace(b"ready   ", b"starting"))
+        with pytest.raises(ServerError, match=r"accepts no connection after 0\.1 s \(it is starting\)"):
+            Server(path, timeout=0.1).__enter__()
+        pid_file.write_bytes(ready)
+
+
+def test_too_little_time(path: Path) -> None:
+    with pytest.raises(ServerError, match=r"making the database in .* took more than 0\.01 s"):
+        start(path, timeout=0.01)
+    assert not list(path.glob(".data-*"))
+    with Server(path):
+        pass
+    with pytest.raises(ServerError, match=r"accepts no connection after 0 s and was stopped"):
+        start(path, timeout=0)
+    assert not status(path).running
+    with Server(path) as server:
+        assert query(server, "select 1") == 1
+
+
+def test_a_server_that_does_not_stop_in_time_is_stopped_at_once(path: Path) -> None:
+    server = start(path)
+    query(server, "create table t as select 42 as n")
+    cluster = server._cluster
+    assert Cluster(cluster.folders, {}, 0.0).stop() is True
+    assert described(path / "data") is None
+    with Server(path) as again:
+        assert query(again, "select n from t") == 42
+
+
+def test_data_of_another_major_version(path: Path) -> None:
+    with Server(path):
+        pass
+    (path / "data" / "PG_VERSION").write_text("17\n")
+    with pytest.raises(ServerError, match=r"was made by PostgreSQL 17, and the installed .* is 18\.\d+: install"):
+        start(path)
+
+
+def test_a_log_that_grew_long_is_put_aside(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(path):
+        pass
+    monkeypatch.setattr("lightvec.server.cluster._LOG_BYTES", 100)
+    with Server(path):
+        pass
+    assert (path / "log.old").stat().st_size > 100
+    assert "ready to accept connections" in (path / "log").read_text()

@@ -1,0 +1,128 @@
+"""What the documentation shows runs, and gives what it shows."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peewee import Model
+
+import lightvec
+from lightvec import Vector
+from lightvec.peewee import Pg8000Database, VectorField
+from lightvec.pg8000 import Connection, dbapi
+
+README = Path(__file__).parents[1] / "README.md"
+
+MODULES = [
+    module.name for module in pkgutil.walk_packages(lightvec.__path__, "lightvec.") if "__main__" not in module.name
+]
+
+
+@pytest.fixture
+def names(conn: Connection, db: Pg8000Database, url: str) -> Iterator[dict[str, Any]]:
+    """What the examples in docstrings take for granted."""
+
+    class Doc(Model):
+        embedding = VectorField(3, metric="cosine", index="hnsw")
+
+        class Meta:
+            database = db
+
+    Doc.create_table(safe=True)
+    Doc.drop_table()
+    Doc._schema.create_table()  # type: ignore[attr-defined]
+    with dbapi.connect(url) as cursors:
+        yield {"conn": conn, "database": db, "db": cursors, "Vector": Vector, "Model": Model, "Doc": Doc}
+    Doc.drop_table()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str, names: dict[str, Any]) -> None:
+    module = import_module(name)
+    outcome = doctest.testmod(module, extraglobs=names, optionflags=doctest.IGNORE_EXCEPTION_DETAIL & 0)
+    assert outcome.failed == 0
+
+
+def test_there_are_examples() -> None:
+    finder = doctest.DocTestFinder()
+    count = sum(len(test.examples) for name in MODULES for test in finder.find(import_module(name)))
+    assert count > 60
+
+
+# README, from top to bottom
+
+
+class Block:
+    """A fenced block: its language, its text, and the block behind it if that is output."""
+
+    def __init__(self, language: str, text: str) -> None:
+        self.language = language
+        self.text = text
+
+
+def blocks() -> list[Block]:
+    return [
+        Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    ]
+
+
+def test_readme(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", empty_url)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    shown = blocks()
+    ran = 0
+    for position, block in enumerate(shown):
+        if block.language == "console":
+            ran += run_console(block.text, tmp_path)
+        elif block.text.startswith("# shop.py"):
+            (tmp_path / "shop.py").write_text(block.text)
+        elif block.language == "python":
+            following = shown[position + 1]
+            assert run_python(block.text) == (following.text if following.language == "" else "")
+            ran += 1
+    sys.modules["shop"].database.close()
+    assert ran >= 6
+
+
+def run_python(text: str) -> str:
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(compile(text, str(README), "exec"), {})
+    return output.getvalue()
+
+
+def run_console(text: str, folder: Path) -> int:
+    """Runs each ``$`` line and compares what follows it with what the command prints."""
+    ran = 0
+    for chunk in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        line, _, expected = chunk.partition("\n")
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0), line
+        ran += 1
+    return ran
+
+
+def test_shell_blocks_name_targets_and_extras_that_exist() -> None:
+    setup = (README.parent / "setup.cfg").read_text()
+    makefile = (README.parent / "Makefile").read_text()
+    text = "".join(block.text for block in blocks() if block.language == "sh")
+    for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    for extra in re.findall(r"lightvec\[(\w+)\]", text):
+        assert re.search(rf"^{extra} =", setup, re.MULTILINE)

