@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from lightvec.errors import LightvecError
-from lightvec.pg8000.dsn import Address, Target, resolve
 from lightvec.pg8000.exceptions import ConnectionLost, InternalError, OperationalError
+from lightvec.pg8000.libpq.dsn import Address, Target, resolve
+from lightvec.pg8000.libpq.transport import Deadline, open_socket, tls_attempts
 from lightvec.pg8000.stream import Stream
-from lightvec.pg8000.transport import Deadline, open_socket, tls_attempts
 from lightvec.pg8000.wire import Wire
 
 __all__ = ["open_connection"]

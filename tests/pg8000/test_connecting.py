@@ -18,8 +18,8 @@ import pytest
 from lightvec import Vector
 from lightvec.errors import InvalidOption
 from lightvec.pg8000 import Connection, connect
-from lightvec.pg8000.dsn import Address
 from lightvec.pg8000.exceptions import OperationalError
+from lightvec.pg8000.libpq.dsn import Address
 from lightvec.pg8000.stream import Stream
 from lightvec.server import Server, stop
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from lightvec.errors import InvalidOption
-from lightvec.pg8000 import dsn
-from lightvec.pg8000.dsn import Address, Target, resolve
-from lightvec.pg8000.keywords import PARAMETERS
+from lightvec.pg8000.libpq import dsn
+from lightvec.pg8000.libpq.dsn import Address, Target, resolve
+from lightvec.pg8000.libpq.keywords import PARAMETERS
 
 SECRET = "s3cret-Pa55"
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from lightvec.errors import InvalidOption
-from lightvec.pg8000.keywords import canonical, in_range
+from lightvec.pg8000.libpq.keywords import canonical, in_range
 
 __all__ = ["EMBEDDED", "parse"]
 

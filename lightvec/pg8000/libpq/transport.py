@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from lightvec.pg8000.dsn import Address, Target
 from lightvec.pg8000.exceptions import OperationalError
-from lightvec.pg8000.tls import context_for, tls_failure
+from lightvec.pg8000.libpq.dsn import Address, Target
+from lightvec.pg8000.libpq.tls import context_for, tls_failure
 
 __all__ = ["Deadline", "open_socket", "tls_attempts"]
 

@@ -25,8 +25,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from lightvec.pg8000.dsn import Address, Target
 from lightvec.pg8000.exceptions import OperationalError
+from lightvec.pg8000.libpq.dsn import Address, Target
 
 __all__ = ["context_for", "tls_failure"]
 

@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from lightvec.errors import InvalidOption
-from lightvec.pg8000 import conninfo, passfile
-from lightvec.pg8000.keywords import PARAMETERS, Given, canonical, in_range
+from lightvec.pg8000.libpq import conninfo, passfile
+from lightvec.pg8000.libpq.keywords import PARAMETERS, Given, canonical, in_range
 
 __all__ = ["Address", "Target", "resolve"]
 

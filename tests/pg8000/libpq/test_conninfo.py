@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightvec.errors import InvalidOption
-from lightvec.pg8000 import conninfo
-from lightvec.pg8000.dsn import resolve
+from lightvec.pg8000.libpq import conninfo
+from lightvec.pg8000.libpq.dsn import resolve
 
 SECRET = "s3cret-Pa55"
 
