@@ -34,14 +34,18 @@ __all__ = [
 class ErrorFields(dict[str, str]):
     """The fields of an ErrorResponse, as pg8000 gives them, that print as a sentence.
 
-    >>> print(ErrorFields(C="42P01", M='relation "item" does not exist'))
-    relation "item" does not exist (SQLSTATE 42P01)
+    ``remedy`` says what to do where the statement's values tell more than the table below.
+
+    >>> print(ErrorFields(C="42601", M='syntax error at or near "SELEC"'))
+    syntax error at or near "SELEC" (SQLSTATE 42601)
     """
+
+    remedy: str | None = None
 
     def __str__(self) -> str:
         parts = [f"{self.get('M', 'the server reported an error')} (SQLSTATE {self.get('C', 'unknown')})"]
         parts += [self[key].rstrip(".") for key in "DH" if key in self]
-        remedy = REMEDIES.get(self.get("C", ""))
+        remedy = self.remedy or REMEDIES.get(self.get("C", ""))
         return "; ".join([*parts, remedy] if remedy else parts)
 
 
@@ -157,6 +161,7 @@ REMEDIES: Mapping[str, str] = {
     "3D000": "create the database or name another",
     "40001": "run the transaction again",
     "40P01": "run the transaction again",
+    "42P01": "create it first (lightvec init-db makes the tables of models), or see whether the search path has it",
     "53300": "close connections that are not needed, use a pool, or raise max_connections",
     "57014": "the statement was cancelled or ran into statement_timeout",
     "57P01": "the connection is closed; connect again",

@@ -21,6 +21,7 @@ from lightvec.pg8000.exceptions import (
     ConnectionLost,
     DatabaseError,
     Error,
+    ErrorFields,
     InterfaceError,
     InternalError,
     OperationalError,
@@ -146,6 +147,7 @@ class Wire(LoggedIn):
             self._run([*self._ahead(statement, before), *self._framed(main, settings, keep)])
         except DatabaseError as error:
             self._doubt_types(error)
+            _explain(error, vals)
             if not self._columns_changed(kind, error):
                 raise
             return self.execute_unnamed(statement, vals, oids, stream, settings=settings, before=before)
@@ -269,6 +271,12 @@ class Wire(LoggedIn):
         try:
             self._stream.send(data)
             self._read_answers()
+        except ConnectionLost as lost:
+            said = self._last_words()
+            self._break()
+            if said is not None:
+                raise said from lost
+            raise
         except Error:
             self._break()
             raise
@@ -280,6 +288,19 @@ class Wire(LoggedIn):
         except BaseException:
             self._break()
             raise
+
+    def _last_words(self) -> DatabaseError | None:
+        """What a server that ended the connection said of it, if that came before the end was noticed (57P01)."""
+        context = Result(None, list)
+        try:
+            self._stream.socket.settimeout(0)
+            while context.error is None:
+                code, data = self._stream.read_message()
+                if code == b"E":
+                    self.handle_ERROR_RESPONSE(data, context)
+        except (OSError, Error):
+            pass  # Nothing more is there, or what was just read says it.
+        return context.error if isinstance(context.error, DatabaseError) else None
 
     def _read_answers(self) -> None:
         read_message, handlers = self._stream.read_message, self.message_types
@@ -396,3 +417,14 @@ class Wire(LoggedIn):
             raise InterfaceError("connection is closed")
         if self._broken:
             raise ConnectionLost("the connection broke earlier and is closed: connect again")
+
+
+_UNDEFINED_FUNCTION = "42883"
+
+
+def _explain(error: DatabaseError, vals: Sequence[Any]) -> None:
+    """Say what to do about an operator that is missing for an array, where a vector was meant."""
+    fields = error.fields
+    has_list = any(isinstance(value, list) for value in vals)
+    if has_list and error.sqlstate == _UNDEFINED_FUNCTION and isinstance(fields, ErrorFields):
+        fields.remedy = "a list is sent as an array: write lightvec.Vector([...]) for a vector"
