@@ -131,7 +131,7 @@ class Server:
     def _start(self) -> None:
         """Start or join, and let it run on."""
         place = self._cluster.folders
-        folders.prepare(place)
+        _prepare(place)
         with locks.alone(place, self._cluster.timeout):
             self._found = self._cluster.join_or_start()
             with explained(f"make {place.keep}"):
@@ -139,7 +139,7 @@ class Server:
 
     def _renew(self, wanted: Cluster) -> None:
         """Join again, in case the server was stopped or crashed meanwhile."""
-        folders.prepare(wanted.folders)
+        _prepare(wanted.folders)
         with locks.alone(wanted.folders, wanted.timeout):
             self._found = wanted.join_or_start()
 
@@ -237,8 +237,15 @@ def _cluster(path: str | os.PathLike[str], wanted: Mapping[str, str] | None, tim
     return Cluster(folders.locate(path), settings.checked(wanted), timeout)
 
 
+def _prepare(place: folders.Folders) -> None:
+    """Make the folder of a new server, but not where the programs to fill it are missing."""
+    if not place.home.is_dir():
+        binaries.find()
+    folders.prepare(place)
+
+
 def _enter(cluster: Cluster) -> _Use:
-    folders.prepare(cluster.folders)
+    _prepare(cluster.folders)
     with locks.alone(cluster.folders, cluster.timeout):
         lock = locks.use(cluster.folders)
         try:

