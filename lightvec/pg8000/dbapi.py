@@ -216,14 +216,15 @@ class Cursor:
         return self
 
     def executemany(self, operation: str, param_sets: Iterable[Values]) -> Cursor:
-        """Run a statement once for each set of parameters; ``rowcount`` is their sum."""
-        counts = []
-        oids = self._input_oids
-        for args in param_sets:
-            self._input_oids = oids
-            self.execute(operation, args)
-            counts.append(self._rowcount)
-        self._rowcount = -1 if -1 in counts else sum(counts)
+        """Run a statement once for each set of parameters, as one: without waiting in between, all of them or none.
+
+        ``rowcount`` is the number of rows that they changed together; rows that they give are not kept.
+        """
+        connection = self.connection
+        statements = (from_format(operation, args) for args in param_sets)
+        oids, self._input_oids = self._input_oids, ()
+        self._result = self._rows = None
+        self._rowcount = connection.execute_many(statements, oids, connection.beginning())
         return self
 
     def callproc(self, procname: str, parameters: Sequence[Any] = ()) -> None:

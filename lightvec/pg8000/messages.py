@@ -11,7 +11,20 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
-__all__ = ["SYNC", "Parameter", "copy_data", "copy_fail", "query", "statement"]
+__all__ = [
+    "DESCRIBE_PORTAL",
+    "DESCRIBE_STATEMENT",
+    "FLUSH",
+    "SYNC",
+    "Parameter",
+    "bind",
+    "copy_data",
+    "copy_fail",
+    "execute",
+    "parse",
+    "query",
+    "statement",
+]
 
 _int32 = Struct("!i").pack
 _int16 = Struct("!H").pack
@@ -20,10 +33,11 @@ _int16 = Struct("!H").pack
 MAX_PARAMETERS = 65_535
 
 SYNC = b"S\x00\x00\x00\x04"
+FLUSH = b"H\x00\x00\x00\x04"
 TERMINATE = b"X\x00\x00\x00\x04"
 COPY_DONE = b"c\x00\x00\x00\x04"
-_DESCRIBE_PORTAL = b"D\x00\x00\x00\x06P\x00"
-_EXECUTE = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"
+DESCRIBE_PORTAL = b"D\x00\x00\x00\x06P\x00"
+DESCRIBE_STATEMENT = b"D\x00\x00\x00\x06S\x00"
 
 TEXT, BINARY = 0, 1
 
@@ -41,7 +55,12 @@ NULL = Parameter(0, TEXT, None)
 
 def statement(sql: bytes, parameters: Sequence[Parameter], result_formats: Sequence[int]) -> bytes:
     """Parse, Bind, Describe and Execute of one statement; the caller adds the Sync."""
-    return b"".join((_parse(sql, parameters), _bind(parameters, result_formats), _DESCRIBE_PORTAL, _EXECUTE))
+    return b"".join((parse(sql, parameters), bind(parameters, result_formats), DESCRIBE_PORTAL, _EXECUTE_ALL))
+
+
+def execute(limit: int = 0) -> bytes:
+    """Execute of the unnamed portal: all of its rows, or the next ``limit`` of them."""
+    return b"E\x00\x00\x00\x09\x00" + _int32(limit)
 
 
 def query(sql: bytes) -> bytes:
@@ -59,13 +78,15 @@ def copy_fail(reason: str) -> bytes:
     return _message(b"f", reason.encode() + b"\x00")
 
 
-def _parse(sql: bytes, parameters: Sequence[Parameter]) -> bytes:
+def parse(sql: bytes, parameters: Sequence[Parameter]) -> bytes:
+    """Parse into the unnamed statement, with the parameters' types."""
     count = len(parameters)
     oids = Struct(f"!{count}I").pack(*[parameter.oid for parameter in parameters])
     return _message(b"P", b"".join((b"\x00", sql, b"\x00", _int16(count), oids)))
 
 
-def _bind(parameters: Sequence[Parameter], result_formats: Sequence[int]) -> bytes:
+def bind(parameters: Sequence[Parameter], result_formats: Sequence[int]) -> bytes:
+    """Bind the unnamed statement to the unnamed portal."""
     count = len(parameters)
     body = [
         b"\x00\x00",  # the unnamed portal and the unnamed statement
@@ -85,3 +106,6 @@ def _bind(parameters: Sequence[Parameter], result_formats: Sequence[int]) -> byt
 
 def _message(code: bytes, body: bytes) -> bytes:
     return b"".join((code, _int32(len(body) + 4), body))
+
+
+_EXECUTE_ALL = execute()

@@ -55,6 +55,27 @@ class Connection(Wire, pg8000.native.Connection):
         rows: list[list[Any]] | None = self._context.rows
         return rows
 
+    def stream(
+        self,
+        sql: str,
+        *,
+        batch: int = 1_000,
+        types: Mapping[str, int] | None = None,
+        settings: Mapping[str, object] | None = None,
+        **params: Any,
+    ) -> Iterator[list[Any]]:
+        """The rows of a statement one by one, with no more than ``batch`` of them in memory, a round trip a batch.
+
+        The connection is taken until the rows end or the iterator is closed; the statement is one transaction, or part
+        of the one that is open.
+
+        >>> sum(row[0] for row in conn.stream("SELECT generate_series(1, :n)", n=10_000, batch=500))
+        50005000
+        """
+        statement, values = from_named(sql, params)
+        oids = from_named(sql, dict.fromkeys(params) | dict(types))[1] if types else ()
+        return self.stream_rows(statement, values, oids, batch=batch, settings=settings)
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A transaction: committed at the end of the block, rolled back if an exception leaves it.

@@ -1,0 +1,233 @@
+"""A conversation with the server: what is sent, what is heard, and how it ends.
+
+The handlers have the names of the protocol's messages (PostgreSQL documentation, 54.7), as pg8000's have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pg8000.core import IDLE, IN_FAILED_TRANSACTION, IN_TRANSACTION
+
+from lightvec.pg8000 import messages
+from lightvec.pg8000.copy import copy_in_messages
+from lightvec.pg8000.exceptions import (
+    ConnectionLost,
+    DatabaseError,
+    Error,
+    InterfaceError,
+    InternalError,
+    error_from_fields,
+)
+from lightvec.pg8000.extension import LookUp
+from lightvec.pg8000.login import LoggedIn
+from lightvec.pg8000.messages import BINARY, SYNC
+from lightvec.pg8000.parameters import NO_EXTENSION
+from lightvec.pg8000.results import Decoder, Result, column_descriptions, text_decoder, vector_decoders
+from lightvec.pg8000.stream import Stream
+
+__all__ = ["Conversation"]
+
+#: Types of extensions and users begin here (PostgreSQL, src/include/access/transam.h, FirstNormalObjectId).
+_FIRST_USER_OID = 16_384
+
+
+class Conversation(LoggedIn):
+    """A logged-in connection that reads answers into results, and closes itself when it is out of step."""
+
+    def __init__(
+        self, stream: Stream, *, trusted: bool = True, channel_binding: str = "prefer", **start_up: Any
+    ) -> None:
+        self._broken = False
+        self._types = NO_EXTENSION
+        self._looked_up = False
+        self._decoders: Mapping[tuple[int, int], Decoder] = vector_decoders(NO_EXTENSION)
+        super().__init__(stream, trusted=trusted, channel_binding=channel_binding, **start_up)
+        self._transaction_status = IDLE
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection was closed or broke; it cannot be used again."""
+        return self._broken or self._usock is None
+
+    def is_alive(self) -> bool:
+        """Whether the connection can be used, as far as this machine knows; it asks the socket, not the server."""
+        if not self.closed and self._stream.has_ended():
+            self._break()
+        return not self.closed
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction block is open, a failed one too."""
+        return self._transaction_status in (IN_TRANSACTION, IN_FAILED_TRANSACTION)
+
+    @property
+    def in_failed_transaction(self) -> bool:
+        """Whether a transaction block is open in which a statement failed: only a rollback can follow."""
+        return bool(self._transaction_status == IN_FAILED_TRANSACTION)
+
+    @property
+    def server_version(self) -> int:
+        """The server's version as libpq writes it: 180006 for 18.6.
+
+        Servers and poolers write what they like behind the number ("15.4 (Debian 15.4-1)", "19beta1"): only the
+        number is read.
+        """
+        major, minor = re.match(r"(\d*)\.?(\d*)", self.parameter_statuses.get("server_version", "")).groups()  # type: ignore[union-attr]
+        return int(major or 0) * 10_000 + int(minor or 0)
+
+    # Answers in
+
+    def exchange(self, data: bytes, results: Iterable[Result], until: bytes = b"Z") -> bytes:
+        """Send, and read into the results until a message of one of these codes came; that code. Without codes: send.
+
+        Whatever stops this, an interrupt too, leaves the conversation out of step: the connection is closed, so that no
+        later statement can read the rest of this one's answer.
+        """
+        try:
+            if data:
+                self._stream.send(data)
+            return self._read_answers(results, until) if until else b""
+        except ConnectionLost as lost:
+            said = self._last_words()
+            self._break()
+            if said is not None:
+                raise said from lost
+            raise
+        except Error:
+            self._break()
+            raise
+        except Exception as error:
+            self._break()
+            raise InternalError(
+                f"the server's answer could not be read ({error!r}); the connection is closed"
+            ) from error
+        except BaseException:
+            self._break()
+            raise
+
+    def _last_words(self) -> DatabaseError | None:
+        """What a server that ended the connection said of it, if that came before the end was noticed (57P01)."""
+        context = Result(None, list)
+        try:
+            self._stream.socket.settimeout(0)
+            while context.error is None:
+                code, data = self._stream.read_message()
+                if code == b"E":
+                    self.handle_ERROR_RESPONSE(data, context)
+        except (OSError, Error):
+            pass  # Nothing more is there, or what was just read says it.
+        return context.error if isinstance(context.error, DatabaseError) else None
+
+    def _read_answers(self, results: Iterable[Result], until: bytes) -> bytes:
+        read_message, handlers = self._stream.read_message, self.message_types
+        following = iter(results)
+        result, code = next(following), b""
+        while code == b"" or code not in until:
+            code, data = read_message()
+            handlers[code](data, result)
+            # CommandComplete, EmptyQueryResponse and PortalSuspended end an answer; after an error all is silent.
+            if code in b"CIs":
+                self._take_up(result)
+                result = next(following, result)
+        return code
+
+    def _take_up(self, result: Result) -> None:
+        """Learn pgvector's types from the answer that says them, in time for the rows of the next one."""
+        if isinstance(result, LookUp):
+            self._looked_up = True
+            self._types = result.types
+            self._decoders = vector_decoders(self._types)
+        elif result.command in ("CREATE EXTENSION", "DROP EXTENSION"):
+            self._types, self._looked_up = NO_EXTENSION, False
+            self._decoders = vector_decoders(NO_EXTENSION)
+
+    def handle_ROW_DESCRIPTION(self, data: bytes, context: Result) -> None:
+        """Which columns come, of which type and in which format."""
+        columns = column_descriptions(data, self._client_encoding)
+        context.describe(columns, [self._decoder(column) for column in columns])
+
+    def _decoder(self, column: Mapping[str, Any]) -> Decoder:
+        oid, column_format = column["type_oid"], column["format"]
+        ours = self._decoders.get((oid, column_format))
+        if ours is not None:
+            return ours
+        if oid >= _FIRST_USER_OID and oid not in self.pg_types:
+            # Perhaps a vector: pgvector came since the types were asked for. Ask again, once for each such type.
+            self._looked_up = False
+        convert = self.pg_types[oid]
+        return bytes if column_format == BINARY else text_decoder(convert, self._client_encoding)
+
+    def handle_DATA_ROW(self, data: bytes, context: Result) -> None:
+        """One row."""
+        context.add_row(data)
+
+    def handle_COMMAND_COMPLETE(self, data: bytes, context: Result) -> None:
+        """The statement is done; its tag says what it did, and to how many rows."""
+        context.complete(data[:-1].decode("ascii"))
+
+    def handle_ERROR_RESPONSE(self, data: bytes, context: Any) -> None:
+        """The statement failed; the fields say why."""
+        fields = {
+            part[:1].decode("ascii", "replace"): part[1:].decode(self._client_encoding, "replace")
+            for part in data.split(b"\x00")
+            if part
+        }
+        error = error_from_fields(fields)
+        context.error = context.error or error
+        if isinstance(context, Result) and fields.get("V") in ("FATAL", "PANIC"):
+            raise error  # Nothing more comes: the server closes the connection behind this message.
+
+    # COPY
+
+    def handle_COPY_IN_RESPONSE(self, data: bytes, context: Result) -> None:
+        """The server wants the rows. If the caller's source of them fails, CopyFail makes the server forget all."""
+        try:
+            for message in copy_in_messages(context.stream, data[0] == BINARY, self._client_encoding):
+                self._stream.send(message)
+        except ConnectionLost:
+            raise
+        except Exception as error:
+            context.error = error
+            self._stream.send(messages.copy_fail("the client's source of rows failed") + SYNC)
+        else:
+            self._stream.send(messages.COPY_DONE + SYNC)
+
+    def handle_COPY_OUT_RESPONSE(self, data: bytes, context: Result) -> None:
+        """Rows come; without a stream to write them to they are passed over and the statement fails."""
+        if context.stream is None:
+            context.error = InterfaceError("COPY TO STDOUT needs a stream to write to: run(sql, stream=file)")
+        else:
+            super().handle_COPY_OUT_RESPONSE(data, context)
+
+    def handle_COPY_DATA(self, data: bytes, context: Result) -> None:
+        """A row or a part of one. A stream that takes no more fails the statement; the rest is passed over."""
+        if context.error is not None:
+            return
+        try:
+            super().handle_COPY_DATA(data, context)
+        except Exception as error:
+            context.error = error
+
+    # The end
+
+    def close(self) -> None:
+        """Close the connection. It never raises, however the connection is; closing twice is harmless."""
+        if self._usock is None:
+            return
+        try:
+            if not self._broken:
+                self._stream.send(messages.TERMINATE)
+        except ConnectionLost:
+            pass  # It is closed either way.
+        finally:
+            self._stream.close()
+            self._sock = self._usock = None
+
+    def _break(self) -> None:
+        """Close the socket of a conversation that is out of step."""
+        self._broken = True
+        self._transaction_status = IDLE
+        self._stream.close()

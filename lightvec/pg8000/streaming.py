@@ -1,0 +1,106 @@
+"""The rows of a statement a batch at a time, from a portal that the server keeps until the last one.
+
+There is no Sync before the end: a portal lives as long as its transaction, and a pooler leaves the server with us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lightvec.pg8000 import messages
+from lightvec.pg8000.exceptions import InterfaceError
+from lightvec.pg8000.formats import gives_rows, kind_of
+from lightvec.pg8000.messages import DESCRIBE_PORTAL, DESCRIBE_STATEMENT, FLUSH, SYNC, Parameter
+from lightvec.pg8000.results import Result
+
+if TYPE_CHECKING:
+    from lightvec.pg8000.wire import Wire
+
+__all__ = ["streamed"]
+
+#: What ends a batch: CommandComplete, EmptyQueryResponse, PortalSuspended, ErrorResponse.
+_END_OF_BATCH = b"CIsE"
+
+
+def streamed(
+    wire: Wire,
+    statement: str,
+    vals: Sequence[Any],
+    oids: Sequence[int | None],
+    batch: int,
+    settings: Mapping[str, object] | None,
+) -> Iterator[Any]:
+    """The rows (:meth:`lightvec.pg8000.wire.Wire.stream_rows`); the statement is sent when the first is asked for."""
+    if not isinstance(batch, int) or batch < 1:
+        raise InterfaceError(f"expected a batch of at least 1 row, got {batch!r}")
+    return _rows(wire, statement, vals, oids, batch, settings)
+
+
+def _rows(
+    wire: Wire,
+    statement: str,
+    vals: Sequence[Any],
+    oids: Sequence[int | None],
+    batch: int,
+    settings: Mapping[str, object] | None,
+) -> Iterator[Any]:
+    wire.check_usable()
+    wire.meet(vals)
+    result = Result(statement, wire.row_class)
+    parameters = wire.parameters(vals, oids)
+    before, after = _around(wire, statement, settings)
+    wire.is_streaming = True
+    try:
+        code = _start(wire, result, parameters, before, batch)
+        while result.error is None:
+            rows, result.rows = result.rows, []
+            yield from rows or ()
+            if code != b"s":
+                break
+            code = wire.exchange(messages.execute(batch) + FLUSH, [result], until=_END_OF_BATCH)
+    finally:
+        wire.is_streaming = False
+        if not wire.closed:
+            data = b"" if result.error else b"".join(statement.data for statement in after)
+            wire.exchange(data + SYNC, [statement.result for statement in after] or [result])
+    if result.error is not None:
+        raise result.error
+
+
+def _around(wire: Wire, statement: str, settings: Mapping[str, object] | None) -> tuple[list[Any], list[Any]]:
+    """What goes before the statement and what goes behind it: the look-up of types, and settings."""
+    ahead = wire.ahead(statement, None)
+    if not settings:
+        return ahead, []
+    main = wire.statement(Result(statement, list))
+    framed = wire.framed(main, settings, keep=wire.in_transaction)
+    return [*ahead, framed[0]], framed[2:]
+
+
+def _start(wire: Wire, result: Result, parameters: Sequence[Parameter], before: Sequence[Any], batch: int) -> bytes:
+    """Send the statement and read its first batch.
+
+    The columns' formats must be known first. In its first run the statement is described in a round trip of its own:
+    that is little beside the batches to come, all of which have their vectors in binary then.
+    """
+    sql = wire.encode(result.statement)
+    data = b"".join(statement.data for statement in before) + messages.parse(sql, parameters)
+    results = [*(statement.result for statement in before), result]
+    formats = wire.wanted_formats(kind_of(result.statement, parameters))
+    if not formats and gives_rows(result.statement):
+        if _sent_and_read(wire, data + DESCRIBE_STATEMENT + FLUSH, results, until=b"TnE") == b"E":
+            return b"E"
+        formats, data, results = wire.binary_formats(result), b"", [result]
+    data += messages.bind(parameters, formats) + DESCRIBE_PORTAL + messages.execute(batch) + FLUSH
+    return _sent_and_read(wire, data, results, until=_END_OF_BATCH)
+
+
+def _sent_and_read(wire: Wire, data: bytes, results: list[Result], until: bytes) -> bytes:
+    """Send, and read up to one of these codes for the last result; an error of one before it becomes the last one's."""
+    wire.exchange(data, (), until=b"")
+    for result in results[:-1]:
+        if wire.exchange(b"", [result], until=b"CIE") == b"E":
+            results[-1].error = result.error
+            return b"E"
+    return wire.exchange(b"", results[-1:], until=until)
