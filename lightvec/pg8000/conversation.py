@@ -6,7 +6,7 @@ The handlers have the names of the protocol's messages (PostgreSQL documentation
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pg8000.core import IDLE, IN_FAILED_TRANSACTION, IN_TRANSACTION
@@ -80,8 +80,16 @@ class Conversation(LoggedIn):
 
     # Answers in
 
-    def exchange(self, data: bytes, results: Iterable[Result], until: bytes = b"Z") -> bytes:
+    def exchange(
+        self,
+        data: bytes,
+        results: Iterable[Result],
+        until: bytes = b"Z",
+        take_run: Callable[[memoryview, int], None] | None = None,
+    ) -> bytes:
         """Send, and read into the results until a message of one of these codes came; that code. Without codes: send.
+
+        ``take_run`` takes DataRows instead of the results: as many of one length as are there, and that length.
 
         Whatever stops this, an interrupt too, leaves the conversation out of step: the connection is closed, so that no
         later statement can read the rest of this one's answer.
@@ -89,6 +97,8 @@ class Conversation(LoggedIn):
         try:
             if data:
                 self._stream.send(data)
+            if take_run is not None:
+                self._read_runs(take_run)
             return self._read_answers(results, until) if until else b""
         except ConnectionLost as lost:
             said = self._last_words()
@@ -121,6 +131,16 @@ class Conversation(LoggedIn):
             pass  # Nothing more is there, or what was just read says it.
         return context.error if isinstance(context.error, DatabaseError) else None
 
+    def _read_runs(self, take_run: Callable[[memoryview, int], None]) -> None:
+        """Read up to a message that is no DataRow."""
+        code = b"D"
+        while code == b"D":
+            code, run, size = self._stream.read_run(b"D")
+            if code == b"D" and not run:
+                run = memoryview(b"".join((code, (size - 1).to_bytes(4, "big"), self._stream.read_message()[1])))
+            if run:
+                take_run(run, size)
+
     def _read_answers(self, results: Iterable[Result], until: bytes) -> bytes:
         read_message, handlers = self._stream.read_message, self.message_types
         following = iter(results)
@@ -147,9 +167,10 @@ class Conversation(LoggedIn):
     def handle_ROW_DESCRIPTION(self, data: bytes, context: Result) -> None:
         """Which columns come, of which type and in which format."""
         columns = column_descriptions(data, self._client_encoding)
-        context.describe(columns, [self._decoder(column) for column in columns])
+        context.describe(columns, [self.decoder(column) for column in columns])
 
-    def _decoder(self, column: Mapping[str, Any]) -> Decoder:
+    def decoder(self, column: Mapping[str, Any]) -> Decoder:
+        """How the values of a column are read that RowDescription describes so."""
         oid, column_format = column["type_oid"], column["format"]
         ours = self._decoders.get((oid, column_format))
         if ours is not None:

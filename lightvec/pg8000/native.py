@@ -8,6 +8,7 @@ from typing import Any
 
 import pg8000.native
 
+from lightvec.pg8000.fetching import fetch_columns
 from lightvec.pg8000.identifiers import identifier
 from lightvec.pg8000.placeholders import from_named
 from lightvec.pg8000.wire import Wire
@@ -49,8 +50,7 @@ class Connection(Wire, pg8000.native.Connection):
         if not params and stream is None:
             self._context = self.execute_text(sql, settings)
         else:
-            statement, values = from_named(sql, params)
-            oids = from_named(sql, dict.fromkeys(params) | dict(types))[1] if types else ()
+            statement, values, oids = self._ordered(sql, params, types)
             self._context = self.execute_unnamed(statement, values, oids, stream, settings=settings)
         rows: list[list[Any]] | None = self._context.rows
         return rows
@@ -72,9 +72,29 @@ class Connection(Wire, pg8000.native.Connection):
         >>> sum(row[0] for row in conn.stream("SELECT generate_series(1, :n)", n=10_000, batch=500))
         50005000
         """
-        statement, values = from_named(sql, params)
-        oids = from_named(sql, dict.fromkeys(params) | dict(types))[1] if types else ()
+        statement, values, oids = self._ordered(sql, params, types)
         return self.stream_rows(statement, values, oids, batch=batch, settings=settings)
+
+    def fetch_columns(self, sql: str, *, types: Mapping[str, int] | None = None, **params: Any) -> dict[str, Any]:
+        """The rows of a query as columns by name.
+
+        Where NumPy is installed, a column of vectors is one float32 matrix of the shape (rows, dimensions), of halfvecs
+        a float16 one, and integers, floats and booleans are arrays of their type. A column with NULLs, or with vectors
+        of different dimensions, is a list, as are all other columns; without NumPy every column is one.
+
+        >>> columns = conn.fetch_columns("SELECT g AS id, ARRAY[g, 1]::vector AS v FROM generate_series(1, 3) g")
+        >>> [[float(number) for number in row] for row in columns["v"]]
+        [[1.0, 1.0], [2.0, 1.0], [3.0, 1.0]]
+        """
+        statement, values, oids = self._ordered(sql, params, types)
+        return fetch_columns(self, statement, values, oids)
+
+    def _ordered(
+        self, sql: str, params: Mapping[str, Any], types: Mapping[str, int] | None
+    ) -> tuple[str, tuple[Any, ...], tuple[Any, ...]]:
+        """A statement with ``$1``, its values in order, and their OIDs where ``types`` has some."""
+        statement, values = from_named(sql, params)
+        return statement, values, from_named(sql, dict.fromkeys(params) | dict(types))[1] if types else ()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

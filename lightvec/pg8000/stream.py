@@ -78,6 +78,25 @@ class Stream:
         self._start += 5
         return code, self.read(length - 4)
 
+    def read_run(self, wanted: bytes) -> tuple[bytes, memoryview, int]:
+        """The next messages of the wanted code, as many of one length as are whole in the buffer, and their length.
+
+        The bytes have each message's code and length in them, and are good until the next read. There are none where
+        the next message has another code, which comes first, or is longer than the buffer: :meth:`read_message` has it.
+        """
+        self._fill(5)
+        code, length = _header(self._buffer, self._start)
+        size = length + 1
+        if code != wanted or not 5 <= size <= _BUFFER:
+            return code, self._view[:0], size
+        self._fill(size)
+        start, header = self._start, self._buffer[self._start : self._start + 5]
+        end = start + size
+        while end + size <= self._end and self._buffer[end : end + 5] == header:
+            end += size
+        self._start = end
+        return code, self._view[start:end], size
+
     def has_ended(self) -> bool:
         """Whether an idle connection has ended, as far as this machine knows; no round trip.
 

@@ -17,7 +17,7 @@ from lightvec.pg8000.results import Result
 if TYPE_CHECKING:
     from lightvec.pg8000.wire import Wire
 
-__all__ = ["streamed"]
+__all__ = ["sent_and_read", "streamed"]
 
 #: What ends a batch: CommandComplete, EmptyQueryResponse, PortalSuspended, ErrorResponse.
 _END_OF_BATCH = b"CIsE"
@@ -89,14 +89,14 @@ def _start(wire: Wire, result: Result, parameters: Sequence[Parameter], before: 
     results = [*(statement.result for statement in before), result]
     formats = wire.wanted_formats(kind_of(result.statement, parameters))
     if not formats and gives_rows(result.statement):
-        if _sent_and_read(wire, data + DESCRIBE_STATEMENT + FLUSH, results, until=b"TnE") == b"E":
+        if sent_and_read(wire, data + DESCRIBE_STATEMENT + FLUSH, results, until=b"TnE") == b"E":
             return b"E"
         formats, data, results = wire.binary_formats(result), b"", [result]
     data += messages.bind(parameters, formats) + DESCRIBE_PORTAL + messages.execute(batch) + FLUSH
-    return _sent_and_read(wire, data, results, until=_END_OF_BATCH)
+    return sent_and_read(wire, data, results, until=_END_OF_BATCH)
 
 
-def _sent_and_read(wire: Wire, data: bytes, results: list[Result], until: bytes) -> bytes:
+def sent_and_read(wire: Wire, data: bytes, results: list[Result], until: bytes) -> bytes:
     """Send, and read up to one of these codes for the last result; an error of one before it becomes the last one's."""
     wire.exchange(data, (), until=b"")
     for result in results[:-1]:

@@ -66,7 +66,11 @@ class Wire(Conversation):
 
     def binary_formats(self, result: Result) -> tuple[int, ...]:
         """The formats that bring the vectors of this result as binary; empty where it has none."""
-        return binary_formats(result.columns, self._decoders)
+        return self.binary_formats_of(result.columns or ())
+
+    def binary_formats_of(self, columns: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+        """The same for columns that RowDescription describes so."""
+        return binary_formats(columns, self._decoders)
 
     def register_dumper(self, cls: type, dumper: Dumper) -> None:
         """Send the values of ``cls`` on this connection by ``dumper``."""
