@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pg8000.native
 
+from lightvec.pg8000.copying import load
+from lightvec.pg8000.copying.load import Progress
 from lightvec.pg8000.fetching import fetch_columns
 from lightvec.pg8000.identifiers import identifier
 from lightvec.pg8000.placeholders import from_named
@@ -54,6 +56,29 @@ class Connection(Wire, pg8000.native.Connection):
             self._context = self.execute_unnamed(statement, values, oids, stream, settings=settings)
         rows: list[list[Any]] | None = self._context.rows
         return rows
+
+    def copy_rows(
+        self,
+        table: str | tuple[str, str],
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+        *,
+        on_conflict: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Load rows by binary COPY; :func:`lightvec.pg8000.copying.load.copy_rows` says it all."""
+        return load.copy_rows(self, table, columns, rows, on_conflict=on_conflict, progress=progress)
+
+    def copy_columns(
+        self,
+        table: str | tuple[str, str],
+        columns: Mapping[str, Any],
+        *,
+        on_conflict: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Load columns by binary COPY; :func:`lightvec.pg8000.copying.load.copy_columns` says it all."""
+        return load.copy_columns(self, table, columns, on_conflict=on_conflict, progress=progress)
 
     def stream(
         self,

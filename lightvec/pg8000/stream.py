@@ -97,6 +97,11 @@ class Stream:
         self._start = end
         return code, self._view[start:end], size
 
+    @property
+    def has_buffered(self) -> bool:
+        """Whether something that the server said has not been read yet."""
+        return self._start < self._end
+
     def has_ended(self) -> bool:
         """Whether an idle connection has ended, as far as this machine knows; no round trip.
 

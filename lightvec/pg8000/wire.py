@@ -51,13 +51,13 @@ class Wire(Conversation):
         self.is_streaming = False
         self._formats = Formats()
         super().__init__(stream, **start_up)
-        self._dumpers = Dumpers(self.py_types)
+        self.dumpers = Dumpers(self.py_types)
 
     def extension(self) -> ExtensionTypes:
         """What this database says of pgvector: OIDs, version, schema; a round trip if it is not yet known."""
         if not self._types.oids:
             self.check_usable()
-            self._run([self.statement(LookUp())])
+            self.run_all([self.statement(LookUp())])
         return self._types
 
     def wanted_formats(self, kind: Kind) -> Sequence[int]:
@@ -74,7 +74,7 @@ class Wire(Conversation):
 
     def register_dumper(self, cls: type, dumper: Dumper) -> None:
         """Send the values of ``cls`` on this connection by ``dumper``."""
-        self._dumpers.register(cls, dumper)
+        self.dumpers.register(cls, dumper)
 
     def check_usable(self) -> None:
         """Raise where no statement can be sent: closed, broken, or in the middle of streamed rows."""
@@ -112,7 +112,7 @@ class Wire(Conversation):
         main = self.statement(result, parameters, wanted)
         keep = self.in_transaction or before is not None
         try:
-            self._run([*self.ahead(statement, before), *self.framed(main, settings, keep)])
+            self.run_all([*self.ahead(statement, before), *self.framed(main, settings, keep)])
         except DatabaseError as error:
             self._doubt_types(error)
             _explain(error, vals)
@@ -153,7 +153,7 @@ class Wire(Conversation):
         """Run one or more statements without parameters by a simple Query; results come as text."""
         self.check_usable()
         result = Result(statement, self.row_class)
-        self._run([Statement(messages.query(self.encode(statement)), result)], sync=b"")
+        self.run_all([Statement(messages.query(self.encode(statement)), result)], sync=b"")
         return result
 
     def execute_text(
@@ -210,7 +210,7 @@ class Wire(Conversation):
 
     def lacks(self, vals: Sequence[Any]) -> bool:
         """Whether these values need pgvector's types, and they are not yet known."""
-        return not self._types.oids and any(map(self._dumpers.needs_extension, vals))
+        return not self._types.oids and any(map(self.dumpers.needs_extension, vals))
 
     def parameters(self, vals: Sequence[Any], oids: Sequence[int | None] = ()) -> list[Parameter]:
         if len(vals) > messages.MAX_PARAMETERS:
@@ -218,7 +218,7 @@ class Wire(Conversation):
                 f"a statement takes at most {messages.MAX_PARAMETERS} parameters, got {len(vals)}: "
                 f"send fewer rows in one statement, or send an array"
             )
-        parameters = [self._dumpers.parameter(value, self._types) for value in vals]
+        parameters = [self.dumpers.parameter(value, self._types) for value in vals]
         for index, oid in enumerate(oids):
             if oid is not None and oid >= 0:
                 parameters[index] = parameters[index]._replace(oid=oid)
@@ -253,7 +253,7 @@ class Wire(Conversation):
             return False
         return self._formats.forget(kind) and not self.in_transaction
 
-    def _run(self, statements: Sequence[Statement], sync: bytes = SYNC) -> None:
+    def run_all(self, statements: Sequence[Statement], sync: bytes = SYNC) -> None:
         """Write the statements at once, read all their answers, then raise the first error among them."""
         results = [statement.result for statement in statements]
         self.exchange(b"".join([*(statement.data for statement in statements), sync]), results)

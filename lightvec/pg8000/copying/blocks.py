@@ -1,0 +1,122 @@
+"""Rows to CopyData messages, ready to be sent: in blocks, so that memory stays bounded and a system call is no row's.
+
+A block is a whole CopyData message in memory that is used again for the next one, and the number of rows up to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from struct import Struct
+from typing import Any, NamedTuple, cast
+
+from lightvec.pg8000.copying import text
+from lightvec.pg8000.copying.scalars import NULL, Encoder
+from lightvec.pg8000.copying.target import Column, Target
+from lightvec.pg8000.exceptions import DataError
+from lightvec.pg8000.messages import copy_data
+from lightvec.pg8000.parameters import Dumpers, plain
+from lightvec.types._messages import show
+
+__all__ = ["HEADER", "TRAILER", "Block", "binary_blocks", "close_message", "text_blocks"]
+
+#: The signature, flags and the length of no extension (PostgreSQL documentation, COPY, "File Header").
+HEADER = copy_data(b"PGCOPY\n\xff\r\n\0" + bytes(8))
+TRAILER = copy_data(b"\xff\xff")
+
+#: A CopyData message is sent when it is this long. Lists of 768 numbers went in at 91,000 rows a second in messages of
+#: 8 KB, 118,000 of 32 to 128 KB, 103,000 of 1 MB, where client and server wait for each other (medians of seven).
+BLOCK = 128 * 1024
+
+_LINEAR = (list, tuple)
+_message_head = Struct("!ci").pack_into
+_count = Struct("!h").pack
+_START = b"d\x00\x00\x00\x00"
+
+
+class Block(NamedTuple):
+    """A CopyData message and how many rows there are up to its end."""
+
+    message: bytes | bytearray | memoryview
+    rows: int
+
+
+def close_message(message: Any, size: int) -> None:
+    """Write the code and the length into the first five bytes of a CopyData message of this size."""
+    _message_head(message, 0, b"d", size - 1)
+
+
+def binary_blocks(target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
+    """The binary COPY of these rows. What the iterable raises passes through; values are refused by row and column."""
+    columns, encoders = target.columns, cast("list[Encoder]", target.encoders)
+    start = _count(len(columns))
+
+    def append(block: bytearray, row: Sequence[Any], number: int) -> None:
+        try:
+            written = [NULL if value is None else encode(value) for encode, value in zip(encoders, row, strict=True)]
+        except Exception:
+            written = checked(columns, encoders, NULL, row, number)
+        block += start
+        block += b"".join(written)
+
+    yield Block(HEADER, 0)
+    yield from _blocks(rows, append)
+    yield Block(TRAILER, 0)
+
+
+def text_blocks(target: Target, dumpers: Dumpers, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
+    """The text COPY of these rows, as UTF-8."""
+    columns = target.columns
+    encoders = [text.text_encoder(column, dumpers) for column in columns]
+
+    def append(block: bytearray, row: Sequence[Any], number: int) -> None:
+        block += b"\t".join(checked(columns, encoders, text.NULL, row, number))
+        block += b"\n"
+
+    yield from _blocks(rows, append)
+
+
+def _blocks(rows: Iterable[Sequence[Any]], append: Callable[[bytearray, Sequence[Any], int], None]) -> Iterator[Block]:
+    block = bytearray(_START)
+    number = 0
+    for number, row in enumerate(rows, 1):
+        append(block, row, number)
+        if len(block) >= BLOCK:
+            close_message(block, len(block))
+            yield Block(block, number)
+            del block[len(_START) :]
+    if len(block) > len(_START):
+        close_message(block, len(block))
+        yield Block(block, number)
+
+
+def checked(columns: Sequence[Column], encoders: Sequence[Encoder], null: bytes, row: Any, number: int) -> list[bytes]:
+    """The fields of a row, value by value: what is at fault is named, and an enum's member is taken as its value."""
+    _check_shape(columns, row, number)
+    fields = []
+    for column, encode, value in zip(columns, encoders, row, strict=True):
+        fields.append(null if value is None else careful(column, encode, value, number, null))
+    return fields
+
+
+def careful(column: Column, encode: Encoder, value: Any, number: int, null: bytes = NULL) -> bytes:
+    """The field of one value; :class:`InvalidVector` or :class:`DataError` that names row and column."""
+    try:
+        return encode(value)
+    except Exception as error:
+        inner = plain(value) if type(value).__module__ != "numpy" or getattr(value, "ndim", 0) == 0 else value
+        if inner is None:
+            return null
+        if inner is value:
+            raise column.refusal(number, value, error) from error
+    try:
+        return encode(inner)
+    except Exception as error:
+        raise column.refusal(number, value, error) from error
+
+
+def _check_shape(columns: Sequence[Column], row: Any, number: int) -> None:
+    expected = f"row {number:,}: expected {len(columns)} values ({', '.join(column.name for column in columns)})"
+    if not isinstance(row, _LINEAR) and (isinstance(row, (str, bytes, Mapping, Set)) or not hasattr(row, "__len__")):
+        raise DataError(f"{expected} in a list or tuple, got {show(row)}")
+    if len(row) != len(columns):
+        raise DataError(f"{expected}, got {len(row)}")

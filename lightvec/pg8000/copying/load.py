@@ -1,0 +1,197 @@
+"""Rows and columns into a table by binary COPY: the quickest way in, with bounded memory.
+
+One round trip asks for the columns' types, one loads. Whatever goes wrong, a value that cannot be sent, an exception of
+the caller's own or an error of the server, nothing is kept and the connection stays good: an error of the client ends
+the load with CopyFail, an error of the server is seen between two blocks and ends it there.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from lightvec.pg8000.copying.arrays import array_blocks, items
+from lightvec.pg8000.copying.blocks import Block, binary_blocks, text_blocks
+from lightvec.pg8000.copying.conflict import check_on_conflict, load_by_insert
+from lightvec.pg8000.copying.sending import make_room, send_block
+from lightvec.pg8000.copying.target import Target, look_up
+from lightvec.pg8000.exceptions import ConnectionLost, DataError, InterfaceError
+from lightvec.pg8000.wire import Wire
+from lightvec.types._messages import show
+
+__all__ = ["Progress", "copy_columns", "copy_rows"]
+
+#: Called with the number of rows sent so far, after each block and at the end.
+Progress = Callable[[int], object]
+
+
+def copy_rows(
+    conn: Wire,
+    table: str | tuple[str, str],
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    on_conflict: str | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Load rows into a table by binary COPY; how many rows went in.
+
+    ``table`` is one name, or schema and name as a tuple; names are quoted, so they are meant exactly as written.
+    ``columns`` are the names of the columns to load, each row a list, tuple or other sequence of values in their order;
+    None is NULL. ``rows`` may be any iterable and is never held as a whole. Values are what INSERT takes as parameters
+    for these types; for vectors also plain lists, tuples, ``array.array`` and NumPy arrays. Where a column has a type
+    without a binary form here (a range, a composite, hstore, …) the load is text.
+
+    ``on_conflict="ignore"`` leaves out rows that violate a unique constraint. ``"update"`` writes the loaded columns
+    over the row with the same primary key (or the only unique key among the loaded columns); of rows with the same key
+    in the load itself the last one stays. Both load into a temporary table first, in a transaction or, inside the
+    caller's, a savepoint; what is returned is the number of rows inserted or updated.
+
+    ``progress`` is called with the rows sent so far, now and then and with the total at the end.
+
+    Raises, with nothing kept and the connection good: :class:`~lightvec.errors.InvalidVector` (wrong dimensions, NaN)
+    and :class:`~lightvec.pg8000.exceptions.DataError` (another value that cannot be sent) naming row, counted from 1,
+    and column; what the iterable or ``progress`` raises, as it is; what the server says;
+    :class:`~lightvec.pg8000.exceptions.ProgrammingError`, before anything is sent, for a table or column that is not
+    there.
+
+    >>> _ = conn.run("CREATE TEMPORARY TABLE item (id int PRIMARY KEY, title text, embedding vector(3))")
+    >>> copy_rows(conn, "item", ["id", "title", "embedding"], [(1, "a", [1, 2, 3]), (2, None, Vector([4, 5, 6]))])
+    2
+    >>> copy_rows(conn, "item", ["id", "title"], [(2, "b"), (2, "c")], on_conflict="update")
+    1
+    >>> conn.run("SELECT * FROM item ORDER BY id")
+    [[1, 'a', Vector([1.0, 2.0, 3.0])], [2, 'c', Vector([4.0, 5.0, 6.0])]]
+    """
+    check_on_conflict(on_conflict)
+    target = look_up(conn, table, columns)
+    return _load(conn, target, lambda: _row_blocks(conn, target, rows), on_conflict, progress)
+
+
+def copy_columns(
+    conn: Wire,
+    table: str | tuple[str, str],
+    columns: Mapping[str, Any],
+    *,
+    on_conflict: str | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Load whole columns into a table by binary COPY; how many rows went in.
+
+    ``columns`` maps names to lists (or other sequences) or NumPy arrays, all of one length n. An array of the shape
+    (n, dimensions) and any float or integer dtype, byte order and stride is a vector or halfvec column; one of the
+    shape (n,) is a column of integers, floats, bool, dates and timestamps (datetime64, taken as UTC) or intervals
+    (timedelta64); one of the shape (n, 16) and uint8 is a uuid column. Where all columns are of this kind there is no
+    Python work for a row. NaT and masked values are NULL; NaN in a float column is NaN. Anything else is encoded value
+    by value as :func:`copy_rows` does.
+
+    ``on_conflict``, ``progress`` and errors are those of :func:`copy_rows`; columns of different lengths are a
+    :class:`~lightvec.pg8000.exceptions.DataError`.
+
+    >>> _ = conn.run("CREATE TEMPORARY TABLE point (id int, v vector(2))")
+    >>> copy_columns(conn, "point", {"id": [1, 2], "v": [[1, 2], None]})
+    2
+    >>> conn.run("SELECT * FROM point ORDER BY id")
+    [[1, Vector([1.0, 2.0])], [2, None]]
+    """
+    check_on_conflict(on_conflict)
+    if not isinstance(columns, Mapping):
+        raise InterfaceError(f"expected a dict of column names to lists or arrays, got {show(columns)}")
+    target = look_up(conn, table, list(columns))
+    values = list(columns.values())
+    length = _length(columns)
+    return _load(conn, target, lambda: _column_blocks(conn, target, values, length), on_conflict, progress)
+
+
+def _length(columns: Mapping[str, Any]) -> int:
+    lengths: dict[str, int] = {}
+    for name, values in columns.items():
+        if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
+            raise DataError(f"column {name!r}: expected a list or an array, got {show(values)}")
+        if getattr(values, "ndim", 1) == 0:
+            raise DataError(f"column {name!r}: expected an array with a row for each value, got {show(values)}")
+        lengths[name] = len(values)
+    if len(set(lengths.values())) > 1:
+        each = ", ".join(f"{name!r} has {length:,}" for name, length in lengths.items())
+        raise DataError(f"expected columns of one length: {each}")
+    return next(iter(lengths.values()))
+
+
+def _row_blocks(conn: Wire, target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
+    return binary_blocks(target, rows) if _is_binary(conn, target) else text_blocks(target, conn.dumpers, rows)
+
+
+def _column_blocks(conn: Wire, target: Target, values: Sequence[Any], length: int) -> Iterator[Block]:
+    blocks = array_blocks(target, values, length) if _is_binary(conn, target) else None
+    return blocks or _row_blocks(conn, target, zip(*map(items, values), strict=True))
+
+
+def _is_binary(conn: Wire, target: Target) -> bool:
+    """Texts travel in the client's encoding in a binary COPY; a text COPY can say its own."""
+    return target.encoders is not None and codecs.lookup(conn._client_encoding).name == "utf-8"
+
+
+def _load(
+    conn: Wire,
+    target: Target,
+    blocks: Callable[[], Iterator[Block]],
+    on_conflict: str | None,
+    progress: Progress | None,
+) -> int:
+    options = "FORMAT binary" if _is_binary(conn, target) else "FORMAT text, ENCODING 'UTF8'"
+    ready = blocks()
+    total = 0
+
+    def copy(into: Target) -> int:
+        nonlocal total
+        total = _send(conn, f"COPY {into.name} ({into.column_list}) FROM STDIN ({options})", ready, progress)
+        return total
+
+    count = copy(target) if on_conflict is None else load_by_insert(conn, target, on_conflict, copy)
+    if progress is not None:
+        progress(total)
+    return count
+
+
+class _SourceLost(Exception):
+    """A ConnectionLost of the caller's own, from another connection that his rows come from, not of this one."""
+
+    def __init__(self, error: ConnectionLost) -> None:
+        self.error = error
+
+
+def _send(conn: Wire, statement: str, blocks: Iterator[Block], progress: Progress | None) -> int:
+    """Run a COPY with these blocks; the rows that the server counted."""
+    make_room(conn)
+    try:
+        count: int = conn.execute_unnamed(statement, stream=_sent(conn, blocks, progress)).row_count
+    except _SourceLost as lost:
+        raise lost.error from lost.error.__cause__
+    return count
+
+
+def _sent(conn: Wire, blocks: Iterator[Block], progress: Progress | None) -> Iterator[bytes]:
+    """Send the blocks as they are when the server asks for the rows; the wire is left nothing to send but the end.
+
+    The wire would put them together to messages of its own, which copies each block twice. Meanwhile the connection is
+    taken: a statement of the caller's on it, while he makes the rows, is refused before it gets between the messages.
+    """
+    conn.is_streaming = True
+    try:
+        for block in _guarded(blocks, progress):
+            if send_block(conn, block):
+                return
+        yield from ()
+    finally:
+        conn.is_streaming = False
+
+
+def _guarded(blocks: Iterator[Block], progress: Progress | None) -> Iterator[Any]:
+    try:
+        for block in blocks:
+            yield block.message
+            if progress is not None and block.rows:
+                progress(block.rows)
+    except ConnectionLost as error:
+        raise _SourceLost(error) from error
