@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from numbers import Integral
+from functools import reduce
+from numbers import Integral, Real
+from operator import and_
 from typing import TYPE_CHECKING, Any
 
 from peewee import CommaNodeList, Expression, ModelSelect
@@ -66,13 +68,17 @@ class Nearest(ModelSelect):
         self._probes = probes
         self._iterative_scan = _checked_scan(iterative_scan)
         super().__init__(field.model, [field.model, *self._measures], is_default=True)
-        self._score_filter: Expression | None = None
-        if min_score is not None:
-            self._score_filter = distance <= self.metric.score.to_distance(min_score)
-            self._where = self._score_filter
+        self._own_filter = self._where = self._rows_with_a_distance(field, distance, min_score)
         # An index serves its operator only: adding nothing to the distance makes it another expression.
         self._order_by = self._by_distance = (distance + 0.0 if exact else distance,)
         self._limit = self._k
+
+    def _rows_with_a_distance(self, field: Any, distance: Expression, min_score: float | None) -> Any:
+        """Rows without a vector are no neighbours: an index leaves them out, and so does the query without one."""
+        conditions = [field.is_null(False)] if field.null else []
+        if min_score is not None:
+            conditions.append(distance <= self.metric.score.to_distance(_checked_score(min_score)))
+        return reduce(and_, conditions) if conditions else None
 
     def select(self, *fields: Any) -> Any:
         """Choose what comes with each row; ``distance`` and ``score`` always do."""
@@ -109,7 +115,7 @@ class Nearest(ModelSelect):
     @property
     def is_filtered(self) -> bool:
         """Whether rows that the index finds may be thrown away by a condition or a join."""
-        return self._where is not self._score_filter or bool(self._joins)
+        return self._where is not self._own_filter or bool(self._joins)
 
     def settings(self, database: Pg8000Database) -> dict[str, object] | None:
         """The server's settings that this query is to run with, for this server's version of pgvector."""
@@ -117,7 +123,8 @@ class Nearest(ModelSelect):
             return None
         settings: dict[str, object] = {}
         if self._ef_search is not None:
-            settings["hnsw.ef_search"] = self._ef_search
+            # An index looks at ef_search rows and gives no more: it follows the number of rows, also where it was said.
+            settings["hnsw.ef_search"] = max(self._ef_search, min(self._rows, _MOST_EF_SEARCH))
         elif self._rows > _DEFAULT_EF_SEARCH:
             settings["hnsw.ef_search"] = AtLeast(min(self._rows, _MOST_EF_SEARCH), default=_DEFAULT_EF_SEARCH)
         if self._probes is not None:
@@ -185,6 +192,12 @@ def _checked_count(k: object) -> int:
     if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
         raise InvalidOption(f"expected k, the number of rows, to be at least 1, got {k!r}")
     return int(k)
+
+
+def _checked_score(score: object) -> float:
+    if isinstance(score, bool) or not isinstance(score, Real):
+        raise InvalidOption(f"expected min_score to be a number, got {score!r}")
+    return float(score)
 
 
 def _checked_scan(value: str | bool | None) -> str | bool | None:

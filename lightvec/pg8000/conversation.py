@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from threading import Lock
 from typing import Any
 
 from pg8000.core import IDLE, IN_FAILED_TRANSACTION, IN_TRANSACTION
@@ -23,7 +24,7 @@ from lightvec.pg8000.exceptions import (
 )
 from lightvec.pg8000.extension import LookUp
 from lightvec.pg8000.login import LoggedIn
-from lightvec.pg8000.messages import BINARY, SYNC
+from lightvec.pg8000.messages import BINARY
 from lightvec.pg8000.parameters import NO_EXTENSION
 from lightvec.pg8000.results import Decoder, Result, column_descriptions, text_decoder, vector_decoders
 from lightvec.pg8000.stream import Stream
@@ -41,6 +42,7 @@ class Conversation(LoggedIn):
         self, stream: Stream, *, trusted: bool = True, channel_binding: str = "prefer", **start_up: Any
     ) -> None:
         self._broken = False
+        self._turn = Lock()
         self._types = NO_EXTENSION
         self._looked_up = False
         self._decoders: Mapping[tuple[int, int], Decoder] = vector_decoders(NO_EXTENSION)
@@ -94,6 +96,10 @@ class Conversation(LoggedIn):
         Whatever stops this, an interrupt too, leaves the conversation out of step: the connection is closed, so that no
         later statement can read the rest of this one's answer.
         """
+        if not self._turn.acquire(blocking=False):
+            raise InterfaceError(
+                "the connection is in the middle of another statement: one thread at a time can use it"
+            )
         try:
             if data:
                 self._stream.send(data)
@@ -117,6 +123,8 @@ class Conversation(LoggedIn):
         except BaseException:
             self._break()
             raise
+        finally:
+            self._turn.release()
 
     def _last_words(self) -> DatabaseError | None:
         """What a server that ended the connection said of it, if that came before the end was noticed (57P01)."""
@@ -212,9 +220,9 @@ class Conversation(LoggedIn):
             raise
         except Exception as error:
             context.error = error
-            self._stream.send(messages.copy_fail("the client's source of rows failed") + SYNC)
+            self._stream.send(messages.copy_fail("the client's source of rows failed") + context.after_copy)
         else:
-            self._stream.send(messages.COPY_DONE + SYNC)
+            self._stream.send(messages.COPY_DONE + context.after_copy)
 
     def handle_COPY_OUT_RESPONSE(self, data: bytes, context: Result) -> None:
         """Rows come; without a stream to write them to they are passed over and the statement fails."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000 import messages
+from lightvec.pg8000.exceptions import InterfaceError
 from lightvec.pg8000.messages import FLUSH, SYNC
 from lightvec.pg8000.results import Result
 
@@ -66,6 +67,8 @@ class Pipeline:
             self._results.append(ahead.result)
 
     def _add(self, statement: str, values: Sequence[Any], oids: Sequence[int | None]) -> None:
+        if statement.lstrip()[:4].upper() == "COPY":
+            raise InterfaceError("COPY takes its rows from a stream, not from sets of values: use copy_rows")
         if self._wire.lacks(values):
             self._hand_over()  # The question for the types is among what has gathered.
             self._read_sent()

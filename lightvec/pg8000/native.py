@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pg8000.native
 
 from lightvec.pg8000.copying import load
 from lightvec.pg8000.copying.load import Progress
+from lightvec.pg8000.exceptions import Error
 from lightvec.pg8000.fetching import fetch_columns
 from lightvec.pg8000.identifiers import identifier
 from lightvec.pg8000.placeholders import from_named
@@ -88,7 +89,7 @@ class Connection(Wire, pg8000.native.Connection):
         types: Mapping[str, int] | None = None,
         settings: Mapping[str, object] | None = None,
         **params: Any,
-    ) -> Iterator[list[Any]]:
+    ) -> Generator[list[Any], None, None]:
         """The rows of a statement one by one, with no more than ``batch`` of them in memory, a round trip a batch.
 
         The connection is taken until the rows end or the iterator is closed; the statement is one transaction, or part
@@ -132,18 +133,24 @@ class Connection(Wire, pg8000.native.Connection):
         ...     conn.run("INSERT INTO seen VALUES (:id) RETURNING id", id=1)
         [[1]]
         """
+        rollback: tuple[str | None, str]
         if self.in_transaction:
             self._savepoints += 1
             name = identifier(f"lightvec_{self._savepoints}")
-            begin, commit, rollback = f"SAVEPOINT {name}", f"RELEASE {name}", f"ROLLBACK TO {name}"
+            begin, commit = f"SAVEPOINT {name}", f"RELEASE {name}"
+            # A savepoint that was rolled back to is still there, and so is its memory on the server.
+            rollback = (f"ROLLBACK TO {name}", f"RELEASE {name}")
         else:
-            begin, commit, rollback = "BEGIN", "COMMIT", "ROLLBACK"
+            begin, commit, rollback = "BEGIN", "COMMIT", (None, "ROLLBACK")
         self.execute_unnamed(begin)
         try:
             yield self
+            self.end_streams()
         except BaseException:
-            if not self.closed:
-                self.execute_unnamed(rollback)
+            # The caller's error is what counts, also where the connection does not even take the rollback.
+            with suppress(Error):
+                self.end_streams()
+                self.execute_unnamed(rollback[1], before=rollback[0])
             raise
         self.execute_unnamed(commit)
 

@@ -24,7 +24,7 @@ from uuid import UUID
 from pg8000.converters import PY_TYPES, interval_out, range_out
 from pg8000.types import PGInterval, Range
 
-from lightvec.pg8000.exceptions import DataError, MissingExtension
+from lightvec.pg8000.exceptions import DataError, MissingExtension, ProgrammingError
 from lightvec.pg8000.messages import BINARY, NULL, TEXT, Parameter
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 
@@ -197,7 +197,10 @@ class Dumpers:
             known = _TYPES.get(cls)
             if known is not None:
                 return known if isinstance(known, Dumper) else known(value)
-        return _STR
+        raise ProgrammingError(
+            f"expected a value of a type that can be sent, got {type(value).__name__}: convert it, or say how with "
+            f"register_out_adapter"
+        )
 
     def _array(self, value: list[Any], types: ExtensionTypes) -> Parameter:
         """A list is an array of the type that holds all of its elements, at whatever depth they are."""

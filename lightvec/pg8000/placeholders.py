@@ -86,7 +86,7 @@ def may_be_several(sql: str) -> bool:
 def from_format(sql: str, args: Sequence[Any] | Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
     """SQL with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping) to SQL with ``$1``, and its values in order.
 
-    ``%%`` is a percent sign. Inside strings, identifiers and comments nothing else is looked at.
+    ``%%`` is a percent sign. Inside strings and comments nothing else is looked at, inside quoted names nothing at all.
 
     >>> from_format("SELECT %s::int + %s", [1, 2])
     ('SELECT $1::int + $2', [1, 2])
@@ -134,7 +134,8 @@ def _numbered(sql: str, numbers: tuple[int, ...] = ()) -> tuple[str, tuple[str, 
     def number(match: re.Match[str]) -> str:
         nonlocal count
         if match["verbatim"]:
-            return match["verbatim"].replace("%%", "%")
+            # Names are written as they are, by Peewee and by SQLAlchemy for pg8000 alike.
+            return match[0] if match[0].startswith('"') else match[0].replace("%%", "%")
         if match["percent"] == "%%":
             return "%"
         if match["name"] is not None:

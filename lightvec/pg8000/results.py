@@ -13,8 +13,9 @@ from typing import Any
 from pg8000.converters import _parse_array, string_in
 from pg8000.core import Context
 
-from lightvec.pg8000.exceptions import InternalError
-from lightvec.pg8000.messages import BINARY, TEXT
+from lightvec.errors import LightvecError
+from lightvec.pg8000.exceptions import DataError, InternalError
+from lightvec.pg8000.messages import BINARY, SYNC, TEXT
 from lightvec.pg8000.parameters import ExtensionTypes
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 
@@ -55,6 +56,8 @@ class Result(Context):
         self.rows: list[Any] | None = None
         self.columns: list[dict[str, Any]] | None = None
         self.error: BaseException | None = None
+        #: What ends a COPY of this statement beside CopyDone: the server passed over the Sync behind the statement.
+        self.after_copy = SYNC
         self.command = ""
 
     def describe(self, columns: list[dict[str, Any]], decoders: list[Decoder]) -> None:
@@ -79,8 +82,11 @@ class Result(Context):
             return
         try:
             self.rows.append(self.row_class(_values(data, self.decoders)))
-        except Exception as error:
+        except LightvecError as error:
             self.error = error
+        except Exception as error:
+            self.error = DataError(f"a row of the answer cannot be read: {error}; cast the column to text to see it")
+            self.error.__cause__ = error
 
 
 def _values(data: bytes, decoders: list[Decoder]) -> list[Any]:

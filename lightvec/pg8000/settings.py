@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lightvec.pg8000.exceptions import InterfaceError
+
 __all__ = ["AtLeast", "restoring", "setting"]
 
 _KEPT = "lightvec.former_"
@@ -33,7 +35,8 @@ def setting(settings: Mapping[str, object], *, keep: bool) -> tuple[str, list[st
     values: list[str] = []
     if keep:
         for index, name in enumerate(settings):
-            calls.append(f"set_config('{_KEPT}{index}', current_setting(${len(values) + 1}, true), true)")
+            former = f"coalesce('=' || current_setting(${len(values) + 1}, true), '')"
+            calls.append(f"set_config('{_KEPT}{index}', {former}, true)")
             values.append(name)
     for name, value in settings.items():
         name_at, value_at = f"${len(values) + 1}", f"${len(values) + 2}"
@@ -49,12 +52,13 @@ def setting(settings: Mapping[str, object], *, keep: bool) -> tuple[str, list[st
 def restoring(settings: Mapping[str, object]) -> tuple[str, list[str]]:
     """The statement that puts back what ``setting(..., keep=True)`` kept, and its parameters.
 
-    A setting that was never set before reads as an empty text; NULL resets it to its default.
+    A setting that was there is kept with an equals sign before it; one that was not is reset by NULL.
     """
-    calls = [
-        f"set_config(${index + 1}, nullif(current_setting('{_KEPT}{index}'), ''), true)"
-        for index in range(len(settings))
-    ]
+    calls = []
+    for index in range(len(settings)):
+        kept = f"current_setting('{_KEPT}{index}')"
+        former = f"CASE WHEN {kept} <> '' THEN substr({kept}, 2) END"
+        calls.append(f"set_config(${index + 1}, {former}, true)")
     return f"SELECT {', '.join(calls)}", list(settings)
 
 
@@ -64,4 +68,6 @@ def _as_text(value: object) -> str:
         return "on" if value else "off"
     if isinstance(value, AtLeast):
         return str(value.value)
+    if not isinstance(value, (str, int, float)):
+        raise InterfaceError(f"expected a setting's value as str, int, float or bool, got {type(value).__name__}")
     return str(value)

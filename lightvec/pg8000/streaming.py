@@ -5,7 +5,7 @@ There is no Sync before the end: a portal lives as long as its transaction, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000 import messages
@@ -30,7 +30,7 @@ def streamed(
     oids: Sequence[int | None],
     batch: int,
     settings: Mapping[str, object] | None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """The rows (:meth:`lightvec.pg8000.wire.Wire.stream_rows`); the statement is sent when the first is asked for."""
     if not isinstance(batch, int) or batch < 1:
         raise InterfaceError(f"expected a batch of at least 1 row, got {batch!r}")
@@ -44,13 +44,15 @@ def _rows(
     oids: Sequence[int | None],
     batch: int,
     settings: Mapping[str, object] | None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     wire.check_usable()
     wire.meet(vals)
     result = Result(statement, wire.row_class)
+    result.after_copy = b""  # The Sync is yet to come.
     parameters = wire.parameters(vals, oids)
     before, after = _around(wire, statement, settings)
     wire.is_streaming = True
+    code = b""
     try:
         code = _start(wire, result, parameters, before, batch)
         while result.error is None:
@@ -62,7 +64,7 @@ def _rows(
     finally:
         wire.is_streaming = False
         if not wire.closed:
-            data = b"" if result.error else b"".join(statement.data for statement in after)
+            data = b"" if code == b"E" else b"".join(statement.data for statement in after)
             wire.exchange(data + SYNC, [statement.result for statement in after] or [result])
     if result.error is not None:
         raise result.error

@@ -9,8 +9,10 @@ no moment in which half of a statement is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from lightvec.pg8000 import messages
 from lightvec.pg8000.conversation import Conversation
@@ -19,6 +21,7 @@ from lightvec.pg8000.exceptions import (
     DatabaseError,
     ErrorFields,
     InterfaceError,
+    InternalError,
     OperationalError,
 )
 from lightvec.pg8000.extension import LookUp
@@ -50,6 +53,7 @@ class Wire(Conversation):
     def __init__(self, stream: Stream, **start_up: Any) -> None:
         self.is_streaming = False
         self._formats = Formats()
+        self._streams: WeakSet[Generator[Any, None, None]] = WeakSet()
         super().__init__(stream, **start_up)
         self.dumpers = Dumpers(self.py_types)
 
@@ -111,14 +115,20 @@ class Wire(Conversation):
         wanted = self.wanted_formats(kind) if formats is None else formats
         main = self.statement(result, parameters, wanted)
         keep = self.in_transaction or before is not None
+        framed = self.framed(main, settings, keep)
+        # Behind a COPY only rows can follow: what puts the settings back goes out when they are over.
+        later = framed[2:] if stream is not None else []
         try:
-            self.run_all([*self.ahead(statement, before), *self.framed(main, settings, keep)])
+            self.run_all([*self.ahead(statement, before), *framed[: len(framed) - len(later)]])
+            if later:
+                self.run_all(later)
         except DatabaseError as error:
             self._doubt_types(error)
             _explain(error, vals)
             if not self._columns_changed(kind, error):
                 raise
             return self.execute_unnamed(statement, vals, oids, stream, settings=settings, before=before)
+        _check_committed(result)
         if formats is None:
             self._check_readable(kind, result)
             self._formats.remember(kind, self.binary_formats(result))
@@ -145,14 +155,22 @@ class Wire(Conversation):
         *,
         batch: int,
         settings: Mapping[str, object] | None = None,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """The rows of a statement, ``batch`` at a time; the connection is taken until they end or are closed."""
-        return streamed(self, statement, vals, oids, batch, settings)
+        rows = streamed(self, statement, vals, oids, batch, settings)
+        self._streams.add(rows)
+        return rows
+
+    def end_streams(self) -> None:
+        """Close the rows that are being streamed, so that other statements can follow."""
+        for rows in list(self._streams):
+            rows.close()
 
     def execute_simple(self, statement: str) -> Result:
         """Run one or more statements without parameters by a simple Query; results come as text."""
         self.check_usable()
         result = Result(statement, self.row_class)
+        result.after_copy = b""  # A simple Query needs no Sync.
         self.run_all([Statement(messages.query(self.encode(statement)), result)], sync=b"")
         return result
 
@@ -160,7 +178,7 @@ class Wire(Conversation):
         self, statement: str, settings: Mapping[str, object] | None = None, before: str | None = None
     ) -> Result:
         """Run a text without parameters; one that may hold several statements goes as a simple Query."""
-        if not may_be_several(statement):
+        if not isinstance(statement, str) or not may_be_several(statement):
             return self.execute_unnamed(statement, settings=settings, before=before)
         if settings:
             raise InterfaceError("settings hold for one statement: run the statements one by one")
@@ -196,6 +214,8 @@ class Wire(Conversation):
 
     def encode(self, text: str) -> bytes:
         """SQL as it is sent."""
+        if not isinstance(text, str):
+            raise InterfaceError(f"expected SQL as a str, got {type(text).__name__}")
         if "\x00" in text:
             raise InterfaceError("expected SQL without NUL characters, got one: send such a value as a parameter")
         try:
@@ -271,3 +291,15 @@ def _explain(error: DatabaseError, vals: Sequence[Any]) -> None:
     has_list = any(isinstance(value, list) for value in vals)
     if has_list and error.sqlstate == _UNDEFINED_FUNCTION and isinstance(fields, ErrorFields):
         fields.remedy = "a list is sent as an array: write lightvec.Vector([...]) for a vector"
+
+
+_COMMIT = re.compile(r"\s*(COMMIT|END)\b", re.IGNORECASE)
+
+
+def _check_committed(result: Result) -> None:
+    """A COMMIT of a transaction in which a statement has failed rolls it back, and the server calls that a success."""
+    if result.command == "ROLLBACK" and _COMMIT.match(result.statement):
+        raise InternalError(
+            "the transaction was rolled back, not committed, because a statement in it had failed: nothing of it is "
+            "kept, so run it again"
+        )

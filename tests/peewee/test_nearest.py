@@ -239,7 +239,9 @@ def test_a_score_that_all_rows_have_and_one_that_none_has() -> None:
     assert len(nearest(20, min_score=1.5)) == 0
 
 
-def test_rows_without_a_distance_come_last(use: Use) -> None:
+def test_rows_without_a_vector_are_no_neighbours(use: Use) -> None:
+    """As an index has it, which leaves them out; a vector of zeros has no direction and comes last."""
+
     class Maybe(Model):
         id: Any
         place = VectorField(2, metric="cosine", null=True)
@@ -251,7 +253,8 @@ def test_rows_without_a_distance_come_last(use: Use) -> None:
     for place in (None, [0, 0], [0, 1], [1, 0]):
         Maybe.create(place=place)
     query: Any = Maybe.place.nearest([1, 0.1]).where(Maybe.id > 0)
-    assert [row.place for row in query] == [Vector([1, 0]), Vector([0, 1]), Vector([0, 0]), None]
+    assert [row.place for row in query] == [Vector([1, 0]), Vector([0, 1]), Vector([0, 0])]
+    assert not Maybe.place.nearest([1, 0.1]).is_filtered
 
 
 def test_min_score_with_a_condition() -> None:

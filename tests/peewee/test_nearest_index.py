@@ -208,7 +208,8 @@ def test_a_higher_ef_search_stays(db: Pg8000Database, big: tuple[str, Matrix], q
 
 
 def test_what_is_said_counts(db: Pg8000Database, query: Any) -> None:
-    assert used(Big.place.nearest(query, 100, ef_search=20), "hnsw.ef_search") == ["20"]
+    assert used(Big.place.nearest(query, 10, ef_search=20), "hnsw.ef_search") == ["20"]
+    assert used(Big.place.nearest(query, 100, ef_search=20), "hnsw.ef_search") == ["100"], "it follows k"
     assert used(Big.listed.nearest(query, probes=9), "ivfflat.probes") == ["9"]
     assert used(Big.place.nearest(query, iterative_scan="relaxed_order"), "hnsw.iterative_scan") == ["relaxed_order"]
     assert used(Big.place.nearest(query, iterative_scan=True), "hnsw.iterative_scan") == ["strict_order"]

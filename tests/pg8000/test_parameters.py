@@ -15,7 +15,7 @@ import pytest
 from pg8000.types import PGInterval, Range
 
 from lightvec.pg8000 import Connection
-from lightvec.pg8000.exceptions import DataError, InterfaceError, OperationalError
+from lightvec.pg8000.exceptions import DataError, InterfaceError, OperationalError, ProgrammingError
 from lightvec.pg8000.parameters import _TYPES, Dumper, Json, Jsonb
 
 TZ = timezone(timedelta(hours=2))
@@ -270,11 +270,14 @@ def test_a_registered_dumper(conn: Connection) -> None:
     assert sent(conn, [Metres(3), Metres(4)]) == ("text[]", ["3 m", "4 m"])
 
 
-def test_an_object_of_no_known_type_is_its_text(conn: Connection) -> None:
+def test_an_object_of_no_known_type_is_refused_until_it_is_registered(conn: Connection) -> None:
     class Thing:
-        def __str__(self) -> str:
-            return "thing"
+        pass
 
+    for value in (Thing(), {1, 2}, (x for x in [1]), object):
+        with pytest.raises(ProgrammingError, match="a type that can be sent, got"):
+            conn.run("SELECT :a", a=value)
+    conn.register_out_adapter(Thing, lambda thing: "thing")
     assert sent(conn, Thing()) == ("text", "thing")
 
 

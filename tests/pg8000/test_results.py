@@ -6,7 +6,7 @@ import pytest
 
 from lightvec import Bit, Vector
 from lightvec.pg8000 import Connection, connect, dbapi
-from lightvec.pg8000.exceptions import InternalError, MissingExtension, OperationalError, ProgrammingError
+from lightvec.pg8000.exceptions import DataError, InternalError, MissingExtension, OperationalError, ProgrammingError
 from lightvec.pg8000.messages import BINARY, TEXT
 
 V = Vector([1, 2, 3])
@@ -174,8 +174,11 @@ def test_a_decoder_that_fails_fails_its_statement_only(conn: Connection) -> None
         raise KeyError(text)
 
     conn.register_in_adapter(23, broken)
-    with pytest.raises(KeyError, match="42"):
+    with pytest.raises(DataError, match="cannot be read: '42'") as caught:
         conn.run("SELECT 42, generate_series(1, 1000)")
+    assert isinstance(caught.value.__cause__, KeyError)
+    with pytest.raises(DataError, match="cannot be read"):
+        conn.run("SELECT '24:00'::time")
     assert conn.run("SELECT 'still good'") == [["still good"]]
 
 

@@ -50,7 +50,7 @@ def test_rows_that_are_not_read_to_their_end(conn: Connection) -> None:
     assert next(rows) == [1]
     with pytest.raises(InterfaceError, match="being streamed"):
         conn.run("SELECT 1")
-    rows.close()  # type: ignore[attr-defined]
+    rows.close()
     assert conn.run("SELECT 1") == [[1]]
     assert not conn.in_transaction
 
