@@ -39,7 +39,7 @@ from lightvec.pg8000.exceptions import (
 from lightvec.pg8000.identifiers import identifier
 from lightvec.pg8000.placeholders import from_format
 from lightvec.pg8000.results import Result
-from lightvec.pg8000.wire import Wire
+from lightvec.pg8000.wire import Wire, check_committed
 
 __all__ = [
     "BINARY",
@@ -121,9 +121,9 @@ class Connection(Wire, pg8000.dbapi.Connection):
         return Cursor(self) if name is None else ServerCursor(self, name, withhold=withhold)
 
     def commit(self) -> None:
-        """Commit the transaction, if there is one."""
+        """Commit the transaction, if there is one; an error if a statement in it had failed and nothing is kept."""
         if self.in_transaction:
-            self.execute_unnamed("COMMIT")
+            check_committed(self.execute_unnamed("COMMIT"))
 
     def rollback(self) -> None:
         """Roll the transaction back, if there is one."""

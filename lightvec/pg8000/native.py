@@ -14,7 +14,7 @@ from lightvec.pg8000.exceptions import Error
 from lightvec.pg8000.fetching import fetch_columns
 from lightvec.pg8000.identifiers import identifier
 from lightvec.pg8000.placeholders import from_named
-from lightvec.pg8000.wire import Wire
+from lightvec.pg8000.wire import Wire, check_committed
 
 __all__ = ["Connection", "PreparedStatement"]
 
@@ -55,6 +55,7 @@ class Connection(Wire, pg8000.native.Connection):
         else:
             statement, values, oids = self._ordered(sql, params, types)
             self._context = self.execute_unnamed(statement, values, oids, stream, settings=settings)
+        check_committed(self._context)
         rows: list[list[Any]] | None = self._context.rows
         return rows
 
@@ -152,7 +153,7 @@ class Connection(Wire, pg8000.native.Connection):
                 self.end_streams()
                 self.execute_unnamed(rollback[1], before=rollback[0])
             raise
-        self.execute_unnamed(commit)
+        check_committed(self.execute_unnamed(commit))
 
     _savepoints = 0
 

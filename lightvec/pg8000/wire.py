@@ -35,7 +35,7 @@ from lightvec.pg8000.settings import restoring, setting
 from lightvec.pg8000.stream import Stream
 from lightvec.pg8000.streaming import streamed
 
-__all__ = ["Wire"]
+__all__ = ["Wire", "check_committed"]
 
 
 class Statement(NamedTuple):
@@ -128,7 +128,6 @@ class Wire(Conversation):
             if not self._columns_changed(kind, error):
                 raise
             return self.execute_unnamed(statement, vals, oids, stream, settings=settings, before=before)
-        _check_committed(result)
         if formats is None:
             self._check_readable(kind, result)
             self._formats.remember(kind, self.binary_formats(result))
@@ -296,8 +295,8 @@ def _explain(error: DatabaseError, vals: Sequence[Any]) -> None:
 _COMMIT = re.compile(r"\s*(COMMIT|END)\b", re.IGNORECASE)
 
 
-def _check_committed(result: Result) -> None:
-    """A COMMIT of a transaction in which a statement has failed rolls it back, and the server calls that a success."""
+def check_committed(result: Result) -> None:
+    """Raise after a COMMIT of a transaction in which a statement had failed: the server only rolls back then."""
     if result.command == "ROLLBACK" and _COMMIT.match(result.statement):
         raise InternalError(
             "the transaction was rolled back, not committed, because a statement in it had failed: nothing of it is "

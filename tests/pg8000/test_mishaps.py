@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lightvec.pg8000 import Connection, connect
+from lightvec.pg8000 import Connection, connect, dbapi
 from lightvec.pg8000.exceptions import DataError, InterfaceError, InternalError
 
 
@@ -40,6 +40,15 @@ def test_a_commit_that_rolls_back_is_an_error(conn: Connection) -> None:
     conn.run("BEGIN")
     failed()
     conn.run("ROLLBACK")
+
+
+def test_a_commit_of_pep_249_that_rolls_back_is_an_error(dbapi_conn: dbapi.Connection) -> None:
+    cursor = dbapi_conn.cursor()
+    with pytest.raises(DataError):
+        cursor.execute("SELECT 1/0")
+    with pytest.raises(InternalError, match="rolled back, not committed"):
+        dbapi_conn.commit()
+    assert cursor.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_an_open_stream_does_not_hide_the_callers_error(conn: Connection) -> None:
