@@ -28,6 +28,9 @@ lint: $(VENV)/.installed-dev  ## check style and format
 typecheck: $(VENV)/.installed-dev  ## check types, strictly
 	$(BIN)/mypy
 
+bench: $(VENV)/.installed-bench  ## measure against psycopg 3 and pg8000
+	$(BIN)/python -m tests.benchmarks
+
 check: lint typecheck test  ## what CI runs
 
 clean:  ## remove the virtual environment, caches and the embedded server's data

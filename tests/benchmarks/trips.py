@@ -1,0 +1,88 @@
+"""Round trips, counted on the socket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightvec import Vector, connect
+from lightvec.pg8000 import dbapi
+from tests.benchmarks.figures import Figure, Limit, Pair
+from tests.benchmarks.stand import Stand
+from tests.pg8000.roundtrips import CLIENT, Record, Relay
+
+_LARGE = Vector([index / 7 for index in range(768)])
+_SETTINGS = {"hnsw.ef_search": 100, "work_mem": "5MB"}
+_QUERIES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("SELECT 1", {}),
+    ("SELECT :a + 1", {"a": 41}),
+    ("SELECT :v <-> :v", {"v": _LARGE}),
+    ("SELECT :v", {"v": [_LARGE] * 40}),
+    ("SELECT generate_series(1, 10000)", {}),
+)
+
+
+def _round_trips(stand: Stand, rounds: int) -> Sequence[Pair]:
+    with Relay(stand.url) as relay:
+        counts = (
+            _queries(relay, {}),
+            _queries(relay, {"settings": _SETTINGS}),
+            _executemany(relay),
+            _first_vector(relay),
+        )
+    return [Pair([count]) for count in counts]
+
+
+def _queries(relay: Relay, options: dict[str, Any]) -> int:
+    """The most that one of the queries takes, the first time and again, outside a transaction and in one."""
+    most = 0
+    with connect(relay.url) as conn:
+        conn.extension()
+        for sql, values in _QUERIES * 2:
+            with relay.recording() as record:
+                conn.run(sql, **options, **values)
+            most = max(most, _waits(record))
+        conn.run("BEGIN")
+        for sql, values in _QUERIES:
+            with relay.recording() as record:
+                conn.run(sql, **options, **values)
+            most = max(most, _waits(record))
+    return most
+
+
+def _executemany(relay: Relay) -> int:
+    with dbapi.connect(relay.url) as conn, conn.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE many (id int, embedding vector)")
+        conn.commit()
+        with relay.recording() as record:
+            cursor.executemany("INSERT INTO many VALUES (%s, %s)", [(number, _LARGE) for number in range(100)])
+    return _waits(record)
+
+
+def _first_vector(relay: Relay) -> int:
+    with connect(relay.url) as conn, relay.recording() as record:
+        assert conn.run("SELECT :v", v=_LARGE) == [[_LARGE]]
+    return _waits(record)
+
+
+def _waits(record: Record) -> int:
+    """How often the client waited: a server that answers while the client still writes keeps it from nothing.
+
+    What makes a server answer are Sync, Flush and simple queries.
+    """
+    asked = sum(code in "SHQ" for code in record.codes(CLIENT))
+    return min(record.round_trips, asked)
+
+
+FIGURES = (
+    Figure(
+        "round-trips",
+        (
+            Limit("round trips: any query", "", 1),
+            Limit("round trips: any query with settings", "", 1),
+            Limit("round trips: executemany of 100", "", 1),
+            Limit("round trips: logged in to first vector result", "", 2),
+        ),
+        _round_trips,
+    ),
+)
