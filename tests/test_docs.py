@@ -8,6 +8,7 @@ import io
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ import lightvec
 from lightvec import Vector
 from lightvec.peewee import Pg8000Database, VectorField
 from lightvec.pg8000 import Connection, dbapi
+from lightvec.server import stop
+from tests.places import open_folder
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -78,17 +81,29 @@ def blocks() -> list[Block]:
     ]
 
 
-def test_readme(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DATABASE_URL", empty_url)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder, whose embedded server is stopped at the end."""
+    folder = open_folder("readme")
+    monkeypatch.chdir(folder)
+    # What a block exports is gone after the test.
+    monkeypatch.setenv("DATABASE_URL", "")
+    try:
+        yield folder
+    finally:
+        stop(folder / ".lightvec")
+        shutil.rmtree(folder)
+
+
+def test_readme(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     shown = blocks()
     ran = 0
     for position, block in enumerate(shown):
         if block.language == "console":
-            ran += run_console(block.text, tmp_path)
+            ran += run_console(block.text, folder)
         elif block.text.startswith("# shop.py"):
-            (tmp_path / "shop.py").write_text(block.text)
+            (folder / "shop.py").write_text(block.text)
         elif block.language == "python":
             following = shown[position + 1]
             assert run_python(block.text) == (following.text if following.language == "" else "")
@@ -105,10 +120,14 @@ def run_python(text: str) -> str:
 
 
 def run_console(text: str, folder: Path) -> int:
-    """Runs each ``$`` line and compares what follows it with what the command prints."""
+    """Runs each ``$`` line and compares what follows it with what the command prints; an export holds from there on."""
     ran = 0
     for chunk in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         line, _, expected = chunk.partition("\n")
+        if line.startswith("export "):
+            name, _, value = line.removeprefix("export ").partition("=")
+            os.environ[name] = value
+            continue
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         done = subprocess.run(
             line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False

@@ -8,48 +8,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-
-import click
-
-from lightvec import __version__
-from lightvec.cli.failing import exit_status
 
 __all__ = ["main"]
-
-#: Command to the module that holds it; a command's module is imported when the command is looked at.
-_COMMANDS = {
-    "init-db": "lightvec.cli.init_db",
-    "load": "lightvec.cli.load",
-    "search": "lightvec.cli.search",
-    "server": "lightvec.cli.server",
-}
-
-
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = _COMMANDS.get(cmd_name)
-        if module is None:
-            return None
-        command: click.Command = import_module(module).command
-        return command
-
-
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="lightvec")
-def cli() -> None:
-    """Vector search in PostgreSQL, with nothing compiled.
-
-    \b
-    lightvec init-db myapp.models
-    lightvec load doc embeddings.jsonl.gz
-    lightvec search doc --like 42
-    """
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
-    sys.exit(exit_status(lambda: cli.main(args, prog_name="lightvec", standalone_mode=False)))
+    try:
+        # Here, so that Ctrl-C while modules load is no traceback.
+        from lightvec.cli.commands import run
+
+        status = run(args)
+    except KeyboardInterrupt:
+        sys.stderr.write("lightvec: interrupted\n")
+        status = 1
+    sys.exit(status)

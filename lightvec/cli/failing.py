@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
 from lightvec.errors import InvalidOption, LightvecError
 
-__all__ = ["exit_status"]
+__all__ = ["exit_status", "told_if_interrupted"]
 
 FAILED, WRONG_CALL = 1, 2
 
 
+class Interrupted(Exception):
+    """Ctrl-C, and what it left behind."""
+
+
+@contextmanager
+def told_if_interrupted(left: str) -> Iterator[None]:
+    """Says what an interruption of this piece of a command leaves behind."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"interrupted: {left}") from error
+
+
 def exit_status(run: Callable[[], object]) -> int:
     """Run a command; the status that it leaves with, or 1 or 2 after its error was told on stderr."""
+    if sys.stdout is None:
+        # Python's word for a descriptor that was closed (>&-); the next file that is opened would get its number.
+        return _told("standard output is closed: send it to a file or to /dev/null", FAILED)
     try:
         status = run()
         sys.stdout.flush()
@@ -24,7 +41,9 @@ def exit_status(run: Callable[[], object]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _told("interrupted; nothing is left half done", FAILED)
+        return _told("interrupted", FAILED)
+    except Interrupted as error:
+        return _told(error, FAILED)
     except BrokenPipeError:
         # Who reads the output has seen enough. Python would complain about the rest of it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

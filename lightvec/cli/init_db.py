@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lightvec.cli.failing import told_if_interrupted
 from lightvec.cli.models import models_of
-from lightvec.cli.options import json_option, open_database, schema_option, url_option
+from lightvec.cli.options import json_option, not_empty, open_database, schema_option, url_option
 from lightvec.cli.output import print_json
-from lightvec.errors import InvalidOption
+from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.metrics import INDEX_DIMENSIONS
 
 if TYPE_CHECKING:
     from peewee import Model
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from lightvec.peewee.schema import Step
 
 __all__ = ["command"]
+
+_LEFT = "an index may be left invalid, which nothing uses: running the command again repairs it"
 
 
 @click.command("init-db")
@@ -32,23 +36,19 @@ __all__ = ["command"]
 )
 @schema_option
 @click.option("--concurrently", is_flag=True, help="Build vector indexes without locking out writers.")
-@click.option("--table", metavar="NAME", help="Without a model: the table to make.")
+@click.option("--table", metavar="NAME", callback=not_empty, help="Without a model: the table to make.")
 @click.option("--dimensions", type=click.IntRange(min=1), help="With --table: the dimensions of its embeddings.")
 @click.option("--metric", metavar="NAME", help="With --table: cosine (default), l2, ip, l1; for bit: hamming, jaccard.")
 @click.option(
     "--type",
     "vector_type",
-    type=click.Choice(["vector", "halfvec", "sparsevec", "bit"]),
-    default="vector",
-    show_default=True,
-    help="With --table: the type of its embeddings.",
+    type=click.Choice([*INDEX_DIMENSIONS]),
+    help="With --table: the type of its embeddings (default: vector).",
 )
 @click.option(
     "--index",
     type=click.Choice(["hnsw", "ivfflat", "none"]),
-    default="hnsw",
-    show_default=True,
-    help="With --table: the index on its embeddings.",
+    help="With --table: the index on its embeddings (default: hnsw).",
 )
 @click.option(
     "--column",
@@ -83,26 +83,40 @@ def command(
     wanted = _wanted(models, table)
     if schema is not None:
         schema_setup.place(wanted, schema)
-    with open_database(url, _own_database(wanted)) as database:
-        steps = schema_setup.plan(
-            database, wanted, create_extension=create_extension, schema=schema, concurrently=concurrently
-        )
-        if not dry_run:
-            schema_setup.run(database, steps)
-    if dry_run:
+    make: Any = schema_setup.plan if dry_run else schema_setup.set_up
+    options = {"create_extension": create_extension, "schema": schema, "concurrently": concurrently}
+    left = _LEFT if concurrently else "nothing was kept"
+    with open_database(url, None if url else _own_database(wanted)) as database, told_if_interrupted(left):
+        steps = make(database, wanted, **options)
+    if as_json:
+        print_json([_as_json(step, dry_run) for step in steps])
+    elif dry_run:
         _print_sql(steps)
-    elif as_json:
-        print_json([{"kind": step.kind, "name": step.name, "made": not step.stands} for step in steps])
     else:
         _print_steps(steps)
+
+
+def _as_json(step: Step, dry_run: bool) -> dict[str, Any]:
+    told = {"kind": step.kind, "name": step.name, "made": not (step.stands or dry_run)}
+    return {**told, "stands": step.stands, "sql": () if step.stands else step.sql} if dry_run else told
+
+
+#: Parameter to option, of what describes a table.
+_DESCRIBING = {
+    "dimensions": "--dimensions",
+    "metric": "--metric",
+    "vector_type": "--type",
+    "index": "--index",
+    "columns": "--column",
+}
 
 
 def _wanted(paths: Sequence[str], table: dict[str, Any]) -> list[type[Model]]:
     """The models that are named, or one for the table that is described."""
     if table["table"] is None:
-        given = [name for name in ("dimensions", "metric", "columns") if table[name]]
+        given = [option for name, option in _DESCRIBING.items() if table[name]]
         if given:
-            raise click.UsageError(f"--{given[0].removesuffix('s')} describes a table, so it needs --table NAME")
+            raise click.UsageError(f"{given[0]} describes a table, so it needs --table NAME")
         if not paths:
             raise click.UsageError("name a model (package.module or package.module:Model) or a table (--table NAME)")
         return models_of(paths)
@@ -114,23 +128,22 @@ def _wanted(paths: Sequence[str], table: dict[str, Any]) -> list[type[Model]]:
 
 
 def _table_model(
-    table: str, dimensions: int, metric: str | None, vector_type: str, index: str, columns: Sequence[str]
+    table: str, dimensions: int, metric: str | None, vector_type: str | None, index: str | None, columns: Sequence[str]
 ) -> type[Model]:
     import peewee
 
-    from lightvec.peewee import FixedBitField, HalfVectorField, SparseVectorField, VectorField
+    from lightvec.peewee.reflect import VECTOR_FIELDS, default_metric, model_with
 
-    vector_fields = (VectorField, HalfVectorField, SparseVectorField, FixedBitField)
-    cls: Any = {field.field_type: field for field in vector_fields}[vector_type]
     fields: dict[str, Any] = {"id": peewee.BigAutoField()}
     for column in columns:
         name, field = _column(column)
         if name in (*fields, "embedding"):
             raise InvalidOption(f"--column {column}: the table has a column {name} already")
         fields[name] = field
-    metric = metric or ("hamming" if vector_type == "bit" else "cosine")
-    fields["embedding"] = cls(dimensions, metric=metric, index=False if index == "none" else index, null=True)
-    return type(table, (peewee.Model,), {**fields, "Meta": type("Meta", (), {"table_name": table})})
+    cls = VECTOR_FIELDS[vector_type or "vector"]
+    method = None if index == "none" else index or "hnsw"
+    fields["embedding"] = cls(dimensions, metric=metric or default_metric(cls), index=method or False, null=True)
+    return model_with(table, fields)
 
 
 def _column(text: str) -> tuple[str, Any]:
@@ -154,19 +167,24 @@ def _column(text: str) -> tuple[str, Any]:
     name, _, type_name = text.partition(":")
     if not name or type_name not in types:
         raise InvalidOption(f"--column {text}: expected NAME:TYPE, with a TYPE of {', '.join(types)}")
-    if hasattr(peewee.Model, name):
-        raise InvalidOption(f"--column {text}: Peewee's models use the name {name} themselves: choose another")
     options: dict[str, Any] = {"index": False} if type_name == "json" else {}
     return name, types[type_name](null=True, **options)
 
 
 def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
-    """The database that the models are declared on, if it is one that can be used."""
+    """The database that the models are declared on; None where they leave it open, or open until ``init()``."""
     from lightvec.peewee import Pg8000Database
 
-    databases = {model._meta.get_database_instance() for model in models}
-    own = databases.pop() if len(databases) == 1 else None
-    return own if isinstance(own, Pg8000Database) and not own.deferred else None
+    databases = {model._meta.get_database_instance() for model in models} - {None}
+    if len(databases) > 1:
+        raise SchemaMismatch("the models stand on different databases: name one with --url, or set up each by itself")
+    own = databases.pop() if databases else None
+    if own is not None and not isinstance(own, Pg8000Database):
+        raise SchemaMismatch(
+            f"the models stand on a {type(own).__name__}, which lightvec cannot use: name the PostgreSQL database to "
+            f"set up with --url, or declare them on a Pg8000Database"
+        )
+    return None if own is None or own.deferred else own
 
 
 def _print_sql(steps: Sequence[Step]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lightvec.cli.files import Rows, matrix, rows_of
+from lightvec.cli.failing import told_if_interrupted
+from lightvec.cli.files import FORMATS, Rows, matrix, rows_of
 from lightvec.cli.options import open_database, table_options
 from lightvec.cli.output import print_json
 from lightvec.errors import SchemaMismatch
@@ -28,7 +30,8 @@ _BATCH = 200
 
 @click.command("load")
 @click.argument("table")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--format", type=click.Choice(FORMATS), help="What FILE holds (default: by its ending; of -, jsonl).")
 @click.option(
     "--vectors",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -38,15 +41,16 @@ _BATCH = 200
 def command(
     table: str,
     file: Path,
+    format: str | None,
     vectors: Path | None,
     vector_column: str | None,
     schema: str | None,
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Load FILE (.jsonl, .jsonl.gz, .csv, or a .npy matrix) into TABLE: all of it or nothing.
+    """Load FILE (.jsonl, .jsonl.gz, .csv, a .npy matrix, or - for standard input) into TABLE: all of it or nothing.
 
-    Keys or headings are the columns' names. A CSV file's embeddings are texts like [1,2,3].
+    Keys or headings are the columns' names. A CSV file's embeddings are texts like [1,2,3]; its JSON cells are JSON.
 
     \b
     lightvec load doc docs.jsonl.gz
@@ -54,13 +58,15 @@ def command(
     """
     from lightvec.peewee.reflect import model_of, vector_field
 
-    with open_database(url) as database:
+    is_matrix = format is None and file.suffix == ".npy"
+    with open_database(url) as database, told_if_interrupted("no row was kept"):
         model = model_of(database, table, schema)
-        field = vector_field(model, vector_column) if vectors or file.suffix == ".npy" else None
-        if file.suffix == ".npy":
+        field = vector_field(model, vector_column) if vectors or is_matrix else None
+        if is_matrix:
             loaded = _load_matrix(database, model, field, file)
         else:
-            loaded = _load_rows(database, model, field, rows_of(file), None if vectors is None else matrix(vectors))
+            source = rows_of(file, format)
+            loaded = _load_rows(database, model, field, source, None if vectors is None else matrix(vectors))
     if as_json:
         print_json({"table": table, "rows": loaded})
     else:
@@ -75,16 +81,26 @@ def _load_matrix(database: Pg8000Database, model: type[Model], field: Any, file:
 
 
 def _load_rows(database: Pg8000Database, model: type[Model], field: Any, source: Rows, vectors: Any) -> int:
-    fields = {field.column_name: field for field in model._meta.sorted_fields}
-    with source.file, click.progressbar(length=source.size, label="loading", file=sys.stderr) as bar:
+    with source.file, _progress(source) as told:
+        fields = {field.column_name: field for field in model._meta.sorted_fields}
 
         def shown() -> Iterator[dict[str, Any]]:
             for row in source.rows:
-                yield _by_field(row, fields, model)
-                bar.update(source.file.tell() - bar.pos)
+                yield _by_field(row, fields, model, source.texts)
+                told()
 
         rows = shown() if vectors is None else _with_vectors(shown(), field, vectors)
         return _insert(database, model, rows)
+
+
+@contextmanager
+def _progress(source: Rows) -> Iterator[Callable[[], None]]:
+    """A bar on stderr, and what moves it to where the file is read; nothing where there is no telling how far it is."""
+    if source.size is None:
+        yield lambda: None
+        return
+    with click.progressbar(length=source.size, label="loading", file=sys.stderr) as bar:
+        yield lambda: bar.update(source.file.tell() - bar.pos)
 
 
 def _with_vectors(rows: Iterator[dict[str, Any]], field: Any, vectors: Any) -> Iterator[dict[str, Any]]:
@@ -108,18 +124,22 @@ def _insert(database: Pg8000Database, model: type[Model], rows: Iterator[dict[st
     return loaded
 
 
-def _by_field(row: dict[str, Any], fields: dict[str, Any], model: type[Model]) -> dict[str, Any]:
-    """A row of the file by the model's names; a vector may be written as text."""
+def _by_field(row: dict[str, Any], fields: dict[str, Any], model: type[Model], texts: bool) -> dict[str, Any]:
+    """A row of the file by the model's names."""
     unknown = sorted(row.keys() - fields.keys())
     if unknown:
         raise SchemaMismatch(
             f"the file has {unknown[0]!r}, and the table {model._meta.table_name} no such column: "
             f"it has {', '.join(fields)}"
         )
-    return {fields[name].name: _value(fields[name], value) for name, value in row.items()}
+    return {fields[name].name: _value(fields[name], value, texts) for name, value in row.items()}
 
 
-def _value(field: Any, value: Any) -> Any:
-    if isinstance(value, str) and hasattr(field, "value_class"):
-        return field.value_class.from_text(value)
+def _value(field: Any, value: Any, texts: bool) -> Any:
+    """A vector may be written as text; JSON in the cell of a CSV file is."""
+    if isinstance(value, str):
+        if hasattr(field, "value_class"):
+            return field.value_class.from_text(value)
+        if texts and hasattr(field, "from_text"):
+            return field.from_text(value)
     return value

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from lightvec.errors import InvalidOption
 
@@ -29,17 +29,24 @@ def models_of(paths: Iterable[str]) -> list[type[Model]]:
 def _models_at(path: str) -> list[type[Model]]:
     module_name, _, model_name = path.partition(":")
     module = _module(module_name, path)
+    named = getattr(module, model_name, None) if model_name else None
+    if _is_model(named):
+        return [named]
     known = _models_in(module)
     if not known:
         raise InvalidOption(f"{path}: the module {module_name} holds no Peewee model")
     if not model_name:
         return list(known.values())
-    if model_name not in known:
-        near = get_close_matches(model_name, known, n=1) or sorted(known)[:5]
-        raise InvalidOption(
-            f"{path}: the module {module_name} has no model {model_name}: did you mean {' or '.join(near)}?"
-        )
-    return [known[model_name]]
+    near = get_close_matches(model_name, known, n=1) or sorted(known)[:5]
+    raise InvalidOption(
+        f"{path}: the module {module_name} has no model {model_name}: did you mean {' or '.join(near)}?"
+    )
+
+
+def _is_model(value: object) -> TypeGuard[type[Model]]:
+    from peewee import Model
+
+    return isinstance(value, type) and issubclass(value, Model) and value is not Model
 
 
 def _module(name: str, path: str) -> ModuleType:
@@ -58,19 +65,15 @@ def _module(name: str, path: str) -> ModuleType:
                 f"`python -c 'import {name}'` works"
             ) from error
         raise InvalidOption(f"the module {name} cannot be imported: {error}") from error
+    except SystemExit as error:
+        raise InvalidOption(f"the module {name} cannot be imported: it ends the program (sys.exit)") from error
     except Exception as error:
         raise InvalidOption(f"the module {name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _models_in(module: ModuleType) -> dict[str, type[Model]]:
     """The models that the module or a module below it defines, without the base classes that only carry ``Meta``."""
-    from peewee import Model
-
-    models = {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, Model) and value is not Model
-    }
+    models = {name: value for name, value in vars(module).items() if _is_model(value)}
     own = f"{module.__name__}."
     return {
         name: model

@@ -12,15 +12,23 @@ import click
 if TYPE_CHECKING:
     from lightvec.peewee import Pg8000Database
 
-__all__ = ["EMBEDDED_PATH", "json_option", "open_database", "schema_option", "table_options", "url_option"]
+__all__ = ["EMBEDDED_PATH", "json_option", "not_empty", "open_database", "schema_option", "table_options", "url_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Where the embedded server lies when no other database is named.
 EMBEDDED_PATH = ".lightvec"
 
-#: What says which database it is; other PG* variables only say how to get there.
+#: What says which database it is; other PG* variables only say how to get there. The same for parameters.
 _NAMING = ("DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
+_NAMING_PARAMETERS = frozenset({"host", "hostaddr", "port", "dbname", "user", "service"})
+
+
+def not_empty(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Refuses the empty text that a shell makes of a variable that is not set."""
+    if value == "":
+        raise click.BadParameter("expected something, got an empty text", context, parameter)
+    return value
 
 
 def url_option(command: F) -> F:
@@ -29,8 +37,10 @@ def url_option(command: F) -> F:
         "--url",
         envvar="LIGHTVEC_URL",
         metavar="DSN",
-        help="The database: a libpq URI or keyword string, or embedded:PATH. Otherwise LIGHTVEC_URL, DATABASE_URL or "
-        "the PG* variables; with none of these, the embedded server in ./.lightvec.",
+        callback=not_empty,
+        help="The database: a libpq URI or keyword string, or embedded:PATH. Otherwise LIGHTVEC_URL, the database that "
+        "the models themselves name, DATABASE_URL or the PG* variables; with none of these, the embedded server in "
+        "./.lightvec.",
     )(command)
 
 
@@ -41,9 +51,12 @@ def json_option(command: F) -> F:
 
 def schema_option(command: F) -> F:
     """``--schema``, where the tables are."""
-    return click.option("--schema", metavar="NAME", help="The schema of the tables (default: the search path's).")(
-        command
-    )
+    return click.option(
+        "--schema",
+        metavar="NAME",
+        callback=not_empty,
+        help="The schema of the tables (default: the search path's).",
+    )(command)
 
 
 def table_options(command: F) -> F:
@@ -56,8 +69,8 @@ def table_options(command: F) -> F:
 
 @contextmanager
 def open_database(url: str | None, own: Pg8000Database | None = None) -> Iterator[Pg8000Database]:
-    """The database that is meant, connected; ``own`` is the models' database, for when no other is named."""
-    database = _named(url) or own or _embedded()
+    """The database that is meant, connected; ``own`` is the models' database, for when no URL is given."""
+    database = _meant(url, own)
     database.connect(reuse_if_open=True)
     try:
         yield database
@@ -65,12 +78,30 @@ def open_database(url: str | None, own: Pg8000Database | None = None) -> Iterato
         database.close()
 
 
-def _named(url: str | None) -> Pg8000Database | None:
+def _meant(url: str | None, own: Pg8000Database | None) -> Pg8000Database:
     from lightvec.peewee import Pg8000Database
 
     if url is not None:
-        return Pg8000Database(_running(url) if url.startswith("embedded:") else url)
-    return Pg8000Database() if any(os.environ.get(name) for name in _NAMING) else None
+        return Pg8000Database(_running(url) if _is_embedded(url) else url)
+    if own is not None and _names_itself(own):
+        return own
+    inherited = os.environ.get("DATABASE_URL", "")
+    if _is_embedded(inherited):
+        return Pg8000Database(_running(inherited))
+    if any(os.environ.get(name) for name in _NAMING):
+        return own or Pg8000Database()
+    return _embedded()
+
+
+def _names_itself(database: Pg8000Database) -> bool:
+    """Whether it says which database it is; otherwise it goes by the environment."""
+    from lightvec.peewee.database import _ENVIRONMENT
+
+    return database.database != _ENVIRONMENT or not _NAMING_PARAMETERS.isdisjoint(database.connect_params)
+
+
+def _is_embedded(url: str) -> bool:
+    return url.startswith("embedded:")
 
 
 def _embedded() -> Pg8000Database:

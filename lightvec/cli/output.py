@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import click
@@ -14,8 +15,8 @@ __all__ = ["print_json", "print_table"]
 
 
 def print_json(value: Any) -> None:
-    """JSON on stdout; what JSON has no word for becomes text."""
-    click.echo(json.dumps(value, ensure_ascii=False, default=_plain))
+    """JSON on stdout: NaN and infinity as null, bytes as hex digits, what else JSON has no word for as text."""
+    click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -38,8 +39,21 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
+    if isinstance(value, bytes):
+        return value.hex()
     return "" if value is None else " ".join(str(value).split())
 
 
 def _plain(value: Any) -> Any:
-    return value.to_list() if hasattr(value, "to_list") else str(value)
+    """The value in JSON's own types."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if hasattr(value, "to_list"):
+        value = value.to_list()
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else str(value)

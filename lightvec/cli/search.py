@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lightvec.cli.files import matrix
+from lightvec.cli.files import matrix, standard_input
 from lightvec.cli.options import open_database, table_options
 from lightvec.cli.output import print_json, print_table
 from lightvec.errors import InvalidOption, SchemaMismatch
@@ -44,15 +44,17 @@ def command(
     \b
     lightvec search doc --vector '[0.1,0.2,0.3]'
     lightvec search gloss --like 42 -k 5 --json
+
+    The measure of each row comes first and is called score, higher is better; a column of that name is shown as score_.
     """
-    from lightvec.peewee.reflect import model_of, vector_field
+    from lightvec.peewee.reflect import default_metric, model_of, vector_field
 
     if (vector is None) == (like is None):
         raise click.UsageError("say what to search with: --vector or --like")
     with open_database(url) as database:
         model = model_of(database, table, schema)
         field = vector_field(model, vector_column)
-        metric = metric or field.metric or ("hamming" if "hamming" in field.metrics else "cosine")
+        metric = metric or field.metric or default_metric(field)
         wanted = _embedding_of(model, field, like) if vector is None else _read(vector, field)
         rows = _nearest(database, model, field.nearest(wanted, k, metric=metric, exact=exact), like)
     if as_json:
@@ -68,15 +70,24 @@ def _nearest(database: Pg8000Database, model: Any, query: Any, like: str | None)
     shown = plain_fields(model)
     if like is not None:
         query = query.where(model._meta.primary_key.cast("text") != like)
-    return [
-        {"score": row["score"], **{field.column_name: row[field.name] for field in shown}}
-        for row in query.select(*shown).dicts().execute(database)
-    ]
+    names = [_shown_name(field.column_name, model._meta.columns) for field in shown]
+    # By position: the table may have columns with the names of the query's own two, which come last.
+    rows = query.select(*shown).tuples().execute(database)
+    return [{"score": row[-1], **dict(zip(names, row, strict=False))} for row in rows]
+
+
+def _shown_name(column: str, columns: Collection[str]) -> str:
+    name = column
+    while name == "score" or (name != column and name in columns):
+        name += "_"
+    return name
 
 
 def _embedding_of(model: Any, field: Any, key: str | None) -> Any:
-    if not model._meta.primary_key:
-        raise SchemaMismatch(f"the table {model._meta.table_name} has no primary key to find a row by: use --vector")
+    if not model._meta.primary_key or model._meta.composite_key:
+        raise SchemaMismatch(
+            f"the table {model._meta.table_name} has no primary key of one column to find a row by: use --vector"
+        )
     row = model.select(field).where(model._meta.primary_key.cast("text") == key).tuples().first()
     if row is None:
         raise SchemaMismatch(f"the table {model._meta.table_name} has no row {key}")
@@ -88,13 +99,20 @@ def _embedding_of(model: Any, field: Any, key: str | None) -> Any:
 def _read(text: str, field: Any) -> Any:
     """A vector from the command line, a file or standard input."""
     if text == "-":
-        text = sys.stdin.read()
+        text = standard_input().read()
     elif text.startswith("@"):
         path = Path(text[1:])
         if path.suffix == ".npy":
             return _only_row(path)
-        text = path.read_text()
+        text = _text_of(path)
     return field.value_class.from_text(text.strip())
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidOption(f"{path}: expected a vector as text, such as [1,2,3], or a .npy file: {error}") from error
 
 
 def _only_row(path: Path) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from lightvec.cli.options import EMBEDDED_PATH, json_option
+from lightvec.cli.options import EMBEDDED_PATH, json_option, not_empty
 from lightvec.cli.output import print_json
 
 __all__ = ["command"]
@@ -16,12 +16,17 @@ __all__ = ["command"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _path(context: click.Context, parameter: click.Parameter, value: str) -> Path:
+    return Path(not_empty(context, parameter, value))
+
+
 def _path_option(function: F) -> F:
     return click.option(
         "--path",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=click.Path(file_okay=False),
         default=EMBEDDED_PATH,
         show_default=True,
+        callback=_path,
         help="The folder that holds its data.",
     )(function)
 

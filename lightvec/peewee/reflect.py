@@ -1,27 +1,47 @@
-"""A Peewee model for a table that stands, with its vector fields and the metric that its index is built for."""
+"""Peewee models of tables that nobody wrote a class for: of one that stands, with its vector fields and the metric
+that its index is built for, and of one that is described."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from peewee import BareField, CompositeKey, Field, Model
+from peewee import BareField, CompositeKey, Field, Model, Node
 
 from lightvec.errors import SchemaMismatch
 from lightvec.metrics import METRICS
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
 from lightvec.pg8000.identifiers import identifier
+from lightvec.pg8000.parameters import Json, Jsonb
 
-__all__ = ["model_of", "plain_fields", "vector_field", "vector_fields"]
+__all__ = [
+    "VECTOR_FIELDS",
+    "JsonColumn",
+    "default_metric",
+    "model_of",
+    "model_with",
+    "plain_fields",
+    "vector_field",
+    "vector_fields",
+]
 
-_FIELDS: dict[str, type[Any]] = {
-    field.field_type: field for field in (VectorField, HalfVectorField, SparseVectorField, FixedBitField)
-}
+#: Column type to field class.
+VECTOR_FIELDS: Mapping[str, type[Any]] = MappingProxyType(
+    {field.field_type: field for field in (VectorField, HalfVectorField, SparseVectorField, FixedBitField)}
+)
 
+# A column of a domain is one of the type below it.
 _COLUMNS = """\
-SELECT a.attname, t.typname, a.atttypmod, coalesce(a.attnum = ANY(p.indkey), false), o.opcname
+SELECT a.attname, t.typname, t.typcategory::text,
+    CASE d.typbasetype WHEN 0 THEN a.atttypmod ELSE d.typtypmod END,
+    coalesce(a.attnum = ANY(p.indkey), false), o.opcname
 FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
+JOIN pg_catalog.pg_type t ON t.oid = coalesce(nullif(d.typbasetype, 0), d.oid)
 LEFT JOIN pg_catalog.pg_index p ON p.indrelid = a.attrelid AND p.indisprimary
 LEFT JOIN LATERAL (
     SELECT c.opcname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[0]
@@ -32,19 +52,55 @@ WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
 
 
+_JSON_TYPES: Mapping[str, type[Json]] = MappingProxyType({"json": Json, "jsonb": Jsonb})
+
+
+class JsonColumn(BareField):
+    """A ``json`` or ``jsonb`` column: any value that JSON has is sent as JSON, a list, a text and a number too."""
+
+    def __init__(self, value_type: type[Json], **options: Any) -> None:
+        super().__init__(**options)
+        self._value_type = value_type
+
+    def db_value(self, value: Any) -> Any:
+        if value is None or isinstance(value, (Node, Json)):
+            return value
+        return self._value_type(value, dumps=partial(json.dumps, default=float))
+
+    def from_text(self, text: str) -> Json:
+        """A value that is JSON already; the server checks it."""
+        return self._value_type(text, dumps=str)
+
+
+class _TextColumn(BareField):
+    """A column of text, which has no place for what is made of several values."""
+
+    def db_value(self, value: Any) -> Any:
+        if isinstance(value, (list, dict)):
+            raise SchemaMismatch(
+                f"the column {self.model._meta.table_name}.{self.column_name} holds text, got {type(value).__name__}: "
+                f"write it as one text, or make the column jsonb"
+            )
+        return value
+
+
 class _Column(NamedTuple):
     name: str
     type: str
+    category: str
     modifier: int
     is_key: bool
     operator_class: str | None
 
     def field(self) -> Field:
-        cls = _FIELDS.get(self.type)
-        if cls is None:
-            return BareField(column_name=self.name, null=True)
-        size = self.modifier if self.modifier > 0 else None
-        return cls(size, metric=self._metric(), column_name=self.name, null=True)  # type: ignore[no-any-return]
+        if self.type in VECTOR_FIELDS:
+            size = self.modifier if self.modifier > 0 else None
+            field: Field = VECTOR_FIELDS[self.type](size, metric=self._metric(), null=True)
+            return field
+        if self.type in _JSON_TYPES:
+            return JsonColumn(_JSON_TYPES[self.type], null=True)
+        # Category S: text, varchar, char, name, citext (PostgreSQL documentation, 52.64 "pg_type").
+        return _TextColumn(null=True) if self.category == "S" else BareField(null=True)
 
     def _metric(self) -> str | None:
         """The metric by the operator class of the column's index."""
@@ -55,7 +111,7 @@ class _Column(NamedTuple):
 
 
 def model_of(database: Pg8000Database, table: str, schema: str | None = None) -> type[Model]:
-    """A model with a field for each column, named as the column is, with a ``_`` behind where that name is taken.
+    """A model with a field for each column (:func:`model_with`).
 
     :class:`~lightvec.errors.SchemaMismatch` where there is no such table.
     """
@@ -64,15 +120,28 @@ def model_of(database: Pg8000Database, table: str, schema: str | None = None) ->
     if not columns:
         known = ", ".join(database.get_tables(schema)) or "none"
         raise SchemaMismatch(f"there is no table {table}; the tables there are: {known}")
-    fields: dict[str, Any] = {_attribute(column.name): column.field() for column in columns}
-    keys = [_attribute(column.name) for column in columns if column.is_key]
-    meta = type("Meta", (), {"database": database, "table_name": table, "schema": schema, "primary_key": False})
+    fields = {column.name: column.field() for column in columns}
+    keys = [column.name for column in columns if column.is_key]
+    return model_with(table, fields, keys, database=database, schema=schema)
+
+
+def model_with(table: str, fields: Mapping[str, Field], keys: Sequence[str] = (), **meta: Any) -> type[Model]:
+    """A model of the table with these fields by their columns' names; ``keys`` are the columns of the primary key.
+
+    A column may have any name. Its field has the same, with ``_`` behind where that means something to Peewee.
+    """
+    options = type("Meta", (), {"table_name": table, "primary_key": False, **meta})
+    model: Any = type(table, (Model,), {"Meta": options})
+    # Not as attributes of the class: there a column named Meta, or one that Peewee has a method for, would be lost.
+    for column, field in fields.items():
+        field.column_name = column
+        field.primary_key = field.primary_key or [column] == list(keys)
+        add = model._meta.set_primary_key if field.primary_key else model._meta.add_field
+        add(_free_name(model, column, fields), field)
     if len(keys) > 1:
-        meta.primary_key = CompositeKey(*keys)  # type: ignore[attr-defined]
-    elif keys:
-        del meta.primary_key  # type: ignore[attr-defined]
-        fields[keys[0]].primary_key = True
-    return type(table, (Model,), {**fields, "Meta": meta})
+        names = (model._meta.columns[column].name for column in keys)
+        model._meta.set_primary_key("__composite_key__", CompositeKey(*names))
+    return model  # type: ignore[no-any-return]
 
 
 def vector_fields(model: type[Model]) -> list[Any]:
@@ -98,5 +167,13 @@ def vector_field(model: type[Model], column: str | None = None) -> Any:
     )
 
 
-def _attribute(column: str) -> str:
-    return f"{column}_" if hasattr(Model, column) else column
+def default_metric(field: Any) -> str:
+    """The metric of a field, or a field class, that declares none and whose column has no index."""
+    return "hamming" if "hamming" in field.metrics else "cosine"
+
+
+def _free_name(model: type[Model], column: str, columns: Collection[str]) -> str:
+    name = column
+    while hasattr(model, name) or (name != column and name in columns):
+        name += "_"
+    return name

@@ -1,18 +1,21 @@
 """Schema set-up that can be repeated: the extension, tables and indexes of models.
 
-What stands is left alone; a table that stands with other columns than its model is refused, not changed.
+What stands is left alone; a table or an index that stands and does not fit its model is refused, not changed.
 
->>> steps = plan(database, [Doc])
+>>> steps = set_up(database, [Doc])
 >>> [(step.kind, step.name, step.stands) for step in steps]
 [('extension', 'vector', True), ('table', 'doc', True), ('index', 'doc_embedding_cosine_hnsw', False)]
->>> run(database, steps)
+>>> all(step.stands for step in plan(database, [Doc]))
+True
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 from peewee import Model, ProgrammingError
@@ -23,9 +26,15 @@ from lightvec.peewee.indexes import VectorIndex
 from lightvec.pg8000 import exceptions
 from lightvec.pg8000.identifiers import identifier
 
-__all__ = ["Step", "place", "plan", "run"]
+__all__ = ["Step", "place", "plan", "set_up"]
 
 _INSUFFICIENT_PRIVILEGE = "42501"
+
+#: The advisory lock of whoever sets up a schema in this database: "lightvec" in ASCII.
+_LOCK = int.from_bytes(b"lightvec", "big")
+
+#: Seconds between two attempts to get it.
+_PATIENCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -76,17 +85,48 @@ def plan(
     return steps
 
 
-def run(database: Pg8000Database, steps: Iterable[Step]) -> None:
-    """Make what does not stand: all of it or nothing, but for what has to run alone, which comes last."""
-    missing = [step for step in steps if not step.stands]
-    with database.atomic():
-        _make(database, [step for step in missing if not step.alone])
-    _make(database, [step for step in missing if step.alone])
+def set_up(database: Pg8000Database, models: Sequence[type[Model]], **options: Any) -> list[Step]:
+    """Make what does not stand: all of it or nothing, but for what has to run alone, which comes last.
+
+    Takes what :func:`plan` takes and gives its steps. One set-up of a database waits for another.
+    """
+    steps = _make_together(database, models, options)
+    if any(step.alone and not step.stands for step in steps):
+        with _alone(database):
+            # While this one waited for its turn, another may have built the same.
+            _make(database, [step for step in plan(database, models, **options) if step.alone])
+    return steps
+
+
+def _make_together(database: Pg8000Database, models: Sequence[type[Model]], options: dict[str, Any]) -> list[Step]:
+    """What runs in one transaction, under a lock that ends with it and so is safe behind a transaction pooler.
+
+    Waiting for the lock inside a transaction would be a deadlock: CREATE INDEX CONCURRENTLY, which another set-up
+    runs under the same lock, waits for the end of older transactions.
+    """
+    while True:
+        with database.atomic():
+            if _exists(database, "SELECT nullif(pg_try_advisory_xact_lock(%s), false)", _LOCK):
+                steps = plan(database, models, **options)
+                _make(database, [step for step in steps if not step.alone])
+                return steps
+        time.sleep(_PATIENCE)
+
+
+@contextmanager
+def _alone(database: Pg8000Database) -> Iterator[None]:
+    """The lock of a session, for what cannot run in a transaction."""
+    while not _exists(database, "SELECT nullif(pg_try_advisory_lock(%s), false)", _LOCK):
+        time.sleep(_PATIENCE)
+    try:
+        yield
+    finally:
+        database.execute_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
 def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
     in_reach = False
-    for step in steps:
+    for step in [step for step in steps if not step.stands]:
         if step.kind in ("table", "index") and not in_reach:
             in_reach = _bring_types_in_reach(database)
         try:
@@ -175,23 +215,68 @@ def _check_columns(database: Pg8000Database, model: Any, name: str) -> None:
                 )
 
 
+class _Index(NamedTuple):
+    """An index that stands under the name of one that is wanted; ``method`` and ``operator_class`` are its first
+    column's."""
+
+    schema: str
+    on_table: bool
+    table: str
+    method: str
+    operator_class: str
+    valid: bool
+    being_built: bool
+
+
+# An index lies in the schema of its table; one that is to come lies where its table will.
+_INDEX = """\
+SELECT n.nspname, i.indrelid IS NOT DISTINCT FROM t.oid, i.indrelid::regclass::text, m.amname, o.opcname, i.indisvalid,
+    EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = c.oid)
+FROM (SELECT to_regclass(%s) AS oid) t
+JOIN pg_catalog.pg_class c ON c.relname = %s AND c.relnamespace = coalesce(
+    (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = t.oid),
+    to_regnamespace(coalesce(%s, quote_ident(current_schema()))))
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+JOIN pg_catalog.pg_am m ON m.oid = c.relam
+JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[0]"""
+
+
 def _indexes(database: Pg8000Database, model: Any, concurrently: bool) -> Iterator[Step]:
     for index in model._meta.fields_to_index():
         alone = concurrently and isinstance(index, VectorIndex)
-        name = identifier(*filter(None, (model._meta.schema, index._name)))
-        valid = _valid(database, name)
-        create = _sql(model._schema._create_index(index.concurrent() if alone else index, safe=False))
-        # An interrupted CONCURRENTLY leaves an index that nothing uses and IF NOT EXISTS takes for whole.
-        sql = create if valid is None else (f"DROP INDEX {name}", *create)
-        yield Step("index", index._name, bool(valid), sql, alone)
+        sql = _sql(model._schema._create_index(index.concurrent() if alone else index, safe=False))
+        found = _index(database, model, index._name)
+        if found is not None:
+            _check_index(model, index, found)
+            # An interrupted CONCURRENTLY leaves an index that nothing uses and IF NOT EXISTS takes for whole.
+            sql = (f"DROP INDEX {identifier(found.schema, index._name)}", *sql)
+        yield Step("index", index._name, found is not None and found.valid, sql, alone)
 
 
-def _valid(database: Pg8000Database, name: str) -> bool | None:
-    """Whether an index is valid; None where there is none."""
-    row = database.execute_sql(
-        "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = to_regclass(%s)", (name,)
-    ).fetchone()
-    return None if row is None else bool(row[0])
+def _index(database: Pg8000Database, model: Any, name: str) -> _Index | None:
+    schema = model._meta.schema and identifier(model._meta.schema)
+    row = database.execute_sql(_INDEX, (_qualified(model), name, schema)).fetchone()
+    return None if row is None else _Index(*row)
+
+
+def _check_index(model: Any, index: Any, found: _Index) -> None:
+    """The index that stands must be the one that is wanted, and whole or left over."""
+    table, name = model._meta.table_name, index._name
+    if not found.on_table:
+        raise SchemaMismatch(
+            f"the index {name} of {model.__name__} is to be on the table {table}, and one of that name stands on "
+            f"{found.table}: give one of them another name"
+        )
+    if isinstance(index, VectorIndex):
+        wanted, got = (index.method, index.operator_class), (found.method, found.operator_class)
+        if wanted != got:
+            raise SchemaMismatch(
+                f"the index {name} on {table} is {' with '.join(got)}, and {model.__name__} says "
+                f"{' with '.join(wanted)}: drop it, or give the model's index another name"
+            )
+    if found.being_built and not found.valid:
+        raise SchemaMismatch(f"the index {name} on {table} is being built at this moment: wait until that is done")
 
 
 def _sqlstate(error: Any) -> str | None:

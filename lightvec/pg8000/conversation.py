@@ -14,6 +14,7 @@ from pg8000.core import IDLE, IN_FAILED_TRANSACTION, IN_TRANSACTION
 
 from lightvec.pg8000 import messages
 from lightvec.pg8000.copy import copy_in_messages
+from lightvec.pg8000.duplex import Hear, send_listening
 from lightvec.pg8000.exceptions import (
     ConnectionLost,
     DatabaseError,
@@ -88,10 +89,12 @@ class Conversation(LoggedIn):
         results: Iterable[Result],
         until: bytes = b"Z",
         take_run: Callable[[memoryview, int], None] | None = None,
+        hear: Hear | None = None,
     ) -> bytes:
         """Send, and read into the results until a message of one of these codes came; that code. Without codes: send.
 
         ``take_run`` takes DataRows instead of the results: as many of one length as are there, and that length.
+        ``hear`` takes what the server says while it is sent to; if that is an error, it is left and the code is E.
 
         Whatever stops this, an interrupt too, leaves the conversation out of step: the connection is closed, so that no
         later statement can read the rest of this one's answer.
@@ -101,7 +104,10 @@ class Conversation(LoggedIn):
                 "the connection is in the middle of another statement: one thread at a time can use it"
             )
         try:
-            if data:
+            if hear is not None:
+                if send_listening(self._stream, data, hear):
+                    return b"E"
+            elif data:
                 self._stream.send(data)
             if take_run is not None:
                 self._read_runs(take_run)
@@ -158,11 +164,11 @@ class Conversation(LoggedIn):
             handlers[code](data, result)
             # CommandComplete, EmptyQueryResponse and PortalSuspended end an answer; after an error all is silent.
             if code in b"CIs":
-                self._take_up(result)
+                self.take_up(result)
                 result = next(following, result)
         return code
 
-    def _take_up(self, result: Result) -> None:
+    def take_up(self, result: Result) -> None:
         """Learn pgvector's types from the answer that says them, in time for the rows of the next one."""
         if isinstance(result, LookUp):
             self._looked_up = True

@@ -1,4 +1,4 @@
-"""Many statements under one Sync, with no more under way than fits into the sockets' buffers."""
+"""Many statements under one Sync: written one after the other, their answers heard in between, nothing waited for."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline"]
 
-#: Bytes a write. The answers to one are read before the next goes out: a server that cannot hand over its answers stops
-#: reading, and two sides that only write wait for each other for ever. This much fits into the buffers of both.
+#: Bytes a write: large enough that system calls do not count, small beside the sockets' buffers.
 _PIECE = 32 * 1024
 
 _EXECUTE = messages.execute()
@@ -34,8 +33,7 @@ class Pipeline:
         self._results = [self._result]
         self._unsent = bytearray()
         self._unread: deque[Result] = deque()
-        self._sent = 0  # how many of the unread
-        self._has_sent = False
+        self._has_sent = self._is_over = False
         self._parsed: tuple[Any, ...] = ()
 
     def run(self, statements: Iterable[tuple[str, Sequence[Any]]], oids: Sequence[int | None]) -> int:
@@ -70,8 +68,7 @@ class Pipeline:
         if statement.lstrip()[:4].upper() == "COPY":
             raise InterfaceError("COPY takes its rows from a stream, not from sets of values: use copy_rows")
         if self._wire.lacks(values):
-            self._hand_over()  # The question for the types is among what has gathered.
-            self._read_sent()
+            self._learn_types(values)
         parameters = self._wire.parameters(values, oids)
         kind = (statement, *[parameter.oid for parameter in parameters])
         if kind != self._parsed:
@@ -80,28 +77,34 @@ class Pipeline:
         self._unsent += messages.bind(parameters, ()) + _EXECUTE
         self._unread.append(self._result)
 
-    def _hand_over(self) -> bool:
-        """Read the answers to what was sent, then send what has gathered; False if one of them is an error."""
-        if not self._read_sent():
-            self._unsent.clear()
-            return False
-        self._wire.exchange(bytes(self._unsent) + FLUSH, (), until=b"")
+    def _hand_over(self, end: bytes = b"") -> bool:
+        """Send what has gathered, and hear what is said meanwhile; False if that is an error."""
+        data = bytes(self._unsent) + end
         self._unsent.clear()
-        self._sent = len(self._unread)
         self._has_sent = True
-        return True
+        return self._wire.exchange(data, (), until=b"", hear=self._hear) != b"E"
 
-    def _read_sent(self) -> bool:
-        """Read the answers to what was sent; False if one of them is an error, behind which there are no more."""
-        while self._sent:
-            self._sent -= 1
+    def _hear(self, code: bytes, data: bytes) -> None:
+        """Take in a message of an answer; CommandComplete and EmptyQueryResponse end it."""
+        result = self._unread[0] if self._unread else self._result
+        self._wire.message_types[code](data, result)
+        if code in b"CI":
+            self._wire.take_up(result)
+            self._unread.popleft()
+        self._is_over = code == b"Z"
+
+    def _learn_types(self, values: Sequence[Any]) -> None:
+        """Wait for the answer that says pgvector's types; the question is among what has gathered."""
+        self._hand_over(FLUSH)
+        while self._unread and self._wire.lacks(values):
             if self._wire.exchange(b"", [self._unread.popleft()], until=b"CIE") == b"E":
-                return False
-        return True
+                return
 
     def _finish(self, end: bytes) -> None:
         """Send what is left, and read until the server is ready for something else."""
-        self._wire.exchange(bytes(self._unsent) + end, self._unread or [self._result])
+        self._hand_over(end)
+        if not self._is_over:
+            self._wire.exchange(b"", self._unread or [self._result])
 
     def _abandon(self) -> None:
         """Make the server forget what was sent: an error before the Sync undoes the statements before it."""

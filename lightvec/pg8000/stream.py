@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from struct import Struct
 
 from lightvec.pg8000.exceptions import ConnectionLost, InternalError
@@ -97,10 +98,15 @@ class Stream:
         self._start = end
         return code, self._view[start:end], size
 
-    @property
-    def has_buffered(self) -> bool:
-        """Whether something that the server said has not been read yet."""
-        return self._start < self._end
+    def peek(self) -> bytes:
+        """The code of the next message if the whole of it is here; nothing, without waiting for more, if it is not.
+
+        The part of a message that is here may be followed by the rest only when the server has got something else.
+        """
+        if not self._has_message():
+            self._compact()
+            self._end += self._receive_what_is_there()
+        return bytes(self._view[self._start : self._start + 1]) if self._has_message() else b""
 
     def has_ended(self) -> bool:
         """Whether an idle connection has ended, as far as this machine knows; no round trip.
@@ -108,19 +114,11 @@ class Stream:
         An idle server says nothing but notices and notifications, which are kept for later. An ErrorResponse then is
         its last word.
         """
-        if self._start == self._end:
-            self._start = self._end = 0
-            timeout = self.socket.gettimeout()
-            try:
-                self.socket.settimeout(0)
-                self._end = self.socket.recv_into(self._view)
-                self.socket.settimeout(timeout)
-            except OSError as error:
-                if not isinstance(error, BlockingIOError) and error.errno != _SSL_ERROR_WANT_READ:
-                    return True
-                self.socket.settimeout(timeout)
-                return False
-        return self._start == self._end or self._buffer[self._start] == ord("E")
+        try:
+            self.peek()
+        except ConnectionLost:
+            return True
+        return self._start < self._end and self._buffer[self._start] == ord("E")
 
     def close(self) -> None:
         """Close the socket; what was kept or not yet read is forgotten."""
@@ -132,11 +130,38 @@ class Stream:
         if self._end - self._start >= size:
             return
         if self._start + size > _BUFFER or self._start == self._end:
-            left = self._end - self._start
-            self._buffer[:left] = self._buffer[self._start : self._end]
-            self._start, self._end = 0, left
+            self._compact()
         while self._end - self._start < size:
             self._end += self._receive_into(self._view[self._end :])
+
+    def _compact(self) -> None:
+        """Move what is left to the front of the buffer."""
+        left = self._end - self._start
+        self._buffer[:left] = self._buffer[self._start : self._end]
+        self._start, self._end = 0, left
+
+    def _has_message(self) -> bool:
+        here = self._end - self._start
+        return here >= 5 and here > _header(self._buffer, self._start)[1]
+
+    def _receive_what_is_there(self) -> int:
+        """How many bytes came into the buffer without waiting; :class:`ConnectionLost` at the connection's end."""
+        if self._end == _BUFFER:
+            return 0
+        timeout = self.socket.gettimeout()
+        try:
+            self.socket.settimeout(0)
+            received = self.socket.recv_into(self._view[self._end :])
+        except OSError as error:
+            if isinstance(error, BlockingIOError) or error.errno == _SSL_ERROR_WANT_READ:
+                return 0
+            raise ConnectionLost(f"the connection broke while reading: {_reason(error)}") from error
+        finally:
+            with suppress(OSError):
+                self.socket.settimeout(timeout)
+        if not received:
+            raise ConnectionLost("the server closed the connection")
+        return received
 
     def _read_long(self, size: int) -> bytes:
         """A message longer than the buffer, in memory that grows as its bytes really arrive."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ import click
 import pytest
 
 from lightvec import __version__
-from lightvec.cli import cli
+from lightvec.cli.commands import cli
+from lightvec.pg8000 import Connection, connect
 from lightvec.server import stop
 from tests.cli.conftest import Run
 from tests.places import open_folder
@@ -145,3 +147,106 @@ def test_help_loads_no_driver() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "doc", "--vector", "[1]", "--url", ""),
+        ("server", "status", "--path", ""),
+        ("init-db", "--table", "", "--dimensions", "2"),
+    ],
+)
+def test_an_empty_text_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
+    outcome = run(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "expected something, got an empty text" in outcome.err
+
+
+def test_a_closed_standard_output(tmp_path: Path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m lightvec --version >&-",
+        shell=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "standard output is closed" in done.stderr
+
+
+def test_interrupted_while_modules_load(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run(
+        [sys.executable, "-m", "lightvec", "--version"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "lightvec: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [((), "nothing was kept"), (("--concurrently",), "an index may be left invalid")],
+)
+def test_interrupted_in_the_middle(
+    run: Run, empty_url: str, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], told: str
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lightvec.peewee.schema._make", interrupt)
+    outcome = run("init-db", "--table", "t", "--dimensions", 2, "--url", empty_url, *arguments)
+    assert outcome.status == 1
+    assert outcome.err.startswith(f"lightvec: interrupted: {told}")
+    assert len(outcome.err.splitlines()) == 1
+
+
+def interrupted(command: list[str], held: str, conn: Connection, folder: Path) -> str:
+    """Runs a command, sends it a real SIGINT when it waits for a lock that stops it, and gives its last line."""
+    with subprocess.Popen([sys.executable, "-m", "lightvec", *command], cwd=folder, stderr=subprocess.PIPE) as process:
+        while conn.run(f"SELECT count(*) FROM pg_locks WHERE NOT granted AND {held}") == [[0]]:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        told = process.communicate()[1].decode()
+    assert process.returncode == 1
+    assert "Traceback" not in told
+    return told.splitlines()[-1]
+
+
+def test_interrupted_while_loading(empty_url: str, tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_text('{"n": 1}\n')
+    with connect(empty_url) as conn:
+        conn.run("CREATE TABLE held (n int)")
+        conn.run("BEGIN; LOCK TABLE held")
+        command = ["load", "held", "d.jsonl", "--url", empty_url]
+        told = interrupted(command, "relation = 'held'::regclass", conn, tmp_path)
+        conn.run("ROLLBACK")
+        assert told == "lightvec: interrupted: no row was kept"
+        assert conn.run("SELECT count(*) FROM held") == [[0]]
+
+
+def test_interrupted_while_an_index_is_built(run: Run, empty_url: str, tmp_path: Path) -> None:
+    table = ["init-db", "--table", "t", "--dimensions", "2", "--url", empty_url]
+    assert run(*table, "--index", "none").status == 0
+    with connect(empty_url) as conn:
+        conn.run("BEGIN; INSERT INTO t (embedding) VALUES ('[1,2]')")
+        # The index waits for the transaction that writes.
+        told = interrupted([*table, "--concurrently"], "locktype = 'virtualxid'", conn, tmp_path)
+        conn.run("COMMIT")
+        assert "an index may be left invalid" in told
+        conn.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%'")
+        while conn.run("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%'") != [[0]]:
+            pass
+    assert run(*table).status == 0
+    assert "made" not in run(*table).out
+
+
+@pytest.mark.parametrize("command", ["load t -", "search t --vector -"])
+def test_a_closed_standard_input(url: str, command: str, tmp_path: Path) -> None:
+    with connect(url) as conn:
+        conn.run("CREATE TABLE IF NOT EXISTS t (e vector(1))")
+    shell = f"{sys.executable} -m lightvec {command} --url '{url}' <&-"
+    done = subprocess.run(shell, shell=True, capture_output=True, text=True, check=False, cwd=tmp_path)
+    with connect(url) as conn:
+        conn.run("DROP TABLE t")
+    assert (done.returncode, "standard input, which is closed" in done.stderr) == (2, True)

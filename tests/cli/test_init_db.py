@@ -253,7 +253,94 @@ def test_model_paths_that_name_nothing(run: Run, path: str, told: str, url: str)
     assert len(outcome.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("body", ["import not_installed_anywhere", "1/0", "def broken(:"])
+@pytest.mark.parametrize("column", ["Meta", "save", "select", "_meta", "DoesNotExist", "id_", "score"])
+def test_a_column_may_have_any_name(run: Run, empty_url: str, column: str) -> None:
+    outcome = run(
+        *("init-db", "--url", empty_url, "--table", "t", "--dimensions", 2),
+        *("--column", f"{column}:text", "--column", "save_:int"),
+    )
+    assert outcome.status == 0, outcome.err
+    with connect(empty_url) as conn:
+        names = conn.run("SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0")
+    assert [name for (name,) in names or []] == ["id", column, "save_", "embedding"]
+
+
+def test_a_dry_run_as_json(run: Run, write_module: Write, empty_url: str) -> None:
+    module = write_module(MODELS)
+    steps = json.loads(run("init-db", f"{module}:Doc", "--url", empty_url, "--dry-run", "--json").out)
+    extension = {"kind": "extension", "name": "vector", "made": False, "stands": False}
+    assert steps[0] == {**extension, "sql": ["CREATE EXTENSION vector"]}
+    assert relations(empty_url) == {}
+
+
+def test_a_model_that_the_module_takes_from_another(run: Run, tmp_path: Path, empty_url: str) -> None:
+    (tmp_path / "models_of_an_app.py").write_text(
+        "from peewee import Model\nfrom lightvec.peewee import VectorField\n\n"
+        "class Thing(Model):\n    v = VectorField(2)\n"
+    )
+    (tmp_path / "an_app.py").write_text("from models_of_an_app import Thing as Doc\n")
+    assert run("init-db", "an_app:Doc", "--url", empty_url).status == 0
+    assert "thing" in relations(empty_url)
+
+
+# Which database
+
+
+def module_on(declaration: str) -> str:
+    return f"db = {declaration}\nclass Own(Model):\n    v = VectorField(2)\n    class Meta:\n        database = db\n"
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "PGUSER", "PGHOST"])
+def test_models_that_name_their_database_come_before_the_environment(
+    run: Run, write_module: Write, empty_url: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "nowhere")
+    outcome = run("init-db", write_module(module_on(f"Pg8000Database({empty_url!r})")))
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "own" in relations(empty_url)
+
+
+@pytest.mark.parametrize(
+    "declaration", ["Pg8000Database()", "Pg8000Database(None)", "Pg8000Database(sslmode='disable')"]
+)
+def test_models_that_leave_it_open_go_by_the_environment(
+    run: Run, write_module: Write, empty_url: str, declaration: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_url)
+    assert run("init-db", write_module(module_on(declaration))).status == 0
+    assert "own" in relations(empty_url)
+
+
+def test_models_that_leave_it_open_get_the_embedded_server(
+    run: Run, write_module: Write, empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightvec.cli.options._running", lambda dsn: empty_url)
+    outcome = run("init-db", write_module(module_on("Pg8000Database()")))
+    assert outcome.status == 0
+    assert "using the embedded server" in outcome.err
+    assert "own" in relations(empty_url)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (module_on("SqliteDatabase(':memory:')"), "stand on a SqliteDatabase"),
+        (module_on("PostgresqlDatabase('x')"), "stand on a PostgresqlDatabase"),
+        (module_on("Pg8000Database('a')") + module_on("Pg8000Database('b')").replace("Own", "Two"), "different"),
+    ],
+)
+def test_models_on_a_database_that_cannot_be_meant(
+    run: Run, write_module: Write, empty_url: str, body: str, told: str
+) -> None:
+    module = write_module(body)
+    outcome = run("init-db", module)
+    assert outcome.status == 1
+    assert told in outcome.err
+    assert "--url" in outcome.err
+    assert run("init-db", module, "--url", empty_url).status == 0
+
+
+@pytest.mark.parametrize("body", ["import not_installed_anywhere", "1/0", "def broken(:", "import sys; sys.exit()"])
 def test_a_module_that_cannot_be_imported(run: Run, write_module: Write, url: str, body: str) -> None:
     outcome = run("init-db", write_module(body), "--url", url)
     assert outcome.status == 2
@@ -272,7 +359,9 @@ def test_a_module_that_cannot_be_imported(run: Run, write_module: Write, url: st
         (("--table", "t", "--dimensions", "3", "--column", "x"), "expected NAME:TYPE"),
         (("--table", "t", "--dimensions", "3", "--column", "x:varchar2"), "expected NAME:TYPE"),
         (("--table", "t", "--dimensions", "3", "--column", "embedding:text"), "has a column embedding already"),
-        (("--table", "t", "--dimensions", "3", "--column", "select:text"), "choose another"),
+        (("--type", "bit"), "--type describes a table, so it needs --table"),
+        (("examples.models", "--index", "none"), "--index describes a table, so it needs --table"),
+        (("examples.models", "--dimensions", "3"), "--dimensions describes a table, so it needs --table"),
         (("--table", "t", "--dimensions", "3", "--metric", "euclid"), "'euclid' is not a metric here"),
         (("--table", "t", "--dimensions", "3", "--metric", "hamming"), "'hamming' is not a metric here"),
         (("--table", "t", "--dimensions", "3000"), "at most 2000"),

@@ -2,6 +2,5 @@
 
 ``load`` is the face. A ``target`` is asked for (the columns and their types), values become fields (``scalars``,
 ``vectors``) and fields blocks (``blocks``; NumPy's columns as whole ``arrays`` of ``fixed`` size; ``text`` where a type
-has no binary form here), which go out while the server is listened to (``sending``). ``conflict`` loads by way of a
-temporary table.
+has no binary form here). ``conflict`` loads by way of a temporary table.
 """

@@ -14,8 +14,8 @@ from typing import Any
 from lightvec.pg8000.copying.arrays import array_blocks, items
 from lightvec.pg8000.copying.blocks import Block, binary_blocks, text_blocks
 from lightvec.pg8000.copying.conflict import check_on_conflict, load_by_insert
-from lightvec.pg8000.copying.sending import make_room, send_block
 from lightvec.pg8000.copying.target import Target, look_up
+from lightvec.pg8000.duplex import make_room, send_listening
 from lightvec.pg8000.exceptions import ConnectionLost, DataError, InterfaceError
 from lightvec.pg8000.wire import Wire
 from lightvec.types._messages import show
@@ -163,7 +163,7 @@ class _SourceLost(Exception):
 
 def _send(conn: Wire, statement: str, blocks: Iterator[Block], progress: Progress | None) -> int:
     """Run a COPY with these blocks; the rows that the server counted."""
-    make_room(conn)
+    make_room(conn._stream)
     try:
         count: int = conn.execute_unnamed(statement, stream=_sent(conn, blocks, progress)).row_count
     except _SourceLost as lost:
@@ -177,10 +177,14 @@ def _sent(conn: Wire, blocks: Iterator[Block], progress: Progress | None) -> Ite
     The wire would put them together to messages of its own, which copies each block twice. Meanwhile the connection is
     taken: a statement of the caller's on it, while he makes the rows, is refused before it gets between the messages.
     """
+
+    def notice(code: bytes, data: bytes) -> None:
+        conn.message_types[code](data, None)
+
     conn.is_streaming = True
     try:
         for block in _guarded(blocks, progress):
-            if send_block(conn, block):
+            if send_listening(conn._stream, block, notice):
                 return
         yield from ()
     finally:

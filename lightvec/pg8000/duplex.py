@@ -1,53 +1,58 @@
-"""Blocks of a COPY onto the wire, with an ear for what the server says meanwhile.
+"""Sending with an ear for what the server says meanwhile.
 
-A server that has something to say, a notice for each row from a trigger, stops taking rows when nobody listens: who
-only writes then waits for it as it waits for him. An error is heard here too, so a long load ends when it has failed.
+A server that has something to say, a notice for each row from a trigger or the answers to a thousand statements, stops
+reading when nobody listens: who only writes then waits for it as it waits for him. An error is heard here too, so what
+is long ends when it has failed.
 """
 
 from __future__ import annotations
 
 import selectors
 import socket
+from collections.abc import Callable
 
 from lightvec.pg8000.exceptions import ConnectionLost
-from lightvec.pg8000.wire import Wire
+from lightvec.pg8000.stream import Stream
 
-__all__ = ["make_room", "send_block"]
+__all__ = ["make_room", "send_listening"]
 
 #: More than the kernel gives (net.core.wmem_max, 208 KB, doubled): it takes what it may.
 _SOCKET_ROOM = 1 << 20
 #: ``ssl.SSL_ERROR_WANT_READ`` and ``SSL_ERROR_WANT_WRITE``, without loading ssl where no TLS is used.
 _SSL_WAITS = (2, 3)
 
+#: Takes in a message of the server: its code, and what follows its length.
+Hear = Callable[[bytes, bytes], None]
 
-def make_room(conn: Wire) -> None:
+
+def make_room(stream: Stream) -> None:
     """Give a local socket as much room as the kernel allows; TCP finds its own, and would stop to if it were told.
 
     With the usual 208 KB the kernel let client and server take turns on one processor: lists of 768 numbers went in at
     59,000 rows/s, with twice as much at 88,000 (an array: 112,000 and 124,000; psycopg 3 with C beside it: 92,000).
     """
-    sock = conn._stream.socket
+    sock = stream.socket
     if sock.family == getattr(socket, "AF_UNIX", None):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_ROOM)
 
 
-def send_block(conn: Wire, message: bytes | bytearray | memoryview) -> bool:
-    """Send a message; whether the server said meanwhile that it takes no more."""
+def send_listening(stream: Stream, message: bytes | bytearray | memoryview, hear: Hear) -> bool:
+    """Send it whole; True if an error is what the server said meanwhile, which is left to be read."""
     with memoryview(message) as whole:
         sent = 0
         while sent < len(whole):
             with whole[sent:] as rest:
-                count = _send_some(conn, rest)
+                count = _send_some(stream, rest)
                 sent += count
-                if count < len(rest) and _has_failed(conn):
-                    conn._stream.send(whole[sent:])  # type: ignore[arg-type]  # a message is begun and must be ended
+                if count < len(rest) and _has_failed(stream, hear):
+                    stream.send(whole[sent:])  # type: ignore[arg-type]  # a message is begun and must be ended
                     return True
-    return _has_failed(conn)
+    return _has_failed(stream, hear)
 
 
-def _send_some(conn: Wire, data: memoryview) -> int:
+def _send_some(stream: Stream, data: memoryview) -> int:
     """Send what the socket takes now; if that is nothing, wait until it takes more or the server speaks."""
-    sock = conn._stream.socket
+    sock = stream.socket
     timeout = sock.gettimeout()
     sock.settimeout(0)
     try:
@@ -64,12 +69,10 @@ def _send_some(conn: Wire, data: memoryview) -> int:
     return 0
 
 
-def _has_failed(conn: Wire) -> bool:
-    """Whether an error is what the server said; its notices are taken in."""
-    stream = conn._stream
-    while not stream.has_ended():
-        if not stream.has_buffered:
-            return False
-        code, data = stream.read_message()
-        conn.message_types[code](data, None)
-    return True
+def _has_failed(stream: Stream, hear: Hear) -> bool:
+    """Whether an error is what the server said; what it said before is taken in."""
+    while code := stream.peek():
+        if code == b"E":
+            return True
+        hear(*stream.read_message())
+    return False
