@@ -95,9 +95,9 @@ def _meant(url: str | None, own: Pg8000Database | None) -> Pg8000Database:
 
 def _names_itself(database: Pg8000Database) -> bool:
     """Whether it says which database it is; otherwise it goes by the environment."""
-    from lightvec.peewee.database import _ENVIRONMENT
+    from lightvec.peewee.database import ENVIRONMENT
 
-    return database.database != _ENVIRONMENT or not _NAMING_PARAMETERS.isdisjoint(database.connect_params)
+    return database.database != ENVIRONMENT or not _NAMING_PARAMETERS.isdisjoint(database.connect_params)
 
 
 def _is_embedded(url: str) -> bool:

@@ -11,10 +11,10 @@ from lightvec.peewee.adapter import Pg8000Adapter
 from lightvec.pg8000 import dbapi
 from lightvec.pg8000.parameters import ExtensionTypes
 
-__all__ = ["Pg8000Database"]
+__all__ = ["ENVIRONMENT", "Pg8000Database"]
 
 #: A connection string that names nothing: all of it comes from DATABASE_URL, PG* and the defaults.
-_ENVIRONMENT = "postgresql://"
+ENVIRONMENT = "postgresql://"
 
 
 class _Context(Context):
@@ -49,7 +49,7 @@ class Pg8000Database(PostgresqlDatabase):
         self._hstore = params.pop("register_hstore", False)
         self._named_cursors = params.pop("server_side_cursors", False)
         if not args and "database" not in params:
-            args = (params.pop("dsn", _ENVIRONMENT),)
+            args = (params.pop("dsn", ENVIRONMENT),)
         super().__init__(*args, **params)
 
     def init(  # type: ignore[override]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playhouse.pool import _PooledPostgresqlDatabase
 
-from lightvec.peewee.database import Pg8000Database
+from lightvec.peewee.database import ENVIRONMENT, Pg8000Database
 
 __all__ = ["PooledPg8000Database"]
 
@@ -17,5 +17,5 @@ class PooledPg8000Database(_PooledPostgresqlDatabase, Pg8000Database):  # type: 
 
     def __init__(self, *args: object, **params: object) -> None:
         if not args:
-            args = (params.pop("database", params.pop("dsn", "postgresql://")),)
+            args = (params.pop("database", params.pop("dsn", ENVIRONMENT)),)
         super().__init__(*args, **params)
