@@ -9,7 +9,6 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000 import messages
-from lightvec.pg8000.exceptions import InterfaceError
 from lightvec.pg8000.formats import gives_rows, kind_of
 from lightvec.pg8000.messages import DESCRIBE_PORTAL, DESCRIBE_STATEMENT, FLUSH, SYNC, Parameter
 from lightvec.pg8000.results import Result
@@ -32,19 +31,6 @@ def streamed(
     settings: Mapping[str, object] | None,
 ) -> Generator[Any, None, None]:
     """The rows (:meth:`lightvec.pg8000.wire.Wire.stream_rows`); the statement is sent when the first is asked for."""
-    if not isinstance(batch, int) or batch < 1:
-        raise InterfaceError(f"expected a batch of at least 1 row, got {batch!r}")
-    return _rows(wire, statement, vals, oids, batch, settings)
-
-
-def _rows(
-    wire: Wire,
-    statement: str,
-    vals: Sequence[Any],
-    oids: Sequence[int | None],
-    batch: int,
-    settings: Mapping[str, object] | None,
-) -> Generator[Any, None, None]:
     wire.check_usable()
     wire.meet(vals)
     result = Result(statement, wire.row_class)

@@ -156,6 +156,8 @@ class Wire(Conversation):
         settings: Mapping[str, object] | None = None,
     ) -> Generator[Any, None, None]:
         """The rows of a statement, ``batch`` at a time; the connection is taken until they end or are closed."""
+        if not isinstance(batch, int) or batch < 1:
+            raise InterfaceError(f"expected a batch of at least 1 row, got {batch!r}")
         rows = streamed(self, statement, vals, oids, batch, settings)
         self._streams.add(rows)
         return rows
