@@ -180,7 +180,7 @@ class Conversation(LoggedIn):
 
     def handle_ROW_DESCRIPTION(self, data: bytes, context: Result) -> None:
         """Which columns come, of which type and in which format."""
-        columns = column_descriptions(data, self._client_encoding)
+        columns = [*column_descriptions(data, self._client_encoding)]
         context.describe(columns, [self.decoder(column) for column in columns])
 
     def decoder(self, column: Mapping[str, Any]) -> Decoder:

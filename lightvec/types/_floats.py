@@ -68,9 +68,12 @@ class FloatFormat:
             return self.pack(value.tolist(), who)
         if value.dtype.kind not in "fiub":
             raise InvalidVector(f"{who} expected an array of real numbers and got the dtype {value.dtype}.")
-        # What does not fit becomes infinite here, and is named below.
-        with require_numpy(who).errstate(all="ignore"):
-            data = array(self.code, value.astype(self.dtype, copy=False).tobytes())
+        converted = value
+        if value.dtype != self.dtype:
+            # What does not fit becomes infinite here, and is named below.
+            with require_numpy(who).errstate(all="ignore"):
+                converted = value.astype(self.dtype)
+        data = array(self.code, converted.tobytes())
         self._require_finite(data, self._high_bytes(data), who, value)
         return data
 
