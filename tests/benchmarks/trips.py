@@ -54,6 +54,7 @@ def _executemany(relay: Relay) -> int:
     with dbapi.connect(relay.url) as conn, conn.cursor() as cursor:
         cursor.execute("CREATE TEMPORARY TABLE many (id int, embedding vector)")
         conn.commit()
+        conn.extension()
         with relay.recording() as record:
             cursor.executemany("INSERT INTO many VALUES (%s, %s)", [(number, _LARGE) for number in range(100)])
     return _waits(record)
