@@ -7,10 +7,9 @@ path, so types in another schema are found too.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
 from lightvec.pg8000.parameters import ExtensionTypes
-from lightvec.pg8000.results import Decoder, Result
+from lightvec.pg8000.results import CatalogQuestion
 
 __all__ = ["LookUp"]
 
@@ -22,15 +21,11 @@ JOIN pg_catalog.pg_type t ON t.typnamespace = e.extnamespace
 WHERE e.extname = 'vector' AND t.typname IN ('vector', 'halfvec', 'sparsevec')"""
 
 
-class LookUp(Result):
+class LookUp(CatalogQuestion):
     """The question for pgvector's types, and its answer."""
 
     def __init__(self) -> None:
-        super().__init__(_SQL, tuple)
-
-    def describe(self, columns: list[dict[str, Any]], decoders: list[Decoder]) -> None:
-        """Read every column as text, whatever the caller registered on the connection for its type."""
-        super().describe(columns, [bytes.decode] * len(columns))
+        super().__init__(_SQL)
 
     @property
     def types(self) -> ExtensionTypes:

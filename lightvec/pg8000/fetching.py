@@ -70,7 +70,8 @@ def _described(wire: Wire, result: Result, parameters: Sequence[Parameter]) -> b
 
 
 def _column(wire: Wire, numpy: Any, description: dict[str, Any]) -> ArrayColumn | ListColumn:
-    types = {oid: name for name, oid in wire.extension().oids.items()}
+    # Asking now would prepare the question in place of the statement: the look-up went ahead of it.
+    types = {oid: name for name, oid in wire.known_types.oids.items()}
     column = array_column(numpy, description, types.get(description["type_oid"]), wire.decoder)
     if column is not None:
         return column

@@ -20,7 +20,7 @@ from lightvec.pg8000.messages import BINARY, SYNC, TEXT
 from lightvec.pg8000.parameters import ExtensionTypes
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 
-__all__ = ["VECTOR_TYPES", "Result", "column_descriptions", "text_decoder", "vector_decoders"]
+__all__ = ["VECTOR_TYPES", "CatalogQuestion", "Result", "column_descriptions", "text_decoder", "vector_decoders"]
 
 _int32 = Struct("!i").unpack_from
 _int16 = Struct("!H").unpack_from
@@ -104,6 +104,17 @@ def _values(data: bytes, decoders: list[Decoder]) -> list[Any]:
             values.append(decode(data[position : position + length]))
             position += length
     return values
+
+
+class CatalogQuestion(Result):
+    """A question to the catalog, whose answer is text, whatever the caller registered on the connection."""
+
+    def __init__(self, statement: str) -> None:
+        super().__init__(statement, tuple)
+
+    def describe(self, columns: list[dict[str, Any]], decoders: list[Decoder]) -> None:
+        """Read every column as text."""
+        super().describe(columns, [bytes.decode] * len(columns))
 
 
 @lru_cache(maxsize=512)

@@ -64,6 +64,11 @@ class Wire(Conversation):
             self.run_all([self.statement(LookUp())])
         return self._types
 
+    @property
+    def known_types(self) -> ExtensionTypes:
+        """What is known of pgvector by now, without asking."""
+        return self._types
+
     def wanted_formats(self, kind: Kind) -> Sequence[int]:
         """The formats to ask for, as far as the statement's columns are remembered."""
         return self._formats.of(kind, in_transaction=self.in_transaction)

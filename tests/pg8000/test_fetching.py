@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lightvec import HalfVector, Vector
-from lightvec.pg8000 import Connection
+from lightvec.pg8000 import Connection, connect
 from lightvec.pg8000.exceptions import DataError, InterfaceError, ProgrammingError
 
 SERIES = "FROM generate_series(1, :n) g"
@@ -136,3 +136,11 @@ with lightvec.connect({url!r}) as conn:
     assert columns == {{"g": [1, 2], "v": [lightvec.Vector([1, 1]), lightvec.Vector([2, 1])]}}, columns
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_in_a_database_without_pgvector(empty_url: str) -> None:
+    with connect(empty_url) as conn:
+        for _ in range(2):
+            columns = conn.fetch_columns("SELECT g AS id, 'x' || g AS text FROM generate_series(1, 3) g")
+            assert columns["id"].tolist() == [1, 2, 3]
+            assert columns["text"] == ["x1", "x2", "x3"]

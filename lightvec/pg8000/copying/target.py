@@ -11,7 +11,7 @@ from lightvec.pg8000.copying.scalars import SCALARS, Encoder, Encoding
 from lightvec.pg8000.copying.vectors import VALUES, array_encoding, vector_encoding
 from lightvec.pg8000.exceptions import DataError, Error, InterfaceError, ProgrammingError
 from lightvec.pg8000.identifiers import identifier
-from lightvec.pg8000.results import Decoder, Result
+from lightvec.pg8000.results import CatalogQuestion
 from lightvec.pg8000.wire import Wire
 from lightvec.types._messages import show
 
@@ -45,18 +45,10 @@ _SHOWN = 20
 _TEXT, _BITS = 25, {1560: "bit", 1562: "varbit"}
 
 
-class CatalogQuestion(Result):
-    """A question to the catalog, whose answer is text, whatever the caller registered on the connection."""
-
-    def describe(self, columns: list[dict[str, Any]], decoders: list[Decoder]) -> None:
-        """Read every column as text."""
-        super().describe(columns, [bytes.decode] * len(columns))
-
-
 def ask(conn: Wire, sql: str, *values: str) -> list[Any]:
     """The rows of a question to the catalog, every value as text; one round trip."""
     conn.check_usable()
-    question = CatalogQuestion(sql, tuple)
+    question = CatalogQuestion(sql)
     conn.run_all([conn.statement(question, conn.parameters(values))])
     return question.rows or []
 
