@@ -115,6 +115,11 @@ def is_postmaster(pid: int, data: Path) -> bool:
     if pid <= 0 or not _exists(pid):
         return False
     command = _command(pid)
+    patience = time.monotonic() + 1.0
+    while not command and not _is_dead(pid) and time.monotonic() < patience:
+        # For a moment of its exec a process has no command.
+        time.sleep(_POLL_SECONDS)
+        command = _command(pid)
     if str(data) in command:
         return True
     with contextlib.suppress(OSError):
@@ -159,6 +164,15 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _is_dead(pid: int) -> bool:
+    """Whether a process is gone, or dead and not yet reaped."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state in "ZX"
 
 
 def _command(pid: int) -> list[str] | str:

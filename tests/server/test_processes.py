@@ -7,7 +7,9 @@ import signal
 import time
 from pathlib import Path
 
-from lightvec.server import Server, status, stop
+import pytest
+
+from lightvec.server import Server, postmaster, status, stop
 from tests.server.conftest import finish, is_gone, python, query, user
 
 
@@ -96,3 +98,14 @@ def test_ctrl_c_at_the_users_terminal_does_not_reach_the_server(path: Path) -> N
         assert os.getsid(pid) != os.getsid(process.pid)
         finish(process)
     assert stop(path) is False
+
+
+def test_a_process_in_the_middle_of_its_exec(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no command for a moment, and is a server all the same."""
+    with Server(path) as server:
+        pid = status(path).pid
+        assert pid is not None
+        answers = iter(["", str(server.data)])
+        monkeypatch.setattr(postmaster, "_command", lambda _: next(answers))
+        assert postmaster.is_postmaster(pid, server.data)
+        monkeypatch.undo()
