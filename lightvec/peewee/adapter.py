@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 from peewee import _BasePsycopgAdapter
 
 from lightvec.errors import InvalidOption
 from lightvec.pg8000 import dbapi
 from lightvec.pg8000.hstore import register_hstore
 from lightvec.pg8000.parameters import Json, Jsonb
+from lightvec.pg8000.results import Result
 
 if TYPE_CHECKING:
     from lightvec.peewee.database import Pg8000Database
 
-__all__ = ["Pg8000Adapter"]
+__all__ = ["PAGE", "PagedCursor", "Pg8000Adapter"]
+
+
+#: How many rows of a long answer are read at once.
+PAGE = 1_000
+
+
+class PagedCursor(dbapi.Cursor):
+    """A cursor whose pages fail in Peewee's words."""
+
+    def _pages(self, result: Result, page: int) -> Iterator[list[tuple[Any, ...]]]:
+        pages = super()._pages(result, page)
+        rows: list[tuple[Any, ...]] | None = []
+        while rows is not None:
+            yield rows
+            with in_peewees_words:
+                rows = next(pages, None)
 
 
 class Pg8000Adapter(_BasePsycopgAdapter):
@@ -52,8 +71,8 @@ class Pg8000Adapter(_BasePsycopgAdapter):
         return not conn.closed and not conn.in_failed_transaction
 
     def is_connection_reusable(self, conn: dbapi.Connection) -> bool:
-        """Whether a pool may keep it; a transaction that was left open is rolled back."""
-        return self._idle(conn)
+        """Whether a pool may keep it; a transaction that was left open is rolled back, rows left unread are let go."""
+        return not conn.has_unread_rows and self._idle(conn)
 
     def is_connection_closed(self, conn: dbapi.Connection) -> bool:
         """Whether a pool must not hand it out."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from peewee import Context, Database, PostgresqlDatabase, SelectBase
 from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
-from lightvec.peewee.adapter import Pg8000Adapter
+from lightvec.peewee.adapter import PAGE, PagedCursor, Pg8000Adapter
 from lightvec.pg8000 import dbapi
 from lightvec.pg8000.parameters import ExtensionTypes
 
@@ -15,6 +16,10 @@ __all__ = ["ENVIRONMENT", "Pg8000Database"]
 
 #: A connection string that names nothing: all of it comes from DATABASE_URL, PG* and the defaults.
 ENVIRONMENT = "postgresql://"
+
+
+#: A call of a function; Peewee writes a blank behind its key words (``IN (``).
+_CALL = re.compile(r"\w\"?\(")
 
 
 class _Context(Context):
@@ -74,7 +79,7 @@ class Pg8000Database(PostgresqlDatabase):
     def cursor(self, named_cursor: bool | None = None) -> dbapi.Cursor:
         """A cursor on the open connection, which is replaced if it broke; ``named_cursor`` makes one on the server."""
         conn = self._live_connection()
-        return self._adapter.server_side_cursor(conn) if named_cursor else conn.cursor()
+        return self._adapter.server_side_cursor(conn) if named_cursor else PagedCursor(conn)
 
     def execute(
         self,
@@ -83,16 +88,25 @@ class Pg8000Database(PostgresqlDatabase):
         array_size: int | None = None,
         **context_options: Any,
     ) -> dbapi.Cursor:
-        """Run a query. One that carries settings (:meth:`~lightvec.peewee.Nearest.settings`) takes them along."""
+        """Run a query. One that carries settings (:meth:`~lightvec.peewee.Nearest.settings`) takes them along.
+
+        The rows of a long answer are read as they are asked for, so that ``iterator()`` needs memory for a page only.
+        Where functions are called all is read at once: what they do must be done when this returns.
+        """
         context: Any = self.get_sql_context(**context_options)
         sql, params = context.sql(query).query()
         named_cursor = named_cursor or (self._named_cursors and isinstance(query, SelectBase))
+        settings, page = None, 0
         if context.nearest:
             from lightvec.peewee.nearest import settings_of
 
-            params = dbapi.Arguments(params, settings_of(context.nearest, self))
+            settings = settings_of(context.nearest, self)
             # A cursor on the server searches when it is fetched from, when the settings are gone again.
             named_cursor = False
+        if isinstance(query, SelectBase) and not named_cursor and not _CALL.search(sql):
+            page = PAGE
+        if settings or page:
+            params = dbapi.Arguments(params, settings, page)
         cursor = self.execute_sql(sql, params, named_cursor=named_cursor)
         if array_size and isinstance(cursor, dbapi.ServerCursor):
             cursor.itersize = array_size

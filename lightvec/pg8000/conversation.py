@@ -30,10 +30,26 @@ from lightvec.pg8000.parameters import NO_EXTENSION
 from lightvec.pg8000.results import Decoder, Result, column_descriptions, text_decoder, vector_decoders
 from lightvec.pg8000.stream import Stream
 
-__all__ = ["Conversation"]
+__all__ = ["Answers", "Conversation"]
 
 #: Types of extensions and users begin here (PostgreSQL, src/include/access/transam.h, FirstNormalObjectId).
 _FIRST_USER_OID = 16_384
+
+
+class Answers:
+    """How far the answers to one write are read: the results that they go to, and the one that they are at."""
+
+    __slots__ = ("_following", "are_over", "result")
+
+    def __init__(self, results: Iterable[Result]) -> None:
+        self._following = iter(results)
+        self.result = next(self._following)
+        self.are_over = False
+
+    def next_result(self) -> Result:
+        """The result of the next statement; after the last one, what comes still belongs to that."""
+        self.result = next(self._following, self.result)
+        return self.result
 
 
 class Conversation(LoggedIn):
@@ -44,6 +60,7 @@ class Conversation(LoggedIn):
     ) -> None:
         self._broken = False
         self._turn = Lock()
+        self._unread: Answers | None = None
         self._types = NO_EXTENSION
         self._looked_up = False
         self._decoders: Mapping[tuple[int, int], Decoder] = vector_decoders(NO_EXTENSION)
@@ -57,9 +74,14 @@ class Conversation(LoggedIn):
 
     def is_alive(self) -> bool:
         """Whether the connection can be used, as far as this machine knows; it asks the socket, not the server."""
-        if not self.closed and self._stream.has_ended():
+        if not self.closed and not self.has_unread_rows and self._stream.has_ended():
             self._break()
         return not self.closed
+
+    @property
+    def has_unread_rows(self) -> bool:
+        """Whether rows of the last statement were left to be read when they are asked for."""
+        return self._unread is not None
 
     @property
     def in_transaction(self) -> bool:
@@ -86,15 +108,18 @@ class Conversation(LoggedIn):
     def exchange(
         self,
         data: bytes,
-        results: Iterable[Result],
+        results: Iterable[Result] | Answers,
         until: bytes = b"Z",
         take_run: Callable[[memoryview, int], None] | None = None,
         hear: Hear | None = None,
+        page: int = 0,
     ) -> bytes:
         """Send, and read into the results until a message of one of these codes came; that code. Without codes: send.
 
         ``take_run`` takes DataRows instead of the results: as many of one length as are there, and that length.
         ``hear`` takes what the server says while it is sent to; if that is an error, it is left and the code is E.
+        ``page`` stops after so many rows, with the code D. The rest is read by an exchange with the same answers, or
+        into their result before the next exchange: it is never in the way of another statement.
 
         Whatever stops this, an interrupt too, leaves the conversation out of step: the connection is closed, so that no
         later statement can read the rest of this one's answer.
@@ -104,6 +129,8 @@ class Conversation(LoggedIn):
                 "the connection is in the middle of another statement: one thread at a time can use it"
             )
         try:
+            if self._unread is not None and results is not self._unread:
+                self._read_answers(self._unread, b"Z")
             if hear is not None:
                 if send_listening(self._stream, data, hear):
                     return b"E"
@@ -111,7 +138,9 @@ class Conversation(LoggedIn):
                 self._stream.send(data)
             if take_run is not None:
                 self._read_runs(take_run)
-            return self._read_answers(results, until) if until else b""
+            if not until:
+                return b""
+            return self._read_answers(results if isinstance(results, Answers) else Answers(results), until, page)
         except ConnectionLost as lost:
             said = self._last_words()
             self._break()
@@ -155,17 +184,23 @@ class Conversation(LoggedIn):
             if run:
                 take_run(run, size)
 
-    def _read_answers(self, results: Iterable[Result], until: bytes) -> bytes:
+    def _read_answers(self, answers: Answers, until: bytes, page: int = 0) -> bytes:
         read_message, handlers = self._stream.read_message, self.message_types
-        following = iter(results)
-        result, code = next(following), b""
+        result, code = answers.result, b""
         while code == b"" or code not in until:
             code, data = read_message()
             handlers[code](data, result)
             # CommandComplete, EmptyQueryResponse and PortalSuspended end an answer; after an error all is silent.
             if code in b"CIs":
                 self.take_up(result)
-                result = next(following, result)
+                result = answers.next_result()
+            elif page and code == b"D":
+                page -= 1
+                if not page:
+                    self._unread = answers
+                    return code
+        answers.are_over = True
+        self._unread = None
         return code
 
     def take_up(self, result: Result) -> None:
@@ -264,5 +299,6 @@ class Conversation(LoggedIn):
     def _break(self) -> None:
         """Close the socket of a conversation that is out of step."""
         self._broken = True
+        self._unread = None
         self._transaction_status = IDLE
         self._stream.close()

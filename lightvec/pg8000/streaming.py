@@ -1,6 +1,8 @@
-"""The rows of a statement a batch at a time, from a portal that the server keeps until the last one.
+"""The rows of a statement a batch at a time.
 
-There is no Sync before the end: a portal lives as long as its transaction, and a pooler leaves the server with us.
+Streamed rows come from a portal that the server keeps until the last one. There is no Sync before the end: a portal
+lives as long as its transaction, and a pooler leaves the server with us. Pages are parts of an answer that was asked
+for as a whole.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ from lightvec.pg8000.messages import DESCRIBE_PORTAL, DESCRIBE_STATEMENT, FLUSH,
 from lightvec.pg8000.results import Result
 
 if TYPE_CHECKING:
+    from lightvec.pg8000.conversation import Answers
     from lightvec.pg8000.wire import Wire
 
-__all__ = ["sent_and_read", "streamed"]
+__all__ = ["paged", "sent_and_read", "streamed"]
 
 #: What ends a batch: CommandComplete, EmptyQueryResponse, PortalSuspended, ErrorResponse.
 _END_OF_BATCH = b"CIsE"
@@ -52,6 +55,27 @@ def streamed(
         if not wire.closed:
             data = b"" if code == b"E" else b"".join(statement.data for statement in after)
             wire.exchange(data + SYNC, [statement.result for statement in after] or [result])
+    if result.error is not None:
+        raise result.error
+
+
+def paged(wire: Wire, result: Result, answers: Answers | None, page: int) -> Generator[list[Any], None, None]:
+    """The rows (:meth:`lightvec.pg8000.wire.Wire.rows_in_pages`) of a result, and of answers not yet read to their end.
+
+    Here all is sent at once, its Sync too: what is not yet read waits in the sockets, and the server waits for room.
+    """
+    try:
+        while True:
+            rows, result.rows = result.rows, []
+            if rows:
+                yield rows
+            elif answers is None or answers.are_over:
+                break
+            else:
+                wire.check_usable()
+                wire.exchange(b"", answers, page=page)
+    finally:
+        result.rows = None
     if result.error is not None:
         raise result.error
 

@@ -33,7 +33,7 @@ from lightvec.pg8000.placeholders import may_be_several
 from lightvec.pg8000.results import Result
 from lightvec.pg8000.settings import restoring, setting
 from lightvec.pg8000.stream import Stream
-from lightvec.pg8000.streaming import streamed
+from lightvec.pg8000.streaming import paged, streamed
 
 __all__ = ["Wire", "check_committed"]
 
@@ -106,11 +106,13 @@ class Wire(Conversation):
         settings: Mapping[str, object] | None = None,
         before: str | None = None,
         formats: Sequence[int] | None = None,
+        page: int = 0,
     ) -> Result:
         """Run one statement: one write, one Sync, one round trip.
 
         ``settings`` hold for this statement only. ``before`` is a statement that goes ahead in the same write.
-        ``formats`` are the columns' formats, where the caller knows them better than the connection.
+        ``formats`` are the columns' formats, where the caller knows them better than the connection. ``page`` leaves
+        the rows behind so many unread (:meth:`rows_in_pages`).
         """
         self.check_usable()
         self.meet(vals)
@@ -124,7 +126,7 @@ class Wire(Conversation):
         # Behind a COPY only rows can follow: what puts the settings back goes out when they are over.
         later = framed[2:] if stream is not None else []
         try:
-            self.run_all([*self.ahead(statement, before), *framed[: len(framed) - len(later)]])
+            self.run_all([*self.ahead(statement, before), *framed[: len(framed) - len(later)]], page=page)
             if later:
                 self.run_all(later)
         except DatabaseError as error:
@@ -132,11 +134,19 @@ class Wire(Conversation):
             _explain(error, vals)
             if not self._columns_changed(kind, error):
                 raise
-            return self.execute_unnamed(statement, vals, oids, stream, settings=settings, before=before)
+            return self.execute_unnamed(statement, vals, oids, stream, settings=settings, before=before, page=page)
         if formats is None:
             self._check_readable(kind, result)
             self._formats.remember(kind, self.binary_formats(result))
         return result
+
+    def rows_in_pages(self, result: Result, page: int) -> Generator[list[Any], None, None]:
+        """The rows of a statement that was run with ``page``, as lists of at most so many.
+
+        The server goes on sending as they are read. If the connection is needed for another statement, the rest is
+        read into memory first and comes as one list; what nobody waits for any more is passed over.
+        """
+        return paged(self, result, self._unread, page)
 
     def execute_many(
         self,
@@ -181,11 +191,11 @@ class Wire(Conversation):
         return result
 
     def execute_text(
-        self, statement: str, settings: Mapping[str, object] | None = None, before: str | None = None
+        self, statement: str, settings: Mapping[str, object] | None = None, before: str | None = None, page: int = 0
     ) -> Result:
         """Run a text without parameters; one that may hold several statements goes as a simple Query."""
         if not isinstance(statement, str) or not may_be_several(statement):
-            return self.execute_unnamed(statement, settings=settings, before=before)
+            return self.execute_unnamed(statement, settings=settings, before=before, page=page)
         if settings:
             raise InterfaceError("settings hold for one statement: run the statements one by one")
         if before is not None:
@@ -279,10 +289,10 @@ class Wire(Conversation):
             return False
         return self._formats.forget(kind) and not self.in_transaction
 
-    def run_all(self, statements: Sequence[Statement], sync: bytes = SYNC) -> None:
+    def run_all(self, statements: Sequence[Statement], sync: bytes = SYNC, page: int = 0) -> None:
         """Write the statements at once, read all their answers, then raise the first error among them."""
         results = [statement.result for statement in statements]
-        self.exchange(b"".join([*(statement.data for statement in statements), sync]), results)
+        self.exchange(b"".join([*(statement.data for statement in statements), sync]), results, page=page)
         for result in results:
             if result.error is not None:
                 raise result.error
