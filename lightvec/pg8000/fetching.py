@@ -14,7 +14,7 @@ from lightvec.pg8000 import messages
 from lightvec.pg8000.columns import ArrayColumn, ListColumn, array_column
 from lightvec.pg8000.formats import gives_rows
 from lightvec.pg8000.messages import BINARY, DESCRIBE_PORTAL, DESCRIBE_STATEMENT, FLUSH, SYNC, TEXT, Parameter
-from lightvec.pg8000.results import Result
+from lightvec.pg8000.results import Result, unreadable
 from lightvec.pg8000.streaming import sent_and_read
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _fetch(
         try:
             _take_run(numpy, columns, run, size)
         except Exception as error:
-            result.error = error
+            result.error = unreadable(error)
 
     formats = [column.format for column in columns]
     data = messages.bind(parameters, formats) + DESCRIBE_PORTAL + messages.execute() + SYNC

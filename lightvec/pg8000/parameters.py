@@ -76,12 +76,18 @@ class ExtensionTypes(NamedTuple):
 
 NO_EXTENSION = ExtensionTypes(MappingProxyType({}), MappingProxyType({}))
 
+
+def _numeric_text(value: int | Decimal) -> str:
+    """PostgreSQL has one NaN: Python's that signal, or carry a number, are that one."""
+    return "NaN" if isinstance(value, Decimal) and value.is_nan() else str(value)
+
+
 _INT2, _INT4, _INT8, _NUMERIC, _FLOAT8 = (
     # A list of small integers is int4[]: pgvector has a cast from that to its types, and none from int2[].
     Dumper(21, 1007, int.__repr__),
     Dumper(23, 1007, int.__repr__),
     Dumper(20, 1016, int.__repr__),
-    Dumper(1700, 1231, str),
+    Dumper(1700, 1231, _numeric_text),
     Dumper(701, 1022, float.__repr__),
 )
 

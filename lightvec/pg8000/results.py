@@ -11,16 +11,25 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any
 
-from pg8000.converters import _parse_array, string_in
+from pg8000.converters import string_in
 from pg8000.core import Context
 
 from lightvec.errors import LightvecError
 from lightvec.pg8000.exceptions import DataError, InternalError
+from lightvec.pg8000.mended import mended, parse_array
 from lightvec.pg8000.messages import BINARY, SYNC, TEXT
 from lightvec.pg8000.parameters import ExtensionTypes
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 
-__all__ = ["VECTOR_TYPES", "CatalogQuestion", "Result", "column_descriptions", "text_decoder", "vector_decoders"]
+__all__ = [
+    "VECTOR_TYPES",
+    "CatalogQuestion",
+    "Result",
+    "column_descriptions",
+    "text_decoder",
+    "unreadable",
+    "vector_decoders",
+]
 
 _int32 = Struct("!i").unpack_from
 _int16 = Struct("!H").unpack_from
@@ -83,11 +92,17 @@ class Result(Context):
             return
         try:
             self.rows.append(self.row_class(_values(data, self.decoders)))
-        except LightvecError as error:
-            self.error = error
         except Exception as error:
-            self.error = DataError(f"a row of the answer cannot be read: {error}; cast the column to text to see it")
-            self.error.__cause__ = error
+            self.error = unreadable(error)
+
+
+def unreadable(error: Exception) -> LightvecError:
+    """What the caller sees of a value that a decoder failed at."""
+    if isinstance(error, LightvecError):
+        return error
+    seen = DataError(f"a row of the answer cannot be read: {error}; cast the column to text to see it")
+    seen.__cause__ = error
+    return seen
 
 
 def _values(data: bytes, decoders: list[Decoder]) -> list[Any]:
@@ -141,7 +156,8 @@ def text_decoder(convert: Callable[[str], Any], encoding: str) -> Decoder:
         return convert
     if convert is string_in:
         return lambda data: data.decode(encoding)
-    return lambda data: convert(data.decode(encoding))
+    converter = mended(convert)
+    return lambda data: converter(data.decode(encoding))
 
 
 def vector_decoders(types: ExtensionTypes) -> dict[tuple[int, int], Decoder]:
@@ -156,5 +172,5 @@ def _decoders(cls: _VectorClass, oid: int, array_oid: int) -> dict[tuple[int, in
     return {
         (oid, BINARY): cls.from_binary,
         (oid, TEXT): lambda data: cls.from_text(data.decode("ascii")),
-        (array_oid, TEXT): lambda data: _parse_array(data.decode("ascii"), cls.from_text),
+        (array_oid, TEXT): lambda data: parse_array(data.decode("ascii"), cls.from_text),
     }

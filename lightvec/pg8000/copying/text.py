@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
+from struct import pack, unpack
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ __all__ = ["NULL", "text_encoder"]
 
 NULL = b"\\N"
 _JSON = (114, 3802)
-_NUMERIC, _UUID = 1700, 2950
+_FLOAT4, _NUMERIC, _UUID = 700, 1700, 2950
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -43,9 +44,16 @@ def _converter(column: Column) -> Callable[[Any], Any] | None:
         return value_of(column.vector, column.size)
     if oid in _JSON:
         return json_text
+    if oid == _FLOAT4:
+        return _float4
     if oid == _NUMERIC:
         return _numeric
     return _uuid if oid == _UUID else None
+
+
+def _float4(value: Any) -> Any:
+    """A float as float32 has it: of decimals halfway between two of these, the server would take the other one."""
+    return unpack("f", pack("f", value))[0] if isinstance(value, float) else value
 
 
 def _numeric(value: Any) -> Decimal | str:
