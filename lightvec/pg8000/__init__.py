@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightvec.pg8000.connecting import open_connection
-from lightvec.pg8000.native import Connection
-from lightvec.pg8000.register import register_vector
+from lightvec.pg8000.lazily import load_pg8000
+
+load_pg8000()  # Before the modules below import it.
+
+from lightvec.pg8000.connecting import open_connection  # noqa: E402
+from lightvec.pg8000.native import Connection  # noqa: E402
+from lightvec.pg8000.register import register_vector  # noqa: E402
 
 if TYPE_CHECKING:
     from lightvec.pg8000 import dbapi

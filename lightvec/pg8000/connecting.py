@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from lightvec.errors import LightvecError
 from lightvec.pg8000.exceptions import ConnectionLost, InternalError, OperationalError
 from lightvec.pg8000.libpq.dsn import Address, Target, resolve
-from lightvec.pg8000.libpq.transport import Deadline, open_socket, tls_attempts
+from lightvec.pg8000.libpq.transport import Deadline, is_tls, is_tls_error, open_socket, tls_attempts
 from lightvec.pg8000.stream import Stream
 from lightvec.pg8000.wire import Wire
 
@@ -62,7 +61,7 @@ def _connected(cls: type[W], target: Target, address: Address) -> W:
             return _login(cls, target, address, deadline, tls)
         except OperationalError as error:
             # Refused for its kind of connection, or a handshake that failed: libpq tries the other kind.
-            if error.sqlstate != "28000" and not isinstance(error.__cause__, ssl.SSLError):
+            if error.sqlstate != "28000" and not is_tls_error(error.__cause__):
                 raise
     return _login(cls, target, address, deadline, last)
 
@@ -74,7 +73,7 @@ def _login(cls: type[W], target: Target, address: Address, deadline: Deadline, t
         sock.settimeout(deadline.remaining())
         connection = cls(
             Stream(sock),
-            trusted=address.is_local or isinstance(sock, ssl.SSLSocket),
+            trusted=address.is_local or is_tls(sock),
             channel_binding=target.channel_binding,
             user=target.user,
             database=target.database,

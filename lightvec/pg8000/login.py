@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from pg8000.core import CoreConnection
-from scramp.core import ClientStage
 
 from lightvec.errors import LightvecError
 from lightvec.pg8000.exceptions import InternalError, OperationalError
@@ -89,7 +88,7 @@ class LoggedIn(CoreConnection):
     def _check_welcome(self) -> None:
         """The server, too, must have proved what was asked of it before it lets the client in."""
         auth = getattr(self, "auth", None)
-        if auth is not None and auth.stage != ClientStage.set_server_final:
+        if auth is not None and auth.stage.name != "set_server_final":
             raise OperationalError(
                 "the server let the client in without a proof that it knows the password (SCRAM): "
                 "is it the right server? use sslmode=verify-full"

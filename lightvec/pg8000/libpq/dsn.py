@@ -22,15 +22,17 @@ from __future__ import annotations
 import getpass
 import ipaddress
 import os
-import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightvec.errors import InvalidOption
 from lightvec.pg8000.libpq import conninfo, passfile
 from lightvec.pg8000.libpq.keywords import PARAMETERS, Given, canonical, in_range
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Address", "Target", "resolve"]
 

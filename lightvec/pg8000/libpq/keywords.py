@@ -11,13 +11,15 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightvec.errors import InvalidOption
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["ALIASES", "PARAMETERS", "Given", "Parameter", "canonical", "in_range"]
 
@@ -134,7 +136,16 @@ def _replication(given: Given) -> str | None:
     return text
 
 
-_TLS_VERSIONS = MappingProxyType({"tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3})
+#: Names of :class:`ssl.TLSVersion`; ssl is loaded where TLS is spoken of, as it takes its time.
+_TLS_VERSIONS = MappingProxyType({"tlsv1.2": "TLSv1_2", "tlsv1.3": "TLSv1_3"})
+
+
+def _tls_version(text: str) -> ssl.TLSVersion | None:
+    if text not in _TLS_VERSIONS:
+        return None
+    import ssl
+
+    return ssl.TLSVersion[_TLS_VERSIONS[text]]
 
 
 def _least_tls(given: Given) -> ssl.TLSVersion | None:
@@ -142,17 +153,19 @@ def _least_tls(given: Given) -> ssl.TLSVersion | None:
     text = given.text().lower()
     if text not in ("", "tlsv1", "tlsv1.1", *_TLS_VERSIONS):
         raise given.refused("TLSv1.2 or TLSv1.3")
-    return _TLS_VERSIONS.get(text)
+    return _tls_version(text)
 
 
 def _greatest_tls(given: Given) -> ssl.TLSVersion | None:
     text = given.text().lower()
     if text and text not in _TLS_VERSIONS:
         raise given.refused("TLSv1.2 or TLSv1.3: older versions are not spoken here")
-    return _TLS_VERSIONS.get(text)
+    return _tls_version(text)
 
 
 def _tls_context(given: Given) -> ssl.SSLContext:
+    import ssl
+
     if isinstance(given.value, ssl.SSLContext):
         return given.value
     raise given.refused_unseen("an ssl.SSLContext, or leave it out and say sslmode=verify-full or disable")

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import errno
 import socket
-import ssl
 import struct
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000.exceptions import OperationalError
 from lightvec.pg8000.libpq.dsn import Address, Target
-from lightvec.pg8000.libpq.tls import context_for, tls_failure
 
-__all__ = ["Deadline", "open_socket", "tls_attempts"]
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["Deadline", "is_tls", "is_tls_error", "open_socket", "tls_attempts"]
 
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _TLS_MODES = frozenset({"require", "verify-ca", "verify-full"})
@@ -78,7 +79,7 @@ def open_socket(
     if tls not in attempts:
         raise OperationalError(f"sslmode={target.sslmode} does not allow {address} {'with' if tls else 'without'} TLS")
     deadline = Deadline(target.connect_timeout) if deadline is None else deadline
-    context = context_for(target) if tls else None
+    context = _context(target) if tls else None
     opened = _connected(address, target, deadline)
     try:
         if context is not None:
@@ -88,6 +89,25 @@ def open_socket(
         opened.close()
         raise
     return opened
+
+
+def is_tls(opened: socket.socket) -> bool:
+    """Whether a socket is one of TLS: only those have a channel to bind to."""
+    return hasattr(opened, "get_channel_binding")
+
+
+def is_tls_error(error: BaseException | None) -> bool:
+    """Whether an error is one of TLS."""
+    import ssl
+
+    return isinstance(error, ssl.SSLError)
+
+
+def _context(target: Target) -> ssl.SSLContext:
+    # ssl and what it needs take 5 ms to load, which a socket of this machine or a private network need not wait for.
+    from lightvec.pg8000.libpq.tls import context_for
+
+    return context_for(target)
 
 
 # --- connecting ---------------------------------------------------------------------------------------------
@@ -174,6 +194,10 @@ def _secured(
     plain: socket.socket, context: ssl.SSLContext, address: Address, target: Target, deadline: Deadline
 ) -> socket.socket:
     """TLS over the socket, or the socket itself if the server has no TLS and ``prefer`` lets that pass."""
+    import ssl
+
+    from lightvec.pg8000.libpq.tls import tls_failure
+
     try:
         plain.settimeout(deadline.remaining())
         if _accepts_tls(plain, address):
