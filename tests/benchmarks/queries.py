@@ -12,6 +12,8 @@ from tests.benchmarks.stand import Stand
 
 #: Queries a round.
 _COUNT = 100
+#: Of plain pg8000 over TCP, which waits some 40 ms in each, since it leaves TCP_NODELAY off.
+_FEW = 10
 _WHAT = "query with a 768-d parameter, nothing else"
 
 
@@ -41,13 +43,33 @@ def _parameter(stand: Stand, rounds: int) -> Sequence[Pair]:
     ]
 
 
+def _over_tcp(stand: Stand, rounds: int) -> Sequence[Pair]:
+    vector = stand.matrix[0]
+    with stand.lightvec(tcp=True) as conn, stand.psycopg(tcp=True) as peer:
+
+        def run() -> Sample:
+            return _repeated(lambda: conn.run("SELECT :v::vector IS NULL", v=vector))
+
+        ours, theirs = in_turn(rounds, run, lambda: _repeated(lambda: _psycopg(peer, vector)))
+        # By itself: whoever comes behind the one that waits comes to cold caches.
+        plain = stand.pg8000(tcp=True)
+        again, old = in_turn(
+            rounds // 20,
+            run,
+            lambda: _repeated(lambda: plain.run("SELECT :v::vector IS NULL", v=vector), _FEW),
+        )
+        plain.close()
+    each = 1e6 / _COUNT
+    return [Pair(walls(ours, each), walls(theirs, each)), Pair(walls(again, each), walls(old, 1e6 / _FEW))]
+
+
 def _psycopg(conn: Any, vector: Any) -> Any:
     return conn.cursor(binary=True).execute("SELECT %b::vector IS NULL", (vector,)).fetchall()
 
 
-def _repeated(query: Callable[[], Any]) -> Sample:
+def _repeated(query: Callable[[], Any], count: int = _COUNT) -> Sample:
     def action() -> None:
-        for _ in range(_COUNT):
+        for _ in range(count):
             query()
 
     return timed(action)
@@ -65,6 +87,15 @@ FIGURES = (
             Limit("the same", "µs", 0.1, "pg8000, pgvector's adapter"),
         ),
         _parameter,
+        rounds=100,
+    ),
+    Figure(
+        "query-tcp",
+        (
+            Limit("the same query over TCP (loopback)", "µs", 1.0, "psycopg 3 (C), binary"),
+            Limit("the same", "µs", 0.1, "pg8000, pgvector's adapter"),
+        ),
+        _over_tcp,
         rounds=100,
     ),
 )

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -39,13 +40,25 @@ _SETTINGS = {
 }
 
 
+#: The server's, for a connection over TCP; it is reached from this machine only, and goes away.
+PASSWORD = "bench"
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
+
+
 @contextmanager
 def open_stand() -> Iterator[Stand]:
     """A server in a folder that goes away."""
     folder = open_folder("bench")
     try:
-        with Server(folder / "db", settings=_SETTINGS) as server:
-            yield Stand(server, folder)
+        port = _free_port()
+        listening = {"listen_addresses": "127.0.0.1", "port": str(port)}
+        with Server(folder / "db", settings=_SETTINGS | listening) as server:
+            yield Stand(server, folder, f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
     finally:
         shutil.rmtree(folder)
 
@@ -53,30 +66,34 @@ def open_stand() -> Iterator[Stand]:
 class Stand:
     """Where the figures are measured. Tables are made when they are first asked for."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
+    def __init__(self, server: Server, folder: Path, tcp: str) -> None:
         self.url = server.url
+        self.tcp = tcp
         self.folder = folder
+        self._port = server.port
         self._socket = f"{server.socket_folder}/.s.PGSQL.{server.port}"
         with self.lightvec() as conn:
-            conn.run("CREATE EXTENSION vector")
+            # The server asks for a password over TCP.
+            conn.run(f"CREATE EXTENSION vector; ALTER ROLE postgres PASSWORD '{PASSWORD}'")
             self.versions = _versions(conn)
 
-    def lightvec(self) -> Connection:
-        """A connection of lightvec's."""
-        return connect(self.url)
+    def lightvec(self, *, tcp: bool = False) -> Connection:
+        """A connection of lightvec's, over a Unix socket or over TCP."""
+        return connect(self.tcp, password=PASSWORD) if tcp else connect(self.url)
 
-    def psycopg(self) -> Any:
+    def psycopg(self, *, tcp: bool = False) -> Any:
         """A connection of psycopg 3 with its C part, with pgvector's types."""
         psycopg, pgvector = import_module("psycopg"), import_module("pgvector.psycopg")
         if psycopg.pq.__impl__ == "python":
             raise RuntimeError("psycopg runs without its C part: install 'psycopg[binary]'")
-        conn = psycopg.connect(self.url, autocommit=True)
+        conn = psycopg.connect(self.tcp if tcp else self.url, password=PASSWORD, autocommit=True)
         pgvector.register_vector(conn)
         return conn
 
-    def pg8000(self) -> Any:
+    def pg8000(self, *, tcp: bool = False) -> Any:
         """A connection of plain pg8000 with pgvector's adapter."""
-        conn = import_module("pg8000.native").Connection("postgres", unix_sock=self._socket)
+        where = {"host": "127.0.0.1", "port": self._port} if tcp else {"unix_sock": self._socket}
+        conn = import_module("pg8000.native").Connection("postgres", password=PASSWORD, **where)
         import_module("pgvector.pg8000").register_vector(conn)
         return conn
 
