@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from threading import Lock
 from typing import Any
 
@@ -73,8 +74,14 @@ class Conversation(LoggedIn):
         return self._broken or self._usock is None
 
     def is_alive(self) -> bool:
-        """Whether the connection can be used, as far as this machine knows; it asks the socket, not the server."""
-        if not self.closed and not self.has_unread_rows and self._stream.has_ended():
+        """Whether the connection can be used, as far as this machine knows; it asks the socket, not the server.
+
+        Rows that were left unread are read first: what ended the connection may stand behind them.
+        """
+        if self.has_unread_rows:
+            with suppress(Error):
+                self.exchange(b"", (), until=b"")
+        if not self.closed and self._stream.has_ended():
             self._break()
         return not self.closed
 

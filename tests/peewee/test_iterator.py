@@ -135,6 +135,20 @@ def test_a_backend_that_is_terminated_in_between(numbers: type[Number], db: Pg80
     assert numbers.select().count() == COUNT, "the next statement has a connection again"
 
 
+def test_another_statement_behind_a_backend_that_is_terminated(
+    numbers: type[Number], db: Pg8000Database, url: str
+) -> None:
+    pid = numbers.select(fn.pg_backend_pid()).scalar()
+    rows = numbers.select(numbers.value, peewee.Value("x" * 5_000)).tuples().iterator()
+    next(rows)
+    other = Pg8000Database(url)
+    other.execute_sql("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    other.close()
+    assert numbers.insert(value=0).execute() == 0, "none of it was sent on the old connection"
+    with pytest.raises(peewee.InterfaceError, match="closed"):
+        list(rows)
+
+
 def test_functions_are_done_when_execute_returns(numbers: type[Number], db: Pg8000Database) -> None:
     db.execute_sql("CREATE TEMPORARY SEQUENCE done")
     numbers.select(fn.nextval("done")).execute()
