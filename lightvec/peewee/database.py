@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from peewee import Context, Database, PostgresqlDatabase, SelectBase
+from peewee import Context, Database, Field, Model, PostgresqlDatabase, SelectBase
 from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
 from lightvec.peewee.adapter import PAGE, PagedCursor, Pg8000Adapter
 from lightvec.pg8000 import dbapi
 from lightvec.pg8000.parameters import ExtensionTypes
+
+if TYPE_CHECKING:
+    from lightvec.pg8000.copying.load import Progress
 
 __all__ = ["ENVIRONMENT", "Pg8000Database"]
 
@@ -123,6 +127,19 @@ class Pg8000Database(PostgresqlDatabase):
             with in_peewees_words:
                 cursor = self.cursor(named_cursor=True).execute(sql, params or ())
         return cursor
+
+    def copy_rows(
+        self,
+        model: type[Model],
+        rows: Iterable[Any],
+        fields: Iterable[Field | str] | None = None,
+        on_conflict: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Load rows into a model's table by binary COPY; :func:`lightvec.peewee.loading.copy_rows` says it all."""
+        from lightvec.peewee.loading import copy_rows
+
+        return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress)
 
     def extension(self) -> ExtensionTypes:
         """What the database says of pgvector: its version, schema and the OIDs of its types."""

@@ -37,9 +37,10 @@ from lightvec.pg8000.exceptions import (
     Warning,
 )
 from lightvec.pg8000.identifiers import identifier
+from lightvec.pg8000.loading import LoadingWire
 from lightvec.pg8000.placeholders import from_format
 from lightvec.pg8000.results import Result
-from lightvec.pg8000.wire import Wire, check_committed
+from lightvec.pg8000.wire import check_committed
 
 __all__ = [
     "BINARY",
@@ -106,8 +107,15 @@ def connect(dsn: str | None = None, **params: Any) -> Connection:
     return open_connection(Connection, dsn, params)
 
 
-class Connection(Wire, pg8000.dbapi.Connection):
-    """A PEP 249 connection. Rows are tuples; a transaction begins by itself unless ``autocommit`` is set."""
+class Connection(LoadingWire, pg8000.dbapi.Connection):
+    """A PEP 249 connection. Rows are tuples; a transaction begins by itself unless ``autocommit`` is set.
+
+    Beside PEP 249 it has ``copy_rows`` and ``copy_columns``, which load in such a transaction as any statement.
+
+    >>> _ = db.cursor().execute("CREATE TEMPORARY TABLE part (id int)")
+    >>> db.copy_rows("part", ["id"], [[1], [2]])
+    2
+    """
 
     row_class = tuple
 

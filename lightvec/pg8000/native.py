@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pg8000.native
 
-from lightvec.pg8000.copying import load
-from lightvec.pg8000.copying.load import Progress
 from lightvec.pg8000.exceptions import Error
 from lightvec.pg8000.fetching import fetch_columns
 from lightvec.pg8000.identifiers import identifier
+from lightvec.pg8000.loading import LoadingWire
 from lightvec.pg8000.placeholders import from_named
-from lightvec.pg8000.wire import Wire, check_committed
+from lightvec.pg8000.wire import check_committed
 
 __all__ = ["Connection", "PreparedStatement"]
 
 
-class Connection(Wire, pg8000.native.Connection):
+class Connection(LoadingWire, pg8000.native.Connection):
     """A connection for scripts, as :func:`lightvec.pg8000.connect` opens it.
 
     It is a :class:`pg8000.native.Connection`: what its documentation says holds here, in one round trip a statement and
@@ -58,29 +57,6 @@ class Connection(Wire, pg8000.native.Connection):
         check_committed(self._context)
         rows: list[list[Any]] | None = self._context.rows
         return rows
-
-    def copy_rows(
-        self,
-        table: str | tuple[str, str],
-        columns: Sequence[str],
-        rows: Iterable[Sequence[Any]],
-        *,
-        on_conflict: str | None = None,
-        progress: Progress | None = None,
-    ) -> int:
-        """Load rows by binary COPY; :func:`lightvec.pg8000.copying.load.copy_rows` says it all."""
-        return load.copy_rows(self, table, columns, rows, on_conflict=on_conflict, progress=progress)
-
-    def copy_columns(
-        self,
-        table: str | tuple[str, str],
-        columns: Mapping[str, Any],
-        *,
-        on_conflict: str | None = None,
-        progress: Progress | None = None,
-    ) -> int:
-        """Load columns by binary COPY; :func:`lightvec.pg8000.copying.load.copy_columns` says it all."""
-        return load.copy_columns(self, table, columns, on_conflict=on_conflict, progress=progress)
 
     def stream(
         self,

@@ -91,7 +91,7 @@ def _assignments(target: Target, key: Key) -> str:
     others = [
         identifier(column.name)
         for column in target.columns
-        if column.name not in key.columns and not column.is_always_generated
+        if column.name not in (*key.columns, *target.left_alone) and not column.is_always_generated
     ]
     if not others:
         return "DO NOTHING"

@@ -8,7 +8,8 @@ the load with CopyFail, an error of the server is seen between two blocks and en
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lightvec.pg8000.copying.arrays import array_blocks, items
@@ -16,11 +17,15 @@ from lightvec.pg8000.copying.blocks import Block, binary_blocks, text_blocks
 from lightvec.pg8000.copying.conflict import check_on_conflict, load_by_insert
 from lightvec.pg8000.copying.target import Target, look_up
 from lightvec.pg8000.duplex import make_room, send_listening
-from lightvec.pg8000.exceptions import ConnectionLost, DataError, InterfaceError
+from lightvec.pg8000.exceptions import REMEDIES, ConnectionLost, DatabaseError, DataError, ErrorFields, InterfaceError
 from lightvec.pg8000.wire import Wire
 from lightvec.types._messages import show
 
 __all__ = ["Progress", "copy_columns", "copy_rows"]
+
+#: Where the server says it was, in whatever language (``CopyFromErrorCallback``, src/backend/commands/copyfromparse.c,
+#: until PostgreSQL 13 copy.c); in a binary COPY a line is a row, too.
+_LINE = re.compile(r"^COPY .+?, \D+ (\d+)", re.MULTILINE)
 
 #: Called with the number of rows sent so far, after each block and at the end.
 Progress = Callable[[int], object]
@@ -33,6 +38,7 @@ def copy_rows(
     rows: Iterable[Sequence[Any]],
     *,
     on_conflict: str | None = None,
+    left_alone: Collection[str] = (),
     progress: Progress | None = None,
 ) -> int:
     """Load rows into a table by binary COPY; how many rows went in.
@@ -45,8 +51,9 @@ def copy_rows(
 
     ``on_conflict="ignore"`` leaves out rows that violate a unique constraint. ``"update"`` writes the loaded columns
     over the row with the same primary key (or the only unique key among the loaded columns); of rows with the same key
-    in the load itself the last one stays. Both load into a temporary table first, in a transaction or, inside the
-    caller's, a savepoint; what is returned is the number of rows inserted or updated.
+    in the load itself the last one stays; ``left_alone`` are columns that only new rows get. Both load into a temporary
+    table first, in a transaction or, inside the caller's, a savepoint; what is returned is the number of rows inserted
+    or updated.
 
     ``progress`` is called with the rows sent so far, now and then and with the total at the end.
 
@@ -65,7 +72,7 @@ def copy_rows(
     [[1, 'a', Vector([1.0, 2.0, 3.0])], [2, 'c', Vector([4.0, 5.0, 6.0])]]
     """
     check_on_conflict(on_conflict)
-    target = look_up(conn, table, columns)
+    target = look_up(conn, table, columns, left_alone)
     return _load(conn, target, lambda: _row_blocks(conn, target, rows), on_conflict, progress)
 
 
@@ -168,7 +175,18 @@ def _send(conn: Wire, statement: str, blocks: Iterator[Block], progress: Progres
         count: int = conn.execute_unnamed(statement, stream=_sent(conn, blocks, progress)).row_count
     except _SourceLost as lost:
         raise lost.error from lost.error.__cause__
+    except DatabaseError as error:
+        _say_row(error)
+        raise
     return count
+
+
+def _say_row(error: DatabaseError) -> None:
+    """Have the error say which row the server was at, unless there is something better to be said."""
+    fields = error.fields
+    line = _LINE.search(fields.get("W", ""))
+    if isinstance(fields, ErrorFields) and line is not None and error.sqlstate not in REMEDIES:
+        fields.remedy = f"it was row {int(line[1]):,} of the load"
 
 
 def _sent(conn: Wire, blocks: Iterator[Block], progress: Progress | None) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -88,11 +88,12 @@ class Column(NamedTuple):
 
 
 class Target:
-    """A table and those of its columns that are loaded."""
+    """A table and those of its columns that are loaded; an update leaves the columns ``left_alone`` as they are."""
 
-    def __init__(self, name: str, columns: Sequence[Column]) -> None:
+    def __init__(self, name: str, columns: Sequence[Column], left_alone: Collection[str] = ()) -> None:
         self.name = name
         self.columns = columns
+        self.left_alone = left_alone
 
     @property
     def column_list(self) -> str:
@@ -107,7 +108,9 @@ class Target:
         return found if len(found) == len(encodings) else None
 
 
-def look_up(conn: Wire, table: str | tuple[str, ...], columns: Iterable[str]) -> Target:
+def look_up(
+    conn: Wire, table: str | tuple[str, ...], columns: Iterable[str], left_alone: Collection[str] = ()
+) -> Target:
     """The table and its columns, in one round trip; :class:`ProgrammingError` for a name that is not there."""
     parts = (table,) if isinstance(table, str) else tuple(table)
     names = _names(columns)
@@ -119,7 +122,7 @@ def look_up(conn: Wire, table: str | tuple[str, ...], columns: Iterable[str]) ->
     if unknown:
         listed = ", ".join(map(repr, unknown))
         raise ProgrammingError(f"the table {sql} has no column {listed}: it has {', '.join(map(repr, known))}")
-    return Target(sql, [known[name] for name in names])
+    return Target(sql, [known[name] for name in names], left_alone)
 
 
 def _names(columns: Iterable[str]) -> list[str]:

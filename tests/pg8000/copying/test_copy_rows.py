@@ -174,6 +174,13 @@ def test_an_unknown_on_conflict(conn: Connection) -> None:
 # What fails on the way
 
 
+@pytest.mark.parametrize("columns", [["id", "title"], ["id", "span"]])
+def test_the_row_that_the_server_refuses(columns: list[str], conn: Connection) -> None:
+    with pytest.raises(IntegrityError, match=r"duplicate key.*; it was row 3,001 of the load"):
+        copy_rows(conn, "item", columns, ((number % 3_000, None) for number in range(5_000)))
+    assert is_good(conn)
+
+
 class Broken(RuntimeError):
     pass
 
@@ -328,9 +335,35 @@ def test_inside_a_transaction(conn: Connection) -> None:
 def test_on_a_connection_of_pep_249(dbapi_conn: dbapi.Connection) -> None:
     dbapi_conn.autocommit = True
     dbapi_conn.cursor().execute("CREATE TEMPORARY TABLE item (id int PRIMARY KEY, title text)")
-    assert copy_rows(dbapi_conn, "item", ["id", "title"], [(1, "a")]) == 1
-    assert copy_rows(dbapi_conn, "item", ["id", "title"], [(1, "b")], on_conflict="update") == 1
-    assert list(dbapi_conn.cursor().execute("SELECT * FROM item").fetchall()) == [(1, "b")]
+    assert dbapi_conn.copy_rows("item", ["id", "title"], [(1, "a")]) == 1
+    assert dbapi_conn.copy_rows("item", ["id", "title"], [(1, "b")], on_conflict="update") == 1
+    assert dbapi_conn.copy_columns("item", {"id": [2], "title": ["c"]}) == 1
+    assert not dbapi_conn.in_transaction
+    assert list(dbapi_conn.cursor().execute("SELECT * FROM item").fetchall()) == [(1, "b"), (2, "c")]
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda conn: conn.copy_rows("item", ["id"], [(2,)]),
+        lambda conn: conn.copy_rows("item", ["id"], [(2,)], on_conflict="update"),
+        lambda conn: conn.copy_columns("item", {"id": [2]}),
+    ],
+)
+def test_on_a_connection_of_pep_249_a_transaction_begins(load: Any, dbapi_conn: dbapi.Connection) -> None:
+    cursor = dbapi_conn.cursor()
+    cursor.execute("CREATE TEMPORARY TABLE item (id int PRIMARY KEY)")
+    cursor.execute("INSERT INTO item VALUES (1)")
+    dbapi_conn.commit()
+    dbapi_conn.set_isolation_level("serializable")
+    assert load(dbapi_conn) == 1
+    assert dbapi_conn.in_transaction
+    assert cursor.execute("SHOW transaction_isolation").fetchone() == ("serializable",)
+    dbapi_conn.rollback()
+    assert cursor.execute("SELECT * FROM item").fetchall() == [(1,)]
+    load(dbapi_conn)
+    dbapi_conn.commit()
+    assert cursor.execute("SELECT count(*) FROM item").fetchone() == (2,)
 
 
 # on_conflict
@@ -350,6 +383,13 @@ def test_update(conn: Connection) -> None:
     assert copy_rows(conn, "item", COLUMNS, rows, on_conflict="update", progress=seen.append) == 3
     assert stored(conn) == [STORED[0], [2, "b", None], [3, "twice", Vector([7, 8])], [4, "d", Vector([5, 6])]]
     assert seen[-1] == 4
+
+
+def test_update_of_some_columns(conn: Connection) -> None:
+    copy_rows(conn, "item", COLUMNS, ROWS)
+    rows = [(1, "A", [7, 8]), (4, "d", [5, 6])]
+    assert copy_rows(conn, "item", COLUMNS, rows, on_conflict="update", left_alone=["embedding"]) == 2
+    assert stored(conn) == [[1, "A", Vector([1, 2])], *STORED[1:], [4, "d", Vector([5, 6])]]
 
 
 def test_update_touches_loaded_columns_only(conn: Connection) -> None:
