@@ -38,7 +38,7 @@ Convert = Callable[[Any], Any]
 
 _PLAIN = frozenset([list, tuple, array])
 
-#: What ``adapt`` gives back as it is. To ask for each value made rows of five 1.6 times as slow.
+#: What ``adapt`` gives back as it is. To ask for each value took rows of five about 1.4 times as long.
 _AS_IT_IS: Mapping[Any, type] = MappingProxyType(
     {IntegerField.adapt: int, FloatField.adapt: float, TextField.adapt: str, DateTimeField.adapt: datetime}
 )
