@@ -55,7 +55,8 @@ def copy_rows(
     table first, in a transaction or, inside the caller's, a savepoint; what is returned is the number of rows inserted
     or updated.
 
-    ``progress`` is called with the rows sent so far, now and then and with the total at the end.
+    ``progress`` is called with the rows sent so far, now and then, and with the total when the load is done: what it
+    raises before stops the load, then it is too late for that.
 
     Raises, with nothing kept and the connection good: :class:`~lightvec.errors.InvalidVector` (wrong dimensions, NaN)
     and :class:`~lightvec.pg8000.exceptions.DataError` (another value that cannot be sent) naming row, counted from 1,
