@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -206,6 +209,33 @@ def test_a_token_does_not_go_to_a_remote_host_without_tls(
     assert asked == []
     with connect(**over_tcp, password="it's secret", sslmode="disable") as connection:
         assert connection.run("SELECT 1") == [[1]], "a lasting password is the caller's own risk, under SCRAM"
+
+
+def test_a_password_where_nothing_is_loaded_yet(over_tcp: dict[str, Any]) -> None:
+    """SCRAM's module is loaded by the login itself, in two threads at once."""
+    code = """
+import json, sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from lightvec.pg8000 import connect
+from lightvec.pg8000.exceptions import OperationalError
+params, barrier = json.loads(sys.argv[1]), Barrier(2)
+assert "scramp" not in sys.modules
+
+def login(password):
+    barrier.wait(20)
+    try:
+        with connect(**params, password=password, sslmode="disable") as conn:
+            return conn.run("SELECT current_user")[0][0]
+    except OperationalError as error:
+        return error.sqlstate
+
+with ThreadPoolExecutor(2) as pool:
+    print(*pool.map(login, ["it's secret", "no secret"]), "scramp" in sys.modules)
+"""
+    command = [sys.executable, "-W", "error", "-c", code, json.dumps(over_tcp)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == ("me 28P01 True\n", "")
 
 
 AUTHENTICATION = {"clear text": b"\0\0\0\3", "md5": b"\0\0\0\5salt", "scram": b"\0\0\0\x0aSCRAM-SHA-256\0\0"}

@@ -19,7 +19,6 @@ One default differs from libpq's: ``sslmode`` is ``verify-full`` as soon as one 
 
 from __future__ import annotations
 
-import getpass
 import ipaddress
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -322,6 +321,8 @@ def _system_user() -> str:
     """The name of the user that runs this process; not ``$USER``, which libpq does not look at either."""
     try:
         if os.name == "nt":
+            import getpass
+
             return getpass.getuser()
         import pwd
 

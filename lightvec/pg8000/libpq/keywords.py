@@ -8,7 +8,6 @@ more is refused.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -317,6 +316,8 @@ def canonical(name: str, source: str) -> str:
     name = ALIASES.get(name, name)
     if name in PARAMETERS:
         return name
+    import difflib
+
     near = difflib.get_close_matches(name.lower(), [*PARAMETERS, *ALIASES], n=1)
     remedy = f"did you mean {near[0]}?" if near else "expected libpq's names, like host, sslmode or options"
     raise InvalidOption(f"{_word(name)} in {source} is no connection parameter: {remedy}")
