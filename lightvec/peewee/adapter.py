@@ -52,7 +52,7 @@ class Pg8000Adapter(_BasePsycopgAdapter):
         return bytes
 
     def connect(self, db: Pg8000Database, **params: Any) -> dbapi.Connection:
-        return dbapi.connect(db.database, **params)
+        return dbapi.connect(db.database, deadline=db._milliseconds_left, **params)
 
     def get_server_version(self, conn: dbapi.Connection) -> int:
         return conn.server_version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from peewee import Context, Database, Field, Model, PostgresqlDatabase, SelectBase
@@ -44,10 +44,16 @@ class Pg8000Database(PostgresqlDatabase):
     ``register_hstore`` and ``server_side_cursors`` are those of ``playhouse.postgres_ext.PostgresqlExtDatabase``. Each
     statement is one round trip and outside a transaction leaves nothing on the session, so transaction poolers
     (PgBouncer, RDS Proxy) are safe. A connection that broke is replaced at its next use when no transaction is open.
+
+    ``deadline`` is a function that gives the milliseconds left for all that is done, or None; it can be set at any
+    time, as when an AWS Lambda function is called: ``db.deadline = context.get_remaining_time_in_millis``.
     """
 
     #: What Peewee keeps of each thread's connection; its annotations leave it out.
     _state: Any
+
+    #: What gives the milliseconds left, or None.
+    deadline: Callable[[], float | None] | None = None
 
     context_class = _Context
 
@@ -69,6 +75,7 @@ class Pg8000Database(PostgresqlDatabase):
         params.pop("register_unicode", None)
         if (encoding := params.pop("encoding", None)) is not None:
             params["client_encoding"] = encoding
+        self.deadline = params.pop("deadline", None)
         # PostgresqlDatabase.init only chooses between psycopg 2 and 3.
         Database.init(self, database, **params)
         self._adapter = Pg8000Adapter()
@@ -76,6 +83,7 @@ class Pg8000Database(PostgresqlDatabase):
 
     def _connect(self) -> dbapi.Connection:
         conn: dbapi.Connection = super()._connect()  # type: ignore[misc]
+        conn.deadline = self._milliseconds_left
         if self._hstore:
             self._adapter.register_hstore(conn)
         return conn
@@ -157,6 +165,9 @@ class Pg8000Database(PostgresqlDatabase):
             super().commit()
         with in_peewees_words:
             self._state.conn.cursor().execute("COMMIT")
+
+    def _milliseconds_left(self) -> float | None:
+        return None if self.deadline is None else self.deadline()
 
     def _live_connection(self) -> dbapi.Connection:
         """The open connection; one that broke is replaced, unless a transaction was open on it."""

@@ -31,6 +31,11 @@ def connect(dsn: str | None = None, **params: Any) -> Connection:
     comes from ``DATABASE_URL`` and the ``PG*`` variables. ``password`` may be a function that is asked for it (an IAM
     token). On hosts that are not this machine ``sslmode`` is ``verify-full`` unless said otherwise.
 
+    ``command_timeout`` is the seconds that a statement may take, ``deadline`` a function that gives the milliseconds
+    left for everything, connecting too, or None (``get_remaining_time_in_millis`` of an AWS Lambda context). A
+    statement that is over its time is cancelled on the server; a server that does not even answer that is given up a
+    second later.
+
     :class:`~lightvec.errors.InvalidOption` for a string or parameter that cannot be,
     :class:`~lightvec.pg8000.exceptions.OperationalError` when no server accepts the connection.
     """

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightvec.errors import InvalidVector
+from lightvec.pg8000.exceptions import DataError
 from lightvec.pg8000.messages import BINARY
 from lightvec.pg8000.results import Decoder
+from lightvec.types._limits import MAX_DIMENSIONS
 
 __all__ = ["ArrayColumn", "ListColumn", "array_column"]
 
@@ -17,9 +19,6 @@ _NUMBERS = {16: "?", 21: ">i2", 23: ">i4", 20: ">i8", 26: ">u4", 700: ">f4", 701
 _DENSE = {"vector": ">f4", "halfvec": ">f2"}
 #: Before the numbers of a dense vector: dimensions, and a field that is zero.
 _HEADER = 4
-
-#: Rows that an array has room for at first; it doubles.
-_ROOM = 1_024
 
 
 def array_column(
@@ -32,8 +31,20 @@ def array_column(
         return ArrayColumn(numpy, name, numpy.dtype(_DENSE[vector_type]), _HEADER, decode)
     if oid in _NUMBERS:
         number = numpy.dtype(_NUMBERS[oid])
-        return ArrayColumn(numpy, name, number, 0, lambda data: numpy.frombuffer(data, number)[0].item())
+        return ArrayColumn(numpy, name, number, 0, lambda data: _number(numpy, number, data))
     return None
+
+
+def _number(numpy: Any, number: Any, data: bytes) -> Any:
+    if len(data) != number.itemsize:
+        raise DataError(f"expected a number of {number.itemsize} bytes, got {len(data):,}")
+    if number.kind == "b" and data > b"\1":
+        raise _no_flag()
+    return numpy.frombuffer(data, number)[0].item()
+
+
+def _no_flag() -> DataError:
+    return DataError("expected a boolean of 0 or 1, got another byte")
 
 
 class ListColumn:
@@ -83,7 +94,9 @@ class ArrayColumn(ListColumn):
         if not self.header:
             return str(self._number.str) if len(value) == self._number.itemsize else None
         count, rest = divmod(len(value) - self.header, self._number.itemsize)
-        if rest or count < 1 or bytes(value[: self.header]) != count.to_bytes(2, "big") + bytes(2):
+        if rest or not 1 <= count <= MAX_DIMENSIONS:
+            return None
+        if bytes(value[: self.header]) != count.to_bytes(2, "big") + bytes(2):
             return None
         return f"({count},){self._number.str}"
 
@@ -97,6 +110,8 @@ class ArrayColumn(ListColumn):
 
     def extend(self, values: Any) -> None:
         """Take in the values of a run as NumPy sees them."""
+        if self._number.kind == "b" and (values.view("u1") > 1).any():
+            raise _no_flag()
         if self._shape is None:
             self._shape = values.shape[1:]
         if values.shape[1:] != self._shape:
@@ -118,7 +133,7 @@ class ArrayColumn(ListColumn):
 
     def _make_room(self, more: int) -> None:
         if self._count + more > len(self._array):
-            shape = (max(2 * len(self._array), self._count + more, _ROOM), *(self._shape or ()))
+            shape = (max(2 * len(self._array), self._count + more), *(self._shape or ()))
             larger = self._numpy.empty(shape, self._array.dtype)
             if self._count:
                 larger[: self._count] = self._array[: self._count]

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 
 from lightvec.errors import LightvecError
 from lightvec.pg8000.exceptions import ConnectionLost, InternalError, OperationalError
+from lightvec.pg8000.libpq.cancel import Canceller
 from lightvec.pg8000.libpq.dsn import Address, Target, resolve
-from lightvec.pg8000.libpq.transport import Deadline, is_tls, is_tls_error, open_socket, tls_attempts
+from lightvec.pg8000.libpq.transport import is_tls, is_tls_error, open_socket, tls_attempts
+from lightvec.pg8000.limits import Deadline, Limits
 from lightvec.pg8000.stream import Stream
 from lightvec.pg8000.wire import Wire
 
@@ -43,25 +45,28 @@ def open_connection(cls: type[W], dsn: str | None, params: Mapping[str, Any]) ->
 
 def _logged_in(cls: type[W], target: Target, failures: list[OperationalError]) -> Iterator[W]:
     """A connection for each host that accepts one, in order; the others' errors are added to ``failures``."""
-    for address in target.hosts:
+    limits = Limits(target.command_timeout, target.deadline)
+    for position, address in enumerate(target.hosts):
         try:
-            yield _connected(cls, target, address)
+            yield _connected(
+                cls, target, address, limits.connecting(target.connect_timeout, len(target.hosts) - position)
+            )
         except OperationalError as error:
             if (error.sqlstate or "")[:2] in _FINAL:
                 raise
             failures.append(error)
 
 
-def _connected(cls: type[W], target: Target, address: Address) -> W:
+def _connected(cls: type[W], target: Target, address: Address, deadline: Deadline) -> W:
     """One host: with TLS or without, as ``sslmode`` has it."""
-    deadline = Deadline(target.connect_timeout)
     *earlier, last = tls_attempts(target.sslmode, address)
     for tls in earlier:
         try:
             return _login(cls, target, address, deadline, tls)
         except OperationalError as error:
             # Refused for its kind of connection, or a handshake that failed: libpq tries the other kind.
-            if error.sqlstate != "28000" and not is_tls_error(error.__cause__):
+            # PgBouncer says 08P01 where it has no TLS, or nothing else.
+            if error.sqlstate not in ("28000", "08P01") and not is_tls_error(error.__cause__):
                 raise
     return _login(cls, target, address, deadline, last)
 
@@ -69,10 +74,11 @@ def _connected(cls: type[W], target: Target, address: Address) -> W:
 def _login(cls: type[W], target: Target, address: Address, deadline: Deadline, tls: bool) -> W:
     startup = target.startup | _EXPECTED
     sock = open_socket(address, target, deadline, tls=tls)
+    stream = Stream(sock)
+    stream.limit = deadline
     try:
-        sock.settimeout(deadline.remaining())
         connection = cls(
-            Stream(sock),
+            stream,
             trusted=address.is_local or is_tls(sock),
             channel_binding=target.channel_binding,
             user=target.user,
@@ -82,7 +88,11 @@ def _login(cls: type[W], target: Target, address: Address, deadline: Deadline, t
             replication=startup.pop("replication", None),
             startup_params=startup,
         )
-        sock.settimeout(None)
+        stream.limit = None
+        connection.bound_by(
+            Limits(target.command_timeout, target.deadline),
+            Canceller.of(sock, target, address, connection._backend_key_data),
+        )
     except BaseException as error:
         sock.close()
         failure = _login_failure(error, address)
@@ -102,7 +112,9 @@ def _password(target: Target, address: Address) -> str | Callable[[], str | None
 def _login_failure(error: BaseException, address: Address) -> BaseException:
     """The error to raise: what the server or lightvec said as it is, what pg8000 did not expect as a sentence."""
     if isinstance(error, (ConnectionLost, InternalError, TimeoutError)) and not getattr(error, "sqlstate", None):
-        return OperationalError(f"{address} did not complete the login ({error}): is it PostgreSQL, and is it up?")
+        return OperationalError(
+            f"{address} did not complete the login ({error.args[0]}): is it PostgreSQL, and is it up?"
+        )
     if isinstance(error, Exception) and not isinstance(error, LightvecError):
         return OperationalError(
             f"{address} answered the login with something that PostgreSQL does not say ({error!r}): is the port right?"
@@ -141,7 +153,9 @@ def _is_read_only(connection: Wire) -> bool:
 
 
 def _asked(connection: Wire, question: str) -> bool:
-    rows = connection.execute_simple(question).rows or [[False]]
+    rows = connection.execute_simple(question).rows
+    if rows not in ([[True]], [[False]]):
+        raise InternalError(f"the server answered {question} with something else than true or false: is it PostgreSQL?")
     return bool(rows[0][0])
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from string import ascii_uppercase
 from threading import Lock
 from typing import Any
 
+from pg8000.converters import PG_PY_ENCODINGS
 from pg8000.core import IDLE, IN_FAILED_TRANSACTION, IN_TRANSACTION
 
 from lightvec.pg8000 import messages
@@ -20,21 +22,27 @@ from lightvec.pg8000.exceptions import (
     ConnectionLost,
     DatabaseError,
     Error,
+    ErrorFields,
     InterfaceError,
     InternalError,
     error_from_fields,
 )
 from lightvec.pg8000.extension import LookUp
+from lightvec.pg8000.libpq.cancel import Canceller
+from lightvec.pg8000.limits import GRACE, Deadline, Limits
 from lightvec.pg8000.login import LoggedIn
 from lightvec.pg8000.messages import BINARY
 from lightvec.pg8000.parameters import NO_EXTENSION
-from lightvec.pg8000.results import Decoder, Result, column_descriptions, text_decoder, vector_decoders
+from lightvec.pg8000.results import Decoder, Result, column_descriptions, text_decoder, unreadable, vector_decoders
 from lightvec.pg8000.stream import Stream
 
 __all__ = ["Answers", "Conversation"]
 
 #: Types of extensions and users begin here (PostgreSQL, src/include/access/transam.h, FirstNormalObjectId).
 _FIRST_USER_OID = 16_384
+
+_BUSY = "the connection is in the middle of another statement: one thread at a time can use it"
+_CANCELLED = "57014"
 
 
 class Answers:
@@ -53,6 +61,27 @@ class Answers:
         return self.result
 
 
+def _strings(data: bytes, count: int) -> list[bytes]:
+    """So many strings, each with a NUL behind it."""
+    *strings, rest = data.split(b"\0")
+    if len(strings) != count or rest:
+        raise InternalError(f"expected {count} strings in a message, got {data[:40]!r}; the connection is closed")
+    return strings
+
+
+def _is_encoding(name: bytes) -> bool:
+    """Whether Python knows an encoding of PostgreSQL."""
+    wanted = name.decode("ascii", "replace").lower()
+    try:
+        return bytes(range(65, 91)).decode(str(PG_PY_ENCODINGS.get(wanted, wanted))) == ascii_uppercase
+    except (LookupError, TypeError, UnicodeError):
+        return False
+
+
+class _Busy(Exception):
+    """Another thread is speaking."""
+
+
 class Conversation(LoggedIn):
     """A logged-in connection that reads answers into results, and closes itself when it is out of step."""
 
@@ -62,11 +91,40 @@ class Conversation(LoggedIn):
         self._broken = False
         self._turn = Lock()
         self._unread: Answers | None = None
+        self._limits = Limits()
+        self._canceller: Canceller | None = None
+        self._overran: Deadline | None = None
         self._types = NO_EXTENSION
-        self._looked_up = False
+        self._looked_up = self._is_logged_in = False
         self._decoders: Mapping[tuple[int, int], Decoder] = vector_decoders(NO_EXTENSION)
         super().__init__(stream, trusted=trusted, channel_binding=channel_binding, **start_up)
         self._transaction_status = IDLE
+        self._is_logged_in = True
+        stream.when_over = self._cancel_overrun
+
+    def bound_by(self, limits: Limits, canceller: Canceller) -> None:
+        """Take over, after the login, what bounds each statement and what can cancel it."""
+        self._limits = limits
+        self._canceller = canceller
+
+    @property
+    def command_timeout(self) -> float | None:
+        """Seconds that a statement may take, until it is cancelled; None is for ever. It can be set at any time."""
+        return self._limits.command_timeout
+
+    @command_timeout.setter
+    def command_timeout(self, seconds: float | None) -> None:
+        self._limits.command_timeout = seconds or None
+
+    @property
+    def deadline(self) -> Callable[[], float | None] | None:
+        """What gives the milliseconds left for all statements; it can be set at any time, as for each call of a
+        function that keeps its connection."""
+        return self._limits.deadline
+
+    @deadline.setter
+    def deadline(self, deadline: Callable[[], float | None] | None) -> None:
+        self._limits.deadline = deadline
 
     @property
     def closed(self) -> bool:
@@ -78,11 +136,17 @@ class Conversation(LoggedIn):
 
         Rows that were left unread are read first: what ended the connection may stand behind them.
         """
+        if self._turn.locked():
+            return not self.closed  # Another thread is hearing from it right now.
         if self.has_unread_rows:
             with suppress(Error):
                 self.exchange(b"", (), until=b"")
-        if not self.closed and self._stream.has_ended():
-            self._break()
+        try:
+            if not self.closed and self._stream.has_ended():
+                self._break()
+        except BaseException:
+            self._break()  # An interrupt may have come between reading bytes and keeping them.
+            raise
         return not self.closed
 
     @property
@@ -107,7 +171,7 @@ class Conversation(LoggedIn):
         Servers and poolers write what they like behind the number ("15.4 (Debian 15.4-1)", "19beta1"): only the
         number is read.
         """
-        major, minor = re.match(r"(\d*)\.?(\d*)", self.parameter_statuses.get("server_version", "")).groups()  # type: ignore[union-attr]
+        major, minor = re.match(r"(\d{0,9})\.?(\d{0,9})", self.parameter_statuses.get("server_version", "")).groups()  # type: ignore[union-attr]
         return int(major or 0) * 10_000 + int(minor or 0)
 
     # Answers in
@@ -129,25 +193,23 @@ class Conversation(LoggedIn):
         into their result before the next exchange: it is never in the way of another statement.
 
         Whatever stops this, an interrupt too, leaves the conversation out of step: the connection is closed, so that no
-        later statement can read the rest of this one's answer.
+        later statement can read the rest of this one's answer. Who interrupts it does not wait for the server either,
+        which is told to stop.
         """
-        if not self._turn.acquire(blocking=False):
-            raise InterfaceError(
-                "the connection is in the middle of another statement: one thread at a time can use it"
-            )
+        if self._turn.locked():
+            raise InterfaceError(_BUSY)
         try:
-            if self._unread is not None and results is not self._unread:
-                self._read_answers(self._unread, b"Z")
-            if hear is not None:
-                if send_listening(self._stream, data, hear):
-                    return b"E"
-            elif data:
-                self._stream.send(data)
-            if take_run is not None:
-                self._read_runs(take_run)
-            if not until:
-                return b""
-            return self._read_answers(results if isinstance(results, Answers) else Answers(results), until, page)
+            if not self._turn.acquire(blocking=False):
+                raise _Busy
+            if data:
+                self._overran = None
+            self.wait_anew()
+            code = self._speak(data, results, until, take_run, hear, page)
+            # Not in a finally: an interrupt before it closes the connection, which frees the turn, too.
+            self._turn.release()
+            return code
+        except _Busy:
+            raise InterfaceError(_BUSY) from None
         except ConnectionLost as lost:
             said = self._last_words()
             self._break()
@@ -163,15 +225,37 @@ class Conversation(LoggedIn):
                 f"the server's answer could not be read ({error!r}); the connection is closed"
             ) from error
         except BaseException:
-            self._break()
+            self._cut_short()
             raise
-        finally:
-            self._turn.release()
+
+    def _speak(
+        self,
+        data: bytes,
+        results: Iterable[Result] | Answers,
+        until: bytes,
+        take_run: Callable[[memoryview, int], None] | None,
+        hear: Hear | None,
+        page: int,
+    ) -> bytes:
+        if self._unread is not None and results is not self._unread:
+            self._read_answers(self._unread, b"Z")
+        if hear is not None:
+            if send_listening(self._stream, data, hear):
+                return b"E"
+        elif data:
+            self._hear_unasked()
+            self._stream.send(data)
+        if take_run is not None:
+            self._read_runs(take_run)
+        if not until:
+            return b""
+        return self._read_answers(results if isinstance(results, Answers) else Answers(results), until, page)
 
     def _last_words(self) -> DatabaseError | None:
         """What a server that ended the connection said of it, if that came before the end was noticed (57P01)."""
         context = Result(None, list)
         try:
+            self._stream.limit = None
             self._stream.socket.settimeout(0)
             while context.error is None:
                 code, data = self._stream.read_message()
@@ -196,6 +280,8 @@ class Conversation(LoggedIn):
         result, code = answers.result, b""
         while code == b"" or code not in until:
             code, data = read_message()
+            if code in b"ZsI":
+                self._check_end(code, result, until)
             handlers[code](data, result)
             # CommandComplete, EmptyQueryResponse and PortalSuspended end an answer; after an error all is silent.
             if code in b"CIs":
@@ -209,6 +295,55 @@ class Conversation(LoggedIn):
         answers.are_over = True
         self._unread = None
         return code
+
+    def _check_end(self, code: bytes, result: Result, until: bytes) -> None:
+        """Refuse ReadyForQuery and PortalSuspended where they were not asked for, or before the answers are over."""
+        if code == b"I":
+            result.be_empty()
+        elif code not in until or (code == b"Z" and not result.is_answered and result.error is None):
+            raise InternalError("the server gave other answers than there were statements; the connection is closed")
+
+    def _hear_unasked(self) -> None:
+        """Take in what the server said of itself and is no answer: a notice, a notification, a parameter, its end."""
+        while self._stream.has_bytes and (code := self._stream.peek()):
+            if code not in b"NASE":
+                raise InternalError(f"the server said {code!r} before it was asked; the connection is closed")
+            context = Result(None, list)
+            self.message_types[code](self._stream.read_message()[1], context)
+            if context.error is not None:
+                raise context.error
+
+    def handle_READY_FOR_QUERY(self, data: bytes, context: Any) -> None:
+        """The server waits for the next statement, in a transaction or not."""
+        if data not in (IDLE, IN_TRANSACTION, IN_FAILED_TRANSACTION):
+            raise InternalError(f"expected a status of I, T or E, got {data[:9]!r}; the connection is closed")
+        super().handle_READY_FOR_QUERY(data, context)
+
+    def handle_BACKEND_KEY_DATA(self, data: bytes, context: Any) -> None:
+        """What statements are cancelled with, said at the login only."""
+        self._check_logging_in()
+        super().handle_BACKEND_KEY_DATA(data, context)
+
+    def handle_AUTHENTICATION_REQUEST(self, data: bytes, context: Any) -> None:
+        """As at the login, and only there."""
+        self._check_logging_in()
+        super().handle_AUTHENTICATION_REQUEST(data, context)
+
+    def _check_logging_in(self) -> None:
+        if self._is_logged_in:
+            raise InternalError("the server began a login in the middle of a connection; the connection is closed")
+
+    def handle_PARAMETER_STATUS(self, data: bytes, context: Any) -> None:
+        """A setting that the client should know, and its value."""
+        name, value = _strings(data, 2)
+        if name == b"client_encoding" and not _is_encoding(value):
+            raise InternalError(f"the server changed client_encoding to {value[:40]!r}, which is not known here")
+        super().handle_PARAMETER_STATUS(data, context)
+
+    def handle_NOTIFICATION_RESPONSE(self, data: bytes, context: Any) -> None:
+        """A NOTIFY: the process that sent it, its channel and its payload."""
+        channel, payload = (text.decode(self._client_encoding) for text in _strings(data[4:], 2))
+        self.notifications.append((int.from_bytes(data[:4], "big"), channel, payload))
 
     def take_up(self, result: Result) -> None:
         """Learn pgvector's types from the answer that says them, in time for the rows of the next one."""
@@ -243,7 +378,8 @@ class Conversation(LoggedIn):
 
     def handle_COMMAND_COMPLETE(self, data: bytes, context: Result) -> None:
         """The statement is done; its tag says what it did, and to how many rows."""
-        context.complete(data[:-1].decode("ascii"))
+        (tag,) = _strings(data, 1)
+        context.complete(tag.decode("ascii"))
 
     def handle_ERROR_RESPONSE(self, data: bytes, context: Any) -> None:
         """The statement failed; the fields say why."""
@@ -253,6 +389,8 @@ class Conversation(LoggedIn):
             if part
         }
         error = error_from_fields(fields)
+        if self._overran is not None and error.sqlstate == _CANCELLED and isinstance(error.fields, ErrorFields):
+            error.fields.remedy = f"it took longer than {self._overran}: allow it more time, or ask for less"
         context.error = context.error or error
         if isinstance(context, Result) and fields.get("V") in ("FATAL", "PANIC"):
             raise error  # Nothing more comes: the server closes the connection behind this message.
@@ -261,8 +399,10 @@ class Conversation(LoggedIn):
 
     def handle_COPY_IN_RESPONSE(self, data: bytes, context: Result) -> None:
         """The server wants the rows. If the caller's source of them fails, CopyFail makes the server forget all."""
+        is_binary = data[0] == BINARY
         try:
-            for message in copy_in_messages(context.stream, data[0] == BINARY, self._client_encoding):
+            for message in copy_in_messages(context.stream, is_binary, self._client_encoding):
+                self.wait_anew()
                 self._stream.send(message)
         except ConnectionLost:
             raise
@@ -283,10 +423,51 @@ class Conversation(LoggedIn):
         """A row or a part of one. A stream that takes no more fails the statement; the rest is passed over."""
         if context.error is not None:
             return
+        if not hasattr(context, "stream_write"):
+            raise InternalError("the server sent rows of a COPY that it had not begun; the connection is closed")
         try:
             super().handle_COPY_DATA(data, context)
+        except UnicodeDecodeError as error:
+            context.error = unreadable(error)
         except Exception as error:
             context.error = error
+
+    # Time
+
+    def wait_anew(self) -> None:
+        """Begin the time in which the server must answer. In a COPY each piece that is sent has the whole of it."""
+        self._stream.limit = self._limits.statement()
+
+    def cancel(self, *, timeout: float = 10.0) -> None:
+        """Stop the statement that another thread runs here: that thread gets an ``OperationalError`` (57014).
+
+        The server is asked on a second connection, verified as the first. Where nothing runs, nothing happens. An
+        ``OperationalError`` says that the request did not get through within ``timeout`` seconds.
+        """
+        if self._canceller is not None and not self.closed:
+            self._canceller.cancel(Deadline(timeout, "timeout"))
+
+    def _cancel_overrun(self) -> Deadline | None:
+        """Cancel what is over its time, once; how long the server has to say that it did."""
+        if self._overran is not None or self._canceller is None:
+            return None
+        self._overran = self._stream.limit
+        grace = self._limits.grace()
+        try:
+            self._canceller.cancel(grace)
+        except Error:
+            return None  # Where the server cannot even be told, no more is to be expected on this connection.
+        return grace
+
+    def _cut_short(self) -> None:
+        """End a conversation that was interrupted."""
+        try:
+            if self._canceller is not None and not self._broken:
+                self._canceller.cancel(Deadline(GRACE))
+        except Error:
+            pass  # The server will notice that the connection has ended.
+        finally:
+            self._break()
 
     # The end
 
@@ -306,6 +487,7 @@ class Conversation(LoggedIn):
     def _break(self) -> None:
         """Close the socket of a conversation that is out of step."""
         self._broken = True
+        self._turn = Lock()
         self._unread = None
         self._transaction_status = IDLE
         self._stream.close()

@@ -11,8 +11,7 @@ import selectors
 import socket
 from collections.abc import Callable
 
-from lightvec.pg8000.exceptions import ConnectionLost
-from lightvec.pg8000.stream import Stream
+from lightvec.pg8000.stream import Stream, not_sent, not_taken
 
 __all__ = ["make_room", "send_listening"]
 
@@ -52,20 +51,26 @@ def send_listening(stream: Stream, message: bytes | bytearray | memoryview, hear
 
 def _send_some(stream: Stream, data: memoryview) -> int:
     """Send what the socket takes now; if that is nothing, wait until it takes more or the server speaks."""
-    sock = stream.socket
+    sock, limit = stream.socket, stream.limit
     timeout = sock.gettimeout()
     sock.settimeout(0)
     try:
         return sock.send(data)
     except OSError as error:
         if not isinstance(error, BlockingIOError) and error.errno not in _SSL_WAITS:
-            raise ConnectionLost(f"the connection broke while sending: {error.strerror or error!r}") from error
+            raise not_sent(error) from error
     finally:
         sock.settimeout(timeout)
     with selectors.DefaultSelector() as selector:
         selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        if not selector.select(timeout):
-            raise ConnectionLost(f"the server took no data for {timeout:g} seconds; the connection is closed")
+        try:
+            ready = selector.select(timeout if limit is None else limit.remaining())
+        except TimeoutError:
+            ready = []
+    if not ready:
+        stream.limit = stream.when_over()
+        if stream.limit is None:
+            raise not_taken(limit)
     return 0
 
 

@@ -130,7 +130,18 @@ class ProgrammingError(DatabaseError, theirs.ProgrammingError):
 
 
 class ConnectionLost(OperationalError, theirs.InterfaceError):
-    """The connection broke; it is closed and stays so. pg8000 calls this an InterfaceError, so it is one too."""
+    """The connection broke; it is closed and stays so. pg8000 calls this an InterfaceError, so it is one too.
+
+    ``in_doubt`` says that a statement was sent and not answered, so that whether it took effect is not known.
+    """
+
+    def __init__(self, *args: object, in_doubt: bool = False) -> None:
+        super().__init__(*args)
+        self.in_doubt = in_doubt
+
+    def __str__(self) -> str:
+        doubt = "; whether the statement took effect is not known" if self.in_doubt else ""
+        return f"{super().__str__()}{doubt}"
 
 
 class MissingExtension(ProgrammingError):

@@ -7,14 +7,14 @@ decoded together: no Python work for a row.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000 import messages
 from lightvec.pg8000.columns import ArrayColumn, ListColumn, array_column
+from lightvec.pg8000.exceptions import InternalError
 from lightvec.pg8000.formats import gives_rows
 from lightvec.pg8000.messages import BINARY, DESCRIBE_PORTAL, DESCRIBE_STATEMENT, FLUSH, SYNC, TEXT, Parameter
-from lightvec.pg8000.results import Result, unreadable
+from lightvec.pg8000.results import Result, split, unreadable
 from lightvec.pg8000.streaming import sent_and_read
 
 if TYPE_CHECKING:
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["fetch_columns"]
 
-_int32 = Struct("!i").unpack_from
-
-#: Where a DataRow's columns begin: its code, its length, the number of columns.
-_FIRST = 1 + 4 + 2
+#: What comes before a DataRow's body: its code and its length.
+_HEAD = 1 + 4
 
 
 def fetch_columns(wire: Wire, statement: str, vals: Sequence[Any], oids: Sequence[int | None]) -> dict[str, Any]:
@@ -62,11 +60,11 @@ def _as_lists(result: Result) -> dict[str, list[Any]]:
 
 
 def _described(wire: Wire, result: Result, parameters: Sequence[Parameter]) -> bool:
-    """Prepare the statement and learn its columns, in a round trip; False if it has none or cannot be."""
+    """Prepare the statement and learn its columns, of which it may have none, in a round trip; False if it failed."""
     ahead = wire.ahead(result.statement, None)
     data = b"".join(each.data for each in ahead) + messages.parse(wire.encode(result.statement), parameters)
     results = [*(each.result for each in ahead), result]
-    return sent_and_read(wire, data + DESCRIBE_STATEMENT + FLUSH, results, until=b"TnE") == b"T"
+    return sent_and_read(wire, data + DESCRIBE_STATEMENT + FLUSH, results, until=b"TnE") != b"E"
 
 
 def _column(wire: Wire, numpy: Any, description: dict[str, Any]) -> ArrayColumn | ListColumn:
@@ -94,11 +92,19 @@ def _fetch(
         try:
             _take_run(numpy, columns, run, size)
         except Exception as error:
+            # Perhaps the value is part of a row that is none.
+            for start in range(0, len(run), size):
+                split(run[start + _HEAD : start + size], len(columns))
             result.error = unreadable(error)
+        result.taken += len(run) // size
 
     formats = [column.format for column in columns]
     data = messages.bind(parameters, formats) + DESCRIBE_PORTAL + messages.execute() + SYNC
-    if wire.exchange(data, [result], until=b"TE") == b"E":
+    code = wire.exchange(data, [result], until=b"TnE")
+    described = (result.columns or ()) if code == b"T" else ()
+    if result.error is None and formats != [column["format"] for column in described]:
+        result.error = InternalError("the server sends columns in other formats than they were asked for")
+    if result.error is not None:
         wire.exchange(b"", [result])
     else:
         wire.exchange(b"", [result], take_run=take_run)
@@ -106,7 +112,7 @@ def _fetch(
 
 def _take_run(numpy: Any, columns: list[ArrayColumn | ListColumn], run: memoryview, size: int) -> None:
     """Rows of one length: together, if their columns are of one length too and are numbers; else one by one."""
-    layout = _layout(columns, run)
+    layout = _layout(columns, run[:size])
     if layout is not None:
         rows = numpy.frombuffer(run, numpy.dtype({**layout, "itemsize": size}))
         alike = [name for name in layout["names"] if name[0] != "v"]
@@ -120,31 +126,26 @@ def _take_run(numpy: Any, columns: list[ArrayColumn | ListColumn], run: memoryvi
 
 
 def _layout(columns: list[ArrayColumn | ListColumn], row: memoryview) -> dict[str, list[Any]] | None:
-    """Where the first row has its lengths (l), the headers of its vectors (h) and its values (v), for NumPy."""
-    layout: dict[str, list[Any]] = {"names": [], "formats": [], "offsets": []}
+    """Where the first row has its number of columns (n), their lengths (l), headers (h) and values (v), for NumPy."""
+    layout: dict[str, list[Any]] = {"names": ["n"], "formats": [">u2"], "offsets": [_HEAD]}
 
     def add(name: str, value_format: Any, offset: int) -> None:
         for key, value in zip(layout, (name, value_format, offset), strict=True):
             layout[key].append(value)
 
-    offset = _FIRST
-    for index, column in enumerate(columns):
-        (length,) = _int32(row, offset)
-        value_format = column.value_format(row[offset + 4 : offset + 4 + max(length, 0)]) if length >= 0 else None
+    for index, (place, length) in enumerate(split(row[_HEAD:], len(columns))):
+        column, offset = columns[index], _HEAD + place
+        value_format = column.value_format(row[offset : offset + length]) if length >= 0 else None
         if value_format is None:
             return None
-        add(f"l{index}", ">i4", offset)
+        add(f"l{index}", ">i4", offset - 4)
         if column.header:
-            add(f"h{index}", ">i4", offset + 4)
-        add(f"v{index}", value_format, offset + 4 + column.header)
-        offset += 4 + length
+            add(f"h{index}", ">i4", offset)
+        add(f"v{index}", value_format, offset + column.header)
     return layout
 
 
 def _take_row(columns: list[ArrayColumn | ListColumn], row: memoryview) -> None:
-    offset = _FIRST
-    for column in columns:
-        (length,) = _int32(row, offset)
-        offset += 4
-        column.add(None if length < 0 else bytes(row[offset : offset + length]))
-        offset += max(length, 0)
+    body = row[_HEAD:]
+    for column, (place, length) in zip(columns, split(body, len(columns)), strict=True):
+        column.add(None if length < 0 else bytes(body[place : place + length]))

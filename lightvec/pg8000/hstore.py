@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lightvec.pg8000.exceptions import ProgrammingError
+from lightvec.pg8000.exceptions import InternalError, ProgrammingError
 from lightvec.pg8000.parameters import Dumper
+from lightvec.pg8000.results import CatalogQuestion
 from lightvec.pg8000.wire import Wire
+from lightvec.types._messages import show
 
 __all__ = ["from_text", "register_hstore", "to_text"]
 
+_TEXT = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
 #: One pair as hstore_out writes it (contrib/hstore/hstore_io.c): both quoted, the value NULL where it is none.
-_PAIR = re.compile(r'"((?:[^"\\]|\\.)*)"=>(?:NULL|"((?:[^"\\]|\\.)*)")(?:, |$)', re.DOTALL)
+_PAIR = re.compile(rf"{_TEXT}=>(?:NULL|{_TEXT})(?:, (?!\Z)|\Z)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -21,10 +24,15 @@ def register_hstore(conn: Wire) -> None:
 
     :class:`~lightvec.pg8000.exceptions.ProgrammingError` where the extension is not installed.
     """
-    found = conn.execute_unnamed("SELECT oid, typarray FROM pg_catalog.pg_type WHERE oid = to_regtype('hstore')").rows
-    if not found:
+    question = CatalogQuestion("SELECT oid, typarray FROM pg_catalog.pg_type WHERE oid = to_regtype('hstore')")
+    conn.check_usable()
+    conn.run_all([conn.statement(question)])
+    if not question.rows:
         raise ProgrammingError("the database has no type hstore: run CREATE EXTENSION hstore")
-    oid, array_oid = found[0]
+    try:
+        oid, array_oid = map(int, question.rows[0])
+    except (TypeError, ValueError) as error:
+        raise InternalError("the server's catalog says what cannot be understood: is it PostgreSQL?") from error
     conn.register_dumper(dict, Dumper(oid, array_oid, to_text))
     conn.register_in_adapter(oid, from_text)
 
@@ -39,13 +47,20 @@ def to_text(value: dict[str, str | None]) -> str:
 
 
 def from_text(text: str) -> dict[str, str | None]:
-    """A dict from hstore's text.
+    """A dict from hstore's text; ``ValueError`` for another text.
 
     >>> from_text('"a"=>"1", "b"=>NULL')
     {'a': '1', 'b': None}
     """
-    pairs = _PAIR.finditer(text)
-    return {_plain(pair[1]): None if pair[2] is None else _plain(pair[2]) for pair in pairs}
+    pairs: dict[str, str | None] = {}
+    position = 0
+    while position < len(text):
+        pair = _PAIR.match(text, position)
+        if pair is None:
+            raise ValueError(f"expected pairs of an hstore, got {show(text)}")
+        pairs[_plain(pair[1])] = None if pair[2] is None else _plain(pair[2])
+        position = pair.end()
+    return pairs
 
 
 def _quoted(text: Any) -> str:

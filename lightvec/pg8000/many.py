@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000 import messages
-from lightvec.pg8000.exceptions import InterfaceError
+from lightvec.pg8000.exceptions import InterfaceError, InternalError
 from lightvec.pg8000.messages import FLUSH, SYNC
 from lightvec.pg8000.results import Result
 
@@ -23,17 +23,34 @@ _EXECUTE = messages.execute()
 _ABANDON = b"the rest of these statements was abandoned by the client"
 
 
+class _Changed(Result):
+    """What many statements changed. Rows that they give come without a description, and are passed over."""
+
+    def __init__(self) -> None:
+        super().__init__("", list)
+        #: Statements that were sent and are not yet answered.
+        self.awaited = 0
+
+    def add_row(self, data: bytes) -> None:
+        """Pass it over."""
+
+    def end(self) -> None:
+        """Take in that one more of the statements is answered."""
+        self.awaited -= 1
+        self.is_answered = self.awaited == 0
+
+
 class Pipeline:
     """One run of :meth:`lightvec.pg8000.wire.Wire.execute_many`."""
 
     def __init__(self, wire: Wire, before: str | None) -> None:
         self._wire = wire
         self._before = before
-        self._result = Result("", list)
-        self._results = [self._result]
+        self._result = _Changed()
+        self._results: list[Result] = [self._result]
         self._unsent = bytearray()
         self._unread: deque[Result] = deque()
-        self._has_sent = self._is_over = False
+        self._has_sent = self._has_ended = self._is_over = False
         self._parsed: tuple[Any, ...] = ()
 
     def run(self, statements: Iterable[tuple[str, Sequence[Any]]], oids: Sequence[int | None]) -> int:
@@ -76,6 +93,8 @@ class Pipeline:
             self._parsed = kind
         self._unsent += messages.bind(parameters, ()) + _EXECUTE
         self._unread.append(self._result)
+        self._result.awaited += 1
+        self._result.is_answered = False
 
     def _hand_over(self, end: bytes = b"") -> bool:
         """Send what has gathered, and hear what is said meanwhile; False if that is an error."""
@@ -85,13 +104,18 @@ class Pipeline:
         return self._wire.exchange(data, (), until=b"", hear=self._hear) != b"E"
 
     def _hear(self, code: bytes, data: bytes) -> None:
-        """Take in a message of an answer; CommandComplete and EmptyQueryResponse end it."""
+        """Take in a message of an answer; CommandComplete and EmptyQueryResponse end it.
+
+        What comes behind the last answer is a notice or a notification, and changes nothing.
+        """
+        if (code in b"CI" and not self._unread) or (code == b"Z" and (self._unread or not self._has_ended)):
+            raise InternalError("the server gave other answers than there were statements; the connection is closed")
         result = self._unread[0] if self._unread else self._result
         self._wire.message_types[code](data, result)
         if code in b"CI":
             self._wire.take_up(result)
             self._unread.popleft()
-        self._is_over = code == b"Z"
+        self._is_over = self._is_over or code == b"Z"
 
     def _learn_types(self, values: Sequence[Any]) -> None:
         """Wait for the answer that says pgvector's types; the question is among what has gathered."""
@@ -102,6 +126,7 @@ class Pipeline:
 
     def _finish(self, end: bytes) -> None:
         """Send what is left, and read until the server is ready for something else."""
+        self._has_ended = True
         self._hand_over(end)
         if not self._is_over:
             self._wire.exchange(b"", self._unread or [self._result])

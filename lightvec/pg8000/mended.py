@@ -7,7 +7,7 @@ registered is his and stays; only pg8000's own are replaced, by what stands in t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from functools import partial
 from ipaddress import ip_address, ip_interface
@@ -15,41 +15,72 @@ from types import FunctionType
 from typing import Any
 
 from pg8000 import converters
-from pg8000.types import PGInterval
+from pg8000.types import PGInterval, Range
+
+from lightvec.types._messages import show
 
 __all__ = ["mended", "parse_array"]
 
 Convert = Callable[[str], Any]
 
 # They are compiled when the first value comes that they are for: compiling takes 2 ms, which a start should not.
-_DATE = r"\d{4}-\d\d-\d\d"
-_MOMENT = rf"({_DATE} \d\d:\d\d:\d\d)(?:\.(\d+))?(?:([+-]\d\d)(:\d\d)?(:\d\d)?)?"
-_BEYOND = r"-?infinity|\d{4,}-\d\d-\d\d.*"
-_SPAN = (
-    r"(?:(?P<years>[+-]?\d+) years? ?)?(?:(?P<months>[+-]?\d+) mons? ?)?(?:(?P<days>[+-]?\d+) days? ?)?"
-    r"(?:(?P<sign>[+-]?)(?P<hours>\d\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(?:\.\d+)?))?"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_OFFSET = r"([+-][0-9]{2})(:[0-9]{2})?(:[0-9]{2})?"
+_MOMENT = rf"({_DATE} [0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}})(?:\.([0-9]{{1,6}}))?(?:{_OFFSET})?"
+_TIME = rf" [0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:\.[0-9]{{1,6}})?(?:{_OFFSET})?"
+#: Days, and moments, that Python's classes have no room for.
+_BEYOND_DATE, _BEYOND_MOMENT = (
+    rf"-?infinity|[0-9]{{5,7}}-[0-9]{{2}}-[0-9]{{2}}{time}|[0-9]{{4,6}}-[0-9]{{2}}-[0-9]{{2}}{time} BC"
+    for time in ("", _TIME)
 )
-_FIELD = r'(?s),(?:"((?:[^"\\]|""|\\.)*)"|([^,"]*))'
+_SPAN = (
+    r"(?:(?P<years>[+-]?[0-9]+) years? ?)?(?:(?P<months>[+-]?[0-9]+) mons? ?)?(?:(?P<days>[+-]?[0-9]+) days? ?)?"
+    r"(?:(?P<sign>[+-]?)(?P<hours>[0-9]{2,}):(?P<minutes>[0-9]{2}):(?P<seconds>[0-9]{2}(?:\.[0-9]{1,6})?))?"
+)
+_ISO_SPAN = (
+    r"P(?=[0-9T-])(?:-?[0-9]+Y)?(?:-?[0-9]+M)?(?:-?[0-9]+D)?"
+    r"(?:T(?=[0-9-])(?:-?[0-9]+H)?(?:-?[0-9]+M)?(?:-?[0-9]+(?:\.[0-9]+)?S)?)?"
+)
+#: What stands between quotes: of an array; of a record or range, where a quote may be doubled, too. One
+#: character a turn would need 120 bytes for each of them while it is looked at.
+_IN_QUOTES = r'[^"\\]*(?:\\.[^"\\]*)*'
+_IN_DOUBLED_QUOTES = r'[^"\\]*(?:(?:""|\\.)[^"\\]*)*'
+_FIELD = rf',(?:"({_IN_DOUBLED_QUOTES})"|([^",()\\]*))'
+_BOUND = rf'(?:"({_IN_DOUBLED_QUOTES})"|([^",()\[\]\\]*))'
+_RANGE = rf"(?s)([\[(]){_BOUND},{_BOUND}([\])])"
+#: An element of an array, with the braces before and behind it.
+_ELEMENT = rf'(?s)(\{{{{0,6}})(?:"({_IN_QUOTES})"|([^{{}}",\\ \t\n\r\v\f]+))(\}}{{0,6}})'
+_FLAT = r'\{[^{}"\\ \t\n\r\v\f]+\}'
+
+
+def _no(what: str, data: str) -> ValueError:
+    return ValueError(f"expected {what}, got {show(data)}")
+
+
+def _bool_in(data: str) -> bool:
+    if data not in ("t", "f"):
+        raise _no("t or f", data)
+    return data == "t"
 
 
 def _date_in(data: str) -> date | str:
-    return date.fromisoformat(data) if re.fullmatch(_DATE, data) else _unheld(data)
+    return date.fromisoformat(data) if re.fullmatch(_DATE, data) else _unheld(data, _BEYOND_DATE)
 
 
 def _moment_in(data: str) -> datetime | str:
     """A timestamp; its time zone may be away from UTC by seconds, too, as all were before there were any."""
     found = re.fullmatch(_MOMENT, data)
     if found is None:
-        return _unheld(data)
+        return _unheld(data, _BEYOND_MOMENT)
     whole, fraction, hours, minutes, seconds = found.groups("")
     offset = f"{hours}{minutes or ':00'}{seconds}" if hours else ""
     return datetime.fromisoformat(f"{whole}.{fraction:0<6}{offset}")
 
 
-def _unheld(data: str) -> str:
+def _unheld(data: str, beyond: str) -> str:
     """Infinity, the years before 1 and from 10000 on are given as text; another style is not to be guessed at."""
-    if not re.fullmatch(_BEYOND, data):
-        raise ValueError(f"expected a date in ISO's style, got {data!r}: SET DateStyle = 'ISO'")
+    if not re.fullmatch(beyond, data):
+        raise ValueError(f"expected a date in ISO's style, got {show(data)}: SET DateStyle = 'ISO'")
     return data
 
 
@@ -57,10 +88,12 @@ def _interval_in(data: str) -> timedelta | PGInterval:
     """The sign before the hours is that of the minutes and seconds, too."""
     found = re.fullmatch(_SPAN, data)
     if found is None or not data:
-        if data.startswith("P"):
+        if re.fullmatch(_ISO_SPAN, data):
             iso: timedelta | PGInterval = converters.interval_in(data)
             return iso
-        raise ValueError(f"expected an interval in PostgreSQL's style, got {data!r}: SET IntervalStyle = 'postgres'")
+        raise ValueError(
+            f"expected an interval in PostgreSQL's style, got {show(data)}: SET IntervalStyle = 'postgres'"
+        )
     part = found.groupdict("0")
     sign = -1 if part["sign"] == "-" else 1
     years, months, days = (int(part[name]) for name in ("years", "months", "days"))
@@ -79,11 +112,23 @@ def _inet_in(data: str) -> Any:
     return ip_interface(data) if "/" in data else ip_address(data)
 
 
+def _point_in(data: str) -> tuple[float, ...]:
+    numbers = data[1:-1].split(",")
+    if (data[:1], data[-1:], len(numbers)) != ("(", ")", 2):
+        raise _no("a point like (1,2)", data)
+    return tuple(map(float, numbers))
+
+
 def _bytes_in(data: str) -> bytes:
     """Both styles of ``bytea_output``."""
     if data.startswith("\\x"):
-        return bytes.fromhex(data[2:])
-    return re.sub(rb"\\(\\|\d{3})", _byte, data.encode("ascii"))
+        read = bytes.fromhex(data[2:])
+        if 2 + 2 * len(read) != len(data):
+            raise _no("hexadecimal digits", data)
+        return read
+    if not re.fullmatch(r"[^\\]*(?:\\(?:\\|[0-3][0-7]{2})[^\\]*)*", data):
+        raise _no("bytes in the escape style", data)
+    return re.sub(rb"\\(\\|[0-7]{3})", _byte, data.encode("ascii"))
 
 
 def _byte(escaped: re.Match[bytes]) -> bytes:
@@ -94,26 +139,139 @@ def _record_in(data: str) -> tuple[str | None, ...]:
     """The fields as texts: nothing between commas is NULL, quotes and backslashes are doubled within quotes."""
     if data == "()":
         return ()
-    fields = (found.groups() for found in re.finditer(_FIELD, f",{data[1:-1]}"))
-    return tuple(
-        [plain or None if quoted is None else re.sub(r'(?s)(["\\])(.)', r"\2", quoted) for quoted, plain in fields]
-    )
+    if data[:1] != "(" or data[-1:] != ")":
+        raise _no("a record like (1,a)", data)
+    return tuple(_fields(f",{data[1:-1]}"))
+
+
+def _fields(data: str) -> Iterator[str | None]:
+    pattern, position = re.compile(_FIELD, re.DOTALL), 0
+    while position < len(data):
+        found = pattern.match(data, position)
+        if found is None:
+            raise _no("the fields of a record", data)
+        yield _unquoted(found[1], found[2])
+        position = found.end()
+
+
+def _unquoted(quoted: str | None, plain: str) -> str | None:
+    """What stands there; nothing without quotes is NULL, or no bound."""
+    return plain or None if quoted is None else re.sub(r'(?s)(["\\])(.)', r"\2", quoted)
+
+
+def _range_in(element: Convert) -> Convert:
+    def convert(data: str) -> Range:
+        if data == "empty":
+            return Range(is_empty=True)
+        found = re.fullmatch(_RANGE, data)
+        if found is None:
+            raise _no("a range like [1,5)", data)
+        before, *texts, behind = found.groups()
+        bounds = [_unquoted(*texts[:2]), _unquoted(*texts[2:])]
+        lower, upper = (None if bound is None else element(bound) for bound in bounds)
+        return Range(lower, upper, bounds=f"{before}{behind}")
+
+    return convert
+
+
+def _multirange_in(one: Convert) -> Convert:
+    def convert(data: str) -> list[Range]:
+        if data[:1] != "{" or data[-1:] != "}":
+            raise _no("ranges like {[1,5)}", data)
+        return list(map(one, _ranges(data)))
+
+    return convert
+
+
+def _ranges(data: str) -> Iterator[str]:
+    pattern, position, end = re.compile(_RANGE), 1, len(data) - 1
+    while position < end or position == end > 1:
+        found = pattern.match(data, position)
+        if found is None or (data[found.end()] != "," and found.end() != end):
+            raise _no("ranges with commas between", data)
+        yield found[0]
+        position = found.end() + 1
 
 
 def parse_array(data: str, convert: Convert) -> list[Any]:
-    """An array; its bounds, which are written before it if they are not 1 (``int2vector`` as ``int2[]``), are left."""
-    array: list[Any] = converters._parse_array(data[data.index("=") + 1 :] if data.startswith("[") else data, convert)
+    """An array; its bounds, which are written before it if they are not 1 (``int2vector`` as ``int2[]``), are left.
+
+    >>> parse_array('{{1,NULL},{"3",4}}', int)
+    [[1, None], [3, 4]]
+    """
+    if data.startswith("["):
+        data = re.sub(r"^(?:\[-?[0-9]{1,10}:-?[0-9]{1,10}\]){1,6}=", "", data)
+    if data == "{}":
+        return []
+    if re.fullmatch(_FLAT, data):
+        texts = data[1:-1].split(",")
+        if "" in texts:
+            raise _no("an array without gaps", data)
+        return [None if text == "NULL" else convert(text) for text in texts]
+    return _nested(data, *_elements(data, convert))
+
+
+def _elements(data: str, convert: Convert) -> tuple[list[Any], list[int]]:
+    """The elements of an array in order, and how many braces close behind each; as many open before the next."""
+    pattern, position = re.compile(_ELEMENT), 0
+    elements: list[Any] = []
+    closed: list[int] = []
+    while position <= len(data):
+        found = pattern.match(data, position)
+        if found is None or (closed and len(found[1]) != closed[-1]) or not (closed or found[1]):
+            raise _no("an array", data)
+        quoted, plain = found[2], found[3]
+        if quoted is None:
+            elements.append(None if plain == "NULL" else convert(plain))
+        else:
+            elements.append(convert(re.sub(r"(?s)\\(.)", r"\1", quoted) if "\\" in quoted else quoted))
+        closed.append(len(found[4]))
+        position = found.end() + 1
+        if data[found.end() : position] not in (",", ""):
+            raise _no("an array", data)
+    return elements, closed
+
+
+def _nested(data: str, items: list[Any], closed: list[int]) -> list[Any]:
+    """The elements in lists, those of one dimension all of one length, as PostgreSQL's arrays are."""
+    depth = closed[-1]
+    if len(re.match(r"\{*", data)[0]) != depth or any(count >= depth for count in closed[:-1]):  # type: ignore[index]
+        raise _no("an array whose braces match", data)
+    for level in range(1, depth + 1):
+        ends = [place for place, count in enumerate(closed, 1) if count >= level]
+        size = ends[0]
+        if ends != list(range(size, len(items) + 1, size)):
+            raise _no("an array whose rows are of one length", data)
+        items = [items[end - size : end] for end in ends]
+        closed = [closed[end - 1] for end in ends]
+    array: list[Any] = items[0]
     return array
 
 
+_RANGES: dict[str, Convert] = {
+    "int4": int,
+    "int8": int,
+    "num": converters.numeric_in,
+    "date": _date_in,
+    "ts": _moment_in,
+    "tstz": _moment_in,
+}
+
 _MENDED: dict[Convert, Convert] = {
+    converters.bool_in: _bool_in,
     converters.bytes_in: _bytes_in,
     converters.date_in: _date_in,
     converters.inet_in: _inet_in,
     converters.interval_in: _interval_in,
+    converters.point_in: _point_in,
     converters.record_in: _record_in,
     converters.timestamp_in: _moment_in,
     converters.timestamptz_in: _moment_in,
+    **{getattr(converters, f"{name}range_in"): _range_in(element) for name, element in _RANGES.items()},
+    **{
+        getattr(converters, f"{name}multirange_in"): _multirange_in(_range_in(element))
+        for name, element in _RANGES.items()
+    },
 }
 
 #: By pg8000's converter of arrays, what reads an element.
@@ -125,6 +283,7 @@ _ELEMENTS: dict[Convert, Convert] = {
         for name in (
             *("bool", "bytes", "cidr", "date", "inet", "interval", "json", "numeric", "string", "time", "timestamp"),
             *("timestamptz", "uuid"),
+            *(f"{name}{kind}" for name in _RANGES for kind in ("range", "multirange")),
         )
     },
 }

@@ -24,9 +24,11 @@ from uuid import UUID
 from pg8000.converters import PY_TYPES, interval_out, range_out
 from pg8000.types import PGInterval, Range
 
+from lightvec.errors import LightvecError
 from lightvec.pg8000.exceptions import DataError, MissingExtension, ProgrammingError
 from lightvec.pg8000.messages import BINARY, NULL, TEXT, Parameter
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types._messages import show
 
 __all__ = ["NO_EXTENSION", "Dumper", "Dumpers", "ExtensionTypes", "Json", "Jsonb", "holds_vector", "plain", "text_of"]
 
@@ -155,6 +157,9 @@ _TYPES: Mapping[type, Dumper | Callable[[Any], Dumper]] = MappingProxyType(
     }
 )
 
+#: Of an array (``MAXDIM``, src/include/utils/array.h); a list in itself would have endless ones.
+_MOST_DIMENSIONS = 6
+
 #: From narrow to wide: a list that mixes these is an array of the widest in it.
 _WIDENING = (_INT2, _INT4, _INT8, _NUMERIC, _FLOAT8)
 
@@ -178,7 +183,14 @@ class Dumpers:
         """The parameter for a value; :class:`MissingExtension` for a vector where pgvector is not installed."""
         if value is None:
             return NULL
-        value = plain(value)
+        try:
+            return self._parameter(plain(value), types)
+        except (RecursionError, TypeError, ValueError, IndexError, OverflowError) as error:
+            if isinstance(error, LightvecError):
+                raise
+            raise DataError(f"expected a value that can be sent, got {show(value)} ({error})") from error
+
+    def _parameter(self, value: Any, types: ExtensionTypes) -> Parameter:
         if isinstance(value, list):
             return self._array(value, types)
         dumper = self._dumper(value)
@@ -187,10 +199,10 @@ class Dumpers:
             return Parameter(oid, BINARY, dumper.binary(value))
         return Parameter(oid, TEXT, _encoded(dumper.text(value)))
 
-    def needs_extension(self, value: Any) -> bool:
+    def needs_extension(self, value: Any, dimensions: int = 0) -> bool:
         """Whether the value can be sent only when the OIDs of pgvector's types are known."""
         if isinstance(value, list):
-            return any(map(self.needs_extension, value))
+            return dimensions < _MOST_DIMENSIONS and any(self.needs_extension(item, dimensions + 1) for item in value)
         return isinstance(value, (Vector, HalfVector, SparseVector, array)) or _is_ndarray(value)
 
     def _dumper(self, value: Any) -> Dumper:
@@ -273,10 +285,12 @@ def _is_ndarray(value: Any) -> bool:
     return type(value).__module__ == "numpy" and type(value).__name__ == "ndarray"
 
 
-def _flat(value: list[Any]) -> Iterator[Any]:
+def _flat(value: list[Any], dimensions: int = 1) -> Iterator[Any]:
+    if dimensions > _MOST_DIMENSIONS:
+        raise DataError(f"expected a list of at most {_MOST_DIMENSIONS} dimensions, got more: PostgreSQL has no others")
     for element in value:
         if isinstance(element, list):
-            yield from _flat(element)
+            yield from _flat(element, dimensions + 1)
         else:
             yield element
 

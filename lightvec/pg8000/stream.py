@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from struct import Struct
 
 from lightvec.pg8000.exceptions import ConnectionLost, InternalError
+from lightvec.pg8000.limits import Deadline
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "not_sent", "not_taken"]
 
 #: ``ssl.SSL_ERROR_WANT_READ``, without loading ssl where no TLS is used.
 _SSL_ERROR_WANT_READ = 2
@@ -25,10 +27,14 @@ class Stream:
     """A socket as pg8000's start-up expects it (``makefile``, ``read``, ``write``, ``flush``) and as the wire uses it.
 
     Nothing that the server sent is read twice or left in a second buffer: start-up and statements read from here.
+
+    ``when_over`` is asked for more time when a wait has come to its limit; None from it ends the wait.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.when_over: Callable[[], Deadline | None] = lambda: None
+        self._limit: Deadline | None = None
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
@@ -37,6 +43,17 @@ class Stream:
     def makefile(self, mode: str = "rwb") -> Stream:
         """The stream itself: it is the file, too."""
         return self
+
+    @property
+    def limit(self) -> Deadline | None:
+        """When waiting for the other side ends; None waits for ever."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: Deadline | None) -> None:
+        if limit is None and self._limit is not None:
+            self.socket.settimeout(None)
+        self._limit = limit
 
     def write(self, data: bytes) -> None:
         """Keep ``data`` until :meth:`flush`."""
@@ -51,13 +68,13 @@ class Stream:
     def send(self, data: bytes) -> None:
         """Send ``data`` whole, in one write; :class:`ConnectionLost` if the connection does not take it."""
         try:
+            if self._limit is not None:
+                self.socket.settimeout(self._limit.remaining())
             self.socket.sendall(data)
         except TimeoutError as error:
-            raise ConnectionLost(
-                f"the server took no data for {self.socket.gettimeout():g} seconds; the connection is closed"
-            ) from error
+            raise not_taken(self._limit) from error
         except OSError as error:
-            raise ConnectionLost(f"the connection broke while sending: {_reason(error)}") from error
+            raise not_sent(error) from error
 
     def read(self, size: int) -> bytes:
         """Exactly ``size`` bytes, what follows the length of a message; :class:`ConnectionLost` if they do not come."""
@@ -115,6 +132,11 @@ class Stream:
             self._end += self._receive_what_is_there()
         return bytes(self._view[self._start : self._start + 1]) if self._has_message() else b""
 
+    @property
+    def has_bytes(self) -> bool:
+        """Whether something was read that nobody has taken yet."""
+        return self._start < self._end
+
     def has_ended(self) -> bool:
         """Whether an idle connection has ended, as far as this machine knows; no round trip.
 
@@ -149,7 +171,11 @@ class Stream:
 
     def _has_message(self) -> bool:
         here = self._end - self._start
-        return here >= 5 and here > _header(self._buffer, self._start)[1]
+        if here < 5:
+            return False
+        length: int = _header(self._buffer, self._start)[1]
+        # One that is longer than the buffer will never be whole in it: who waited for that would wait for ever.
+        return here > length or length >= _BUFFER
 
     def _receive_what_is_there(self) -> int:
         """How many bytes came into the buffer without waiting; :class:`ConnectionLost` at the connection's end."""
@@ -162,7 +188,7 @@ class Stream:
         except OSError as error:
             if isinstance(error, BlockingIOError) or error.errno == _SSL_ERROR_WANT_READ:
                 return 0
-            raise ConnectionLost(f"the connection broke while reading: {_reason(error)}") from error
+            raise ConnectionLost(f"the connection broke while nothing was asked of it ({_reason(error)})") from error
         finally:
             with suppress(OSError):
                 self.socket.settimeout(timeout)
@@ -180,20 +206,44 @@ class Stream:
         return bytes(data)
 
     def _receive_into(self, view: memoryview) -> int:
-        try:
-            received = self.socket.recv_into(view)
-        except TimeoutError as error:
-            raise ConnectionLost(
-                f"the server did not answer for {self.socket.gettimeout():g} seconds; the connection is closed, "
-                f"and whether the statement took effect is not known"
-            ) from error
-        except OSError as error:
-            raise ConnectionLost(f"the connection broke while reading: {_reason(error)}") from error
-        if not received:
-            raise ConnectionLost(
-                "the server closed the connection before it answered; whether the statement took effect is not known"
-            )
-        return received
+        while True:
+            try:
+                if self._limit is not None:
+                    self.socket.settimeout(self._limit.remaining())
+                received = self.socket.recv_into(view)
+            except TimeoutError as error:
+                self._prolong(error)
+            except OSError as error:
+                raise _no_answer(f"the connection broke before the server had answered ({_reason(error)})") from error
+            else:
+                if not received:
+                    raise _no_answer("the server closed the connection before it had answered")
+                return received
+
+    def _prolong(self, error: TimeoutError) -> None:
+        """Go on waiting if there is a reason to; what was read until now is kept."""
+        limit = self._limit
+        self._limit = self.when_over()
+        if self._limit is None:
+            raise _no_answer(f"the server did not answer within {limit}; the connection is closed") from error
+
+
+def not_sent(error: OSError) -> ConnectionLost:
+    """What is said where a connection breaks before the Sync has left, without which nothing takes effect."""
+    return ConnectionLost(
+        f"the connection broke while sending ({_reason(error)}), so the statement did not take effect"
+    )
+
+
+def not_taken(limit: Deadline | None) -> ConnectionLost:
+    """The same where the server stops reading."""
+    return ConnectionLost(
+        f"the server took no data within {limit}, so the statement did not take effect; the connection is closed"
+    )
+
+
+def _no_answer(what: str) -> ConnectionLost:
+    return ConnectionLost(what, in_doubt=True)
 
 
 def _reason(error: OSError) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000 import messages
+from lightvec.pg8000.exceptions import InternalError
 from lightvec.pg8000.formats import gives_rows, kind_of
 from lightvec.pg8000.messages import DESCRIBE_PORTAL, DESCRIBE_STATEMENT, FLUSH, SYNC, Parameter
 from lightvec.pg8000.results import Result
@@ -45,13 +46,16 @@ def streamed(
     try:
         code = _start(wire, result, parameters, before, batch)
         while result.error is None:
-            rows, result.rows = result.rows, []
-            yield from rows or ()
+            rows, result.rows = result.rows or [], []
+            if code == b"s" and len(rows) != batch:
+                raise InternalError(f"expected {batch:,} rows of a longer answer, got {len(rows):,}: rows were lost")
+            yield from rows
             if code != b"s":
                 break
             code = wire.exchange(messages.execute(batch) + FLUSH, [result], until=_END_OF_BATCH)
     finally:
         wire.is_streaming = False
+        result.end()  # What was not asked for does not come.
         if not wire.closed:
             data = b"" if code == b"E" else b"".join(statement.data for statement in after)
             wire.exchange(data + SYNC, [statement.result for statement in after] or [result])
@@ -68,6 +72,7 @@ def paged(wire: Wire, result: Result, answers: Answers | None, page: int) -> Gen
         while True:
             rows, result.rows = result.rows, []
             if rows:
+                result.taken += len(rows)
                 yield rows
             elif answers is None or answers.are_over:
                 break

@@ -91,6 +91,10 @@ class Wire(Conversation):
             raise InterfaceError("connection is closed")
         if self._broken:
             raise ConnectionLost("the connection broke earlier and is closed: connect again")
+        if self._limits.is_over():
+            if self.in_transaction:
+                self._break()  # The server rolls back, instead of keeping its locks for who cannot go on.
+            raise OperationalError("no time is left by the deadline, so the statement was not sent")
         if self.is_streaming:
             raise InterfaceError("rows are being streamed on this connection: read them to their end or close them")
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from lightvec.errors import InvalidVector
-from lightvec.types._inputs import is_ndarray, require_numpy, sequence
+from lightvec.types._inputs import is_ndarray, refuse_masked, require_numpy, sequence
 from lightvec.types._limits import require_size
 from lightvec.types._messages import show
 
@@ -45,14 +45,16 @@ class FloatFormat:
             return self.pack_ndarray(value, most, who)
         items = sequence(value, most, who)
         require_size(len(items), most, who)
-        return self.pack(items, who)
+        data = self.pack(items, who)
+        require_size(len(data), most, who)  # A list of the caller's own class may say what it likes of its length.
+        return data
 
     def pack(self, items: Sequence[Any], who: str, places: Sequence[int] | None = None) -> array[Any]:
         """The numbers rounded to this format; ``places`` are the indices to name in an error."""
         try:
             _refuse_rows(items)
             data = self._pack(items)
-        except (TypeError, ValueError, OverflowError, struct.error) as error:
+        except (TypeError, ValueError, OverflowError, IndexError, struct.error) as error:
             raise self._refusal(items, who, places) from error
         self._require_finite(data, self._high_bytes(data), who, items, places)
         return data
@@ -68,6 +70,7 @@ class FloatFormat:
             return self.pack(value.tolist(), who)
         if value.dtype.kind not in "fiub":
             raise InvalidVector(f"{who} expected an array of real numbers and got the dtype {value.dtype}.")
+        refuse_masked(value, who)
         converted = value
         if value.dtype != self.dtype:
             # What does not fit becomes infinite here, and is named below.

@@ -54,6 +54,8 @@ def sequence(value: Any, most: int, who: str, item: str = "numbers") -> Sequence
     if isinstance(value, str | bytes | bytearray | Mapping | Set) or _is_bytes_view(value):
         hint = ", or from_text or from_binary" if isinstance(value, str | bytes | bytearray | memoryview) else ""
         raise _not_items(value, who, item, hint)
+    if isinstance(value, memoryview):
+        return _items_of_view(value, who, item)
     try:
         items: Iterable[Any] = iter(value)
     except TypeError as error:
@@ -61,8 +63,22 @@ def sequence(value: Any, most: int, who: str, item: str = "numbers") -> Sequence
     return list(islice(items, most + 1))
 
 
+def _items_of_view(value: memoryview, who: str, item: str) -> list[Any]:
+    try:
+        items = value.tolist()
+    except NotImplementedError as error:  # Python itself cannot read every format.
+        raise _not_items(value, who, item, "") from error
+    return items if isinstance(items, list) else [items]
+
+
 def _is_bytes_view(value: object) -> bool:
     return isinstance(value, memoryview) and value.format in ("B", "b", "c")
+
+
+def refuse_masked(value: Any, who: str) -> None:
+    """Raise for an array with masked items: what lies behind the mask is not meant to be seen."""
+    if hasattr(value, "mask") and value.mask.any():
+        raise InvalidVector(f"{who} expected an array without masked items and got {show(value)}.")
 
 
 def _not_items(value: object, who: str, item: str, hint: str) -> InvalidVector:

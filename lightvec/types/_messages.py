@@ -6,6 +6,7 @@ import reprlib
 from typing import Any
 
 _LONGEST = 60
+_MOST_SHOWN = 10**30
 
 _brief = reprlib.Repr()
 _brief.maxlevel = 2
@@ -22,6 +23,15 @@ def show(value: Any) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
         return show_bytes(value)
     return f"{_text(value)} ({type(value).__name__})"
+
+
+def show_number(value: int) -> str:
+    """The number with commas; Python refuses to print one of 4,300 digits.
+
+    >>> show_number(16_000)
+    '16,000'
+    """
+    return f"{value:,}" if -_MOST_SHOWN < value < _MOST_SHOWN else "a very large number"
 
 
 def show_bytes(value: bytes | bytearray | memoryview) -> str:

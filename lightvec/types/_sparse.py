@@ -14,7 +14,7 @@ from typing import Any
 from lightvec.errors import InvalidVector
 from lightvec.types._decimal import is_decimal, malformed, read_floats, strip
 from lightvec.types._limits import MAX_SPARSE_DIMENSIONS, MAX_SPARSE_NONZERO, require_size
-from lightvec.types._messages import show, show_bytes
+from lightvec.types._messages import show, show_bytes, show_number
 
 HEADER = Struct(">iii")
 _EXAMPLE = "'{1:1.5,3:2}/6'"
@@ -44,7 +44,7 @@ def require_places(places: Sequence[int], dimensions: int, who: str, first: int 
         if not before < place < dimensions:
             break
         before = place
-    came = f"{place + first:,}" + (f" after {before + first:,}" if before >= 0 else "")
+    came = show_number(place + first) + (f" after {before + first:,}" if before >= 0 else "")
     raise InvalidVector(
         f"{who} expected ascending indices, each once, from {first} to {dimensions - 1 + first:,}, and got {came}."
     )

@@ -7,7 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, overload
 
 from lightvec.errors import InvalidVector
-from lightvec.types._inputs import contents, is_ndarray, new_array, require_numpy, sequence
+from lightvec.types._inputs import contents, is_ndarray, new_array, refuse_masked, require_numpy, sequence
 from lightvec.types._limits import MAX_BITS, require_size
 from lightvec.types._messages import show, show_bytes
 from lightvec.types._value import Value, assign
@@ -58,6 +58,8 @@ class Bit(Value, Sequence[bool]):
             return cls._of_text(value, cls.__name__)
         if is_ndarray(value):
             return cls._of_ndarray(value)
+        if isinstance(value, Sequence):  # Longer ones need not be looked at, item by item.
+            require_size(min(len(value), MAX_BITS + 1), MAX_BITS, cls.__name__, "bits")
         return cls._of_items(sequence(value, MAX_BITS, cls.__name__, "bools"))
 
     @classmethod
@@ -96,6 +98,7 @@ class Bit(Value, Sequence[bool]):
             raise InvalidVector(f"{who} expected a one-dimensional array and got the shape {value.shape}.")
         if value.dtype.str not in ("|b1", "|u1"):
             raise InvalidVector(f"{who} expected an array of bool, or uint8 of 0 and 1, and got {value.dtype}.")
+        refuse_masked(value, who)
         if value.dtype.str == "|u1" and len(value) and value.max() > 1:
             index = int((value > 1).argmax())
             raise InvalidVector(

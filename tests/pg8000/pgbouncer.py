@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -16,20 +17,13 @@ import pytest
 
 from lightvec.server import Server
 
-_CONFIGURATION = """\
-[databases]
-* = host={host} port={port} user=postgres
-
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {listen_port}
-unix_socket_dir = {folder}
-auth_type = any
-pool_mode = transaction
-default_pool_size = 2
-max_client_conn = 100
-logfile = {folder}/log
-"""
+_SETTINGS = {
+    "listen_addr": "127.0.0.1",
+    "auth_type": "any",
+    "pool_mode": "transaction",
+    "default_pool_size": "2",
+    "max_client_conn": "100",
+}
 
 
 def program() -> str:
@@ -44,11 +38,23 @@ def program() -> str:
 
 
 class PgBouncer:
-    """PgBouncer in front of a server; as a context manager, it runs inside the block."""
+    """PgBouncer in front of a server; as a context manager, it runs inside the block.
 
-    def __init__(self, server: Server) -> None:
+    ``settings`` are PgBouncer's own. ``files`` are contents by name, readable for PgBouncer only; a setting that is the
+    name of one becomes its path.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        settings: Mapping[str, str] | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
         self._program = program()
         self._server = server
+        self._settings = _SETTINGS | dict(settings or {})
+        self._files = dict(files or {})
         # The owner of the data is the account that may open the server's socket; as root, pgbouncer refuses to run.
         self._account = pwd.getpwuid(server.data.stat().st_uid)
         self.folder = Path(tempfile.mkdtemp(prefix="lightvec-pgbouncer-"))
@@ -67,19 +73,12 @@ class PgBouncer:
         return f"{self.folder}/.s.PGSQL.{self.port}"
 
     def __enter__(self) -> PgBouncer:
-        configuration = self.folder / "pgbouncer.ini"
-        configuration.write_text(
-            _CONFIGURATION.format(
-                host=self._server.socket_folder,
-                port=self._server.port,
-                listen_port=self.port,
-                folder=self.folder,
-            )
-        )
+        configuration = self._write("pgbouncer.ini", self._configuration().encode())
+        for name, data in self._files.items():
+            self._write(name, data)
         as_root = os.geteuid() == 0
         if as_root:
-            for path in (self.folder, configuration):
-                os.chown(path, self._account.pw_uid, self._account.pw_gid)
+            os.chown(self.folder, self._account.pw_uid, self._account.pw_gid)
         self._process = subprocess.Popen(
             [self._program, "-q", str(configuration)],
             user=self._account.pw_uid if as_root else None,
@@ -96,6 +95,21 @@ class PgBouncer:
         self._process.terminate()
         self._process.wait(10)
         shutil.rmtree(self.folder)
+
+    def _configuration(self) -> str:
+        own = {"listen_port": self.port, "unix_socket_dir": self.folder, "logfile": self.folder / "log"}
+        named = {name: self.folder / value if value in self._files else value for name, value in self._settings.items()}
+        lines = [f"{name} = {value}" for name, value in (own | named).items()]
+        database = f"* = host={self._server.socket_folder} port={self._server.port} user=postgres"
+        return "\n".join(["[databases]", database, "[pgbouncer]", *lines, ""])
+
+    def _write(self, name: str, data: bytes) -> Path:
+        path = self.folder / name
+        path.write_bytes(data)
+        path.chmod(0o600)
+        if os.geteuid() == 0:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
+        return path
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 10

@@ -220,7 +220,8 @@ from threading import Barrier
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import OperationalError
 params, barrier = json.loads(sys.argv[1]), Barrier(2)
-assert "scramp" not in sys.modules
+scram = "lightvec.pg8000.libpq.scram"
+assert scram not in sys.modules
 
 def login(password):
     barrier.wait(20)
@@ -231,7 +232,7 @@ def login(password):
         return error.sqlstate
 
 with ThreadPoolExecutor(2) as pool:
-    print(*pool.map(login, ["it's secret", "no secret"]), "scramp" in sys.modules)
+    print(*pool.map(login, ["it's secret", "no secret"]), scram in sys.modules)
 """
     command = [sys.executable, "-W", "error", "-c", code, json.dumps(over_tcp)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -6,6 +6,7 @@ A block is a whole CopyData message in memory that is used again for the next on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import islice
 from struct import Struct
 from typing import Any, NamedTuple, cast
 
@@ -15,7 +16,7 @@ from lightvec.pg8000.copying.target import Column, Target
 from lightvec.pg8000.exceptions import DataError
 from lightvec.pg8000.messages import copy_data
 from lightvec.pg8000.parameters import Dumpers, plain
-from lightvec.types._messages import show
+from lightvec.types._messages import show, show_number
 
 __all__ = ["HEADER", "TRAILER", "Block", "binary_blocks", "close_message", "text_blocks"]
 
@@ -91,9 +92,8 @@ def _blocks(rows: Iterable[Sequence[Any]], append: Callable[[bytearray, Sequence
 
 def checked(columns: Sequence[Column], encoders: Sequence[Encoder], null: bytes, row: Any, number: int) -> list[bytes]:
     """The fields of a row, value by value: what is at fault is named, and an enum's member is taken as its value."""
-    _check_shape(columns, row, number)
     fields = []
-    for column, encode, value in zip(columns, encoders, row, strict=True):
+    for column, encode, value in zip(columns, encoders, _values(columns, row, number), strict=True):
         fields.append(null if value is None else careful(column, encode, value, number, null))
     return fields
 
@@ -114,9 +114,16 @@ def careful(column: Column, encode: Encoder, value: Any, number: int, null: byte
         raise column.refusal(number, value, error) from error
 
 
-def _check_shape(columns: Sequence[Column], row: Any, number: int) -> None:
+def _values(columns: Sequence[Column], row: Any, number: int) -> Sequence[Any]:
+    """The values of a row, one for each column; whatever the row says of its length, they are counted."""
     expected = f"row {number:,}: expected {len(columns)} values ({', '.join(column.name for column in columns)})"
     if not isinstance(row, _LINEAR) and (isinstance(row, (str, bytes, Mapping, Set)) or not hasattr(row, "__len__")):
         raise DataError(f"{expected} in a list or tuple, got {show(row)}")
-    if len(row) != len(columns):
-        raise DataError(f"{expected}, got {len(row)}")
+    try:
+        count = len(row)
+        values = list(islice(row, len(columns) + 1)) if count == len(columns) else []
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise DataError(f"{expected} in a list or tuple, got {show(row)}") from error
+    if len(values) != len(columns):
+        raise DataError(f"{expected}, got {show_number(len(values) or count)}")
+    return values

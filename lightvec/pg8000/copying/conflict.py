@@ -120,10 +120,14 @@ def _key(conn: Wire, target: Target) -> Key:
 def _keys(conn: Wire, target: Target) -> list[Key]:
     columns: dict[str, list[str]] = {}
     nulls_equal: dict[str, bool] = {}
-    for _, nulls, name, index in ask(conn, _KEYS, target.name):
+    for nulls, name, index in ask(conn, _KEYS, target.name, read=_key_column):
         columns.setdefault(index, []).append(name)
         nulls_equal[index] = nulls == "true"
     return [Key(tuple(names), nulls_equal[index]) for index, names in columns.items()]
+
+
+def _key_column(_: str, nulls: str, name: str, index: str) -> tuple[str, str, str]:
+    return nulls, name, index
 
 
 def _shown(names: Sequence[str]) -> str:

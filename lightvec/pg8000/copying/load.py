@@ -8,8 +8,9 @@ the load with CopyFail, an error of the server is seen between two blocks and en
 from __future__ import annotations
 
 import codecs
+import inspect
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lightvec.pg8000.copying.arrays import array_blocks, items
@@ -17,7 +18,15 @@ from lightvec.pg8000.copying.blocks import Block, binary_blocks, text_blocks
 from lightvec.pg8000.copying.conflict import check_on_conflict, load_by_insert
 from lightvec.pg8000.copying.target import Target, look_up
 from lightvec.pg8000.duplex import make_room, send_listening
-from lightvec.pg8000.exceptions import REMEDIES, ConnectionLost, DatabaseError, DataError, ErrorFields, InterfaceError
+from lightvec.pg8000.exceptions import (
+    REMEDIES,
+    ConnectionLost,
+    DatabaseError,
+    DataError,
+    ErrorFields,
+    InterfaceError,
+    InternalError,
+)
 from lightvec.pg8000.wire import Wire
 from lightvec.types._messages import show
 
@@ -25,7 +34,10 @@ __all__ = ["Progress", "copy_columns", "copy_rows"]
 
 #: Where the server says it was, in whatever language (``CopyFromErrorCallback``, src/backend/commands/copyfromparse.c,
 #: until PostgreSQL 13 copy.c); in a binary COPY a line is a row, too.
-_LINE = re.compile(r"^COPY .+?, \D+ (\d+)", re.MULTILINE)
+_LINE = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})", re.MULTILINE)
+
+#: What a server may say at any time: NoticeResponse, NotificationResponse, ParameterStatus.
+_SAID_MEANWHILE = b"NAS"
 
 #: Called with the number of rows sent so far, after each block and at the end.
 Progress = Callable[[int], object]
@@ -119,7 +131,10 @@ def _length(columns: Mapping[str, Any]) -> int:
             raise DataError(f"column {name!r}: expected a list or an array, got {show(values)}")
         if getattr(values, "ndim", 1) == 0:
             raise DataError(f"column {name!r}: expected an array with a row for each value, got {show(values)}")
-        lengths[name] = len(values)
+        try:
+            lengths[name] = len(values)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"column {name!r}: expected a list or an array, got {show(values)}") from error
     if len(set(lengths.values())) > 1:
         each = ", ".join(f"{name!r} has {length:,}" for name, length in lengths.items())
         raise DataError(f"expected columns of one length: {each}")
@@ -132,7 +147,15 @@ def _row_blocks(conn: Wire, target: Target, rows: Iterable[Sequence[Any]]) -> It
 
 def _column_blocks(conn: Wire, target: Target, values: Sequence[Any], length: int) -> Iterator[Block]:
     blocks = array_blocks(target, values, length) if _is_binary(conn, target) else None
-    return blocks or _row_blocks(conn, target, zip(*map(items, values), strict=True))
+    return blocks or _row_blocks(conn, target, _rows(values))
+
+
+def _rows(values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """The columns' values row by row, to an end that is that of all, whatever they said of their lengths."""
+    try:
+        yield from zip(*map(items, values), strict=True)
+    except (ValueError, NotImplementedError) as error:
+        raise DataError(f"the columns cannot be read, each to the same end ({error}): give lists or arrays") from error
 
 
 def _is_binary(conn: Wire, target: Target) -> bool:
@@ -172,13 +195,16 @@ class _SourceLost(Exception):
 def _send(conn: Wire, statement: str, blocks: Iterator[Block], progress: Progress | None) -> int:
     """Run a COPY with these blocks; the rows that the server counted."""
     make_room(conn._stream)
+    source = _sent(conn, blocks, progress)
     try:
-        count: int = conn.execute_unnamed(statement, stream=_sent(conn, blocks, progress)).row_count
+        count: int = conn.execute_unnamed(statement, stream=source).row_count
     except _SourceLost as lost:
         raise lost.error from lost.error.__cause__
     except DatabaseError as error:
         _say_row(error)
         raise
+    if inspect.getgeneratorstate(source) == inspect.GEN_CREATED:
+        raise InternalError("the server says that the load is done, and did not ask for the rows")
     return count
 
 
@@ -190,24 +216,41 @@ def _say_row(error: DatabaseError) -> None:
         fields.remedy = f"it was row {int(line[1]):,} of the load"
 
 
-def _sent(conn: Wire, blocks: Iterator[Block], progress: Progress | None) -> Iterator[bytes]:
+def _sent(conn: Wire, blocks: Iterator[Block], progress: Progress | None) -> Generator[bytes, None, None]:
     """Send the blocks as they are when the server asks for the rows; the wire is left nothing to send but the end.
 
     The wire would put them together to messages of its own, which copies each block twice. Meanwhile the connection is
     taken: a statement of the caller's on it, while he makes the rows, is refused before it gets between the messages.
     """
 
-    def notice(code: bytes, data: bytes) -> None:
-        conn.message_types[code](data, None)
-
     conn.is_streaming = True
     try:
         for block in _guarded(blocks, progress):
-            if send_listening(conn._stream, block, notice):
+            conn.wait_anew()
+            if _has_failed(conn, block):
                 return
         yield from ()
     finally:
         conn.is_streaming = False
+
+
+def _has_failed(conn: Wire, block: Any) -> bool:
+    """Send a block; whether an error is what the server says meanwhile. Nothing said stops a load that goes on.
+
+    The wire takes what comes out of here, but for a connection that is lost, for the fault of who makes the rows.
+    """
+
+    def notice(code: bytes, data: bytes) -> None:
+        if code not in _SAID_MEANWHILE:
+            raise InternalError(f"expected no message {code!r} in the middle of a COPY")
+        conn.message_types[code](data, None)
+
+    try:
+        return send_listening(conn._stream, block, notice)
+    except ConnectionLost:
+        raise
+    except Exception as error:
+        raise ConnectionLost(f"the server's answer could not be read ({error}); the connection is closed") from error
 
 
 def _guarded(blocks: Iterator[Block], progress: Progress | None) -> Iterator[Any]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from lightvec.errors import InvalidVector, LightvecError
 from lightvec.pg8000.copying.scalars import SCALARS, Encoder, Encoding
 from lightvec.pg8000.copying.vectors import VALUES, array_encoding, vector_encoding
-from lightvec.pg8000.exceptions import DataError, Error, InterfaceError, ProgrammingError
+from lightvec.pg8000.exceptions import DataError, Error, InterfaceError, InternalError, ProgrammingError
 from lightvec.pg8000.identifiers import identifier
 from lightvec.pg8000.results import CatalogQuestion
 from lightvec.pg8000.wire import Wire
 from lightvec.types._messages import show
 
 __all__ = ["CatalogQuestion", "Column", "Target", "ask", "look_up"]
+
+T = TypeVar("T")
 
 #: A domain is taken as its base type, whose binary format it has (``domain_recv`` checks it), an enum's is its label.
 #: Only an element's ``typarray`` makes a true array: int2vector and oidvector have elements, too.
@@ -45,12 +47,15 @@ _SHOWN = 20
 _TEXT, _BITS = 25, {1560: "bit", 1562: "varbit"}
 
 
-def ask(conn: Wire, sql: str, *values: str) -> list[Any]:
-    """The rows of a question to the catalog, every value as text; one round trip."""
+def ask(conn: Wire, sql: str, *values: str, read: Callable[..., T]) -> list[T]:
+    """What ``read`` makes of each row of a question to the catalog, every value as text; one round trip."""
     conn.check_usable()
     question = CatalogQuestion(sql)
     conn.run_all([conn.statement(question, conn.parameters(values))])
-    return question.rows or []
+    try:
+        return [read(*row) for row in question.rows or ()]
+    except (TypeError, ValueError) as error:
+        raise InternalError("the server's catalog says what cannot be understood: is it PostgreSQL?") from error
 
 
 class Column(NamedTuple):
@@ -115,7 +120,7 @@ def look_up(
     parts = (table,) if isinstance(table, str) else tuple(table)
     names = _names(columns)
     sql = identifier(*parts)
-    known = {row[0]: _column(row) for row in ask(conn, _COLUMNS, sql)}
+    known = {column.name: column for column in ask(conn, _COLUMNS, sql, read=_column)}
     if not known:
         raise _unknown_table(conn, parts, sql)
     unknown = [name for name in names if name not in known]
@@ -135,8 +140,16 @@ def _names(columns: Iterable[str]) -> list[str]:
     return names
 
 
-def _column(row: tuple[Any, ...]) -> Column:
-    name, oid, element, type_name, modifier, extension_type, is_enum, identity = row
+def _column(
+    name: str,
+    oid: str,
+    element: str | None,
+    type_name: str,
+    modifier: str,
+    extension_type: str | None,
+    is_enum: str,
+    identity: str,
+) -> Column:
     bits = _BITS.get(int(element or oid))
     vector = extension_type if extension_type in VALUES else bits
     # varbit(n) holds up to n bits: the server looks at those.
@@ -146,7 +159,7 @@ def _column(row: tuple[Any, ...]) -> Column:
 
 def _unknown_table(conn: Wire, parts: tuple[str, ...], sql: str) -> ProgrammingError:
     schema = identifier(parts[0]) if len(parts) > 1 else ""
-    found = [repr(name) for (name,) in ask(conn, _TABLES, schema)]
+    found = ask(conn, _TABLES, schema, read=repr)
     there = ", ".join(found[:_SHOWN]) + (" and more" if len(found) > _SHOWN else "")
     where = f"in the schema {schema}" if schema else "on the search path"
     return ProgrammingError(f"there is no table {sql}: {where} there is {there or 'no table'}")

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from lightvec.pg8000.copying.scalars import json_text, numeric_of
 from lightvec.pg8000.copying.target import Column
-from lightvec.pg8000.copying.vectors import listed, nested, value_of
+from lightvec.pg8000.copying.vectors import check_depth, listed, nested, value_of
 from lightvec.pg8000.parameters import Dumpers, plain
 
 __all__ = ["NULL", "text_encoder"]
@@ -64,19 +64,20 @@ def _uuid(value: Any) -> Any:
     return UUID(bytes=value.tobytes()) if getattr(value, "ndim", 0) == 1 else value
 
 
-def _elements(convert: Callable[[Any], Any], of_vectors: bool, value: Any) -> Any:
+def _elements(convert: Callable[[Any], Any], of_vectors: bool, value: Any, dimensions: int = 1) -> Any:
     """An array with every element converted, as lists; a str is the array's text already."""
     if value is None or isinstance(value, str):
         return value
+    check_depth(dimensions)
     value = listed(value, of_vectors)
     if nested(value, of_vectors):
-        return [_inner(convert, of_vectors, item) for item in value]
+        return [_inner(convert, of_vectors, item, dimensions) for item in value]
     raise TypeError
 
 
-def _inner(convert: Callable[[Any], Any], of_vectors: bool, value: Any) -> Any:
+def _inner(convert: Callable[[Any], Any], of_vectors: bool, value: Any, dimensions: int) -> Any:
     if nested(value, of_vectors):
-        return _elements(convert, of_vectors, value)
+        return _elements(convert, of_vectors, value, dimensions + 1)
     return None if value is None else convert(value)
 
 

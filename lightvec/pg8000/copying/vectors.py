@@ -13,7 +13,7 @@ from lightvec.errors import InvalidVector
 from lightvec.pg8000.copying.scalars import NULL, Encoder, Encoding
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 
-__all__ = ["VALUES", "array_encoding", "flattened", "listed", "nested", "value_of", "vector_encoding"]
+__all__ = ["VALUES", "array_encoding", "check_depth", "flattened", "listed", "nested", "value_of", "vector_encoding"]
 
 VectorLike = Vector | HalfVector | SparseVector | Bit
 
@@ -36,6 +36,8 @@ _DENSE = {
 }
 _PLAIN = frozenset([list, tuple, array])
 _MAX_DIMENSIONS = 16_000
+#: Of an array.
+_MOST_DIMENSIONS = 6
 
 
 def vector_encoding(name: str, size: int | None) -> Encoding:
@@ -154,12 +156,19 @@ def flattened(value: Any, of_vectors: bool) -> tuple[list[int], list[Any]]:
         raise TypeError
     sizes, items = [len(value)], list(value)
     while items and nested(items[0], of_vectors):
+        check_depth(len(sizes) + 1)
         size = len(items[0])
         if not all(nested(item, of_vectors) and len(item) == size for item in items):
             raise ValueError("the lists inside an array are of equal length")
         sizes.append(size)
         items = [item for inner in items for item in inner]
     return (sizes, items) if items else ([], [])
+
+
+def check_depth(dimensions: int) -> None:
+    """Raise for an array of more dimensions than PostgreSQL has (``MAXDIM``); a list in itself would have endless."""
+    if dimensions > _MOST_DIMENSIONS:
+        raise ValueError(f"an array has at most {_MOST_DIMENSIONS} dimensions")
 
 
 def nested(value: Any, of_vectors: bool) -> bool:

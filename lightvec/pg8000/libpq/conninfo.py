@@ -21,10 +21,11 @@ _FORMS = "postgresql://user@host:port/database, key=value words, embedded:PATH o
 _QUOTE = "write name=value, with ' around a value with spaces, and \\' for a quote in it"
 _ENCODE = "write / as %2F, @ as %40 and : as %3A in a user name or password"
 
-# One "name = value" of a keyword string; an unquoted value may end in a lone backslash, which libpq drops.
+# One "name = value" of a keyword string and the spaces behind it; an unquoted value may end in a lone backslash, which
+# libpq drops.
 _PAIR = re.compile(
-    r"""\s* (?P<name>[^=\s]*) \s* = \s*
-    (?: '(?P<quoted>(?:[^'\\]|\\.)*)' | (?!')(?P<plain>(?:[^\s\\]|\\.)*)\\? )""",
+    r"""(?P<name>[^=\s]*) \s* = \s*
+    (?: '(?P<quoted>[^'\\]*(?:\\.[^'\\]*)*)' | (?!')(?P<plain>[^\s\\]*(?:\\.[^\s\\]*)*)\\? ) \s*""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 # One host of a URI: an IPv6 address in brackets or a name, either of which may be missing; then its port.
@@ -67,8 +68,9 @@ def _database_name(text: str, source: str) -> dict[str, str]:
 
 
 def _keywords(text: str, source: str) -> Iterator[tuple[str, str]]:
+    text = text.lstrip(" \t\n\r\f\v")
     position, count = 0, 0
-    while text[position:].strip(" \t\n\r\f\v"):
+    while position < len(text):
         count += 1
         if not (pair := _PAIR.match(text, position)):
             raise InvalidOption(f"word {count} of {source} is not name=value: {_QUOTE}")

@@ -84,10 +84,10 @@ class Address:
 class Target:
     """Everything that is needed to connect, with no source left to ask. Its ``repr`` masks secrets.
 
-    ``connect_timeout`` is in seconds for each host; None waits for ever. ``sslrootcert`` is a file,
-    ``"system"`` or None, which is the system's trust store where verification is asked for. For
-    ``embedded:PATH``, ``embedded`` is the path, ``hosts`` is empty, and what was not given is empty: see
-    :meth:`served_at`.
+    ``connect_timeout`` is in seconds for each host, ``command_timeout`` for each statement; None waits for ever.
+    ``deadline`` gives the milliseconds left for all. ``sslrootcert`` is a file, ``"system"`` or None, which is the
+    system's trust store where verification is asked for. For ``embedded:PATH``, ``embedded`` is the path, ``hosts`` is
+    empty, and what was not given is empty: see :meth:`served_at`.
     """
 
     hosts: tuple[Address, ...]
@@ -104,6 +104,8 @@ class Target:
     ssl_context: ssl.SSLContext | None = None
     channel_binding: str = "prefer"
     connect_timeout: float | None = None
+    command_timeout: float | None = None
+    deadline: Callable[[], float | None] | None = None
     application_name: str = ""
     options: str = ""
     replication: str | None = None
@@ -172,10 +174,17 @@ def resolve(dsn: str | None = None, *, environ: Mapping[str, str] = os.environ, 
     filled["tcp_options"] = tuple(_tcp_options(read))
     filled["application_name"] = read.get("application_name") or read.get("fallback_application_name") or ""
     if "embedded" in given:
-        path = Path(given["embedded"].text() or ".lightvec").expanduser()
+        path = _folder(given["embedded"].text() or ".lightvec")
         filled = {"hosts": (), "user": "", "database": ""} | filled
         return Target(**filled, embedded=path)
     return _completed(filled, read, given, environ)
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InvalidOption("embedded: names the home of a user that is not known here: write the path out") from error
 
 
 def _completed(

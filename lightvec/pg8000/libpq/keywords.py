@@ -105,6 +105,12 @@ def _whole(given: Given) -> int | None:
     return number
 
 
+def _function(given: Given) -> Callable[[], float | None]:
+    if callable(given.value):
+        return given.value
+    raise given.refused_unseen("a function without parameters that gives the milliseconds left")
+
+
 def _flag(given: Given) -> bool | None:
     return bool(_whole(given)) if given.text() else None
 
@@ -192,7 +198,8 @@ _NO_KEYS = "a login by SCRAM keys, which lightvec does not do"
 _SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SESSIONS = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 
-#: Every parameter of libpq 18 by its name, and ``ssl_context``, which can be an argument only.
+#: Every parameter of libpq 18 by its name, and three of our own: ``command_timeout``, and ``deadline`` and
+#: ``ssl_context``, which can be arguments only.
 PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
     {
         row.name: row
@@ -205,6 +212,8 @@ PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
             Parameter("password", "PGPASSWORD", _password, "password"),
             Parameter("passfile", "PGPASSFILE", _text),
             Parameter("connect_timeout", "PGCONNECT_TIMEOUT", _seconds, "connect_timeout"),
+            Parameter("command_timeout", None, _seconds, "command_timeout"),
+            Parameter("deadline", None, _function, "deadline"),
             Parameter("application_name", "PGAPPNAME", _text, "application_name"),
             Parameter("fallback_application_name", None, _text),
             Parameter("options", "PGOPTIONS", _text, "options"),

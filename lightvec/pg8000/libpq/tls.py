@@ -5,8 +5,7 @@ Source: PostgreSQL 18 documentation, 34.19 "SSL Support", the table of ``sslmode
 =================================  ==========================================================
 ``sslmode``                        the server's certificate
 =================================  ==========================================================
-``allow``, ``prefer``              is not looked at
-``require``                        must be signed by ``sslrootcert`` if there is one
+``allow``, ``prefer``, ``require`` must be signed by ``sslrootcert`` if there is one
 ``verify-ca``                      must be signed by ``sslrootcert``
 ``verify-full``                    the same or by the system's, and must name the host
 =================================  ==========================================================
@@ -28,7 +27,7 @@ from typing import NamedTuple
 from lightvec.pg8000.exceptions import OperationalError
 from lightvec.pg8000.libpq.dsn import Address, Target
 
-__all__ = ["context_for", "tls_failure"]
+__all__ = ["context_for", "login_failure", "tls_failure"]
 
 
 class _Settings(NamedTuple):
@@ -59,8 +58,7 @@ def context_for(target: Target) -> ssl.SSLContext:
 
 
 def _settings(target: Target) -> _Settings:
-    verify = target.sslmode in ("verify-ca", "verify-full")
-    verify = verify or (target.sslmode == "require" and target.sslrootcert is not None)
+    verify = target.sslmode in ("verify-ca", "verify-full") or target.sslrootcert is not None
     rootcert = target.sslrootcert if verify and target.sslrootcert != "system" else None
     files = {"sslrootcert": rootcert, "sslcert": target.sslcert, "sslkey": target.sslkey}
     return _Settings(
@@ -197,15 +195,18 @@ _CLIENT_REFUSED = frozenset(
         "TLSV13_ALERT_CERTIFICATE_REQUIRED",
     }
 )
+_REFUSED = "did not accept this client's certificate: give one that it trusts as sslcert and sslkey"
 
 
 def tls_failure(error: ssl.SSLError, address: Address) -> OperationalError:
-    """The sentence for an error of TLS; TLS 1.3 reports a refused client certificate at the first read."""
+    """The sentence for an error of the handshake."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return OperationalError(_distrusted(error, address))
-    reason = error.reason or ""
+    reason = getattr(error, "reason", None) or ""  # only OpenSSL's own errors have one
     if reason in _CLIENT_REFUSED:
-        why = "did not accept this client's certificate: give one that it trusts as sslcert and sslkey"
+        why = _REFUSED
+    elif reason.endswith("_ALERT_HANDSHAKE_FAILURE"):  # what TLS 1.2 says where a certificate is wanted and none came
+        why = "broke the TLS handshake off: give sslcert and sslkey if it wants them, or look into the server's log"
     elif reason in _NO_COMMON_VERSION:
         why = "has no TLS version in common with this client: update the server to TLS 1.2 or newer"
     elif reason in _NOT_TLS:
@@ -215,6 +216,15 @@ def tls_failure(error: ssl.SSLError, address: Address) -> OperationalError:
     else:
         why = f"broke the TLS handshake off ({reason or type(error).__name__}): look into the server's log"
     return OperationalError(f"{address} {why}")
+
+
+def login_failure(error: BaseException | None) -> OperationalError | None:
+    """The sentence for an error of TLS behind the handshake; None where it says nothing of the login.
+
+    In TLS 1.3 the server looks at the client's certificate when the client is done, and says so at the first read.
+    """
+    refused = isinstance(error, ssl.SSLError) and getattr(error, "reason", None) in _CLIENT_REFUSED
+    return OperationalError(f"the server {_REFUSED}") if refused else None
 
 
 def _distrusted(error: ssl.SSLCertVerificationError, address: Address) -> str:

@@ -10,41 +10,21 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-import time
 from collections.abc import Iterator
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000.exceptions import OperationalError
 from lightvec.pg8000.libpq.dsn import Address, Target
+from lightvec.pg8000.limits import Deadline
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Deadline", "is_tls", "is_tls_error", "open_socket", "tls_attempts"]
+__all__ = ["is_tls", "is_tls_error", "open_socket", "tls_attempts"]
 
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _TLS_MODES = frozenset({"require", "verify-ca", "verify-full"})
-
-
-class Deadline:
-    """Seconds that run out; None never does. One deadline serves connecting, TLS and the login after it.
-
-    >>> Deadline(None).remaining() is None, 4 < Deadline(5).remaining() <= 5
-    (True, True)
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self.seconds = seconds
-        self._end = None if seconds is None else time.monotonic() + seconds
-
-    def remaining(self) -> float | None:
-        """Seconds left, as ``socket.settimeout`` takes them; ``TimeoutError`` when there are none."""
-        if self._end is None:
-            return None
-        left = self._end - time.monotonic()
-        if left <= 0:  # zero would make a socket non-blocking
-            raise TimeoutError("the time is up")
-        return left
 
 
 def tls_attempts(sslmode: str, address: Address) -> tuple[bool, ...]:
@@ -71,14 +51,14 @@ def open_socket(
 ) -> socket.socket:
     """A blocking socket to the address, over TLS if ``tls`` (the first of :func:`tls_attempts` unless given).
 
-    ``deadline`` bounds everything but the name's look-up; without one it is the target's ``connect_timeout``.
+    ``deadline`` bounds all of it, the name's look-up too; without one it is the target's ``connect_timeout``.
     The result is an ``ssl.SSLSocket`` where TLS was agreed, verified as the target's ``sslmode`` says.
     """
     attempts = tls_attempts(target.sslmode, address)
     tls = attempts[0] if tls is None else tls
     if tls not in attempts:
         raise OperationalError(f"sslmode={target.sslmode} does not allow {address} {'with' if tls else 'without'} TLS")
-    deadline = Deadline(target.connect_timeout) if deadline is None else deadline
+    deadline = Deadline(target.connect_timeout, "connect_timeout") if deadline is None else deadline
     context = _context(target) if tls else None
     opened = _connected(address, target, deadline)
     try:
@@ -115,7 +95,10 @@ def _context(target: Target) -> ssl.SSLContext:
 
 def _connected(address: Address, target: Target, deadline: Deadline) -> socket.socket:
     """The first of the host's addresses that answers; each may take its share of the time that is left."""
-    places = list(_places(address))
+    try:
+        places = list(_places(address, deadline))
+    except TimeoutError as error:
+        raise _timed_out(address, deadline) from error
     for position, (family, where) in enumerate(places, 1):
         try:
             return _connected_to(family, where, target, deadline, len(places) - position + 1)
@@ -125,20 +108,45 @@ def _connected(address: Address, target: Target, deadline: Deadline) -> socket.s
     raise AssertionError("getaddrinfo gives an address or raises")
 
 
-def _places(address: Address) -> Iterator[tuple[int, Any]]:
+def _places(address: Address, deadline: Deadline) -> Iterator[tuple[int, Any]]:
     """Address family and what ``connect`` takes."""
     if address.socket_path:
         if not hasattr(socket, "AF_UNIX"):
             raise OperationalError(f"this system has no Unix sockets for {address}: give a host name instead")
         return iter([(socket.AF_UNIX, address.socket_path)])
     try:
-        found = socket.getaddrinfo(address.hostaddr or address.host, address.port, type=socket.SOCK_STREAM)
+        found = _looked_up(address.hostaddr or address.host, address.port, deadline)
     except (socket.gaierror, UnicodeError) as error:
         raise OperationalError(
             f"no address is known for the host {address.host!r}: is the name right, and does this machine "
             f"reach its name server?"
         ) from error
     return ((family, where) for family, _, _, _, where in found)
+
+
+def _looked_up(host: str, port: int, deadline: Deadline) -> list[Any]:
+    """What getaddrinfo says. It cannot be stopped, so where time is short a thread asks and is left behind."""
+    seconds = deadline.remaining()
+    if seconds is None:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    answers: list[Any] = []
+
+    def ask() -> None:
+        try:
+            answers.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            answers.append(error)
+
+    thread = Thread(target=ask, name=f"look-up of {host}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not answers:
+        raise OperationalError(
+            f"the name {host!r} was not looked up within {deadline}: does this machine reach its name server?"
+        )
+    if isinstance(answers[0], Exception):
+        raise answers[0]
+    return list(answers[0])
 
 
 def _connected_to(family: int, where: Any, target: Target, deadline: Deadline, shares: int) -> socket.socket:
@@ -182,9 +190,8 @@ def _unreachable(error: OSError, address: Address, deadline: Deadline) -> Operat
 
 
 def _timed_out(address: Address, deadline: Deadline) -> OperationalError:
-    limit = "the system's limit" if deadline.seconds is None else f"{deadline.seconds:g} s (connect_timeout)"
     remedy = "is it reachable from here, and is the time enough?"
-    return OperationalError(f"{address} did not answer within {limit}: {remedy}")
+    return OperationalError(f"{address} did not answer within {deadline}: {remedy}")
 
 
 # --- securing -----------------------------------------------------------------------------------------------
@@ -239,11 +246,17 @@ def _accepts_tls(plain: socket.socket, address: Address) -> bool:
 
 
 def _shaken_hands(plain: socket.socket, context: ssl.SSLContext, address: Address, deadline: Deadline) -> ssl.SSLSocket:
+    import ssl
+
     name = address.host.partition("%")[0]  # an IPv6 address without its zone, as certificates have it
     secured = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
     try:
         secured.settimeout(deadline.remaining())
         secured.do_handshake()
+    except ConnectionError as error:
+        secured.close()
+        # A handshake that failed, as it does where the other side says good-bye in it: prefer goes on without TLS.
+        raise ssl.SSLEOFError(error.errno, error.strerror) from error
     except BaseException:
         secured.close()
         raise

@@ -20,7 +20,8 @@ import trustme
 from lightvec.pg8000.exceptions import OperationalError
 from lightvec.pg8000.libpq import tls, transport
 from lightvec.pg8000.libpq.dsn import Address, Target, resolve
-from lightvec.pg8000.libpq.transport import Deadline, open_socket, tls_attempts
+from lightvec.pg8000.libpq.transport import open_socket, tls_attempts
+from lightvec.pg8000.limits import Deadline
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")  # PostgreSQL documentation, 54.7: length 8, code 80877103
 VERIFYING = ("verify-ca", "verify-full")
