@@ -43,6 +43,8 @@ _FIRST_USER_OID = 16_384
 
 _BUSY = "the connection is in the middle of another statement: one thread at a time can use it"
 _CANCELLED = "57014"
+#: Seconds in which what has come already is looked through for the server's last words.
+_LAST_WORDS = 0.2
 
 
 class Answers:
@@ -253,11 +255,11 @@ class Conversation(LoggedIn):
 
     def _last_words(self) -> DatabaseError | None:
         """What a server that ended the connection said of it, if that came before the end was noticed (57P01)."""
-        context = Result(None, list)
+        context, patience = Result(None, list), Deadline(_LAST_WORDS)
         try:
             self._stream.limit = None
             self._stream.socket.settimeout(0)
-            while context.error is None:
+            while context.error is None and patience.remaining():
                 code, data = self._stream.read_message()
                 if code == b"E":
                     self.handle_ERROR_RESPONSE(data, context)
@@ -312,6 +314,7 @@ class Conversation(LoggedIn):
             self.message_types[code](self._stream.read_message()[1], context)
             if context.error is not None:
                 raise context.error
+            self._stream.check_time()
 
     def handle_READY_FOR_QUERY(self, data: bytes, context: Any) -> None:
         """The server waits for the next statement, in a transaction or not."""
