@@ -91,6 +91,7 @@ class Conversation(LoggedIn):
         self, stream: Stream, *, trusted: bool = True, channel_binding: str = "prefer", **start_up: Any
     ) -> None:
         self._broken = False
+        self._in_step = True
         self._turn = Lock()
         self._unread: Answers | None = None
         self._limits = Limits()
@@ -227,7 +228,7 @@ class Conversation(LoggedIn):
                 f"the server's answer could not be read ({error!r}); the connection is closed"
             ) from error
         except BaseException:
-            self._cut_short()
+            self.cut_short()
             raise
 
     def _speak(
@@ -242,16 +243,23 @@ class Conversation(LoggedIn):
         if self._unread is not None and results is not self._unread:
             self._read_answers(self._unread, b"Z")
         if hear is not None:
+            self._in_step = False
             if send_listening(self._stream, data, hear):
                 return b"E"
         elif data:
             self._hear_unasked()
+            self._in_step = False
             self._stream.send(data)
         if take_run is not None:
             self._read_runs(take_run)
         if not until:
             return b""
         return self._read_answers(results if isinstance(results, Answers) else Answers(results), until, page)
+
+    def close_unless_in_step(self) -> None:
+        """End a statement of several exchanges that was left by an interrupt between two of them."""
+        if not self._in_step and self._unread is None:
+            self._break()
 
     def _last_words(self) -> DatabaseError | None:
         """What a server that ended the connection said of it, if that came before the end was noticed (57P01)."""
@@ -314,13 +322,14 @@ class Conversation(LoggedIn):
             self.message_types[code](self._stream.read_message()[1], context)
             if context.error is not None:
                 raise context.error
-            self._stream.check_time()
+            self._stream.check_time(has_sent=False)
 
     def handle_READY_FOR_QUERY(self, data: bytes, context: Any) -> None:
         """The server waits for the next statement, in a transaction or not."""
         if data not in (IDLE, IN_TRANSACTION, IN_FAILED_TRANSACTION):
             raise InternalError(f"expected a status of I, T or E, got {data[:9]!r}; the connection is closed")
         super().handle_READY_FOR_QUERY(data, context)
+        self._in_step = True
 
     def handle_BACKEND_KEY_DATA(self, data: bytes, context: Any) -> None:
         """What statements are cancelled with, said at the login only."""
@@ -462,7 +471,7 @@ class Conversation(LoggedIn):
             return None  # Where the server cannot even be told, no more is to be expected on this connection.
         return grace
 
-    def _cut_short(self) -> None:
+    def cut_short(self) -> None:
         """End a conversation that was interrupted."""
         try:
             if self._canceller is not None and not self._broken:

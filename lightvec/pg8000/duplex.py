@@ -80,5 +80,5 @@ def _has_failed(stream: Stream, hear: Hear) -> bool:
         if code == b"E":
             return True
         hear(*stream.read_message())
-        stream.check_time()
+        stream.check_time(has_sent=True)
     return False

@@ -36,11 +36,15 @@ def fetch_columns(wire: Wire, statement: str, vals: Sequence[Any], oids: Sequenc
     result = Result(statement, list)
     parameters = wire.parameters(vals, oids)
     columns: list[ArrayColumn | ListColumn] = []
-    if _described(wire, result, parameters):
-        columns = [_column(wire, numpy, description) for description in result.columns or ()]
-        _fetch(wire, numpy, result, parameters, columns)
-    else:
-        wire.exchange(SYNC, [result])
+    try:
+        if _described(wire, result, parameters):
+            columns = [_column(wire, numpy, description) for description in result.columns or ()]
+            _fetch(wire, numpy, result, parameters, columns)
+        else:
+            wire.exchange(SYNC, [result])
+    except BaseException:
+        wire.close_unless_in_step()
+        raise
     if result.error is not None:
         raise result.error
     return {column.name: column.values() for column in columns}

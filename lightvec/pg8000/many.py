@@ -57,6 +57,13 @@ class Pipeline:
         """Send them all; the number of rows that they changed, -1 if none of them counts rows."""
         self._wire.check_usable()
         try:
+            return self._run(statements, oids)
+        except BaseException:
+            self._wire.close_unless_in_step()
+            raise
+
+    def _run(self, statements: Iterable[tuple[str, Sequence[Any]]], oids: Sequence[int | None]) -> int:
+        try:
             for statement, values in statements:
                 if not self._parsed:
                     self._wire.meet(values)

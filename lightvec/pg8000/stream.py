@@ -132,12 +132,14 @@ class Stream:
             self._end += self._receive_what_is_there()
         return bytes(self._view[self._start : self._start + 1]) if self._has_message() else b""
 
-    def check_time(self) -> None:
+    def check_time(self, *, has_sent: bool) -> None:
         """Raise :class:`ConnectionLost` when the limit has passed: what is read without waiting may still never end."""
         try:
             if self._limit is not None:
                 self._limit.remaining()
         except TimeoutError as error:
+            if not has_sent:
+                raise not_taken(self._limit) from error
             self._prolong(error)
 
     @property

@@ -41,24 +41,36 @@ def streamed(
     result.after_copy = b""  # The Sync is yet to come.
     parameters = wire.parameters(vals, oids)
     before, after = _around(wire, statement, settings)
-    wire.is_streaming = True
     code = b""
     try:
-        code = _start(wire, result, parameters, before, batch)
-        while result.error is None:
-            rows, result.rows = result.rows or [], []
-            if code == b"s" and len(rows) != batch:
-                raise InternalError(f"expected {batch:,} rows of a longer answer, got {len(rows):,}: rows were lost")
-            yield from rows
-            if code != b"s":
-                break
-            code = wire.exchange(messages.execute(batch) + FLUSH, [result], until=_END_OF_BATCH)
-    finally:
+        try:
+            wire.is_streaming = True
+            code = _start(wire, result, parameters, before, batch)
+            while result.error is None:
+                rows, result.rows = result.rows or [], []
+                if code == b"s" and len(rows) != batch:
+                    raise InternalError(
+                        f"expected {batch:,} rows of a longer answer, got {len(rows):,}: rows were lost"
+                    )
+                yield from rows
+                if code != b"s":
+                    break
+                code = wire.exchange(messages.execute(batch) + FLUSH, [result], until=_END_OF_BATCH)
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException:
+            wire.cut_short()  # Who interrupts does not want to wait for the end of the rows.
+            raise
+        finally:
+            wire.is_streaming = False
+            result.end()  # What was not asked for does not come.
+            if not wire.closed:
+                data = b"" if code == b"E" else b"".join(statement.data for statement in after)
+                wire.exchange(data + SYNC, [statement.result for statement in after] or [result])
+    except BaseException:
         wire.is_streaming = False
-        result.end()  # What was not asked for does not come.
-        if not wire.closed:
-            data = b"" if code == b"E" else b"".join(statement.data for statement in after)
-            wire.exchange(data + SYNC, [statement.result for statement in after] or [result])
+        wire.close_unless_in_step()
+        raise
     if result.error is not None:
         raise result.error
 

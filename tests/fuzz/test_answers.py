@@ -208,21 +208,22 @@ NOTICES = message("N", b"Mx\0\0") * 2_000
 
 @pytest.mark.parametrize("cut", [0, 1], ids=["lost", "unasked"])
 def test_a_flood_of_what_is_no_answer(cut: int) -> None:
-    """It is not read to its end, which there is none of: not for the last word of a server that is lost, nor before
-    a statement is sent."""
+    """It is not read to its end, which there is none of: not for the last word of a server that is lost, nor, where a
+    statement's time is bounded, before it is sent."""
     begun = NOTICES[:-1] * cut
     with FloodingSocket([LOGIN, answer(ONE, complete("SELECT 1")) + begun], NOTICES[-cut:] + begun) as near:
         with meeting(near):
-            conn = connect(URL)
+            conn = connect(URL, command_timeout=0.3)
         assert conn.run(SHOW) == [["x"]]
-        with in_time(5), pytest.raises(ConnectionLost):
+        with in_time(5), pytest.raises(ConnectionLost) as lost:
             conn.run(SHOW)
+    assert lost.value.in_doubt == (not cut)
 
 
 def test_a_flood_while_more_is_sent() -> None:
     with FloodingSocket([LOGIN], NOTICES) as near:
         with meeting(near):
-            conn = connect(URL)
+            conn = connect(URL, command_timeout=0.3)
         with in_time(5), pytest.raises(ConnectionLost):
             conn.execute_many([("UPDATE t SET a = $1", ["x" * 40_000]) for _ in range(5)])
 

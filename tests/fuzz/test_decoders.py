@@ -59,7 +59,7 @@ def _changed(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
 
 
 @by_target
-@tried(60, 10_000)
+@tried(60, 2_000)
 @given(data=st.data())
 def test_what_is_almost_right(name: str, data: st.DataObject) -> None:
     feed, seeds = TARGETS[name]
@@ -70,7 +70,7 @@ def test_what_is_almost_right(name: str, data: st.DataObject) -> None:
 
 
 @by_target
-@tried(30, 10_000)
+@tried(30, 1_000)
 @given(pieces=st.lists(st.sampled_from(_PIECES), max_size=12), rest=st.just(b"") | st.binary(max_size=20))
 def test_what_is_not_right(name: str, pieces: list[str], rest: bytes) -> None:
     fed = "".join(pieces).encode() + rest

@@ -132,7 +132,7 @@ def test_a_message_of_half_a_gigabyte_that_does_not_come(said: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", USES)
-@tried(3, 500)
+@tried(3, 150)
 @given(to_do=changes)
 def test_changed_answers(name: str, recordings: Recordings, to_do: list[Change]) -> None:
     turns = changed(recordings[name], to_do)

@@ -335,7 +335,7 @@ _anything = st.recursive(
 )
 
 
-@tried(150, 20_000)
+@tried(150, 5_000)
 @given(value=_anything)
 def test_anything(value: Any) -> None:
     TALLY.count()
