@@ -156,7 +156,9 @@ class Pg8000Database(PostgresqlDatabase):
 
     def rollback(self) -> None:
         """Roll back. Where the connection broke the server has done it, and the error that broke it is what counts."""
-        if self.is_closed() or not self._state.conn.closed:
+        if not self.is_closed() and self._state.conn.closed:
+            self._state.conn.forget_transaction()
+        else:
             super().rollback()
 
     def commit(self) -> None:

@@ -137,16 +137,19 @@ class Conversation(LoggedIn):
     def is_alive(self) -> bool:
         """Whether the connection can be used, as far as this machine knows; it asks the socket, not the server.
 
-        Rows that were left unread are read first: what ended the connection may stand behind them.
+        Rows that were left unread are read first: what ended the connection may stand behind them. A transaction that
+        was open counts as open until somebody was told that it is lost: by the next statement, or by the commit.
         """
         if self._turn.locked():
             return not self.closed  # Another thread is hearing from it right now.
         if self.has_unread_rows:
             with suppress(Error):
                 self.exchange(b"", (), until=b"")
+        status = self._transaction_status
         try:
             if not self.closed and self._stream.has_ended():
                 self._break()
+                self._transaction_status = status
         except BaseException:
             self._break()  # An interrupt may have come between reading bytes and keeping them.
             raise
@@ -161,6 +164,11 @@ class Conversation(LoggedIn):
     def in_transaction(self) -> bool:
         """Whether a transaction block is open, a failed one too."""
         return self._transaction_status in (IN_TRANSACTION, IN_FAILED_TRANSACTION)
+
+    def forget_transaction(self) -> bool:
+        """Take in that the server rolled back what a broken connection had begun; whether that was open until now."""
+        was_open, self._transaction_status = self.in_transaction, IDLE
+        return was_open
 
     @property
     def in_failed_transaction(self) -> bool:
@@ -404,8 +412,9 @@ class Conversation(LoggedIn):
         if self._overran is not None and error.sqlstate == _CANCELLED and isinstance(error.fields, ErrorFields):
             error.fields.remedy = f"it took longer than {self._overran}: allow it more time, or ask for less"
         context.error = context.error or error
-        if isinstance(context, Result) and fields.get("V") in ("FATAL", "PANIC"):
-            raise error  # Nothing more comes: the server closes the connection behind this message.
+        # The severity in English is V; PgBouncer says S only. Nothing more comes: the connection is closed behind it.
+        if isinstance(context, Result) and fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
+            raise error
 
     # COPY
 

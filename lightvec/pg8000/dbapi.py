@@ -138,13 +138,18 @@ class Connection(LoadingWire, pg8000.dbapi.Connection):
         return Cursor(self) if name is None else ServerCursor(self, name, withhold=withhold)
 
     def commit(self) -> None:
-        """Commit the transaction, if there is one; an error if a statement in it had failed and nothing is kept."""
-        if self.in_transaction:
+        """Commit the transaction, if there is one; an error if a statement in it had failed and nothing is kept.
+
+        On a connection that broke or was closed it is an error, too: what it was to commit may not be there.
+        """
+        if self.in_transaction or self.closed:
             check_committed(self.execute_unnamed("COMMIT"))
 
     def rollback(self) -> None:
-        """Roll the transaction back, if there is one."""
-        if self.in_transaction:
+        """Roll the transaction back, if there is one. Where the connection broke the server has done it."""
+        if self.closed:
+            self.forget_transaction()
+        elif self.in_transaction:
             self.execute_unnamed("ROLLBACK")
 
     def beginning(self) -> str | None:
