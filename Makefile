@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests that try more where they have the time (tests/scale.py).
+SOAK := $(addprefix tests/,faults fuzz load pooler pg8000/test_interrupts.py tls/test_traffic.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck check bench clean
+.PHONY: help demo test soak lint typecheck check bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +22,10 @@ demo: $(VENV)/.installed-demo  ## create a schema, load 2,000 real embeddings an
 
 test: $(VENV)/.installed-test  ## run the test suite against a real server
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/.installed-test $(VENV)/.installed-fuzz  ## try faults, poolers, load and hostile bytes for hours
+	LIGHTVEC_SOAK=1 $(BIN)/python -m pytest $(SOAK)
+	$(BIN)/python -m tests.fuzz.coverage_guided
 
 lint: $(VENV)/.installed-dev  ## check style and format
 	$(BIN)/ruff check .

@@ -32,12 +32,12 @@ def open_connection(cls: type[W], dsn: str | None, params: Mapping[str, Any]) ->
     failures: list[OperationalError] = []
     for suits in _passes(target.target_session_attrs):
         for connection in _logged_in(cls, target, failures):
-            if suits(connection):
+            if _is_suitable(connection, suits):
                 return connection
-            connection.close()
             failures.append(
                 OperationalError(
-                    f"a server was reached that is not {target.target_session_attrs} (target_session_attrs)"
+                    f"a server was reached that is not {target.target_session_attrs}, as target_session_attrs asks: "
+                    f"name the host of one that is, too"
                 )
             )
     raise _all_failed(failures)
@@ -112,9 +112,8 @@ def _password(target: Target, address: Address) -> str | Callable[[], str | None
 def _login_failure(error: BaseException, address: Address) -> BaseException:
     """The error to raise: what the server or lightvec said as it is, what pg8000 did not expect as a sentence."""
     if isinstance(error, (ConnectionLost, InternalError, TimeoutError)) and not getattr(error, "sqlstate", None):
-        return OperationalError(
-            f"{address} did not complete the login ({error.args[0]}): is it PostgreSQL, and is it up?"
-        )
+        why = getattr(error, "what", error.args[0])
+        return OperationalError(f"{address} did not complete the login ({why}): is it PostgreSQL, and is it up?")
     if isinstance(error, Exception) and not isinstance(error, LightvecError):
         return OperationalError(
             f"{address} answered the login with something that PostgreSQL does not say ({error!r}): is the port right?"
@@ -137,6 +136,17 @@ def _passes(wanted: str) -> list[Callable[[Wire], bool]]:
         "prefer-standby": [_is_standby, lambda _: True],
     }
     return tests[wanted]
+
+
+def _is_suitable(connection: Wire, suits: Callable[[Wire], bool]) -> bool:
+    """Whether it is what is looked for; if not, or if it cannot say so, it is closed."""
+    is_suitable = False
+    try:
+        is_suitable = suits(connection)
+    finally:
+        if not is_suitable:
+            connection.close()
+    return is_suitable
 
 
 def _is_standby(connection: Wire) -> bool:

@@ -11,14 +11,12 @@ import selectors
 import socket
 from collections.abc import Callable
 
-from lightvec.pg8000.stream import Stream, not_sent, not_taken
+from lightvec.pg8000.stream import Stream, not_sent, not_taken, would_wait
 
 __all__ = ["make_room", "send_listening"]
 
 #: More than the kernel gives (net.core.wmem_max, 208 KB, doubled): it takes what it may.
 _SOCKET_ROOM = 1 << 20
-#: ``ssl.SSL_ERROR_WANT_READ`` and ``SSL_ERROR_WANT_WRITE``, without loading ssl where no TLS is used.
-_SSL_WAITS = (2, 3)
 
 #: Takes in a message of the server: its code, and what follows its length.
 Hear = Callable[[bytes, bytes], None]
@@ -35,8 +33,14 @@ def make_room(stream: Stream) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_ROOM)
 
 
-def send_listening(stream: Stream, message: bytes | bytearray | memoryview, hear: Hear) -> bool:
-    """Send it whole; True if an error is what the server said meanwhile, which is left to be read."""
+def send_listening(
+    stream: Stream, message: bytes | bytearray | memoryview, hear: Hear, *, ends: bool = False
+) -> bool:
+    """Send it whole; True if an error is what the server said meanwhile, which is left to be read.
+
+    ``ends`` says that a Sync is the end of it: once that is sent the statement may take effect, and it is the reading
+    of the answers that says so if the connection breaks.
+    """
     with memoryview(message) as whole:
         sent = 0
         while sent < len(whole):
@@ -46,7 +50,7 @@ def send_listening(stream: Stream, message: bytes | bytearray | memoryview, hear
                 if count < len(rest) and _has_failed(stream, hear):
                     stream.send(whole[sent:])  # type: ignore[arg-type]  # a message is begun and must be ended
                     return True
-    return _has_failed(stream, hear)
+    return not ends and _has_failed(stream, hear)
 
 
 def _send_some(stream: Stream, data: memoryview) -> int:
@@ -57,7 +61,7 @@ def _send_some(stream: Stream, data: memoryview) -> int:
     try:
         return sock.send(data)
     except OSError as error:
-        if not isinstance(error, BlockingIOError) and error.errno not in _SSL_WAITS:
+        if not would_wait(error):
             raise not_sent(error) from error
     finally:
         sock.settimeout(timeout)

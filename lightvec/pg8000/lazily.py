@@ -1,8 +1,8 @@
 """pg8000, loaded without what most connections never use.
 
-pg8000 imports scramp (passwords by SCRAM) and dateutil (unusual dates) as it is loaded. From a fresh interpreter to a
-first search they took 14 and 8 of 120 ms. So both have a stand-in while pg8000 is loaded, and are loaded themselves
-when pg8000 first uses them.
+pg8000 imports scramp (passwords by SCRAM, which lightvec has its own way for) and dateutil (unusual dates) as it is
+loaded. From a fresh interpreter to a first search they took 14 and 8 of 120 ms. So both have a stand-in while pg8000 is
+loaded, and are loaded themselves when pg8000 first uses them.
 
 A program that has loaded one of the three before has it as it is. Stand-ins are in ``sys.modules`` only while pg8000 is
 loaded; another thread that meets one there in this time can use it as the module.

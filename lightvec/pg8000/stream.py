@@ -10,10 +10,10 @@ from struct import Struct
 from lightvec.pg8000.exceptions import ConnectionLost, InternalError
 from lightvec.pg8000.limits import Deadline
 
-__all__ = ["Stream", "not_sent", "not_taken"]
+__all__ = ["Stream", "not_sent", "not_taken", "would_wait"]
 
-#: ``ssl.SSL_ERROR_WANT_READ``, without loading ssl where no TLS is used.
-_SSL_ERROR_WANT_READ = 2
+#: ``ssl.SSL_ERROR_WANT_READ`` and ``SSL_ERROR_WANT_WRITE``, without loading ssl where no TLS is used.
+_SSL_WAITS = (2, 3)
 
 _header = Struct("!ci").unpack_from
 
@@ -24,7 +24,7 @@ _MAX_MESSAGE = 0x3FFFFFFF
 
 
 class Stream:
-    """A socket as pg8000's start-up expects it (``makefile``, ``read``, ``write``, ``flush``) and as the wire uses it.
+    """A socket as pg8000's start-up expects it (``read``, ``write``, ``flush``) and as the wire uses it.
 
     Nothing that the server sent is read twice or left in a second buffer: start-up and statements read from here.
 
@@ -39,10 +39,6 @@ class Stream:
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._unsent: list[bytes] = []
-
-    def makefile(self, mode: str = "rwb") -> Stream:
-        """The stream itself: it is the file, too."""
-        return self
 
     @property
     def limit(self) -> Deadline | None:
@@ -196,7 +192,7 @@ class Stream:
             self.socket.settimeout(0)
             received = self.socket.recv_into(self._view[self._end :])
         except OSError as error:
-            if isinstance(error, BlockingIOError) or error.errno == _SSL_ERROR_WANT_READ:
+            if would_wait(error):
                 return 0
             raise ConnectionLost(f"the connection broke while nothing was asked of it ({_reason(error)})") from error
         finally:
@@ -236,6 +232,11 @@ class Stream:
         self._limit = self.when_over()
         if self._limit is None:
             raise _no_answer(f"the server did not answer within {limit}; the connection is closed") from error
+
+
+def would_wait(error: OSError) -> bool:
+    """Whether a socket that must not wait would have to, to read or to write; TLS may need the other one for either."""
+    return isinstance(error, BlockingIOError) or error.errno in _SSL_WAITS
 
 
 def not_sent(error: OSError) -> ConnectionLost:

@@ -1,6 +1,6 @@
 """One write and one Sync a statement, on pg8000's own seams.
 
-What pg8000 does is kept: start-up, authentication, the handlers by message name. What is replaced is how a statement
+What pg8000 does is kept: start-up, and the handlers by message name. What is replaced is the login, how a statement
 travels (three round trips there, one here), how vectors do (text there, binary here) and how errors are told.
 
 A transaction pooler may hand the server to another client at each Sync. With one Sync at the end of one write there is

@@ -20,8 +20,8 @@ import pytest
 
 from lightvec import Vector
 from lightvec.errors import InvalidOption
-from lightvec.pg8000 import Connection, connect
-from lightvec.pg8000.exceptions import OperationalError
+from lightvec.pg8000 import Connection, connect, connecting
+from lightvec.pg8000.exceptions import InternalError, OperationalError
 from lightvec.pg8000.libpq.dsn import Address
 from lightvec.pg8000.stream import Stream
 from lightvec.server import Server, stop
@@ -104,9 +104,27 @@ def test_a_primary_is_what_was_wanted(wanted: str, url: str) -> None:
         assert connection.run("SELECT pg_is_in_recovery()") == [[False]]
 
 
+def test_one_that_cannot_say_what_it_is_is_closed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Connection] = []
+
+    def cannot_say(connection: Connection) -> bool:
+        raise InternalError("it cannot say")
+
+    def close(connection: Connection) -> None:
+        closed.append(connection)
+        really_close(connection)
+
+    really_close = Connection.close
+    monkeypatch.setattr(connecting, "_is_standby", cannot_say)
+    monkeypatch.setattr(Connection, "close", close)
+    with pytest.raises(InternalError, match="it cannot say"):
+        connect(url, target_session_attrs="standby")
+    assert [connection.closed for connection in closed] == [True]
+
+
 @pytest.mark.parametrize("wanted", ["standby", "read-only"])
 def test_a_primary_is_not_what_was_wanted(wanted: str, url: str) -> None:
-    with pytest.raises(OperationalError, match=f"is not {wanted} \\(target_session_attrs\\)"):
+    with pytest.raises(OperationalError, match=f"is not {wanted}, as target_session_attrs asks"):
         connect(url, target_session_attrs=wanted)
 
 

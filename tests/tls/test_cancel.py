@@ -115,6 +115,27 @@ def test_the_request_is_never_in_clear_text(sslmode: str, postgres: Postgres, di
     assert heard == [SSL_REQUEST] * 2
 
 
+def test_the_key_does_not_go_where_tls_is_gone(postgres: Postgres, direct: Stand) -> None:
+    """Under prefer the server's word that it has no TLS is taken, but not for a key that was given over TLS."""
+    heard: list[bytes] = []
+
+    def behave(client: socket.socket, to_server: Callable[[], socket.socket]) -> None:
+        if heard:
+            client.recv(len(SSL_REQUEST))
+            client.sendall(b"N")
+            heard.append(client.recv(100))
+        else:
+            heard.append(b"")
+            passing(client, to_server)
+
+    with Between(postgres.port, behave) as between:
+        connection = connect(**direct.has(port=between.port, sslmode="prefer"))
+        with pytest.raises(OperationalError, match="nothing is cancelled"):
+            connection.cancel()
+        connection.close()
+    assert heard == [b"", b""]
+
+
 def test_what_was_said_in_clear_text_is_cancelled_so(postgres: Postgres, direct: Stand) -> None:
     for sslmode, user in (("disable", "me"), ("prefer", "only_clear"), ("allow", "only_tls")):
         with connect(**direct.has(sslmode=sslmode, user=user)) as connection:

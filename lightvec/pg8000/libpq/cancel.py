@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lightvec.pg8000.exceptions import OperationalError
 from lightvec.pg8000.libpq.dsn import Address, Target
@@ -27,7 +27,7 @@ class Canceller:
     target: Target
     address: Address
     tls: bool
-    key: bytes | None
+    key: bytes | None = field(repr=False)  # Who has it can cancel what the connection does.
 
     @classmethod
     def of(cls, opened: socket.socket, target: Target, address: Address, key: bytes | None) -> Canceller:
@@ -47,6 +47,8 @@ class Canceller:
             )
         opened = open_socket(self.address, self.target, deadline, tls=self.tls)
         try:
+            if is_tls(opened) != self.tls:  # Under prefer, which takes a server's word that it has no TLS.
+                raise OperationalError(f"{self.address} has no TLS any more, so nothing is cancelled: connect again")
             request = _CANCEL_REQUEST + self.key
             opened.settimeout(deadline.remaining())
             opened.sendall((len(request) + 4).to_bytes(4, "big") + request)
