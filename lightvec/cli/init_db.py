@@ -164,7 +164,7 @@ def _column(text: str) -> tuple[str, Any]:
         "json": BinaryJSONField,
         "bytes": peewee.BlobField,
     }
-    name, _, type_name = text.partition(":")
+    name, _, type_name = text.rpartition(":")
     if not name or type_name not in types:
         raise InvalidOption(f"--column {text}: expected NAME:TYPE, with a TYPE of {', '.join(types)}")
     options: dict[str, Any] = {"index": False} if type_name == "json" else {}
@@ -192,10 +192,15 @@ def _print_sql(steps: Sequence[Step]) -> None:
         for statement in () if step.stands else step.sql:
             click.echo(f"{statement};")
         if step.stands:
-            click.echo(f"-- {step.kind} {step.name} stands")
+            click.echo(f"-- {step.kind} {_in_a_line(step.name)} stands")
 
 
 def _print_steps(steps: Sequence[Step]) -> None:
     for step in steps:
         word = click.style("stands", dim=True) if step.stands else click.style("made  ", fg="green")
-        click.echo(f"{word}  {step.kind:<9}  {step.name}")
+        click.echo(f"{word}  {step.kind:<9}  {_in_a_line(step.name)}")
+
+
+def _in_a_line(name: str) -> str:
+    """A name may hold line breaks, behind which an SQL comment ends."""
+    return " ".join(name.splitlines())

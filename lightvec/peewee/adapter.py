@@ -67,6 +67,10 @@ class Pg8000Adapter(_BasePsycopgAdapter):
             raise InvalidOption(f"expected an isolation level of {names}, or its number, got {isolation_level!r}")
         return level
 
+    def isolation_level_str(self, isolation_level: Any) -> Any:
+        """The name of an isolation level, which Peewee writes behind BEGIN as it is."""
+        return self.isolation_levels[self.isolation_level_int(isolation_level)]
+
     def is_connection_usable(self, conn: dbapi.Connection) -> bool:
         return not conn.closed and not conn.in_failed_transaction
 

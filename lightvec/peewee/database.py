@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from peewee import Context, Database, Field, Model, PostgresqlDatabase, SelectBase
+from peewee import Context, Database, Entity, Field, Model, ModelIndex, PostgresqlDatabase, SelectBase
 from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
+from lightvec.errors import InvalidOption
 from lightvec.peewee.adapter import PAGE, PagedCursor, Pg8000Adapter
+from lightvec.peewee.indexes import check_entity, fitting
 from lightvec.pg8000 import dbapi
+from lightvec.pg8000.identifiers import check_name
 from lightvec.pg8000.parameters import ExtensionTypes
 
 if TYPE_CHECKING:
@@ -25,13 +28,26 @@ ENVIRONMENT = "postgresql://"
 #: A call of a function; Peewee writes a blank behind its key words (``IN (``).
 _CALL = re.compile(r"\w\"?\(")
 
+#: A name that means itself where it is not quoted.
+_PLAIN_NAME = re.compile(r"[^\WA-Z]+")
+
 
 class _Context(Context):
-    """Peewee's builder of a statement, which also keeps the nearest-neighbour queries that stand in it."""
+    """Peewee's builder of a statement, which also keeps the nearest-neighbour queries that stand in it.
+
+    Names that the server would cut off, or cannot have, are refused.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
+
+    def sql(self, obj: Any) -> Any:
+        if isinstance(obj, Entity):
+            check_entity(obj)
+        elif isinstance(obj, ModelIndex):
+            obj = fitting(obj)
+        return super().sql(obj)
 
 
 class Pg8000Database(PostgresqlDatabase):
@@ -148,6 +164,17 @@ class Pg8000Database(PostgresqlDatabase):
         from lightvec.peewee.loading import copy_rows
 
         return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress)
+
+    def sequence_exists(self, sequence: str, schema: str | None = None) -> bool:
+        """As in Peewee, which asks before it makes a sequence, and then writes its name unquoted into a default."""
+        for name in filter(None, (schema, sequence)):
+            if not all(map(_PLAIN_NAME.fullmatch, name.split("."))):
+                raise InvalidOption(
+                    f"expected a sequence, and its schema, with a name of lower-case letters, digits and _, "
+                    f"got {name!r}: Peewee cannot quote it"
+                )
+            check_name(name)
+        return bool(super().sequence_exists(sequence, schema))
 
     def extension(self) -> ExtensionTypes:
         """What the database says of pgvector: its version, schema and the OIDs of its types."""

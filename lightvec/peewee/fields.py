@@ -40,9 +40,10 @@ class _DistanceField(Field):
         index: str | bool = False,
         **field_options: Any,
     ) -> None:
-        if dimensions is not None and (not isinstance(dimensions, int) or dimensions < 1):
+        if dimensions is not None and (type(dimensions) is bool or not isinstance(dimensions, int) or dimensions < 1):
             raise InvalidOption(f"expected a number of dimensions of at least 1, got {dimensions!r}")
-        self.dimensions = dimensions
+        # An enum's member is a number, and its text is none.
+        self.dimensions = None if dimensions is None else int(dimensions)
         self.metric = None if metric is None else metric_for(metric, self.metrics).name
         self.index_method = index if isinstance(index, str) else None
         if self.index_method is not None and self.index_method not in _INDEXES:

@@ -6,18 +6,29 @@ They stand wherever Peewee takes one: ``index="hnsw"`` on the field, ``Model.add
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 from zlib import crc32
 
-from peewee import SQL, EnclosedNodeList, Entity, Expression, Field, Index, NodeList
+from peewee import SQL, EnclosedNodeList, Entity, Expression, Field, Index, ModelIndex, NodeList
 
 from lightvec.errors import InvalidOption
 from lightvec.metrics import INDEX_DIMENSIONS, Metric
+from lightvec.pg8000.identifiers import MAX_BYTES, check_name
 
-__all__ = ["HnswIndex", "IvfflatIndex", "VectorIndex", "bind_indexes", "check_range", "declare_index"]
+__all__ = [
+    "HnswIndex",
+    "IvfflatIndex",
+    "VectorIndex",
+    "bind_indexes",
+    "check_entity",
+    "check_range",
+    "declare_index",
+    "fitting",
+]
 
-#: PostgreSQL cuts longer names off (NAMEDATALEN - 1), in bytes.
-_NAME_LENGTH = 63
+#: The end of a name that Peewee shortened to 64 characters: a checksum, which loses its last digit on the server.
+_PEEWEES_CHECKSUM = re.compile(r"_[0-9a-f]{7}\Z")
 
 
 class VectorIndex(Index):
@@ -86,14 +97,8 @@ class VectorIndex(Index):
     def _name(self) -> str:
         if self._given_name is not None:
             return self._given_name
-        suffix = f"_{self.metric.name}_{self.method}"
         stem = f"{self.field.model._meta.table_name}_{self.field.column_name}"
-        room = _NAME_LENGTH - len(suffix)
-        if len(stem.encode()) > room:
-            # Two columns of one long table must not end up with one name: IF NOT EXISTS would skip the second index.
-            check = f"_{crc32(stem.encode()):08x}"
-            stem = stem.encode()[: room - len(check)].decode(errors="ignore") + check
-        return stem + suffix
+        return _shortened(stem, f"_{self.metric.name}_{self.method}")
 
     @property
     def is_bound(self) -> bool:
@@ -143,7 +148,7 @@ class VectorIndex(Index):
             column = NodeList((Entity(self.field.column_name), SQL(self.operator_class)))
             ctx.literal(f" USING {self.method} ").sql(EnclosedNodeList((column,)))
             if self._options:
-                options = ", ".join(f"{key} = {value}" for key, value in self._options.items())
+                options = ", ".join(f"{key} = {value:d}" for key, value in self._options.items())
                 ctx.literal(f" WITH ({options})")
             if self._where is not None:
                 ctx.literal(" WHERE ").sql(self._where)
@@ -235,5 +240,51 @@ def declare_index(model: Any, index: VectorIndex) -> None:
 
 def check_range(name: str, value: int | None, least: int, most: int) -> None:
     """:class:`~lightvec.errors.InvalidOption` for a number that pgvector would refuse."""
-    if value is not None and not (isinstance(value, int) and least <= value <= most):
+    if value is not None and (type(value) is bool or not isinstance(value, int) or not least <= value <= most):
         raise InvalidOption(f"expected {name} from {least:,} to {most:,}, got {value!r}")
+
+
+# Names
+
+
+def check_entity(entity: Entity) -> None:
+    """:class:`~lightvec.errors.InvalidOption` for a name in a statement of Peewee's that is none."""
+    names = entity._path or [""]
+    if not _is_shortened(names[-1]):
+        for name in names:
+            check_name(name)
+
+
+def fitting(index: Any) -> Any:
+    """The index as it is, or under a shorter name where Peewee made one up that the server would cut off.
+
+    Cut off, the names of two indexes can be one: IF NOT EXISTS would skip the second.
+    """
+    name = index._name
+    if not isinstance(index, ModelIndex) or not isinstance(name, str) or _is_shortened(name):
+        return index
+    theirs: Any = index
+    if _size(name) <= MAX_BYTES or name != theirs._generate_name_from_fields(theirs._model, theirs._expressions):
+        return index
+    fitted = theirs.clone()
+    fitted._name = _shortened(name)
+    return fitted
+
+
+def _shortened(stem: str, suffix: str = "") -> str:
+    """A name of at most so many bytes as PostgreSQL keeps; a checksum tells apart what is cut alike."""
+    room = MAX_BYTES - len(suffix)
+    if _size(stem) > room:
+        check = f"_{crc32(stem.encode()):08x}"
+        stem = stem.encode()[: room - len(check)].decode(errors="ignore") + check
+    return stem + suffix
+
+
+def _size(name: str) -> int:
+    return len(name.encode(errors="replace"))
+
+
+def _is_shortened(name: Any) -> bool:
+    """Whether a name was shortened by Peewee, to one character more than the server keeps of it."""
+    fits = isinstance(name, str) and len(name) == MAX_BYTES + 1 and name.isascii()
+    return fits and _PEEWEES_CHECKSUM.search(name) is not None

@@ -15,7 +15,7 @@ from lightvec.errors import SchemaMismatch
 from lightvec.metrics import METRICS
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
-from lightvec.pg8000.identifiers import identifier
+from lightvec.pg8000.identifiers import check_name, identifier
 from lightvec.pg8000.parameters import Json, Jsonb
 
 __all__ = [
@@ -130,6 +130,8 @@ def model_with(table: str, fields: Mapping[str, Field], keys: Sequence[str] = ()
 
     A column may have any name. Its field has the same, with ``_`` behind where that means something to Peewee.
     """
+    for name in (table, *fields):
+        check_name(name)
     options = type("Meta", (), {"table_name": table, "primary_key": False, **meta})
     model: Any = type(table, (Model,), {"Meta": options})
     # Not as attributes of the class: there a column named Meta, or one that Peewee has a method for, would be lost.

@@ -22,7 +22,7 @@ from peewee import Model, ProgrammingError
 
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.indexes import VectorIndex
+from lightvec.peewee.indexes import VectorIndex, fitting
 from lightvec.pg8000 import exceptions
 from lightvec.pg8000.identifiers import identifier
 
@@ -220,6 +220,7 @@ class _Index(NamedTuple):
     column's."""
 
     schema: str
+    name: str
     on_table: bool
     table: str
     method: str
@@ -230,7 +231,8 @@ class _Index(NamedTuple):
 
 # An index lies in the schema of its table; one that is to come lies where its table will.
 _INDEX = """\
-SELECT n.nspname, i.indrelid IS NOT DISTINCT FROM t.oid, i.indrelid::regclass::text, m.amname, o.opcname, i.indisvalid,
+SELECT n.nspname, c.relname, i.indrelid IS NOT DISTINCT FROM t.oid, i.indrelid::regclass::text, m.amname, o.opcname,
+    i.indisvalid,
     EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = c.oid)
 FROM (SELECT to_regclass(%s) AS oid) t
 JOIN pg_catalog.pg_class c ON c.relname = %s AND c.relnamespace = coalesce(
@@ -243,14 +245,14 @@ JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[0]"""
 
 
 def _indexes(database: Pg8000Database, model: Any, concurrently: bool) -> Iterator[Step]:
-    for index in model._meta.fields_to_index():
+    for index in map(fitting, model._meta.fields_to_index()):
         alone = concurrently and isinstance(index, VectorIndex)
         sql = _sql(model._schema._create_index(index.concurrent() if alone else index, safe=False))
         found = _index(database, model, index._name)
         if found is not None:
             _check_index(model, index, found)
             # An interrupted CONCURRENTLY leaves an index that nothing uses and IF NOT EXISTS takes for whole.
-            sql = (f"DROP INDEX {identifier(found.schema, index._name)}", *sql)
+            sql = (f"DROP INDEX {identifier(found.schema, found.name)}", *sql)
         yield Step("index", index._name, found is not None and found.valid, sql, alone)
 
 

@@ -33,9 +33,7 @@ def make_room(stream: Stream) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_ROOM)
 
 
-def send_listening(
-    stream: Stream, message: bytes | bytearray | memoryview, hear: Hear, *, ends: bool = False
-) -> bool:
+def send_listening(stream: Stream, message: bytes | bytearray | memoryview, hear: Hear, *, ends: bool = False) -> bool:
     """Send it whole; True if an error is what the server said meanwhile, which is left to be read.
 
     ``ends`` says that a Sync is the end of it: once that is sent the statement may take effect, and it is the reading

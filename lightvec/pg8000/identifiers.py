@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lightvec.errors import InvalidOption
 
-__all__ = ["identifier"]
+__all__ = ["MAX_BYTES", "check_name", "identifier"]
+
+#: PostgreSQL cuts longer names off without an error (NAMEDATALEN - 1), so that they can mean another object.
+MAX_BYTES = 63
 
 
 def identifier(*parts: str) -> str:
     """A name as SQL, quoted; several parts are a qualified name (PostgreSQL documentation, 4.1.1).
 
+    :class:`~lightvec.errors.InvalidOption` for what :func:`check_name` refuses.
+
     >>> identifier("public", 'a "strange" name')
     '"public"."a ""strange"" name"'
     """
-    return ".".join(map(_quoted, parts))
+    return ".".join(map(_quoted, parts or ("",)))
+
+
+def check_name(name: Any) -> None:
+    """:class:`~lightvec.errors.InvalidOption` for what PostgreSQL cannot have as a name, or would cut off.
+
+    >>> check_name("x" * 64)
+    Traceback (most recent call last):
+    lightvec.errors.InvalidOption: expected a name of at most 63 bytes, got one of 64 bytes: 'xxxxxxxxxxxxxxxxxxxx…'
+    """
+    if not isinstance(name, str):
+        raise InvalidOption(f"expected a name as a str, got {type(name).__name__}")
+    if not name or "\x00" in name:
+        raise InvalidOption(f"expected a name of at least one character and without NUL characters, got {name!r}")
+    try:
+        size = len(name) if name.isascii() else len(name.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidOption(f"expected a name that is Unicode, got one with a lone surrogate: {name!a}") from error
+    if size > MAX_BYTES:
+        shown = f"{name[:20]}…"
+        raise InvalidOption(f"expected a name of at most {MAX_BYTES} bytes, got one of {size} bytes: {shown!r}")
 
 
 def _quoted(name: str) -> str:
-    if not name or "\x00" in name:
-        raise InvalidOption(f"expected a name of at least one character and without NUL characters, got {name!r}")
+    check_name(name)
     escaped = name.replace('"', '""')
     return f'"{escaped}"'

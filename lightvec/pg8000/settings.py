@@ -33,6 +33,9 @@ def setting(settings: Mapping[str, object], *, keep: bool) -> tuple[str, list[st
     """
     calls: list[str] = []
     values: list[str] = []
+    for name in settings:
+        if not isinstance(name, str):
+            raise InterfaceError(f"expected a setting's name as a str, got {type(name).__name__}")
     if keep:
         for index, name in enumerate(settings):
             former = f"coalesce('=' || current_setting(${len(values) + 1}, true), '')"

@@ -19,7 +19,7 @@ _SHARED_MEMORY_BYTES = 1 << 30
 
 def checked(settings: Mapping[str, str] | None) -> dict[str, str]:
     """A copy of the user's settings with names in lower case; what cannot be a setting is refused."""
-    checked = {_name(name): str(value) for name, value in (settings or {}).items()}
+    checked = {_name(name): _value(name, value) for name, value in (settings or {}).items()}
     port = checked.get("port", str(DEFAULT_PORT))
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise InvalidOption(f"the setting port is {port!r}, and must be a number from 1 to 65535")
@@ -47,11 +47,18 @@ def check_running(settings: Mapping[str, str], data: Path) -> None:
 
 
 def _name(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidOption(f"{name!r} is not the name of a PostgreSQL setting")
     if name.lower() in _LIGHTVECS_OWN:
         raise InvalidOption(f"the setting {name} follows from the server's path and cannot be given")
     return name.lower()
+
+
+def _value(name: str, value: object) -> str:
+    text = str(value)
+    if "\0" in text:
+        raise InvalidOption(f"the setting {name} is {text!r}, and a value cannot hold a zero byte")
+    return text
 
 
 def _defaults() -> dict[str, str]:

@@ -117,7 +117,9 @@ def look_up(
     conn: Wire, table: str | tuple[str, ...], columns: Iterable[str], left_alone: Collection[str] = ()
 ) -> Target:
     """The table and its columns, in one round trip; :class:`ProgrammingError` for a name that is not there."""
-    parts = (table,) if isinstance(table, str) else tuple(table)
+    parts = (table,) if isinstance(table, str) else table
+    if not isinstance(parts, (tuple, list)) or len(parts) not in (1, 2):
+        raise InterfaceError(f"expected a table by its name, or as a tuple of schema and name, got {table!r}")
     names = _names(columns)
     sql = identifier(*parts)
     known = {column.name: column for column in ask(conn, _COLUMNS, sql, read=_column)}
@@ -157,7 +159,7 @@ def _column(
     return Column(name, int(oid), int(element or 0), type_name, size, vector, is_enum == "t", identity == "a")
 
 
-def _unknown_table(conn: Wire, parts: tuple[str, ...], sql: str) -> ProgrammingError:
+def _unknown_table(conn: Wire, parts: Sequence[str], sql: str) -> ProgrammingError:
     schema = identifier(parts[0]) if len(parts) > 1 else ""
     found = ask(conn, _TABLES, schema, read=repr)
     there = ", ".join(found[:_SHOWN]) + (" and more" if len(found) > _SHOWN else "")

@@ -53,7 +53,7 @@ def parse(text: str, source: str = "the connection string") -> dict[str, str]:
         return _parse_uri(text[scheme.end() :].rstrip(), source)
     if "=" in text:
         return dict(_keywords(text, source))
-    return _database_name(text.strip(), source)
+    return _database_name(text, source)
 
 
 def _check_scheme(scheme: str, source: str) -> None:
@@ -62,9 +62,10 @@ def _check_scheme(scheme: str, source: str) -> None:
 
 
 def _database_name(text: str, source: str) -> dict[str, str]:
-    if re.search("[:/@]", text):
+    # Blanks around a name may be part of it, or a slip.
+    if re.search("[:/@]", text) or text.strip() not in ("", text):
         raise InvalidOption(f"{source} is not one of the forms that can be read: write {_FORMS}")
-    return {"dbname": text} if text else {}
+    return {"dbname": text} if text.strip() else {}
 
 
 def _keywords(text: str, source: str) -> Iterator[tuple[str, str]]:

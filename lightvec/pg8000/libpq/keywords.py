@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lightvec.errors import InvalidOption
+from lightvec.pg8000.identifiers import MAX_BYTES
 
 if TYPE_CHECKING:
     import ssl
@@ -81,6 +82,24 @@ def in_range(text: str, low: int, high: int) -> int | None:
 
 def _text(given: Given) -> str:
     return given.text()
+
+
+def _sent(given: Given) -> str:
+    """A text for the server, where a path may be of whatever bytes the system takes."""
+    text = given.text()
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise given.refused_unseen("a text that is Unicode") from error
+    return text
+
+
+def _database(given: Given) -> str:
+    """The server would cut a longer name off, and connect to whatever database has that one."""
+    text = _sent(given)
+    if len(text.encode()) > MAX_BYTES:
+        raise given.refused_unseen(f"a name of at most {MAX_BYTES} bytes")
+    return text
 
 
 def _password(given: Given) -> str | Callable[[], str]:
@@ -207,16 +226,16 @@ PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
             Parameter("host", "PGHOST", _text),
             Parameter("hostaddr", "PGHOSTADDR", _text),
             Parameter("port", "PGPORT", _text),
-            Parameter("dbname", "PGDATABASE", _text, "database"),
-            Parameter("user", "PGUSER", _text, "user"),
+            Parameter("dbname", "PGDATABASE", _database, "database"),
+            Parameter("user", "PGUSER", _sent, "user"),
             Parameter("password", "PGPASSWORD", _password, "password"),
             Parameter("passfile", "PGPASSFILE", _text),
             Parameter("connect_timeout", "PGCONNECT_TIMEOUT", _seconds, "connect_timeout"),
             Parameter("command_timeout", None, _seconds, "command_timeout"),
             Parameter("deadline", None, _function, "deadline"),
-            Parameter("application_name", "PGAPPNAME", _text, "application_name"),
-            Parameter("fallback_application_name", None, _text),
-            Parameter("options", "PGOPTIONS", _text, "options"),
+            Parameter("application_name", "PGAPPNAME", _sent, "application_name"),
+            Parameter("fallback_application_name", None, _sent),
+            Parameter("options", "PGOPTIONS", _sent, "options"),
             Parameter("replication", None, _replication, "replication"),
             Parameter("client_encoding", "PGCLIENTENCODING", _encoding),
             Parameter("target_session_attrs", "PGTARGETSESSIONATTRS", _choice(*_SESSIONS), "target_session_attrs"),
