@@ -165,16 +165,16 @@ class Pg8000Database(PostgresqlDatabase):
 
         return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress)
 
-    def sequence_exists(self, sequence: str, schema: str | None = None) -> bool:
-        """As in Peewee, which asks before it makes a sequence, and then writes its name unquoted into a default."""
-        for name in filter(None, (schema, sequence)):
+    def sequence_exists(self, sequence: str, *schema: str | None) -> bool:
+        """As in Peewee (4.3 takes no schema), which then writes the name unquoted into a column's default."""
+        for name in filter(None, (*schema, sequence)):
             if not all(map(_PLAIN_NAME.fullmatch, name.split("."))):
                 raise InvalidOption(
                     f"expected a sequence, and its schema, with a name of lower-case letters, digits and _, "
                     f"got {name!r}: Peewee cannot quote it"
                 )
             check_name(name)
-        return bool(super().sequence_exists(sequence, schema))
+        return bool(super().sequence_exists(sequence, *schema))
 
     def extension(self) -> ExtensionTypes:
         """What the database says of pgvector: its version, schema and the OIDs of its types."""
