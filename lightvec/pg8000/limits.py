@@ -81,8 +81,9 @@ class Limits:
         left = self._left()
         if left is not None:
             left -= min(GRACE, _KEPT * left)
-        limit = _earlier(self.command_timeout, "command_timeout", left)
-        return None if limit.seconds is None else limit
+        elif self.command_timeout is None:
+            return None
+        return _earlier(self.command_timeout, "command_timeout", left)
 
     def grace(self) -> Deadline:
         """For a statement that is over its time to end."""
