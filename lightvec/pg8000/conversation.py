@@ -225,16 +225,20 @@ class Conversation(LoggedIn):
             said = self._last_words()
             self._break()
             if said is not None:
+                if lost.in_doubt:
+                    said.leave_in_doubt()
                 raise said from lost
             raise
-        except Error:
+        except Error as error:
             self._break()
+            if not error.fields:
+                self._leave_in_doubt(error)
             raise
         except Exception as error:
             self._break()
-            raise InternalError(
-                f"the server's answer could not be read ({error!r}); the connection is closed"
-            ) from error
+            failure = InternalError(f"the server's answer could not be read ({error!r}); the connection is closed")
+            self._leave_in_doubt(failure)
+            raise failure from error
         except BaseException:
             self.cut_short()
             raise
@@ -252,7 +256,7 @@ class Conversation(LoggedIn):
             self._read_answers(self._unread, b"Z")
         if hear is not None:
             self._in_step = False
-            if send_listening(self._stream, data, hear):
+            if send_listening(self._stream, data, hear, ends=bool(until)):
                 return b"E"
         elif data:
             self._hear_unasked()
@@ -263,6 +267,11 @@ class Conversation(LoggedIn):
         if not until:
             return b""
         return self._read_answers(results if isinstance(results, Answers) else Answers(results), until, page)
+
+    def _leave_in_doubt(self, error: Error) -> None:
+        """Have an error that ends the conversation say that a statement is open, if one is."""
+        if not self._in_step:
+            error.leave_in_doubt()
 
     def close_unless_in_step(self) -> None:
         """End a statement of several exchanges that was left by an interrupt between two of them."""
@@ -414,6 +423,10 @@ class Conversation(LoggedIn):
         context.error = context.error or error
         # The severity in English is V; PgBouncer says S only. Nothing more comes: the connection is closed behind it.
         if isinstance(context, Result) and fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
+            # PostgreSQL ends a session (57P01) also between a COMMIT, which it has answered, and ReadyForQuery: once in
+            # 300 that it ended. A pooler does not know what has become of the statement that it passed on.
+            if context.is_answered or "V" not in fields:
+                self._leave_in_doubt(error)
             raise error
 
     # COPY

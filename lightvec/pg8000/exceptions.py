@@ -34,23 +34,45 @@ __all__ = [
 class ErrorFields(dict[str, str]):
     """The fields of an ErrorResponse, as pg8000 gives them, that print as a sentence.
 
-    ``remedy`` says what to do where the statement's values tell more than the table below.
+    ``remedy`` says what to do where the statement's values tell more than the table below; ``in_doubt`` is the error's.
 
     >>> print(ErrorFields(C="42601", M='syntax error at or near "SELEC"'))
     syntax error at or near "SELEC" (SQLSTATE 42601)
     """
 
     remedy: str | None = None
+    in_doubt = False
 
     def __str__(self) -> str:
         parts = [f"{self.get('M', 'the server reported an error')} (SQLSTATE {self.get('C', 'unknown')})"]
         parts += [self[key].rstrip(".") for key in "DH" if key in self]
         remedy = self.remedy or REMEDIES.get(self.get("C", ""))
-        return "; ".join([*parts, remedy] if remedy else parts)
+        parts += [remedy] if remedy else []
+        return "; ".join([*parts, _DOUBT] if self.in_doubt else parts)
+
+
+_DOUBT = "whether the statement took effect is not known"
 
 
 class Error(LightvecError, theirs.Error):
-    """The root of what the driver raises."""
+    """The root of what the driver raises.
+
+    ``in_doubt`` says that a statement was sent, and that its answer is missing, so that whether it took effect is not
+    known. Where it is false, it did not.
+    """
+
+    in_doubt = False
+
+    def leave_in_doubt(self) -> None:
+        """Say so, once."""
+        if self.in_doubt:
+            return
+        self.in_doubt = True
+        if isinstance(self.fields, ErrorFields):
+            self.fields.in_doubt = True
+        else:
+            # In the arguments, since those are what Peewee takes over.
+            self.args = (f"{self}; {_DOUBT}",)
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -132,16 +154,14 @@ class ProgrammingError(DatabaseError, theirs.ProgrammingError):
 class ConnectionLost(OperationalError, theirs.InterfaceError):
     """The connection broke; it is closed and stays so. pg8000 calls this an InterfaceError, so it is one too.
 
-    ``in_doubt`` says that a statement was sent and not answered, so that whether it took effect is not known.
+    ``what`` is what happened, without the doubt that there may be.
     """
 
-    def __init__(self, *args: object, in_doubt: bool = False) -> None:
-        super().__init__(*args)
-        self.in_doubt = in_doubt
-
-    def __str__(self) -> str:
-        doubt = "; whether the statement took effect is not known" if self.in_doubt else ""
-        return f"{super().__str__()}{doubt}"
+    def __init__(self, what: str, *, in_doubt: bool = False) -> None:
+        super().__init__(what)
+        self.what = what
+        if in_doubt:
+            self.leave_in_doubt()
 
 
 class MissingExtension(ProgrammingError):

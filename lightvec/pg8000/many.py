@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000 import messages
@@ -50,7 +50,7 @@ class Pipeline:
         self._results: list[Result] = [self._result]
         self._unsent = bytearray()
         self._unread: deque[Result] = deque()
-        self._has_sent = self._has_ended = self._is_over = False
+        self._has_sent = False
         self._parsed: tuple[Any, ...] = ()
 
     def run(self, statements: Iterable[tuple[str, Sequence[Any]]], oids: Sequence[int | None]) -> int:
@@ -103,26 +103,25 @@ class Pipeline:
         self._result.awaited += 1
         self._result.is_answered = False
 
-    def _hand_over(self, end: bytes = b"") -> bool:
+    def _hand_over(self, end: bytes = b"", until: bytes = b"") -> bool:
         """Send what has gathered, and hear what is said meanwhile; False if that is an error."""
         data = bytes(self._unsent) + end
         self._unsent.clear()
         self._has_sent = True
-        return self._wire.exchange(data, (), until=b"", hear=self._hear) != b"E"
+        return self._wire.exchange(data, self._awaited(), until=until, hear=self._hear) != b"E"
 
     def _hear(self, code: bytes, data: bytes) -> None:
         """Take in a message of an answer; CommandComplete and EmptyQueryResponse end it.
 
         What comes behind the last answer is a notice or a notification, and changes nothing.
         """
-        if (code in b"CI" and not self._unread) or (code == b"Z" and (self._unread or not self._has_ended)):
+        if (code in b"CI" and not self._unread) or code == b"Z":
             raise InternalError("the server gave other answers than there were statements; the connection is closed")
         result = self._unread[0] if self._unread else self._result
         self._wire.message_types[code](data, result)
         if code in b"CI":
             self._wire.take_up(result)
             self._unread.popleft()
-        self._is_over = self._is_over or code == b"Z"
 
     def _learn_types(self, values: Sequence[Any]) -> None:
         """Wait for the answer that says pgvector's types; the question is among what has gathered."""
@@ -133,10 +132,12 @@ class Pipeline:
 
     def _finish(self, end: bytes) -> None:
         """Send what is left, and read until the server is ready for something else."""
-        self._has_ended = True
-        self._hand_over(end)
-        if not self._is_over:
-            self._wire.exchange(b"", self._unread or [self._result])
+        if not self._hand_over(end, until=b"Z"):
+            self._wire.exchange(b"", self._awaited())
+
+    def _awaited(self) -> Iterator[Result]:
+        """The results that were not heard while all was sent, as far as that is known when the first is asked for."""
+        yield from self._unread or [self._result]
 
     def _abandon(self) -> None:
         """Make the server forget what was sent: an error before the Sync undoes the statements before it."""

@@ -101,13 +101,13 @@ def test_other_answers_than_statements(turn: bytes, eager: bool) -> None:
 
 
 def test_a_notification_right_behind_the_answers() -> None:
-    """It is heard together with them, and nothing more is waited for."""
+    """It is no answer of theirs, and is heard with the next statement."""
     with playing([LOGIN, THREE + READY + notification("a", "b")], eager=True) as played:
         conn = connect(URL)
         conn._looked_up = True
         assert many(conn) == 6
-        assert len(conn.notifications) == 1
         check_in_step(conn, played)
+        assert len(conn.notifications) == 1
 
 
 def test_a_batch_that_is_not_full() -> None:

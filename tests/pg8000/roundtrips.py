@@ -14,9 +14,11 @@ from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
-CLIENT, SERVER = "client", "server"
+from tests.relay import CLIENT, SERVER, Listener, socket_of
+
+__all__ = ["CLIENT", "SERVER", "Message", "Record", "Relay"]
 
 
 class Chunk(NamedTuple):
@@ -67,43 +69,20 @@ class Record:
         return "".join(message.code for message in self.messages(side))
 
 
-class Relay:
+class Relay(Listener):
     """The relay; as a context manager, it listens on a socket of its own in front of the server of ``url``."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        options = parse_qs(parts.query)
-        port = options.get("port", ["5432"])[0]
-        self._server = f"{options['host'][0]}/.s.PGSQL.{port}"
+        super().__init__()
+        self._server = socket_of(url)
         self._folder = Path(tempfile.mkdtemp(prefix="lightvec-relay-"))
-        self.url = parts._replace(query=f"host={quote(str(self._folder))}").geturl()
+        self.url = urlsplit(url)._replace(query=f"host={quote(str(self._folder))}").geturl()
         self._records: list[Record] = []
         self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-
-    def __enter__(self) -> Relay:
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self._folder / ".s.PGSQL.5432"))
-        self._listener.listen()
-        self._start(self._accept)
-        return self
 
     def __exit__(self, *exc: object) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self.cut()
-        for thread in self._threads:
-            thread.join(10)
-        for opened in [self._listener, *self._sockets]:
-            opened.close()
+        super().__exit__(*exc)
         shutil.rmtree(self._folder)
-
-    def cut(self) -> None:
-        """Break the connections that pass through here, as a network does."""
-        for opened in list(self._sockets):
-            with suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
 
     @contextmanager
     def recording(self) -> Iterator[Record]:
@@ -117,17 +96,18 @@ class Relay:
             with self._lock:
                 self._records.remove(record)
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(self._server)
-            self._sockets += [client, server]
-            self._start(self._pass_on, CLIENT, client, server)
-            self._start(self._pass_on, SERVER, server, client)
+    def _listening(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self._folder / ".s.PGSQL.5432"))
+        listener.listen()
+        return listener
+
+    def _serve(self, client: socket.socket) -> None:
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._server)
+        self._kept.append(server)
+        self._start(self._pass_on, SERVER, server, client)
+        self._pass_on(CLIENT, client, server)
 
     def _pass_on(self, side: str, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
@@ -137,9 +117,3 @@ class Relay:
                         record.chunks.append(Chunk(side, data))
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
-
-    def _start(self, task: object, *args: object) -> None:
-        assert callable(task)
-        thread = threading.Thread(target=task, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()

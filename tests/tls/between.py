@@ -5,54 +5,35 @@ from __future__ import annotations
 import selectors
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
 
+from tests.relay import CLIENT, SERVER, Listener
+
 __all__ = ["CLIENT", "SERVER", "SSL_REQUEST", "Between", "answering", "forging", "handing_on", "passing", "watching"]
 
-CLIENT, SERVER = "client", "server"
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")  # PostgreSQL documentation, 54.7: length 8, code 80877103
 
 #: What is done with a client's connection; the other function opens one to the server.
 Behaviour = Callable[[socket.socket, Callable[[], socket.socket]], None]
 
 
-class Between:
+class Between(Listener):
     """Listens on a loopback port in front of the server's; as a context manager, inside the block."""
 
     def __init__(self, server_port: int, behave: Behaviour) -> None:
+        super().__init__()
         self._server_port = server_port
         self._behave = behave
-        self._clients: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Between:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._start(self._accept)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        # Who waits for a socket is woken by its shutdown, not by its being closed here.
-        for opened in [self._listener, *self._clients]:
-            with suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-            assert not thread.is_alive()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                client.settimeout(10)
-                self._clients.append(client)
-                self._start(self._serve, client)
+    def _listening(self) -> socket.socket:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = listener.getsockname()[1]
+        return listener
 
     def _serve(self, client: socket.socket) -> None:
+        client.settimeout(10)
         # When the test is over, its sockets are closed.
         with suppress(OSError, ValueError), ExitStack() as opened:
             opened.enter_context(client)
@@ -61,11 +42,6 @@ class Between:
                 return opened.enter_context(socket.create_connection(("127.0.0.1", self._server_port), 10))
 
             self._behave(client, to_server)
-
-    def _start(self, task: Callable[..., None], *args: object) -> None:
-        thread = threading.Thread(target=task, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
 
 
 def pass_on(client: socket.socket, server: socket.socket, sides: list[str] | None = None) -> None:
