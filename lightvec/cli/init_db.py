@@ -88,6 +88,9 @@ def command(
     left = _LEFT if concurrently else "nothing was kept"
     with open_database(url, None if url else _own_database(wanted)) as database, told_if_interrupted(left):
         steps = make(database, wanted, **options)
+    for step in steps:
+        if step.note and not step.stands:
+            click.echo(f"note: {step.note}", err=True)
     if as_json:
         print_json([_as_json(step, dry_run) for step in steps])
     elif dry_run:

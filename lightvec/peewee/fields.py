@@ -10,6 +10,7 @@ from peewee import Expression, Field, Node, Value
 from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.metrics import METRICS, Metric, metric_for
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex, bind_indexes, declare_index
+from lightvec.peewee.quantization import usual_quantization
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FixedBitField", "HalfVectorField", "SparseVectorField", "VectorField"]
 
-_INDEXES: Mapping[str, Callable[[Any], VectorIndex]] = {"hnsw": HnswIndex, "ivfflat": IvfflatIndex}
+_INDEXES: Mapping[str, Callable[..., VectorIndex]] = {"hnsw": HnswIndex, "ivfflat": IvfflatIndex}
 
 #: What Peewee's ArrayField puts before its own name for that of its element field.
 _ELEMENT = "__array_"
@@ -57,7 +58,8 @@ class _DistanceField(Field):
             return
         bind_indexes(model, self)
         if self.index_method is not None:
-            declare_index(model, _INDEXES[self.index_method](self))
+            coarser = usual_quantization(self.field_type, self.dimensions)
+            declare_index(model, _INDEXES[self.index_method](self, quantize=coarser))
 
     def get_modifiers(self) -> list[int] | None:
         return None if self.dimensions is None else [self.dimensions]
@@ -144,12 +146,14 @@ class _DistanceField(Field):
     ) -> Nearest:
         """The ``k`` rows nearest to a vector, nearest first: a Peewee query to go on with.
 
+        Instead of a vector it takes a stored row of the model, and finds the rows that are like that one, or a query
+        that gives a vector; then none travels.
         Each row has ``.distance`` and ``.score``. ``metric`` overrides the field's own. ``exact`` compares with every
         row and leaves the vector index alone. ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall;
         ``ef_search`` follows ``k`` where it must. ``iterative_scan`` lets an index search on until enough rows pass the
         filter (pgvector 0.8); it is on by itself when the query has one, and can be ``"strict_order"``,
-        ``"relaxed_order"`` or False. ``min_score`` leaves out rows with a lower score. All of it travels with the query
-        in one round trip and leaves nothing on the session.
+        ``"relaxed_order"`` or False. Where fewer rows than ``k`` come, ``.short`` says why. ``min_score`` leaves out
+        rows with a lower score. All of it travels with the query in one round trip and leaves nothing on the session.
         """
         from lightvec.peewee.nearest import Nearest
 

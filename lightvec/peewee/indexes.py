@@ -14,6 +14,7 @@ from peewee import SQL, EnclosedNodeList, Entity, Expression, Field, Index, Mode
 
 from lightvec.errors import InvalidOption
 from lightvec.metrics import INDEX_DIMENSIONS, Metric
+from lightvec.peewee.quantization import quantization, usual_quantization
 from lightvec.pg8000.identifiers import MAX_BYTES, check_name
 
 __all__ = [
@@ -32,7 +33,11 @@ _PEEWEES_CHECKSUM = re.compile(r"_[0-9a-f]{7}\Z")
 
 
 class VectorIndex(Index):
-    """What both index methods share. It is built for one metric: the field's, or the one named here."""
+    """What both index methods share. It is built for one metric: the field's, or the one named here.
+
+    ``quantize`` has it hold a coarser form of the vectors: ``"halfvec"`` (half the size, up to 4,000 dimensions) or
+    ``"bit"`` (one bit a dimension, up to 64,000). ``nearest`` writes the query that it serves.
+    """
 
     method: ClassVar[str]
 
@@ -41,6 +46,7 @@ class VectorIndex(Index):
         field: Field | str,
         *,
         metric: str | None = None,
+        quantize: str | None = None,
         where: Expression | None = None,
         concurrently: bool = False,
         name: str | None = None,
@@ -48,6 +54,7 @@ class VectorIndex(Index):
     ) -> None:
         self._field = field
         self._metric = metric
+        self.quantization = quantization(quantize)
         self._where = where
         self._concurrently = concurrently
         self._given_name = name
@@ -86,8 +93,20 @@ class VectorIndex(Index):
 
     @property
     def operator_class(self) -> str:
-        """The operator class, which the metric and the column's type decide."""
-        return self.metric.operator_class(self.field.field_type, self.method)
+        """The operator class, which the metric and the type that is indexed decide."""
+        if self.quantization is None:
+            return self.metric.operator_class(self.field.field_type, self.method)
+        return self.quantization.metric(self.metric).operator_class(self.quantization.name, self.method)
+
+    @property
+    def note(self) -> str:
+        """What may surprise about it; nothing for most."""
+        if self.quantization is None or (self.field.dimensions or 0) <= INDEX_DIMENSIONS[self.field.field_type]:
+            return ""
+        return (
+            f"{self.field._name} has {self.field.dimensions:,} dimensions, more than an index takes of a "
+            f"{self.field.field_type} column: it holds them as {self.quantization.name}, and nearest() searches so"
+        )
 
     @property
     def _table(self) -> Any:
@@ -98,7 +117,8 @@ class VectorIndex(Index):
         if self._given_name is not None:
             return self._given_name
         stem = f"{self.field.model._meta.table_name}_{self.field.column_name}"
-        return _shortened(stem, f"_{self.metric.name}_{self.method}")
+        form = "" if self.quantization is None else f"_{self.quantization.name}"
+        return _shortened(stem, f"_{self.metric.name}{form}_{self.method}")
 
     @property
     def is_bound(self) -> bool:
@@ -121,13 +141,18 @@ class VectorIndex(Index):
 
     def check(self) -> None:
         """:class:`~lightvec.errors.InvalidOption` for what pgvector would refuse, before any SQL is sent."""
+        indexed = self.field.field_type
+        if self.quantization is not None:
+            self.quantization.check(self.field._name, indexed, self.metric)
+            indexed = self.quantization.name
         self.operator_class  # noqa: B018 (it raises)
-        most = INDEX_DIMENSIONS[self.field.field_type]
-        if self.field.field_type != "sparsevec" and (self.field.dimensions or 1) > most:
+        most = INDEX_DIMENSIONS[indexed]
+        if indexed != "sparsevec" and (self.field.dimensions or 1) > most:
+            coarser = usual_quantization(self.field.field_type, self.field.dimensions)
             raise InvalidOption(
                 f"{self.field._name} has {self.field.dimensions} dimensions, and pgvector indexes "
-                f"{self.field.field_type} columns of at most {most}: use a HalfVectorField "
-                f"(to 4,000), or search without an index"
+                f"{indexed} of at most {most}: "
+                + (f"say quantize={coarser!r}" if coarser else "search without an index")
             )
         if self.field.dimensions is None:
             raise InvalidOption(f"{self.field._name} declares no dimensions, and an index needs them: {self._example}")
@@ -135,6 +160,13 @@ class VectorIndex(Index):
     @property
     def _example(self) -> str:
         return f"write {type(self.field).__name__}(384) with the number that your model gives"
+
+    @property
+    def _indexed(self) -> Any:
+        column = Entity(self.field.column_name)
+        if self.quantization is None:
+            return column
+        return EnclosedNodeList((self.quantization.of(column, self.field.dimensions),))
 
     def __sql__(self, ctx: Any) -> Any:
         self.check()
@@ -145,7 +177,7 @@ class VectorIndex(Index):
             if self._safe:
                 ctx.literal("IF NOT EXISTS ")
             ctx.sql(Entity(self._name)).literal(" ON ").sql(self._table)
-            column = NodeList((Entity(self.field.column_name), SQL(self.operator_class)))
+            column = NodeList((self._indexed, SQL(self.operator_class)))
             ctx.literal(f" USING {self.method} ").sql(EnclosedNodeList((column,)))
             if self._options:
                 options = ", ".join(f"{key} = {value:d}" for key, value in self._options.items())
@@ -175,6 +207,7 @@ class HnswIndex(VectorIndex):
         metric: str | None = None,
         m: int | None = None,
         ef_construction: int | None = None,
+        quantize: str | None = None,
         where: Expression | None = None,
         concurrently: bool = False,
         name: str | None = None,
@@ -188,6 +221,7 @@ class HnswIndex(VectorIndex):
         super().__init__(
             field,
             metric=metric,
+            quantize=quantize,
             where=where,
             concurrently=concurrently,
             name=name,
@@ -210,13 +244,20 @@ class IvfflatIndex(VectorIndex):
         *,
         metric: str | None = None,
         lists: int | None = None,
+        quantize: str | None = None,
         where: Expression | None = None,
         concurrently: bool = False,
         name: str | None = None,
     ) -> None:
         check_range("lists", lists, 1, 32_768)
         super().__init__(
-            field, metric=metric, where=where, concurrently=concurrently, name=name, options={"lists": lists}
+            field,
+            metric=metric,
+            quantize=quantize,
+            where=where,
+            concurrently=concurrently,
+            name=name,
+            options={"lists": lists},
         )
 
 

@@ -9,11 +9,14 @@ from numbers import Integral, Real
 from operator import and_
 from typing import TYPE_CHECKING, Any
 
-from peewee import CommaNodeList, Expression, ModelSelect
+from peewee import Column, CommaNodeList, Expression, Model, ModelSelect, Value
 
 from lightvec.errors import InvalidOption, InvalidVector
-from lightvec.peewee.indexes import check_range
+from lightvec.metrics import Metric
+from lightvec.peewee.indexes import VectorIndex, check_range
+from lightvec.peewee.quantization import Quantization
 from lightvec.pg8000.settings import AtLeast
+from lightvec.types import SparseVector
 
 if TYPE_CHECKING:
     from lightvec.peewee.database import Pg8000Database
@@ -57,25 +60,39 @@ class Nearest(ModelSelect):
     ) -> None:
         if vector is None:
             raise InvalidVector(f"{field._name}.nearest expected a vector to search for, got None")
+        others = None
+        if isinstance(vector, Model):
+            vector, others = _stored(field, vector)
         check_range("ef_search", ef_search, 1, _MOST_EF_SEARCH)
         check_range("probes", probes, 1, 32_768)
         self.metric = field.resolve_metric(metric)
         distance = field.distance(vector, metric=self.metric.name)
+        _check_direction(field, self.metric, distance.rhs)
         self._measures = (distance.alias("distance"), self.metric.score.of(distance).alias("score"))
         self._k = _checked_count(k)
+        #: Rows that the index finds and that are none of those that are wanted.
+        self._unwanted = 0 if others is None else 1
         self._exact = exact
         self._ef_search = ef_search
         self._probes = probes
         self._iterative_scan = _checked_scan(iterative_scan)
         super().__init__(field.model, [field.model, *self._measures], is_default=True)
-        self._own_filter = self._where = self._rows_with_a_distance(field, distance, min_score)
+        self._has_least_score = min_score is not None
+        self._own_filter = self._where = self._rows_with_a_distance(field, distance, min_score, others)
+        self._form = None if exact else _form_of_index(field, self.metric)
+        self._coarse = distance if self._form is None else _coarse_distance(self._form, self.metric, distance)
         # An index serves its operator only: adding nothing to the distance makes it another expression.
-        self._order_by = self._by_distance = (distance + 0.0 if exact else distance,)
+        self._order_by = self._by_distance = (distance + 0.0 if exact else self._coarse,)
         self._limit = self._k
 
-    def _rows_with_a_distance(self, field: Any, distance: Expression, min_score: float | None) -> Any:
+    def _rows_with_a_distance(self, field: Any, distance: Expression, min_score: float | None, others: Any) -> Any:
         """Rows without a vector are no neighbours: an index leaves them out, and so does the query without one."""
         conditions = [field.is_null(False)] if field.null else []
+        if not isinstance(distance.rhs, Value):
+            # A row that is not there, or has no vector, has no neighbours; an index would give any rows for it.
+            conditions.append(distance.is_null(False))
+        if others is not None:
+            conditions.append(others)
         if min_score is not None:
             conditions.append(distance <= self.metric.score.to_distance(_checked_score(min_score)))
         return reduce(and_, conditions) if conditions else None
@@ -88,7 +105,28 @@ class Nearest(ModelSelect):
         # Whichever statement it stands in is run with its settings.
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)
-        return super().__sql__(ctx)
+        query = self._chosen_among_more() if self._overfetch > 1 else self
+        return super(Nearest, query).__sql__(ctx)
+
+    @property
+    def _overfetch(self) -> int:
+        """How many rows the index has to find for each that is wanted; 1 where what it finds is what is wanted."""
+        is_ours = self._form is not None and self._order_by is self._by_distance
+        return self._form.overfetch if is_ours and self._form is not None else 1
+
+    def _chosen_among_more(self) -> Nearest:
+        """The rows that are nearest by the whole vector, of more that are nearest by its coarser form."""
+        key = _key_of(self.model)
+        found = self.clone()
+        found._form = None
+        found._returning = [key]
+        found._limit, found._offset = self._found, None
+        chosen = self.clone()
+        chosen._form = None
+        among = key.in_(found)
+        chosen._where = among if self._where is None else self._where & among
+        chosen._order_by = (self._measures[0].unalias(),)
+        return chosen
 
     def __sql_selection__(self, ctx: Any, is_subquery: bool = False) -> Any:
         """As a value in another query (``in_``, a column) it has the columns that were chosen and no more."""
@@ -96,6 +134,36 @@ class Nearest(ModelSelect):
             chosen = [column for column in self._returning if not any(column is own for own in self._measures)]
             return ctx.sql(CommaNodeList(chosen or self._returning))
         return super().__sql_selection__(ctx, is_subquery)
+
+    @property
+    def short(self) -> str | None:
+        """Why there are fewer rows than were asked for, and what to do; None where there are as many.
+
+        A query that has not been run is run for it.
+        """
+        found, wanted = len(self), self._limit
+        if not isinstance(wanted, int) or found >= wanted:
+            return None
+        return f"{found} of {wanted} rows: {self._why_short()}"
+
+    def _why_short(self) -> str:
+        if self._exact:
+            return "no more match"
+        if self._searches_on and self._database.extension().version >= (0, 8):  # type: ignore[attr-defined]
+            return (
+                "no more match, or the index gave up the search (hnsw.max_scan_tuples, ivfflat.max_probes); exact=True "
+                "looks at every row"
+            )
+        if self.is_filtered or self._has_least_score:
+            return (
+                "an index looks for the nearest rows first, and the conditions left these of what it found; "
+                "iterative_scan=True searches on (pgvector 0.8 and newer), exact=True looks at every row"
+            )
+        left_out = " and vectors of zeros" if self.metric.name == "cosine" else ""
+        return (
+            f"the table has no more, or its index has not found them: it leaves out NULL{left_out}, and IVFFlat looks "
+            f"at `probes` of its lists; exact=True looks at every row"
+        )
 
     def _get_cursor_wrapper(self, cursor: Any) -> Any:
         column = self._distance_column(cursor.description) if self._order_by is self._by_distance else None
@@ -124,9 +192,9 @@ class Nearest(ModelSelect):
         settings: dict[str, object] = {}
         if self._ef_search is not None:
             # An index looks at ef_search rows and gives no more: it follows the number of rows, also where it was said.
-            settings["hnsw.ef_search"] = max(self._ef_search, min(self._rows, _MOST_EF_SEARCH))
-        elif self._rows > _DEFAULT_EF_SEARCH:
-            settings["hnsw.ef_search"] = AtLeast(min(self._rows, _MOST_EF_SEARCH), default=_DEFAULT_EF_SEARCH)
+            settings["hnsw.ef_search"] = max(self._ef_search, min(self._found, _MOST_EF_SEARCH))
+        elif self._found > _DEFAULT_EF_SEARCH:
+            settings["hnsw.ef_search"] = AtLeast(min(self._found, _MOST_EF_SEARCH), default=_DEFAULT_EF_SEARCH)
         if self._probes is not None:
             settings["ivfflat.probes"] = self._probes
         if self._scans_iteratively(database):
@@ -135,11 +203,16 @@ class Nearest(ModelSelect):
 
     @property
     def _rows(self) -> int:
-        """How many rows the index has to find: those that are wanted and those that an offset skips."""
+        """How many rows are wanted, and with them those that an offset skips."""
         if self._limit is None:
             return sys.maxsize
         rows = (self._limit, self._offset or 0)
         return sum(rows) if all(isinstance(number, int) for number in rows) else self._k
+
+    @property
+    def _found(self) -> int:
+        """How many rows the index has to find."""
+        return (self._rows + self._unwanted) * self._overfetch
 
     def _scans_iteratively(self, database: Pg8000Database) -> bool:
         return self._searches_on and database.extension().version >= (0, 8)
@@ -151,13 +224,37 @@ class Nearest(ModelSelect):
         A filter throws some away, and the lists of an IVFFlat index may hold fewer than a larger ``k``.
         """
         if self._iterative_scan is None:
-            return self.is_filtered or self._rows > _DEFAULT_EF_SEARCH
+            return self.is_filtered or self._found > _DEFAULT_EF_SEARCH
         return bool(self._iterative_scan)
 
     def _iterative_settings(self) -> dict[str, object]:
         """IVFFlat has no strict order; whichever index serves the query finds its own setting."""
         order = self._iterative_scan if isinstance(self._iterative_scan, str) else "strict_order"
         return {"hnsw.iterative_scan": order, "ivfflat.iterative_scan": "relaxed_order"}
+
+
+def _form_of_index(field: Any, metric: Metric) -> Quantization | None:
+    """The coarser form that the model's index by this metric holds; None if an index holds the vectors themselves."""
+    forms = [
+        index.quantization
+        for index in field.model._meta.indexes
+        if isinstance(index, VectorIndex) and index.is_bound and index.field is field and index.metric is metric
+    ]
+    coarse = [form for form in forms if form is not None]
+    return None if len(coarse) < len(forms) else min(coarse, key=lambda form: form.overfetch, default=None)
+
+
+def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -> Expression:
+    """The distance between the two in their coarser form, as an index of it has it."""
+    field, vector = distance.lhs, distance.rhs
+    operator = form.metric(metric).operator
+    return Expression(form.of(field, field.dimensions), operator, form.of(vector, field.dimensions))
+
+
+def _key_of(model: Any) -> Any:
+    """What tells a row: its primary key, or its place in the table (PostgreSQL documentation, 5.6 "System Columns")."""
+    key = model._meta.primary_key
+    return Column(model._meta.table, "ctid") if not key or model._meta.composite_key else key
 
 
 class _Sorted:
@@ -186,6 +283,31 @@ def settings_of(queries: Iterable[Nearest], database: Pg8000Database) -> Mapping
         for name, value in (query.settings(database) or {}).items():
             together[name] = max(together.get(name, value), value, key=lambda each: getattr(each, "value", each))
     return together or None
+
+
+def _stored(field: Any, row: Model) -> tuple[Any, Any]:
+    """The vector of a stored row, which the server looks up, and the condition for the other rows."""
+    if not isinstance(row, field.model):
+        raise InvalidVector(
+            f"{field._name}.nearest expected a vector or a row of {field.model.__name__}, got a row of "
+            f"{type(row).__name__}: give its vector"
+        )
+    if not field.model._meta.primary_key or row._pk is None:
+        raise InvalidVector(f"{field._name}.nearest expected a row that is stored and has a key: give its vector")
+    this: Any = row._pk_expr()
+    return field.model.select(field).where(this), ~this
+
+
+def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
+    """An angle is between two directions, and zeros have none: by cosine every row would be as far as any other."""
+    if metric.name != "cosine" or not isinstance(vector, Value):
+        return
+    numbers = vector.value.values() if isinstance(vector.value, SparseVector) else vector.value
+    if not any(numbers):
+        raise InvalidVector(
+            f"{field._name}.nearest got a vector of zeros, which has no direction, so cosine cannot order by it: look "
+            f"at where it comes from, or search by another metric"
+        )
 
 
 def _checked_count(k: object) -> int:

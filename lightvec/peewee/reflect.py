@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 from peewee import BareField, CompositeKey, Field, Model, Node
 
 from lightvec.errors import SchemaMismatch
-from lightvec.metrics import METRICS
+from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
+from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, declare_index
+from lightvec.peewee.quantization import QUANTIZATIONS
 from lightvec.pg8000.identifiers import check_name, identifier
 from lightvec.pg8000.parameters import Json, Jsonb
 
@@ -38,16 +40,11 @@ VECTOR_FIELDS: Mapping[str, type[Any]] = MappingProxyType(
 _COLUMNS = """\
 SELECT a.attname, t.typname, t.typcategory::text,
     CASE d.typbasetype WHEN 0 THEN a.atttypmod ELSE d.typtypmod END,
-    coalesce(a.attnum = ANY(p.indkey), false), o.opcname
+    coalesce(a.attnum = ANY(p.indkey), false)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
 JOIN pg_catalog.pg_type t ON t.oid = coalesce(nullif(d.typbasetype, 0), d.oid)
 LEFT JOIN pg_catalog.pg_index p ON p.indrelid = a.attrelid AND p.indisprimary
-LEFT JOIN LATERAL (
-    SELECT c.opcname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[0]
-    WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indisvalid
-      AND t.typname IN ('vector', 'halfvec', 'sparsevec', 'bit')
-    ORDER BY i.indexrelid LIMIT 1) o ON true
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
 
@@ -90,24 +87,18 @@ class _Column(NamedTuple):
     category: str
     modifier: int
     is_key: bool
-    operator_class: str | None
 
-    def field(self) -> Field:
+    def field(self, indexes: Sequence[StandingIndex]) -> Field:
         if self.type in VECTOR_FIELDS:
             size = self.modifier if self.modifier > 0 else None
-            field: Field = VECTOR_FIELDS[self.type](size, metric=self._metric(), null=True)
+            # The index on the vectors themselves comes first; one of their bits does not say by which metric.
+            metrics = [index.metric for index in indexes if index.column == self.name and index.quantize != "bit"]
+            field: Field = VECTOR_FIELDS[self.type](size, metric=next(filter(None, metrics), None), null=True)
             return field
         if self.type in _JSON_TYPES:
             return JsonColumn(_JSON_TYPES[self.type], null=True)
         # Category S: text, varchar, char, name, citext (PostgreSQL documentation, 52.64 "pg_type").
         return _TextColumn(null=True) if self.category == "S" else BareField(null=True)
-
-    def _metric(self) -> str | None:
-        """The metric by the operator class of the column's index."""
-        for metric in METRICS.values():
-            if self.operator_class == f"{self.type}_{metric.name}_ops":
-                return metric.name
-        return None
 
 
 def model_of(database: Pg8000Database, table: str, schema: str | None = None) -> type[Model]:
@@ -120,9 +111,25 @@ def model_of(database: Pg8000Database, table: str, schema: str | None = None) ->
     if not columns:
         known = ", ".join(database.get_tables(schema)) or "none"
         raise SchemaMismatch(f"there is no table {table}; the tables there are: {known}")
-    fields = {column.name: column.field() for column in columns}
+    standing = [index for index in vector_indexes(database, table, schema) if index.valid and index.where is None]
+    standing.sort(key=lambda index: index.quantize or "")
+    fields = {column.name: column.field(standing) for column in columns}
     keys = [column.name for column in columns if column.is_key]
-    return model_with(table, fields, keys, database=database, schema=schema)
+    model = model_with(table, fields, keys, database=database, schema=schema)
+    for index in standing:
+        if index.column is not None:
+            _declare(model, index)
+    return model
+
+
+def _declare(model: Any, standing: StandingIndex) -> None:
+    """Have the model know an index that stands, so that ``nearest`` writes the query that it serves."""
+    field = model._meta.columns[standing.column]
+    metric = (field.metric or default_metric(field)) if standing.quantize == "bit" else standing.metric
+    if field.dimensions is None or metric not in field.metrics or standing.quantize not in (None, *QUANTIZATIONS):
+        return
+    kind = HnswIndex if standing.method == "hnsw" else IvfflatIndex
+    declare_index(model, kind(field, metric=metric, quantize=standing.quantize, name=standing.name))
 
 
 def model_with(table: str, fields: Mapping[str, Field], keys: Sequence[str] = (), **meta: Any) -> type[Model]:

@@ -41,7 +41,8 @@ _PATIENCE = 0.05
 class Step:
     """One thing that the schema needs: whether it stands, and if not, the SQL that makes it.
 
-    ``alone`` says that the SQL cannot run inside a transaction (``CREATE INDEX CONCURRENTLY``).
+    ``alone`` says that the SQL cannot run inside a transaction (``CREATE INDEX CONCURRENTLY``), and ``note`` what may
+    surprise about it.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Step:
     stands: bool
     sql: tuple[str, ...] = ()
     alone: bool = False
+    note: str = ""
 
 
 def place(models: Iterable[type[Model]], schema: str) -> None:
@@ -253,7 +255,8 @@ def _indexes(database: Pg8000Database, model: Any, concurrently: bool) -> Iterat
             _check_index(model, index, found)
             # An interrupted CONCURRENTLY leaves an index that nothing uses and IF NOT EXISTS takes for whole.
             sql = (f"DROP INDEX {identifier(found.schema, found.name)}", *sql)
-        yield Step("index", index._name, found is not None and found.valid, sql, alone)
+        note = index.note if isinstance(index, VectorIndex) else ""
+        yield Step("index", index._name, found is not None and found.valid, sql, alone, note)
 
 
 def _index(database: Pg8000Database, model: Any, name: str) -> _Index | None:

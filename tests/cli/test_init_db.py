@@ -364,7 +364,7 @@ def test_a_module_that_cannot_be_imported(run: Run, write_module: Write, url: st
         (("examples.models", "--dimensions", "3"), "--dimensions describes a table, so it needs --table"),
         (("--table", "t", "--dimensions", "3", "--metric", "euclid"), "'euclid' is not a metric here"),
         (("--table", "t", "--dimensions", "3", "--metric", "hamming"), "'hamming' is not a metric here"),
-        (("--table", "t", "--dimensions", "3000"), "at most 2000"),
+        (("--table", "t", "--dimensions", "70000"), "at most 2000"),
     ],
 )
 def test_wrong_calls(run: Run, arguments: tuple[str, ...], told: str, url: str) -> None:
@@ -381,3 +381,12 @@ def test_hostile_names_are_quoted(run: Run, empty_url: str) -> None:
         outcome = run("init-db", "--url", empty_url, "--table", name, "--dimensions", 2, "--column", column)
         assert outcome.status == 0, outcome.err
     assert name in relations(empty_url)
+
+
+def test_more_dimensions_than_an_index_takes(run: Run, empty_url: str) -> None:
+    arguments = ("init-db", "--table", "page", "--dimensions", "3072", "--metric", "ip", "--url", empty_url)
+    outcome = run(*arguments)
+    assert "page_embedding_ip_halfvec_hnsw" in outcome.out
+    assert outcome.err.startswith("note: ")
+    assert "3,072 dimensions" in outcome.err
+    assert run(*arguments).err == "", "it is said when it is made"
