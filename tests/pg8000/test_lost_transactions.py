@@ -32,12 +32,16 @@ def _terminate(rows: Any, conn: Connection) -> None:
     assert conn.run("SELECT pg_terminate_backend(:pid, 5000)", pid=rows[0][0]) == [[True]]
 
 
+def in_transaction(connection: Connection) -> bool:
+    return connection.in_transaction
+
+
 def test_who_only_looks_does_not_end_it(native: Connection) -> None:
     assert not native.is_alive()
-    assert native.in_transaction
+    assert in_transaction(native)
     with pytest.raises(ConnectionLost, match="with it the transaction that was open"):
         native.run("SELECT 1")
-    assert not native.in_transaction
+    assert not in_transaction(native)
     with pytest.raises(ConnectionLost) as again:
         native.run("SELECT 1")
     assert "transaction" not in str(again.value)
