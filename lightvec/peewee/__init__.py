@@ -32,6 +32,7 @@ from lightvec.peewee.indexes import HnswIndex, IvfflatIndex
 from lightvec.peewee.nearest import Nearest
 
 if TYPE_CHECKING:
+    from lightvec.peewee.batches import together
     from lightvec.peewee.pool import PooledPg8000Database
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "l2_normalize",
     "subvector",
     "sum",
+    "together",
     "vector_dims",
     "vector_norm",
 ]
@@ -62,4 +64,8 @@ def __getattr__(name: str) -> Any:
         from lightvec.peewee.pool import PooledPg8000Database
 
         return PooledPg8000Database
+    if name == "together":
+        from lightvec.peewee.batches import together
+
+        return together
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
