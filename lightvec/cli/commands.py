@@ -15,8 +15,12 @@ __all__ = ["cli", "run"]
 #: Command to the module that holds it; a command's module is imported when the command is looked at.
 _COMMANDS = {
     "init-db": "lightvec.cli.init_db",
+    "create-index": "lightvec.cli.create_index",
     "load": "lightvec.cli.load",
     "search": "lightvec.cli.search",
+    "doctor": "lightvec.cli.doctor",
+    "recall": "lightvec.cli.recall",
+    "tune": "lightvec.cli.tune",
     "server": "lightvec.cli.server",
 }
 

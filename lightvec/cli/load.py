@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import groupby, islice
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from lightvec.cli.failing import told_if_interrupted
-from lightvec.cli.files import FORMATS, Rows, matrix, rows_of
+from lightvec.cli.files import FORMATS, MATRICES, arrays, format_of, matrix, rows_of
 from lightvec.cli.options import open_database, table_options
 from lightvec.cli.output import print_json
-from lightvec.errors import SchemaMismatch
+from lightvec.cli.progress import Line, duration
 
 if TYPE_CHECKING:
-    from peewee import Model
-
-    from lightvec.peewee import Pg8000Database
+    from lightvec.cli.loading import Loading, Mapped
 
 __all__ = ["command"]
-
-#: Rows a statement: enough that round trips no longer count, few enough parameters for one statement.
-_BATCH = 200
 
 
 @click.command("load")
@@ -37,109 +29,117 @@ _BATCH = 200
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A .npy matrix with the embedding of each row of FILE, in the same order.",
 )
+@click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    metavar="NAME:COLUMN",
+    help="Load what FILE calls NAME into COLUMN. Can be repeated.",
+)
+@click.option("--skip", "skips", multiple=True, metavar="NAME", help="Leave out what FILE calls NAME. Can be repeated.")
+@click.option("--only", is_flag=True, help="Load what --map names, and nothing else of FILE.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["ignore", "update"]),
+    help="A row that is there already stays, or is written over (default: that is an error).",
+)
 @table_options
 def command(
     table: str,
     file: Path,
     format: str | None,
     vectors: Path | None,
+    maps: tuple[str, ...],
+    skips: tuple[str, ...],
+    only: bool,
+    on_conflict: str | None,
     vector_column: str | None,
     schema: str | None,
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Load FILE (.jsonl, .jsonl.gz, .csv, a .npy matrix, or - for standard input) into TABLE: all of it or nothing.
+    """Load FILE into TABLE: all of it or nothing.
 
-    Keys or headings are the columns' names. A CSV file's embeddings are texts like [1,2,3]; its JSON cells are JSON.
+    FILE is .jsonl, .jsonl.gz, .csv, .parquet, a .npy matrix of embeddings, .npz arrays by column, or - for standard
+    input. Keys or headings are the columns' names. A CSV file's embeddings are texts like [1,2,3]; its JSON cells are
+    JSON.
 
     \b
     lightvec load doc docs.jsonl.gz
+    lightvec load doc docs.parquet --map text:title --skip url --on-conflict update
     lightvec load gloss glosses.jsonl.gz --vectors base.f16.npy
     """
+    from lightvec.cli.loading import Loading, Mapped
     from lightvec.peewee.reflect import model_of, vector_field
 
-    is_matrix = format is None and file.suffix == ".npy"
+    if only and not maps:
+        raise click.UsageError("--only loads what --map names: name something")
+    found = format_of(file, format)
+    if vectors and found in MATRICES:
+        raise click.UsageError(
+            f"--vectors goes with a file of rows, and {file} is one of arrays: put them into one .npz"
+        )
+    start = time.monotonic()
     with open_database(url) as database, told_if_interrupted("no row was kept"):
         model = model_of(database, table, schema)
-        field = vector_field(model, vector_column) if vectors or is_matrix else None
-        if is_matrix:
-            loaded = _load_matrix(database, model, field, file)
-        else:
-            source = rows_of(file, format)
-            loaded = _load_rows(database, model, field, source, None if vectors is None else matrix(vectors))
+        column = vector_field(model, vector_column).column_name if vectors or found == "npy" else None
+        with Line() as line, database.atomic():
+            loading = Loading(database, model, on_conflict)
+            mapped = Mapped(loading, maps, skips, only)
+            shown = _Shown(line)
+            if found in MATRICES:
+                loaded = _load_arrays(loading, mapped, file, column, shown)
+            else:
+                loaded = _load_rows(loading, mapped, file, found, vectors, column, shown)
+            mapped.check_used()
     if as_json:
-        print_json({"table": table, "rows": loaded})
+        print_json({"table": table, "rows": loaded, **({"left_out": loading.read - loaded} if on_conflict else {})})
     else:
-        click.echo(f"{loaded:,} rows loaded into {table}", err=True)
+        _tell(table, loaded, loading.read - loaded, on_conflict, time.monotonic() - start)
 
 
-def _load_matrix(database: Pg8000Database, model: type[Model], field: Any, file: Path) -> int:
-    found = matrix(file)
-    rows = ({field.name: vector} for vector in found)
-    with click.progressbar(rows, length=len(found), label="loading", file=sys.stderr) as shown:
-        return _insert(database, model, iter(shown))
+def _load_arrays(loading: Loading, mapped: Mapped, file: Path, column: str | None, shown: _Shown) -> int:
+    """A matrix into the vector column, or arrays by their names."""
+    named = arrays(file) if column is None else {column: matrix(file)}
+    if column is None:
+        named = {place.name: named[name] for name in named if (place := mapped.place(name)) is not None}
+    count = len(next(iter(named.values()), ()))
+    return loading.columns(named, file, lambda done: shown(done, done / count if count else None))
 
 
-def _load_rows(database: Pg8000Database, model: type[Model], field: Any, source: Rows, vectors: Any) -> int:
-    with source.file, _progress(source) as told:
-        fields = {field.column_name: field for field in model._meta.sorted_fields}
-
-        def shown() -> Iterator[dict[str, Any]]:
-            for row in source.rows:
-                yield _by_field(row, fields, model, source.texts)
-                told()
-
-        rows = shown() if vectors is None else _with_vectors(shown(), field, vectors)
-        return _insert(database, model, rows)
-
-
-@contextmanager
-def _progress(source: Rows) -> Iterator[Callable[[], None]]:
-    """A bar on stderr, and what moves it to where the file is read; nothing where there is no telling how far it is."""
-    if source.size is None:
-        yield lambda: None
-        return
-    with click.progressbar(length=source.size, label="loading", file=sys.stderr) as bar:
-        yield lambda: bar.update(source.file.tell() - bar.pos)
+def _load_rows(
+    loading: Loading,
+    mapped: Mapped,
+    file: Path,
+    format: str,
+    vectors: Path | None,
+    column: str | None,
+    shown: _Shown,
+) -> int:
+    extra = None if column is None or vectors is None else (column, matrix(vectors))
+    with rows_of(file, format, is_wanted=mapped.is_wanted, vectors=mapped.vectors) as source:
+        return loading.rows(source, mapped, file, extra, lambda done: shown(done, source.part(done)))
 
 
-def _with_vectors(rows: Iterator[dict[str, Any]], field: Any, vectors: Any) -> Iterator[dict[str, Any]]:
-    count = 0
-    for count, row in enumerate(rows, 1):
-        if count > len(vectors):
-            raise SchemaMismatch(f"the file has more rows than the matrix, which has {len(vectors)}")
-        yield {**row, field.name: vectors[count - 1]}
-    if count < len(vectors):
-        raise SchemaMismatch(f"the file has {count} rows and the matrix {len(vectors)}: they do not belong together")
+class _Shown:
+    """How far a load is, on a terminal."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._start = time.monotonic()
+
+    def __call__(self, done: int, part: float | None) -> None:
+        if not self._line.is_due:
+            return
+        took = max(time.monotonic() - self._start, 0.001)
+        words = [f"loading  {done:,} rows", f"{done / took:,.0f} rows/s"]
+        if part:
+            words += [f"{part:.0%}", f"{duration(took / part - took)} left"]
+        self._line.show("  ".join(words))
 
 
-def _insert(database: Pg8000Database, model: type[Model], rows: Iterator[dict[str, Any]]) -> int:
-    loaded = 0
-    with database.atomic():
-        # An INSERT has the columns of its first row: rows with other columns need one of their own.
-        for _, alike in groupby(rows, dict.keys):
-            while batch := list(islice(alike, _BATCH)):
-                model.insert_many(batch).execute()
-                loaded += len(batch)
-    return loaded
-
-
-def _by_field(row: dict[str, Any], fields: dict[str, Any], model: type[Model], texts: bool) -> dict[str, Any]:
-    """A row of the file by the model's names."""
-    unknown = sorted(row.keys() - fields.keys())
-    if unknown:
-        raise SchemaMismatch(
-            f"the file has {unknown[0]!r}, and the table {model._meta.table_name} no such column: "
-            f"it has {', '.join(fields)}"
-        )
-    return {fields[name].name: _value(fields[name], value, texts) for name, value in row.items()}
-
-
-def _value(field: Any, value: Any, texts: bool) -> Any:
-    """A vector may be written as text; JSON in the cell of a CSV file is."""
-    if isinstance(value, str):
-        if hasattr(field, "value_class"):
-            return field.value_class.from_text(value)
-        if texts and hasattr(field, "from_text"):
-            return field.from_text(value)
-    return value
+def _tell(table: str, loaded: int, left_out: int, on_conflict: str | None, seconds: float) -> None:
+    speed = f" in {seconds:.1f} s, {loaded / seconds:,.0f} rows/s" if seconds >= 0.1 else ""
+    why = {"ignore": "were there already", "update": "came again further down"}.get(on_conflict or "", "")
+    others = f"; {left_out:,} {why}" if left_out and why else ""
+    click.echo(f"{loaded:,} rows loaded into {table}{speed}{others}", err=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -14,6 +14,8 @@ from lightvec.cli.output import print_json, print_table
 from lightvec.errors import InvalidOption, SchemaMismatch
 
 if TYPE_CHECKING:
+    from peewee import Expression, Field
+
     from lightvec.peewee import Pg8000Database
 
 __all__ = ["command"]
@@ -23,16 +25,38 @@ __all__ = ["command"]
 @click.argument("table")
 @click.option("--vector", metavar="VECTOR", help="A vector as text, [1,2,3]; @FILE or - reads one, also from .npy.")
 @click.option("--like", metavar="ID", help="Search with the embedding of the row with this primary key.")
+@click.option(
+    "--text", metavar="WORDS", help="Search with the embedding of the row whose text is, or begins with, this."
+)
+@click.option("--text-column", metavar="NAME", help="Where --text looks (default: the table's only column of text).")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many rows.")
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="'COLUMN OP VALUE'",
+    help="Only rows for which this holds; OP is = != < <= > >= ~ like. Can be repeated: then all must hold.",
+)
+@click.option("--column", "shown", multiple=True, metavar="NAME", help="A column to show (default: all but vectors).")
 @click.option("--metric", metavar="NAME", help="The metric (default: the index's, else cosine or hamming).")
+@click.option(
+    "--ef-search", type=int, metavar="N", help="HNSW: rows looked at, 1 to 1,000; more find more (default: 40)."
+)
+@click.option("--probes", type=int, metavar="N", help="IVFFlat: clusters looked at; more find more (default: 1).")
 @click.option("--exact", is_flag=True, help="Compare with every row, and leave the vector index alone.")
 @table_options
 def command(
     table: str,
     vector: str | None,
     like: str | None,
+    text: str | None,
+    text_column: str | None,
     k: int,
+    conditions: tuple[str, ...],
+    shown: tuple[str, ...],
     metric: str | None,
+    ef_search: int | None,
+    probes: int | None,
     exact: bool,
     vector_column: str | None,
     schema: str | None,
@@ -43,33 +67,47 @@ def command(
 
     \b
     lightvec search doc --vector '[0.1,0.2,0.3]'
+    lightvec search doc --text 'Moby' --text-column title --where 'year < 1900'
     lightvec search gloss --like 42 -k 5 --json
 
     The measure of each row comes first and is called score, higher is better; a column of that name is shown as score_.
     """
-    from lightvec.peewee.reflect import default_metric, model_of, vector_field
+    from lightvec.cli.filters import condition
+    from lightvec.peewee.reflect import default_metric, model_of, plain_fields, vector_field
 
-    if (vector is None) == (like is None):
-        raise click.UsageError("say what to search with: --vector or --like")
+    if sum(given is not None for given in (vector, like, text)) != 1:
+        raise click.UsageError("say what to search with: one of --vector or --like or --text")
+    if text_column is not None and text is None:
+        raise click.UsageError("--text-column says where --text looks: give that, too")
     with open_database(url) as database:
         model = model_of(database, table, schema)
         field = vector_field(model, vector_column)
+        plain = {each.column_name: each for each in plain_fields(model)}
+        where = [condition(each, plain) for each in conditions]
+        columns = [_column(model, name) for name in dict.fromkeys(shown)] or list(plain.values())
+        wanted = _wanted(model, field, plain, vector=vector, like=like, text=text, text_column=text_column)
         metric = metric or field.metric or default_metric(field)
-        wanted = _embedding_of(model, field, like) if vector is None else _read(vector, field)
-        rows = _nearest(database, model, field.nearest(wanted, k, metric=metric, exact=exact), like)
+        query = field.nearest(wanted.vector, k, metric=metric, exact=exact, ef_search=ef_search, probes=probes)
+        for each in (*wanted.others, *where):
+            query = query.where(each)
+        rows = _nearest(database, model, query, columns)
     if as_json:
         print_json(rows)
     else:
         print_table(rows, list(rows[0]) if rows else ["score"])
+    if len(rows) < k:
+        _tell_short(len(rows), k, exact)
 
 
-def _nearest(database: Pg8000Database, model: Any, query: Any, like: str | None) -> list[dict[str, Any]]:
-    """The rows with their score first, without their vectors, and without the row itself that was searched with."""
-    from lightvec.peewee.reflect import plain_fields
+def _tell_short(found: int, k: int, exact: bool) -> None:
+    why = "no other row has a vector and passes"
+    if not exact:
+        why += ", or the index ended its search early (--exact looks at every row)"
+    click.echo(f"{found} of {k} rows: {why}", err=True)
 
-    shown = plain_fields(model)
-    if like is not None:
-        query = query.where(model._meta.primary_key.cast("text") != like)
+
+def _nearest(database: Pg8000Database, model: Any, query: Any, shown: Sequence[Field]) -> list[dict[str, Any]]:
+    """The rows with their score first."""
     names = [_shown_name(field.column_name, model._meta.columns) for field in shown]
     # By position: the table may have columns with the names of the query's own two, which come last.
     rows = query.select(*shown).tuples().execute(database)
@@ -81,6 +119,60 @@ def _shown_name(column: str, columns: Collection[str]) -> str:
     while name == "score" or (name != column and name in columns):
         name += "_"
     return name
+
+
+def _column(model: Any, name: str) -> Field:
+    field: Field | None = model._meta.columns.get(name)
+    if field is None:
+        raise SchemaMismatch(
+            f"the table {model._meta.table_name} has no column {name}: it has {', '.join(model._meta.columns)}"
+        )
+    return field
+
+
+class _Wanted(NamedTuple):
+    """What is searched with, and what leaves out the row that it is of."""
+
+    vector: Any
+    others: Sequence[Expression] = ()
+
+
+def _wanted(
+    model: Any,
+    field: Any,
+    plain: dict[str, Field],
+    *,
+    vector: str | None,
+    like: str | None,
+    text: str | None,
+    text_column: str | None,
+) -> _Wanted:
+    if vector is not None:
+        return _Wanted(_read(vector, field))
+    if like is not None:
+        return _Wanted(_embedding_of(model, field, like), [model._meta.primary_key.cast("text") != like])
+    from lightvec.cli.filters import row_by_text
+
+    column = _text_column(model, plain, text_column)
+    found, embedding = row_by_text(column, field, text or "")
+    if embedding is None:
+        raise SchemaMismatch(f"the row {found!r} of {model._meta.table_name} has no embedding")
+    return _Wanted(embedding, [(column.cast("text") != found) | column.is_null()])
+
+
+def _text_column(model: Any, plain: dict[str, Field], name: str | None) -> Field:
+    """The column of this name, or the only one that holds text."""
+    from lightvec.peewee.reflect import _TextColumn
+
+    if name is not None:
+        return _column(model, name)
+    texts = [field for field in plain.values() if isinstance(field, _TextColumn)]
+    if len(texts) != 1:
+        there = ", ".join(field.column_name for field in texts) or "none"
+        raise SchemaMismatch(
+            f"the columns of text in the table {model._meta.table_name} are: {there}; name one with --text-column"
+        )
+    return texts[0]
 
 
 def _embedding_of(model: Any, field: Any, key: str | None) -> Any:

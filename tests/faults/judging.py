@@ -124,7 +124,16 @@ def _ran(trial: Trial, url: str) -> Outcome:
                 freeing.cancel()
     except Exception:
         return Outcome(trial, run, error, traceback.format_exc())
+    _let_go(error)
     return Outcome(trial, run, error)
+
+
+def _let_go(error: Any) -> None:
+    """Forget the way that an error came: the frames hold connections with their buffers, and there are thousands."""
+    while error is not None:
+        error.__traceback__ = None
+        _let_go(getattr(error, "orig", None))
+        error = error.__cause__ or error.__context__
 
 
 def _worked(trial: Trial, proxy: Proxy, run: int) -> Exception | None:

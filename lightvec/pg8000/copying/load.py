@@ -51,6 +51,7 @@ def copy_rows(
     *,
     on_conflict: str | None = None,
     left_alone: Collection[str] = (),
+    as_text: bool = False,
     progress: Progress | None = None,
 ) -> int:
     """Load rows into a table by binary COPY; how many rows went in.
@@ -59,7 +60,8 @@ def copy_rows(
     ``columns`` are the names of the columns to load, each row a list, tuple or other sequence of values in their order;
     None is NULL. ``rows`` may be any iterable and is never held as a whole. Values are what INSERT takes as parameters
     for these types; for vectors also plain lists, tuples, ``array.array`` and NumPy arrays. Where a column has a type
-    without a binary form here (a range, a composite, hstore, …) the load is text.
+    without a binary form here (a range, a composite, hstore, …) the load is text; ``as_text`` makes it so, for values
+    that are texts which only the server can read, such as dates in its many forms.
 
     ``on_conflict="ignore"`` leaves out rows that violate a unique constraint. ``"update"`` writes the loaded columns
     over the row with the same primary key (or the only unique key among the loaded columns); of rows with the same key
@@ -86,6 +88,8 @@ def copy_rows(
     """
     check_on_conflict(on_conflict)
     target = look_up(conn, table, columns, left_alone)
+    if as_text:
+        target.encoders = None
     return _load(conn, target, lambda: _row_blocks(conn, target, rows), on_conflict, progress)
 
 

@@ -1,0 +1,401 @@
+"""Building a vector index on a table that has its rows, with what it needs, shows and leaves behind.
+
+>>> from lightvec.peewee import HnswIndex
+>>> index = HnswIndex(Doc.embedding, m=8, name="of_eight")
+>>> plan = plan_index(database, index)
+>>> plan.stands, plan.estimate.rows
+(False, 0)
+>>> build_index(database, plan)
+>>> plan_index(database, index).stands
+True
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Event, Thread
+from typing import Any
+
+from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
+
+from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
+from lightvec.peewee.catalog import StandingIndex, vector_indexes
+from lightvec.peewee.database import Pg8000Database
+from lightvec.peewee.estimates import DEFAULTS, Estimate, estimate
+from lightvec.peewee.indexes import VectorIndex
+from lightvec.peewee.watching import Progress, Watcher
+from lightvec.pg8000 import connect
+from lightvec.pg8000.exceptions import ErrorFields, OperationalError
+from lightvec.pg8000.identifiers import identifier
+from lightvec.pg8000.native import Connection
+
+__all__ = ["IndexPlan", "Notice", "build_index", "is_left_invalid", "plan_index"]
+
+#: Seconds between two looks at how far it is.
+_PACE = 0.25
+#: Seconds that others may be in the way of a drop, and that a build may go on after it was cancelled.
+_PATIENCE, _CANCEL_PATIENCE = 5, 60
+
+_LOCK_NOT_AVAILABLE, _DISK_FULL = "55P03", "53100"
+
+
+@dataclass(frozen=True)
+class IndexPlan:
+    """What is to be done for an index, in ``schema`` and ``table`` (the first may be None) under ``name``.
+
+    ``stands`` says that there is nothing to do. Else ``remains`` are dropped, which are not valid, and ``create`` is
+    run, with these ``settings``.
+    """
+
+    name: str
+    schema: str | None
+    table: str
+    method: str
+    stands: bool
+    remains: tuple[StandingIndex, ...]
+    create: str
+    concurrently: bool
+    estimate: Estimate
+    settings: Mapping[str, object] = field(repr=False)
+
+    @property
+    def sql(self) -> tuple[str, ...]:
+        """The statements."""
+        return () if self.stands else (*(_drop(other, self.concurrently) for other in self.remains), self.create)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What the server remarked; ``is_memory`` says that it is the graph that no longer fits."""
+
+    message: str
+    detail: str
+    hint: str
+    is_memory: bool
+
+
+# Before
+
+
+def plan_index(
+    database: Pg8000Database,
+    index: VectorIndex,
+    *,
+    maintenance_work_mem: int | None = None,
+    workers: int | None = None,
+    any_name: bool = False,
+) -> IndexPlan:
+    """What is to be done so that the index stands; the database is read, not changed.
+
+    ``maintenance_work_mem`` (bytes) and ``workers`` (``max_parallel_maintenance_workers``) hold for this build.
+    ``any_name`` takes the same index by another name for this one. :class:`~lightvec.errors.SchemaMismatch` where
+    something else has the name, or the index is being built at this moment.
+    """
+    meta: Any = index.field.model._meta
+    schema, table = meta.schema or None, meta.table_name
+    standing = vector_indexes(database, table, schema)
+    named = [other for other in standing if other.name == index._name]
+    _check_name(database, index, identifier(*filter(None, (schema, table))), named)
+    concerned = [other for other in standing if other in named or _is_alike(index, other)]
+    for other in concerned:
+        if other.being_built and not other.valid:
+            raise SchemaMismatch(f"the index {other.name} is being built at this moment: wait until that is done")
+    whole = [each for each in concerned if each.valid and (each in named or (any_name and _has_options(index, each)))]
+    return IndexPlan(
+        name=whole[0].name if whole else index._name,
+        schema=schema,
+        table=table,
+        method=index.method,
+        stands=bool(whole),
+        remains=() if whole else tuple(other for other in concerned if not other.valid),
+        create=index.field.model._schema._create_index(index, safe=False).query()[0],
+        concurrently=index.concurrently,
+        estimate=estimate(database, index, maintenance_work_mem),
+        settings=_settings(database, maintenance_work_mem, workers),
+    )
+
+
+_KINDS = {"r": "a table", "p": "a table", "v": "a view", "m": "a materialized view", "S": "a sequence"}
+
+# An index has its name in the schema of its table.
+_NAMED = """\
+SELECT c.relkind::text, i.indrelid::regclass::text FROM pg_catalog.pg_class c
+LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+WHERE c.relname = %s
+  AND c.relnamespace = (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = to_regclass(%s))"""
+
+
+def _check_name(database: Pg8000Database, index: VectorIndex, table: str, named: Sequence[StandingIndex]) -> None:
+    """Refuse a name that something else has; an index of that name which nothing can use does not count."""
+    for other in named:
+        if other.valid and not (_is_alike(index, other) and _has_options(index, other)):
+            raise SchemaMismatch(
+                f"the index {other.name} stands and is another one ({_described(other)}): "
+                f"drop it, or give this one another name"
+            )
+    row = None if named else database.execute_sql(_NAMED, (index._name, table)).fetchone()
+    if row is not None:
+        what = f"an index on {row[1]}" if row[1] else _KINDS.get(row[0], "something else")
+        raise SchemaMismatch(f"the name {index._name} is taken by {what}: give the index another name")
+
+
+def _described(other: StandingIndex) -> str:
+    words = [f"{other.method} on {other.column or other.expression}", other.operator_class]
+    names = ("m", "ef_construction") if other.method == "hnsw" else ("lists",)
+    words += [f"{name} = {other.options.get(name, DEFAULTS[name])}" for name in names]
+    return ", ".join(words + ([f"where {other.where}"] if other.where else []))
+
+
+def _is_alike(index: VectorIndex, other: StandingIndex) -> bool:
+    """Whether an index is on the same column in the same form, by the same method and metric."""
+    coarse = index.quantization.name if index.quantization else None
+    wanted = (index.field.column_name, index.method, index.operator_class, coarse, None)
+    return wanted == (other.column, other.method, other.operator_class, other.quantize, other.where)
+
+
+def _has_options(index: VectorIndex, other: StandingIndex) -> bool:
+    """Whether it has the options that are asked for."""
+    return all(int(other.options.get(name, DEFAULTS[name])) == value for name, value in index._options.items())
+
+
+def _drop(other: StandingIndex, concurrently: bool) -> str:
+    word = "CONCURRENTLY " if concurrently else ""
+    return f"DROP INDEX {word}IF EXISTS {identifier(other.schema, other.name)}"
+
+
+_SESSION = """\
+SELECT %s = ANY(current_schemas(true)), current_setting('search_path') || ', ' || quote_ident(%s),
+    current_setting('client_min_messages') IN ('warning', 'error'), current_setting('statement_timeout') <> '0'"""
+
+#: Settings that are good to have, and that a build goes without where they cannot be set.
+_OPTIONAL = {"client_min_messages", "statement_timeout"}
+
+
+def _settings(database: Pg8000Database, memory: int | None, workers: int | None) -> dict[str, object]:
+    """What the build is to run with, as far as the session does not have it."""
+    settings: dict[str, object] = {}
+    if memory is not None:
+        settings["maintenance_work_mem"] = f"{memory >> 10}kB"
+    if workers is not None:
+        settings["max_parallel_maintenance_workers"] = workers
+    schema = database.extension().schema
+    ((in_reach, path, is_quiet, is_timed),) = database.execute_sql(_SESSION, (schema, schema)).fetchall()
+    if not in_reach and schema:
+        # Operator classes are found by the search path, also those of an extension outside it.
+        settings["search_path"] = path
+    if is_quiet:
+        settings["client_min_messages"] = "notice"
+    if is_timed:
+        settings["statement_timeout"] = 0
+    return settings
+
+
+# The build
+
+
+def build_index(
+    database: Pg8000Database,
+    plan: IndexPlan,
+    *,
+    progress: Callable[[Progress], object] | None = None,
+    notice: Callable[[Notice], object] | None = None,
+) -> None:
+    """Drop what an interrupted build left, and build the index.
+
+    ``progress`` is called a few times a second with what the server's own counters say, which takes a connection of its
+    own, and ``notice`` with what the server remarks. Whatever stops the build, an interrupt too, cancels it on the
+    server and nothing is kept; but CREATE INDEX CONCURRENTLY leaves an invalid index, which is dropped where nobody is
+    in the way of that for some seconds (:func:`is_left_invalid` tells). The next build of it drops it.
+    """
+    if plan.stands:
+        return
+    if plan.concurrently and database.in_transaction():
+        raise InvalidOption("CREATE INDEX CONCURRENTLY cannot run in a transaction: leave that first")
+    for other in plan.remains:
+        _drop_remains(database, plan, other)
+    with in_peewees_words:
+        conn = database._live_connection()
+        with _session(conn, plan) as settings:
+            build = _Build(conn, plan, settings)
+            try:
+                build.watch(partial(_connect, database), progress, notice)
+            except BaseException:
+                if plan.concurrently and not conn.closed:
+                    _clean_up(database, conn, plan)
+                raise
+
+
+def is_left_invalid(database: Pg8000Database, plan: IndexPlan) -> bool:
+    """Whether a build that was stopped left an index that nothing uses."""
+    return bool(_left(database, plan))
+
+
+def _left(database: Pg8000Database, plan: IndexPlan) -> list[StandingIndex]:
+    standing = vector_indexes(database, plan.table, plan.schema)
+    return [other for other in standing if other.name == plan.name and not other.valid]
+
+
+def _connect(database: Pg8000Database) -> Connection:
+    """Another connection to the same database, in autocommit: a build waits for transactions that are open."""
+    return connect(database.database, **database.connect_params)
+
+
+@contextmanager
+def _session(conn: Any, plan: IndexPlan) -> Iterator[Mapping[str, object] | None]:
+    """The settings for the statement. CREATE INDEX CONCURRENTLY cannot share a transaction with what sets them: there
+    they are the session's, until it is done."""
+    if not plan.concurrently or not plan.settings:
+        yield plan.settings or None
+        return
+    settings = {name: str(value) for name, value in plan.settings.items()}
+    if _server_process(conn) is None:
+        if needed := settings.keys() - _OPTIONAL:
+            raise InvalidOption(
+                f"{', '.join(sorted(needed))} cannot be set for CREATE INDEX CONCURRENTLY behind a connection pooler, "
+                f"which may run it on another session: connect to the server itself, or leave out one of the two"
+            )
+        settings = {}
+    former = _exchange(conn, settings)
+    try:
+        yield None
+    finally:
+        if not conn.closed:
+            _exchange(conn, former)
+
+
+def _exchange(conn: Any, settings: Mapping[str, str]) -> dict[str, str]:
+    """Set these for the session; their former values."""
+    former = {}
+    for name, value in settings.items():
+        asked = "SELECT current_setting($1), set_config($1, $2, false)"
+        former[name] = conn.execute_unnamed(asked, [name, value]).rows[0][0]
+    return former
+
+
+def _server_process(conn: Any) -> int | None:
+    """The server's process behind this connection; None where a pooler is between, whose key is one of its own."""
+    told = int.from_bytes((conn._backend_key_data or b"")[:4], "big")
+    pid: int = conn.execute_unnamed("SELECT pg_catalog.pg_backend_pid()").rows[0][0]
+    return pid if pid == told else None
+
+
+def _drop_remains(database: Pg8000Database, plan: IndexPlan, other: StandingIndex) -> None:
+    """Drop an index that is not valid, once it is sure that nobody is building it.
+
+    Who builds it has this lock on the table until it is done, and the server may not let us see that somebody does.
+    """
+    table = identifier(other.table_schema, other.table)
+    try:
+        with database.atomic():
+            database.execute_sql(f"SET LOCAL lock_timeout = '{_PATIENCE}s'")
+            database.execute_sql(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
+            standing = vector_indexes(database, plan.table, plan.schema)
+            is_there = any(each.name == other.name and not each.valid for each in standing)
+            if is_there and not plan.concurrently:
+                database.execute_sql(_drop(other, False))
+    except Exception as error:
+        if getattr(getattr(error, "orig", error), "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise SchemaMismatch(
+                f"the index {other.name} is not valid, and somebody builds, changes or reads something on {table} at "
+                f"this moment, so that it cannot be dropped: wait until that is done"
+            ) from error
+        raise
+    if is_there and plan.concurrently:
+        database.execute_sql(_drop(other, True))
+
+
+def _clean_up(database: Pg8000Database, conn: Any, plan: IndexPlan) -> None:
+    """Drop the invalid index that a build left which was stopped, unless somebody is in the way for long."""
+    usual, conn.command_timeout = conn.command_timeout, _PATIENCE
+    try:
+        for other in _left(database, plan):
+            conn.execute_unnamed(_drop(other, True))
+    except LightvecError:
+        return  # What stopped the build is what counts; the index is there to be found.
+    finally:
+        conn.command_timeout = usual
+
+
+class _Build:
+    """CREATE INDEX in a thread of its own, so that this one can look at it and stop it."""
+
+    def __init__(self, conn: Any, plan: IndexPlan, settings: Mapping[str, object] | None) -> None:
+        self._conn = conn
+        self._plan = plan
+        self._pid = _server_process(conn)
+        self._error: BaseException | None = None
+        conn.notices.clear()
+        # Not Thread.join: that can take a thread for dead when who waits is interrupted.
+        self._done = Event()
+        self._thread = Thread(target=self._run, args=(plan.create, settings), daemon=True)
+
+    def _run(self, sql: str, settings: Mapping[str, object] | None) -> None:
+        try:
+            self._conn.execute_unnamed(sql, settings=settings)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._done.set()
+
+    def watch(
+        self,
+        connect: Callable[[], Connection],
+        progress: Callable[[Progress], object] | None,
+        notice: Callable[[Notice], object] | None,
+    ) -> None:
+        """Build, and tell of it until that is done."""
+        watcher = None if progress is None else Watcher(connect, self._pid, self._plan.schema, self._plan.table)
+        try:
+            self._thread.start()
+            while not self._done.wait(_PACE):
+                self._tell(notice)
+                if watcher is not None and progress is not None and (found := watcher.look()) is not None:
+                    progress(found)
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            if watcher is not None:
+                watcher.close()
+        self._tell(notice)
+        if self._error is not None:
+            raise _explained(self._error)
+
+    def _tell(self, notice: Callable[[Notice], object] | None) -> None:
+        while self._conn.notices:
+            said = _notice(self._conn.notices.popleft())
+            if notice is not None:
+                notice(said)
+
+    def _stop(self) -> None:
+        """Cancel it, again where the server had not begun; if it does not end, leave it to the server."""
+        deadline = time.monotonic() + _CANCEL_PATIENCE
+        while not self._done.is_set() and time.monotonic() < deadline:
+            try:
+                self._conn.cancel()
+            except OperationalError:
+                deadline = 0
+            self._done.wait(1)
+        if not self._done.is_set():
+            self._conn.close()
+
+
+def _explained(error: BaseException) -> BaseException:
+    """The error, with what to do where it is the shared memory of a parallel build that is full."""
+    if isinstance(error, OperationalError) and error.sqlstate == _DISK_FULL and isinstance(error.fields, ErrorFields):
+        error.fields.remedy = (
+            "if it is shared memory that is full, which holds maintenance_work_mem in a parallel build and which "
+            "containers limit (--shm-size): raise that limit, take less memory, or build with 0 workers"
+        )
+    return error
+
+
+def _notice(fields: Mapping[bytes, bytes]) -> Notice:
+    said = {key.decode(): value.decode("utf-8", "replace") for key, value in fields.items()}
+    # The place in the source is the same in every language.
+    is_memory = said.get("F", "").endswith("hnswbuild.c")
+    return Notice(said.get("M", ""), said.get("D", ""), said.get("H", ""), is_memory)

@@ -1,0 +1,38 @@
+"""What ``lightvec doctor`` looks at: the connection, the server, pgvector, and each table with vectors.
+
+>>> [finding.code for finding in examine(database, ["doc"]) if finding.level == "problem"]
+[]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from lightvec.peewee.database import Pg8000Database
+from lightvec.search.connection_health import connection_findings
+from lightvec.search.findings import NOTE, OK, PROBLEM, Finding
+from lightvec.search.server_health import ask_server, extension_findings
+from lightvec.search.table_health import table_findings
+from lightvec.search.tables import vector_tables
+
+__all__ = ["NOTE", "OK", "PROBLEM", "Finding", "examine"]
+
+
+def examine(
+    database: Pg8000Database, tables: Collection[str] | None = None, schema: str | None = None
+) -> list[Finding]:
+    """All that was looked at and found, problems and what is well: of the connection, the server and these tables.
+
+    Without ``tables`` it is all with a vector column, those of ``schema`` where that is given. Nothing is changed. Rows
+    are counted on a table of up to 64 MiB, and on as much of a larger one. :class:`~lightvec.errors.SchemaMismatch` for
+    a name that no table has.
+    """
+    found = [*connection_findings(database)]
+    server = ask_server(database)
+    found += extension_findings(server)
+    if server.installed is None:
+        return found
+    looked_at = vector_tables(database, tables, schema)
+    if not looked_at:
+        found.append(Finding(NOTE, "no_vectors", ", ".join(tables or ()), "no table here has a vector column"))
+    return found + table_findings(database, server, looked_at)

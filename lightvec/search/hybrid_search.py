@@ -1,0 +1,204 @@
+"""Hybrid search: full text and vectors, fused by rank, in one statement.
+
+Source of the formula: Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
+Learning Methods", SIGIR 2009: each half gives a row ``weight / (60 + its place in that half)``, and the sum orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from numbers import Real
+from operator import add
+from typing import Any
+
+from peewee import JOIN, SQL, Cast, Expression, Field, Join, ModelSelect, Select, Value, fn
+from playhouse.postgres_ext import TSVectorField
+
+from lightvec.errors import InvalidOption
+from lightvec.peewee.nearest import Nearest
+from lightvec.pg8000.identifiers import identifier
+
+__all__ = ["Hybrid", "hybrid"]
+
+_RANK_CONSTANT = 60
+#: What comes with each row beside its columns.
+_OWN = ("distance", "score", "vector_rank", "text_rank")
+#: Rows of each half for each that is wanted: what both have in their first few hundred decides.
+_CANDIDATES, _LEAST_CANDIDATES = 5, 50
+#: How the words of a query have to match, and the function that makes a tsquery of them.
+_MATCHES = {"any": "plainto_tsquery", "all": "plainto_tsquery", "web": "websearch_to_tsquery"}
+
+
+def hybrid(
+    field: Any,
+    vector: Any,
+    text_field: Field | Sequence[Field],
+    text: str,
+    k: int = 10,
+    *,
+    language: str | None = None,
+    match: str = "any",
+    weights: tuple[float, float] = (1.0, 1.0),
+    candidates: int | None = None,
+    **nearest: Any,
+) -> Hybrid:
+    """The ``k`` rows that are best by a vector and by words together: a Peewee query to go on with.
+
+    ``field`` and ``vector`` are those of ``field.nearest(vector)``, whose options (``metric``, ``ef_search``, ``exact``
+    and so on) go in ``nearest``. ``text_field`` is a text column of the same model, or several, or a ``TSVectorField``
+    (a generated ``tsvector`` column with a GIN index is the fast way). ``match`` says which rows have the words of
+    ``text``: ``"any"`` of them, ``"all"`` of them, or as a web search reads it (``"web"``: quotes, ``or``, ``-``).
+    ``language`` is a text search configuration of the server ("english", "simple"; default: the server's own).
+    ``weights`` are those of vector and text. Of each half ``candidates`` rows are ranked (default: 5 for each that is
+    wanted, at least 50).
+
+    Rows have ``score`` (higher is better), ``distance`` (None for rows that only the words found), and the places
+    ``vector_rank`` and ``text_rank``, from 1. A condition (``where``) holds for both halves before they are ranked.
+
+    >>> from lightvec.search import hybrid
+    >>> class Page(Model):
+    ...     body = TextField()
+    ...     embedding = VectorField(2, metric="cosine")
+    ...     class Meta:
+    ...         database = database
+    ...         temporary = True
+    >>> Page.create_table()
+    >>> _ = Page.insert_many([("red shoes", [1, 0]), ("blue shoes", [0, 1]), ("a red hat", [1, 1])]).execute()
+    >>> for page in hybrid(Page.embedding, [1, 0.1], Page.body, "red hat", k=2):
+    ...     print(page.body, page.vector_rank, page.text_rank)
+    red shoes 1 2
+    a red hat 2 1
+    """
+    return Hybrid(field, vector, text_field, text, k, language, match, weights, candidates, nearest)
+
+
+class Hybrid(ModelSelect):
+    """What :func:`hybrid` gives; ``where``, ``join``, ``select``, ``dicts`` go on with it."""
+
+    # Peewee's own; its annotations leave them out.
+    _from_list: Any
+    _limit: Any
+    _order_by: Any
+    _returning: Any
+    _offset: Any
+    _where: Any
+
+    def __init__(
+        self,
+        field: Any,
+        vector: Any,
+        text_field: Field | Sequence[Field],
+        text: str,
+        k: int,
+        language: str | None,
+        match: str,
+        weights: tuple[float, float],
+        candidates: int | None,
+        nearest: dict[str, Any],
+    ) -> None:
+        if match not in _MATCHES:
+            raise InvalidOption(f"expected match='any', 'all' or 'web', got {match!r}")
+        if not isinstance(text, str):
+            raise InvalidOption(f"expected the words to search for as a str, got {type(text).__name__}")
+        if candidates is not None and (not isinstance(candidates, int) or candidates < k):
+            raise InvalidOption(f"expected candidates of at least k ({k}), got {candidates!r}")
+        self._count = candidates or max(_LEAST_CANDIDATES, _CANDIDATES * k)
+        self._weights = _checked_weights(weights)
+        self._near: Nearest = field.nearest(vector, self._count, **nearest)
+        self._document, self._words = _full_text(_text_fields(field, text_field), text, language, match)
+        key = field.model._meta.primary_key
+        if not key or field.model._meta.composite_key:
+            raise InvalidOption(
+                f"{field.model.__name__} has no primary key of one column, which ties the halves together"
+            )
+        self._key = key
+        self._own = [SQL(identifier("ranks", name)).alias(name) for name in _OWN]
+        super().__init__(field.model, [field.model, *self._own], is_default=True)
+        self._limit = k
+
+    def select(self, *fields: Any) -> Any:
+        """Choose what comes with each row; the score, the distance and the places always do."""
+        return super().select(*fields, *self._own) if fields else self
+
+    def __sql__(self, ctx: Any) -> Any:
+        query = self.clone()
+        ranks = self._ranks()
+        query._from_list = [Join(self._from_list[0], ranks, on=ranks.c.key == self._key)]
+        if not query._order_by:
+            query._order_by = (ranks.c.score.desc(), self._key)
+        return super(Hybrid, query).__sql__(ctx)
+
+    def _ranks(self) -> Any:
+        """The keys of what the halves found, with their places in them and what these are worth together."""
+        near = self._half(self._near.select(self._key.alias("key"))).alias("near")
+        found = self._half(self._with_words()).alias("found")
+        near_place = fn.row_number().over(order_by=[near.c.distance]).alias("place")
+        text_place = fn.row_number().over(order_by=[found.c.worth.desc(), found.c.key]).alias("place")
+        by_vector = Select([near], [near.c.key, near.c.distance, near_place]).alias("by_vector")
+        by_text = Select([found], [found.c.key, text_place]).alias("by_text")
+        score = reduce(
+            add,
+            (
+                fn.coalesce(weight / (float(_RANK_CONSTANT) + half.c.place), 0.0)
+                for weight, half in zip(self._weights, (by_vector, by_text), strict=True)
+            ),
+        )
+        columns = [
+            fn.coalesce(by_vector.c.key, by_text.c.key).alias("key"),
+            by_vector.c.distance,
+            score.alias("score"),
+            by_vector.c.place.alias("vector_rank"),
+            by_text.c.place.alias("text_rank"),
+        ]
+        both = Join(by_vector, by_text, JOIN.FULL_OUTER, on=by_vector.c.key == by_text.c.key)
+        return Select([both], columns).alias("ranks")
+
+    def _half(self, query: Any) -> Any:
+        """A half under the conditions that the whole is under."""
+        query._from_list = self._from_list
+        return query if self._where is None else query.where(self._where)
+
+    def _with_words(self) -> Any:
+        worth = fn.ts_rank_cd(self._document, self._words).alias("worth")
+        has_words = Expression(self._document, "@@", self._words)
+        return (
+            self.model.select(self._key.alias("key"), worth).where(has_words).order_by(worth.desc()).limit(self._count)
+        )
+
+
+def _full_text(fields: Sequence[Any], text: str, language: str | None, match: str) -> tuple[Any, Any]:
+    """The document to search in and the query to search for, as SQL."""
+    configuration = () if language is None else (Cast(Value(language), "regconfig"),)
+    document: Any = fields[0]
+    if len(fields) > 1 or not isinstance(document, TSVectorField):
+        document = fn.to_tsvector(*configuration, reduce(_joined, (fn.coalesce(field, "") for field in fields)))
+    words = getattr(fn, _MATCHES[match])(*configuration, text)
+    if match == "any":
+        # PostgreSQL has no function for it. The text of a tsquery has & between words only, which it has quoted.
+        words = Cast(fn.replace(Cast(words, "text"), " & ", " | "), "tsquery")
+    return document, words
+
+
+def _joined(one: Any, other: Any) -> Any:
+    return Expression(Expression(one, "||", " "), "||", other)
+
+
+def _text_fields(field: Any, given: Field | Sequence[Field]) -> list[Any]:
+    fields = [given] if isinstance(given, Field) else list(given)
+    if not fields or any(getattr(each, "model", None) is not field.model for each in fields):
+        raise InvalidOption(f"expected text fields of {field.model.__name__}, as {field._name} is, got {given!r}")
+    if len(fields) > 1 and any(isinstance(each, TSVectorField) for each in fields):
+        raise InvalidOption("expected one TSVectorField, or text fields: a tsvector column holds several texts itself")
+    return fields
+
+
+def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    numbers = tuple(weights)
+    if len(numbers) != 2 or not all(map(_is_weight, numbers)) or not any(numbers):
+        raise InvalidOption(f"expected two weights, of vector and text, of at least 0 and not both 0, got {weights!r}")
+    return tuple(map(float, numbers))
+
+
+def _is_weight(value: object) -> bool:
+    return type(value) is not bool and isinstance(value, Real) and float(value) >= 0

@@ -1,0 +1,567 @@
+"""explain: each way in which a query quietly goes without its index, made on purpose and named."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from peewee import JOIN, SQL, Expression, IntegerField, Model, Select, TextField, fn
+
+from lightvec.errors import InvalidOption
+from lightvec.peewee import HalfVectorField, HnswIndex, Pg8000Database, VectorField
+from lightvec.pg8000 import connect
+from lightvec.search.explaining import Explanation, explain
+from lightvec.search.plans import Plan, sort_key
+from lightvec.search.reasons import REASONS, reason
+from tests.peewee.conftest import sent as writes
+
+SIZE = 3_000
+DIMENSIONS = 8
+QUERY = [float(number) for number in np.random.default_rng(2).normal(size=DIMENSIONS)]
+
+
+class Doc(Model):
+    """3,000 rows; the vectors of ``embedding`` have an index by cosine, those of ``other`` none."""
+
+    id: Any
+    title = TextField()
+    kind = IntegerField()
+    number = IntegerField(index=True)
+    embedding = VectorField(DIMENSIONS, metric="cosine")
+    other = VectorField(DIMENSIONS, metric="l2", null=True)
+    half = HalfVectorField(DIMENSIONS, metric="l2", null=True)
+
+    class Meta:
+        table_name = "explained doc"
+
+
+@pytest.fixture(scope="module")
+def filled(make_database: Callable[[], str]) -> str:
+    url = make_database()
+    with connect(url) as admin:
+        admin.run("CREATE EXTENSION vector")
+    database = Pg8000Database(url)
+    with database.bind_ctx([Doc]), database.connection_context():
+        database.create_tables([Doc])
+        vectors = np.random.default_rng(1).normal(size=(SIZE, DIMENSIONS)).astype(np.float32)
+        rows = (
+            {"title": "word " * 40, "kind": n % 10, "number": n, "embedding": v, "other": v, "half": v}
+            for n, v in enumerate(vectors)
+        )
+        database.copy_rows(Doc, rows)
+        database.execute_sql('CREATE INDEX doc_cosine ON "explained doc" USING hnsw (embedding vector_cosine_ops)')
+        database.execute_sql('ANALYZE "explained doc"')
+    return url
+
+
+@pytest.fixture
+def db(filled: str) -> Iterator[Pg8000Database]:
+    """The table in a transaction that is undone: a test may change what it likes."""
+    database = Pg8000Database(filled)
+    with database.bind_ctx([Doc]), database.connection_context(), database.atomic() as transaction:
+        yield database
+        transaction.rollback()
+
+
+sent = writes
+
+
+def run(db: Pg8000Database, *statements: str) -> None:
+    for statement in statements:
+        db.execute_sql(statement)
+
+
+def codes(query: Any) -> list[str]:
+    """The reasons, after what holds of every answer was checked."""
+    found = explain(query)
+    assert found.uses_index is False
+    assert json.loads(json.dumps(found.plan))[0]["Plan"]
+    for finding in found.reasons:
+        assert finding.code in REASONS
+        assert finding.what
+        assert finding.remedy
+        assert str(finding) in str(found)
+        assert "{" not in str(finding)
+    return [finding.code for finding in found.reasons]
+
+
+def served(query: Any) -> str | None:
+    """The index that serves a query."""
+    found = explain(query)
+    assert (found.uses_index, found.reasons) == (True, ())
+    assert str(found) == f"the index {found.index} serves the query"
+    return found.index
+
+
+# The index serves
+
+
+def test_nearest_and_what_goes_on_from_it(db: Pg8000Database) -> None:
+    near = Doc.embedding.nearest(QUERY, 5)
+    assert served(near) == "doc_cosine"
+    assert served(near.where(Doc.kind != 3)) == "doc_cosine"
+    assert served(near.select(Doc.title).offset(3)) == "doc_cosine"
+    other: Any = Doc.alias()
+    assert served(near.join(other, on=(Doc.id == other.id))) == "doc_cosine"
+    assert served(Doc.embedding.nearest(QUERY, 5, min_score=0.1)) == "doc_cosine"
+
+
+def test_any_select_by_distance(db: Pg8000Database) -> None:
+    distance = Doc.embedding.cosine_distance(QUERY)
+    assert served(Doc.select().order_by(distance).limit(5)) == "doc_cosine"
+    assert served(Doc.select(distance.alias("d")).order_by(SQL("d")).limit(5)) == "doc_cosine"
+    assert served(Doc.select().order_by(distance, Doc.id).limit(5)) == "doc_cosine"
+    like = Doc.select(Doc.embedding).where(Doc.id == 7)
+    assert served(Doc.select().order_by(Doc.embedding.cosine_distance(like)).limit(5)) == "doc_cosine"
+    assert served(Doc.select().where(Doc.id.in_(Doc.embedding.nearest(QUERY, 5).select(Doc.id)))) == "doc_cosine"
+
+
+def test_what_an_index_gave_may_be_ranked_again(db: Pg8000Database) -> None:
+    near = Doc.embedding.nearest(QUERY, 40).alias("near")
+    ranked = Expression(near.c.other, "<->", Doc.other.to_value(QUERY))
+    query = Select([near], [near.c.id]).bind(db).order_by(ranked).limit(5)
+    assert served(query) == "doc_cosine"
+
+
+def test_a_quantized_index_by_its_own_expression(db: Pg8000Database) -> None:
+    run(db, 'CREATE INDEX doc_half ON "explained doc" USING hnsw ((other::halfvec(8)) halfvec_l2_ops)')
+    cast = SQL("other::halfvec(8) <-> %s", [Doc.other.db_value(QUERY)])
+    assert served(Doc.select().order_by(cast).limit(5)) == "doc_half"
+
+
+def same_table(database_: Pg8000Database) -> type[Model]:
+    """Another model of the table, which a test may give an index."""
+
+    class Same(Doc):
+        class Meta:
+            table_name = "explained doc"
+            database = database_
+
+    return Same
+
+
+@pytest.mark.parametrize("form", ["halfvec", "bit"])
+def test_a_quantized_index_that_the_model_declares(db: Pg8000Database, form: str) -> None:
+    model: Any = same_table(db)
+    index = HnswIndex(model.other, metric="l2", quantize=form, name="doc_coarse")
+    model.add_index(index)
+    assert codes(model.other.nearest(QUERY, 2)) == ["no_index"]
+    db.execute(model._schema._create_index(index))
+    near = model.other.nearest(QUERY, 2)
+    assert served(near) == "doc_coarse"
+    assert served(near.where(model.kind < 9)) == "doc_coarse"
+    assert codes(Doc.other.nearest(QUERY, 2)) == ["wrong_expression"]
+    assert f"quantize='{form}'" in str(explain(Doc.other.nearest(QUERY, 2)))
+
+
+def test_more_like_a_stored_row(db: Pg8000Database) -> None:
+    assert served(Doc.embedding.nearest(Doc.get_by_id(1), 5)) == "doc_cosine"
+
+
+def test_a_partial_index_with_its_condition(db: Pg8000Database) -> None:
+    run(db, 'CREATE INDEX doc_part ON "explained doc" USING hnsw (other vector_l2_ops) WHERE kind = 3')
+    assert served(Doc.other.nearest(QUERY, 5).where(Doc.kind == 3)) == "doc_part"
+
+
+def test_the_settings_go_along_and_nothing_stays(db: Pg8000Database) -> None:
+    run(db, "SET LOCAL hnsw.ef_search = 77")
+    # How many rows it looks at is part of what an index costs.
+    few = explain(Doc.embedding.nearest(QUERY, 5, ef_search=10)).plan[0]["Plan"]["Total Cost"]
+    many = explain(Doc.embedding.nearest(QUERY, 5, ef_search=150)).plan[0]["Plan"]["Total Cost"]
+    assert few < many
+    codes(Doc.select().order_by(Doc.embedding.score(QUERY).desc()).limit(5))
+    for setting, value in (("hnsw.ef_search", "77"), ("enable_seqscan", "on"), ("enable_sort", "on")):
+        assert db.execute_sql(f"SHOW {setting}").fetchall() == [(value,)]
+
+
+def test_analyze_runs_it(db: Pg8000Database) -> None:
+    found = explain(Doc.embedding.nearest(QUERY, 5), analyze=True)
+    assert found.uses_index
+    assert "gave 5 rows" in str(found)
+    assert found.plan[0]["Execution Time"] > 0
+
+
+def test_an_index_without_a_limit(db: Pg8000Database) -> None:
+    """Whoever forbids everything else gets as many rows as the index looks at, and no error."""
+    run(db, "SET LOCAL enable_seqscan = off", "SET LOCAL enable_sort = off")
+    query = Doc.select().order_by(Doc.embedding.distance(QUERY))
+    assert len(query) < SIZE
+    found = explain(query)
+    assert (found.uses_index, [finding.code for finding in found.reasons]) == (True, ["unlimited"])
+    assert "the index doc_cosine serves the query\nthe query has no LIMIT" in str(found)
+
+
+def test_one_round_trip_for_the_plan(db: Pg8000Database, sent: list[bytes]) -> None:
+    explain(Doc.embedding.nearest(QUERY, 100))
+    sent.clear()
+    explain(Doc.embedding.nearest(QUERY, 100))
+    assert len(sent) == 2, "the plan with its settings, and the indexes that stand"
+    assert b"EXPLAIN" in sent[0]
+    assert b"hnsw.ef_search" in sent[0]
+
+
+# The query cannot be served as it is written
+
+
+def test_exact(db: Pg8000Database) -> None:
+    assert codes(Doc.embedding.nearest(QUERY, exact=True)) == ["exact"]
+
+
+def test_a_score_is_ordered_by(db: Pg8000Database) -> None:
+    assert codes(Doc.select().order_by(Doc.embedding.score(QUERY).desc()).limit(5)) == ["around_distance"]
+    assert codes(Doc.select().order_by(Doc.embedding.distance(QUERY) * 2).limit(5)) == ["around_distance"]
+
+
+def test_descending(db: Pg8000Database) -> None:
+    distance = Doc.embedding.distance(QUERY)
+    assert codes(Doc.select().order_by(distance.desc()).limit(5)) == ["descending"]
+    assert codes(Doc.select().order_by(distance.desc(nulls="LAST")).limit(5)) == ["descending"]
+    assert codes(Doc.select().order_by(distance.asc(nulls="FIRST")).limit(5)) == ["nulls_first"]
+
+
+def test_the_distance_is_in_where_only(db: Pg8000Database) -> None:
+    near = Doc.embedding.distance(QUERY) < 0.3
+    assert codes(Doc.select().where(near)) == ["in_where"]
+    assert codes(Doc.select().where(near).order_by(Doc.title).limit(5)) == ["in_where"]
+
+
+def test_something_else_comes_first(db: Pg8000Database) -> None:
+    assert codes(Doc.select().order_by(Doc.kind, Doc.embedding.distance(QUERY)).limit(5)) == ["not_first"]
+
+
+def test_a_function_in_place_of_the_operator(db: Pg8000Database) -> None:
+    vector = Doc.embedding.to_value(QUERY)
+    assert codes(Doc.select().order_by(fn.cosine_distance(Doc.embedding, vector)).limit(5)) == ["function"]
+    assert codes(Doc.select().order_by(fn.cosine_distance(vector, Doc.embedding)).limit(5)) == ["function"]
+
+
+def test_a_column_is_compared_with(db: Pg8000Database) -> None:
+    assert codes(Doc.select().order_by(Doc.embedding.distance(Doc.other)).limit(5)) == ["not_constant"]
+
+
+def test_grouped_rows(db: Pg8000Database) -> None:
+    distance = Doc.embedding.distance(QUERY)
+    grouped = Doc.select(distance).group_by(Doc.id).order_by(distance).limit(5)
+    assert codes(grouped) == ["grouped"]
+
+
+def test_a_materialized_subquery(db: Pg8000Database) -> None:
+    inner = Doc.select(Doc.id, Doc.embedding.distance(QUERY).alias("d")).cte("inner_", materialized=True)
+    query = Doc.select(inner.c.id).from_(inner).with_cte(inner).order_by(inner.c.d).limit(5)
+    assert codes(query) == ["in_subquery"]
+
+
+def test_no_distance_at_all(db: Pg8000Database) -> None:
+    assert codes(Doc.select().order_by(Doc.title)) == ["no_distance"]
+    assert codes(Doc.select().where(Doc.title == "a <=> b")) == ["no_distance"]
+
+
+# The table has no index that could serve it
+
+
+def test_no_index(db: Pg8000Database) -> None:
+    found = explain(Doc.other.nearest(QUERY))
+    assert str(found) == (
+        "there is no vector index on explained doc.other; create one "
+        "(lightvec create-index 'explained doc' --vector-column other --metric l2)"
+    )
+    assert codes(Doc.other.nearest(QUERY)) == ["no_index"]
+
+
+def test_no_index_and_no_shape_for_one(db: Pg8000Database) -> None:
+    assert codes(Doc.select().order_by(Doc.other.score(QUERY).desc()).limit(5)) == ["around_distance", "no_index"]
+
+
+def test_the_wrong_metric(db: Pg8000Database) -> None:
+    assert str(explain(Doc.embedding.nearest(QUERY, metric="l2"))) == (
+        "the index doc_cosine is not used: it is built for cosine, the query orders by l2; declare metric='cosine' or "
+        "build an index for l2 (lightvec create-index 'explained doc' --vector-column embedding --metric l2)"
+    )
+    assert codes(Doc.embedding.nearest(QUERY, metric="ip")) == ["wrong_metric"]
+
+
+@pytest.mark.parametrize(
+    ("column", "expression", "operators"),
+    [
+        ("other", "other::halfvec(8)", "halfvec_l2_ops"),
+        ("other", "binary_quantize(other)::bit(8)", "bit_hamming_ops"),
+        ("other", "subvector(other, 1, 4)::vector(4)", "vector_l2_ops"),
+        ("half", "half::vector(8)", "vector_l2_ops"),
+    ],
+)
+def test_the_wrong_expression(db: Pg8000Database, column: str, expression: str, operators: str) -> None:
+    run(db, f'CREATE INDEX doc_expression ON "explained doc" USING hnsw (({expression}) {operators})')
+    found = explain(getattr(Doc, column).nearest(QUERY))
+    assert [finding.code for finding in found.reasons] == ["wrong_expression"]
+    assert "the index doc_expression is not used: it is on (" in str(found)
+    assert f"the query orders by {column};" in str(found)
+
+
+def test_another_number_of_dimensions(db: Pg8000Database) -> None:
+    run(db, 'CREATE INDEX doc_eight ON "explained doc" USING hnsw (other vector_l2_ops)')
+    shorter = SQL("subvector(other, 1, 4) <-> %s", [Doc.other.value_class([1, 2, 3, 4])])
+    assert codes(Doc.select().order_by(shorter).limit(5)) == ["wrong_expression"]
+
+
+def test_a_partial_index_without_its_condition(db: Pg8000Database) -> None:
+    run(db, 'CREATE INDEX doc_part ON "explained doc" USING hnsw (other vector_l2_ops) WHERE kind = 3')
+    assert codes(Doc.other.nearest(QUERY)) == ["partial_index"]
+    found = explain(Doc.other.nearest(QUERY).where(Doc.kind == 4))
+    assert "it has only the rows WHERE (kind = 3)" in str(found)
+
+
+def test_an_invalid_index(db: Pg8000Database) -> None:
+    run(
+        db,
+        'CREATE INDEX doc_broken ON "explained doc" USING hnsw (other vector_l2_ops)',
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'doc_broken'::regclass",
+    )
+    assert codes(Doc.other.nearest(QUERY)) == ["invalid_index"]
+    assert 'REINDEX INDEX CONCURRENTLY "public"."doc_broken"' in str(explain(Doc.other.nearest(QUERY)))
+
+
+@contextmanager
+def building(url: str) -> Iterator[None]:
+    """An index that is built for as long as an older transaction goes on."""
+    with connect(url) as writer, connect(url) as builder, connect(url) as watcher:
+        writer.run("BEGIN; INSERT INTO building VALUES ('[1,2]')")
+        thread = threading.Thread(
+            target=lambda: builder.run("CREATE INDEX CONCURRENTLY slow ON building USING hnsw (e vector_l2_ops)")
+        )
+        thread.start()
+        try:
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'virtualxid'"
+            while watcher.run(waits) == [[0]]:
+                assert thread.is_alive()
+            yield
+        finally:
+            writer.run("ROLLBACK")
+            thread.join(60)
+    assert not thread.is_alive()
+
+
+class Building(Model):
+    e = VectorField(2, metric="l2")
+
+    class Meta:
+        table_name = "building"
+        primary_key = False
+
+
+def test_an_index_that_is_being_built(empty_url: str) -> None:
+    database = Pg8000Database(empty_url)
+    with database.bind_ctx([Building]), database.connection_context():
+        run(database, "CREATE EXTENSION vector", "CREATE TABLE building (e vector(2))")
+        with building(empty_url):
+            assert codes(Building.e.nearest([1, 2])) == ["index_being_built"]
+
+
+# The planner found something cheaper
+
+
+def test_no_limit(db: Pg8000Database) -> None:
+    assert codes(Doc.select().order_by(Doc.embedding.distance(QUERY))) == ["no_limit"]
+
+
+def test_a_filter_that_leaves_few_rows(db: Pg8000Database) -> None:
+    by_index = Doc.embedding.nearest(QUERY).where(Doc.number == 7)
+    assert codes(by_index) == ["filter_first"]
+    assert "to leave 1 rows" in str(explain(by_index))
+    assert codes(Doc.select().where(Doc.number < 9).order_by(Doc.embedding.distance(QUERY)).limit(5)) == [
+        "filter_first"
+    ]
+
+
+def test_a_large_limit(db: Pg8000Database) -> None:
+    found = explain(Doc.embedding.nearest(QUERY, 2_900))
+    assert [finding.code for finding in found.reasons] == ["large_limit"]
+    assert "3,000 rows" in str(found)
+
+
+def test_a_small_table(db: Pg8000Database) -> None:
+    run(db, 'DELETE FROM "explained doc" WHERE number > 50')
+    run(db, 'CREATE TABLE few (LIKE "explained doc")', 'INSERT INTO few SELECT * FROM "explained doc"')
+    run(db, "CREATE INDEX few_cosine ON few USING hnsw (embedding vector_cosine_ops)", "ANALYZE few")
+    found = explain(few().embedding.nearest(QUERY))
+    assert [(finding.level, finding.code) for finding in found.reasons] == [("note", "small_table")]
+    assert "51 rows" in str(found)
+
+
+def test_a_table_that_was_never_analysed(db: Pg8000Database) -> None:
+    run(db, 'CREATE TABLE few (LIKE "explained doc") WITH (autovacuum_enabled = off)')
+    run(db, 'INSERT INTO few SELECT * FROM "explained doc"')
+    run(db, "CREATE INDEX few_cosine ON few USING hnsw (embedding vector_cosine_ops)")  # counts the rows and no more
+    model = few()
+    filtered = model.embedding.nearest(QUERY).where(model.kind == 4)
+    assert codes(filtered) == ["never_analyzed", "filter_first"]
+    run(db, "ANALYZE few")
+    assert served(filtered) == "few_cosine"
+
+
+def test_a_join_that_leaves_few_rows(db: Pg8000Database) -> None:
+    other: Any = Doc.alias()
+    on = (Doc.id == other.id) & (other.number == 7)
+    assert codes(Doc.embedding.nearest(QUERY).join(other, on=on)) == ["join_first"], (
+        "PostgreSQL 18 sees that it is one row"
+    )
+    on = (Doc.kind == other.kind) & (other.number == 7) & (Doc.number < 9)
+    assert codes(Doc.embedding.nearest(QUERY).join(other, on=on)) == ["join_first"]
+
+
+def test_what_has_another_reason(db: Pg8000Database) -> None:
+    other: Any = Doc.alias()
+    outer = other.select().join(Doc, JOIN.LEFT_OUTER, on=(Doc.id == other.kind))
+    assert codes(outer.order_by(Doc.embedding.distance(QUERY)).limit(5)) == ["unexplained"]
+
+
+def few() -> Any:
+    """The model of another table."""
+
+    class Few(Doc):
+        class Meta:
+            table_name = "few"
+            database = Doc._meta.database
+
+    return Few
+
+
+def test_index_scans_are_off(db: Pg8000Database) -> None:
+    run(db, "SET LOCAL enable_indexscan = off")
+    assert codes(Doc.embedding.nearest(QUERY)) == ["index_scan_off"]
+    assert codes(Doc.embedding.nearest(QUERY, metric="l2")) == ["wrong_metric"]
+
+
+# Other tables
+
+
+def test_an_extension_outside_the_search_path(empty_url: str) -> None:
+    """Where a type or an operator is outside the search path the plan names it with its schema."""
+    database = Pg8000Database(empty_url)
+    with database.bind_ctx([Building]), database.connection_context():
+        run(database, 'CREATE SCHEMA "the ext"', 'CREATE EXTENSION vector SCHEMA "the ext"')
+        run(database, 'CREATE TABLE building (e "the ext".vector(2))')
+        distance = SQL("e OPERATOR(\"the ext\".<=>) '[1,2]'")
+        assert codes(Building.select().order_by(distance).limit(1)) == ["no_index"]
+        run(database, 'CREATE INDEX ON building USING hnsw (e "the ext".vector_l2_ops)')
+        assert codes(Building.select().order_by(distance).limit(1)) == ["wrong_metric"]
+
+
+def test_a_partitioned_table(db: Pg8000Database) -> None:
+    run(
+        db,
+        "CREATE TABLE parts (id int, kind int, title text, e vector(8)) PARTITION BY LIST (kind)",
+        *(f"CREATE TABLE parts_{kind} PARTITION OF parts FOR VALUES IN ({kind})" for kind in range(2)),
+        'INSERT INTO parts SELECT id, mod(kind, 2), title || title, embedding FROM "explained doc"',
+        "ANALYZE parts",
+    )
+
+    class Parts(Model):
+        kind = IntegerField()
+        e = VectorField(8, metric="l2")
+
+        class Meta:
+            table_name = "parts"
+            database = db
+
+    assert codes(Parts.e.nearest(QUERY)) == ["no_index"]
+    run(db, "CREATE INDEX ON parts USING hnsw (e vector_l2_ops)")
+    assert str(served(Parts.e.nearest(QUERY))).startswith("parts_0")
+    assert codes(Parts.e.nearest(QUERY, metric="cosine")) == ["wrong_metric"]
+
+
+def test_hostile_names(db: Pg8000Database) -> None:
+    name = 'it\'s a "%s" <=> %% (100%)'
+
+    class Hostile(Model):
+        e = VectorField(2, metric="l2", column_name=f"c {name}")
+
+        class Meta:
+            table_name = f"t {name}"
+            database = db
+            primary_key = False
+
+    db.create_tables([Hostile])
+    found = explain(Hostile.e.nearest([1, 2]))
+    command = ["lightvec", "create-index", f"t {name}", "--vector-column", f"c {name}", "--metric", "l2"]
+    assert [finding.code for finding in found.reasons] == ["no_index"]
+    assert shlex.split(found.reasons[0].remedy.removeprefix("create one (").removesuffix(")")) == command
+    db.execute(Hostile._schema._create_index(HnswIndex(Hostile.e, metric="cosine", name=f"i {name}")))  # type: ignore[attr-defined]
+    assert codes(Hostile.e.nearest([1, 2])) == ["wrong_metric"]
+    run(db, "SET LOCAL enable_seqscan = off")
+    assert served(Hostile.e.nearest([1, 2], metric="cosine")) == f"i {name}"
+
+
+# What is no such query
+
+
+def test_what_cannot_be_explained(db: Pg8000Database) -> None:
+    with pytest.raises(InvalidOption, match="expected a Peewee select"):
+        explain(Doc.update(kind=1))
+    with pytest.raises(InvalidOption, match="expected a Peewee select"):
+        explain("SELECT 1")
+
+
+def test_a_database_that_is_given(filled: str) -> None:
+    query = Doc.embedding.nearest(QUERY)
+    with pytest.raises(InvalidOption, match="expected a query on a Pg8000Database, got one on NoneType"):
+        explain(query)
+    database = Pg8000Database(filled)
+    with database.connection_context():
+        assert explain(query, database=database).index == "doc_cosine"
+
+
+# Words
+
+
+def test_every_reason_was_made() -> None:
+    tests = [
+        value for name, value in globals().items() if name.startswith("test_") and name != "test_every_reason_was_made"
+    ]
+    named = [constant for test in tests for constant in test.__code__.co_consts]
+    named += [each for constant in named if isinstance(constant, tuple) for each in constant]
+    assert set(REASONS) <= {constant for constant in named if isinstance(constant, str)}
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("((t1.e <=> '[1]'::vector))", ("cosine", "t1", "e", None, True, True, False)),
+        ("((t1.e <-> '[1]'::ext.vector)) DESC", ("l2", "t1", "e", None, True, True, True)),
+        ("((t1.e OPERATOR(ext.<->) '[1]'::ext.vector)) DESC NULLS LAST", ("l2", "t1", "e", None, True, True, True)),
+        ('(("a ("."b <=> ""c" <#> \'[1]\'::vector))', ("ip", "a (", 'b <=> "c', None, True, True, False)),
+        ("(('[1]'::vector <+> t1.e))", ("l1", "t1", "e", None, True, True, False)),
+        ("(((t1.e)::halfvec(3) <=> '[1]'::halfvec))", ("cosine", "t1", "e", "(e)::halfvec(3)", True, True, False)),
+        ("((t1.e <=> (InitPlan 1).col1))", ("cosine", "t1", "e", None, True, True, False)),
+        ("((t1.e <=> $0))", ("cosine", "t1", "e", None, True, True, False)),
+        ("((t1.e <=> t2.e))", ("cosine", "t1", "e", None, True, False, False)),
+        ("(('1'::double precision - (t1.e <=> '[1]'::vector)))", ("cosine", "t1", "e", None, False, True, False)),
+        ("((t1.b <~> '101'::\"bit\"))", ("hamming", "t1", "b", None, True, True, False)),
+        ("((t1.b <%> '101'::\"bit\"))", ("jaccard", "t1", "b", None, True, True, False)),
+    ],
+)
+def test_sort_keys(key: str, told: tuple[Any, ...]) -> None:
+    plan = Plan([{"Plan": {"Node Type": "Sort", "Sort Key": [key]}}])
+    found = sort_key(plan.top)
+    assert found is not None
+    read, comes_first = found
+    assert read.operand is not None
+    assert (read.metric, *read.operand, read.is_alone, read.is_constant, read.is_descending) == told
+    assert comes_first
+
+
+def test_words_are_whole() -> None:
+    values = dict.fromkeys(("built", "wanted", "command", "quantize", "name", "where", "fetched", "rows", "costs"), "X")
+    for code in REASONS:
+        finding = reason(code, "X", **values)
+        assert not finding.what.endswith(".")
+        assert not finding.remedy.endswith(".")
+
+
+def test_an_explanation_is_a_value(db: Pg8000Database) -> None:
+    assert isinstance(explain(Doc.embedding.nearest(QUERY)), Explanation)

@@ -1,0 +1,492 @@
+"""What doctor looks at: each thing that goes wrong quietly, made on purpose and named."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+
+from lightvec.errors import SchemaMismatch
+from lightvec.peewee import Pg8000Database
+from lightvec.pg8000 import connect
+from lightvec.pg8000.identifiers import identifier
+from lightvec.search import connection_health, table_health, tables
+from lightvec.search.health import Finding, examine
+from lightvec.server import Server
+from tests.places import open_folder
+from tests.pooler.pooler import Pooler
+from tests.tls.certificates import issued
+from tests.tls.conftest import bouncer
+from tests.tls.postgres import PASSWORD
+
+TABLE = 'CREATE TABLE "the docs" (id int PRIMARY KEY, note text, e vector(3)) WITH (autovacuum_enabled = off)'
+FILL = """INSERT INTO "the docs" SELECT n, 'x', ARRAY[sin(n), cos(n), 1]::vector FROM generate_series(1, 500) n"""
+INDEX = 'CREATE INDEX "the index" ON "the docs" USING hnsw (e vector_cosine_ops)'
+ANALYZE = 'ANALYZE "the docs"'
+
+
+@pytest.fixture
+def ready(empty_url: str) -> Callable[..., Pg8000Database]:
+    """Runs statements on an empty database with pgvector, and gives it to whoever looks at it then."""
+
+    def ready(*statements: str, **params: Any) -> Pg8000Database:
+        with connect(empty_url) as conn:
+            conn.run("CREATE EXTENSION IF NOT EXISTS vector")
+            for statement in statements:
+                conn.run(statement)
+            conn.run("SELECT pg_stat_force_next_flush()")
+        return Pg8000Database(empty_url, **params)
+
+    return ready
+
+
+def examined(database: Pg8000Database, *args: Any) -> list[Finding]:
+    """What was found, each a whole sentence."""
+    with database.connection_context():
+        found = examine(database, *args)
+    for finding in found:
+        assert finding.level in ("ok", "note", "problem")
+        assert finding.what
+        assert bool(finding.remedy) == (finding.level != "ok") or finding.code == "no_vectors"
+    return found
+
+
+def bad(database: Pg8000Database, *args: Any) -> dict[str, Finding]:
+    """What is not well, by its code."""
+    return {finding.code: finding for finding in examined(database, *args) if finding.level != "ok"}
+
+
+Ready = Callable[..., Pg8000Database]
+
+
+def test_all_is_well(ready: Ready) -> None:
+    found = examined(ready(TABLE, FILL, INDEX, ANALYZE))
+    assert {finding.level for finding in found} == {"ok"}
+    assert [(finding.code, finding.subject) for finding in found][-4:] == [
+        ("column", "the docs.e"),
+        ("index", "the index"),
+        ("statistics", "the docs"),
+        ("index_memory", "shared_buffers"),
+    ]
+    assert "vector(3), 500 rows" in str(found)
+    assert "the docs (e) by cosine" in str(found)
+
+
+def test_nothing_is_changed(ready: Ready) -> None:
+    database = ready(TABLE, FILL, INDEX, ANALYZE, options="-c default_transaction_read_only=on")
+    assert bad(database) == {}
+    with database.connection_context(), database.atomic():
+        assert [finding.level for finding in examine(database) if finding.level != "ok"] == []
+
+
+def test_these_tables_only(ready: Ready) -> None:
+    database = ready(
+        TABLE, FILL, INDEX, ANALYZE, "CREATE SCHEMA s", "CREATE TABLE s.t (e vector)", "CREATE TABLE p (i int)"
+    )
+    assert set(bad(database)) == {"no_dimensions"}
+    assert bad(database, ["the docs"]) == {}
+    assert set(bad(database, ["t"], "s")) == {"no_dimensions"}
+    assert set(bad(database, None, "s")) == {"no_dimensions"}
+    assert bad(database, ["p"])["no_vectors"].level == "note"
+    with pytest.raises(SchemaMismatch, match="there is no table t; the tables there are: p, the docs"):
+        bad(database, ["t"])
+
+
+# The connection
+
+
+def by_code(database: Pg8000Database) -> dict[str, Finding]:
+    return {finding.code: finding for finding in examined(database)}
+
+
+def test_the_way_there(ready: Ready) -> None:
+    found = by_code(ready())
+    assert found["latency"].what.startswith("a round trip takes ")
+    assert found["tls"].what == "no TLS, and what is sent stays on this machine"
+    assert found["no_pooler"].level == "ok"
+
+
+def test_a_long_way(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_health, "_SLOW", 0.0)
+    assert bad(ready())["latency"].level == "note"
+
+
+def test_a_pooler_by_the_transaction(server: Server, url: str) -> None:
+    with Pooler(server) as pooler:
+        pooled = pooler.url(url)
+        others = [Pg8000Database(pooled) for _ in range(2)]
+        for other in others:  # Two sessions stand, and the pooler takes them in turn.
+            other.connect()
+            other.begin()
+            other.execute_sql("SELECT 1")
+        for other in others:
+            other.rollback()
+        found = bad(Pg8000Database(pooled))
+        for other in others:
+            other.close()
+    assert found["transaction_pooler"].level == "note"
+    assert "10 statements went to 2 processes" in found["transaction_pooler"].what
+
+
+def test_a_pooler_with_one_session(server: Server, url: str) -> None:
+    with Pooler(server) as pooler:
+        found = bad(Pg8000Database(pooler.url(url)))
+    assert "was not seen" in found["pooler"].what
+
+
+@pytest.fixture
+def encrypted(server: Server, url: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "root.crt"))
+    with bouncer(server, issued(authority, "127.0.0.1", clients=authority)) as pooler:
+        yield {
+            "host": "127.0.0.1",
+            "port": pooler.port,
+            "user": "me",
+            "password": PASSWORD,
+            "sslrootcert": str(tmp_path / "root.crt"),
+            "database": urlsplit(url).path[1:],
+        }
+
+
+@pytest.mark.parametrize(
+    ("sslmode", "code", "told"),
+    [
+        ("verify-full", "tls", "TLSv1.3; its certificate and host name are verified"),
+        ("verify-ca", "tls", "TLSv1.3; its certificate is verified"),
+        ("require", "tls", "TLSv1.3; its certificate is verified"),
+    ],
+)
+def test_tls(encrypted: dict[str, Any], sslmode: str, code: str, told: str) -> None:
+    assert by_code(Pg8000Database(**encrypted, sslmode=sslmode))[code].what == told
+
+
+def test_tls_that_nobody_verified(encrypted: dict[str, Any]) -> None:
+    del encrypted["sslrootcert"]
+    finding = by_code(Pg8000Database(**encrypted, sslmode="require"))["tls_unverified"]
+    assert finding.level == "note"
+    assert "it may be anybody's" in finding.what
+
+
+class FakeConnection:
+    """A connection to elsewhere, as far as its socket tells."""
+
+    def __init__(self, peer: Any, context: ssl.SSLContext | None) -> None:
+        self.socket = self
+        self._stream = self
+        self._peer = peer
+        if context is not None:
+            self.context = context
+
+    def getpeername(self) -> Any:
+        return self._peer
+
+    def version(self) -> str:
+        return "TLSv1.2"
+
+
+@pytest.mark.parametrize(
+    ("host", "is_encrypted", "level", "code"),
+    [
+        ("8.8.8.8", False, "problem", "no_tls"),
+        ("8.8.8.8", True, "problem", "tls_unverified"),
+        ("10.1.2.3", False, "note", "no_tls"),
+        ("10.1.2.3", True, "note", "tls_unverified"),
+        ("2001:4860:4860::8888", False, "problem", "no_tls"),
+        ("127.0.0.1", False, "ok", "tls"),
+        ("fe80::1%eth0", False, "note", "no_tls"),
+    ],
+)
+def test_a_server_elsewhere(host: str, is_encrypted: bool, level: str, code: str) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    connection = FakeConnection((host, 5432), context if is_encrypted else None)
+    found = connection_health._tls(connection, *connection_health._peer(connection))
+    assert (found.level, found.code) == (level, code)
+
+
+# The server
+
+
+def test_no_extension(empty_url: str) -> None:
+    found = bad(Pg8000Database(empty_url))
+    assert [*found] == ["no_extension"]
+    assert found["no_extension"].remedy == "CREATE EXTENSION vector, or lightvec init-db"
+
+
+def test_an_old_pgvector(ready: Ready) -> None:
+    found = bad(ready("UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'"))
+    assert found["pgvector_old"].level == "problem"
+    assert found["pgvector_update"].remedy == "ALTER EXTENSION vector UPDATE"
+    assert set(bad(ready("UPDATE pg_extension SET extversion = '0.8.0' WHERE extname = 'vector'"))) == {
+        "pgvector_update",
+        "no_vectors",
+    }
+
+
+def test_an_extension_outside_the_search_path(empty_url: str) -> None:
+    with connect(empty_url) as conn:
+        conn.run('CREATE SCHEMA "the ext"; CREATE EXTENSION vector SCHEMA "the ext"')
+        conn.run(TABLE.replace("vector(3)", '"the ext".vector(3)'))
+        conn.run("INSERT INTO \"the docs\" VALUES (1, 'x', '[0,0,0]'), (2, 'y', NULL)")
+        conn.run(INDEX.replace("vector_cosine_ops", '"the ext".vector_cosine_ops'))
+        conn.run(ANALYZE)
+        found = bad(Pg8000Database(empty_url))
+        assert set(found) == {"extension_out_of_path", "zero_vectors", "null_vectors"}
+        conn.run(found["extension_out_of_path"].remedy)
+    assert "extension_out_of_path" not in bad(Pg8000Database(empty_url))
+
+
+# Columns
+
+
+def test_rows_without_a_vector_and_with_zeros(ready: Ready) -> None:
+    zeros = "INSERT INTO \"the docs\" SELECT n, 'x', '[0,0,0]' FROM generate_series(600, 606) n"
+    nulls = "INSERT INTO \"the docs\" SELECT n, 'x', NULL FROM generate_series(700, 702) n"
+    found = bad(ready(TABLE, FILL, zeros, nulls, INDEX, ANALYZE))
+    assert set(found) == {"null_vectors", "zero_vectors"}
+    assert found["null_vectors"].what.startswith("3 of 510 rows have no vector")
+    assert found["zero_vectors"].what.startswith("7 of 510 rows")
+    by_l2 = INDEX.replace("cosine", "l2").replace("the index", "by l2")
+    assert set(bad(ready('DROP INDEX "the index"', by_l2))) == {"null_vectors"}, "l2 has no trouble with zeros"
+
+
+def test_a_sample_of_a_large_table(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = "INSERT INTO \"the docs\" SELECT n, repeat('x', 900), '[0,0,0]' FROM generate_series(501, 3000) n"
+    database = ready(TABLE, FILL, more, INDEX, ANALYZE)
+    monkeypatch.setattr(tables, "_MOST_BYTES", 1 << 20)
+    found = by_code(database)
+    assert found["column"].what == "vector(3), about 3,000 rows"
+    assert " rows of a sample have a vector of zeros" in found["zero_vectors"].what
+    with database.connection_context():
+        seen = tables.vector_tables(database)[0].columns[0].seen
+    assert seen is not None
+    assert 0 < seen.zeros <= seen.rows < 3_000
+
+
+def test_other_types(ready: Ready) -> None:
+    made = (
+        "CREATE TABLE kinds (h halfvec(2), s sparsevec(9), b bit(4), flag bit(4))",
+        "INSERT INTO kinds VALUES ('[0,0]', '{}/9', B'0000', B'1000'), ('[1,2]', '{1:1}/9', B'1111', NULL)",
+        "CREATE INDEX ON kinds USING hnsw (h halfvec_cosine_ops)",
+        "CREATE INDEX ON kinds USING hnsw (s sparsevec_cosine_ops)",
+        "CREATE INDEX ON kinds USING hnsw (b bit_hamming_ops)",
+        "ANALYZE kinds",
+    )
+    found = examined(ready(*made))
+    zeros = [finding.subject for finding in found if finding.code == "zero_vectors"]
+    assert zeros == ["kinds.h", "kinds.s"]
+    columns = [finding.subject for finding in found if finding.code == "column"]
+    assert columns == ["kinds.h", "kinds.s", "kinds.b"], "bits without a vector index are flags"
+
+
+def test_no_dimensions(ready: Ready) -> None:
+    database = ready("CREATE TABLE d (e vector)", "INSERT INTO d VALUES ('[1,2]'), ('[3,4]')", "ANALYZE d")
+    found = bad(database)
+    assert set(found) == {"no_dimensions"}
+    remedy = found["no_dimensions"].remedy
+    assert remedy == 'ALTER TABLE "public"."d" ALTER COLUMN "e" TYPE vector(2)'
+    assert set(bad(ready(remedy, "ANALYZE d"))) == {"no_index"}
+
+
+def test_several_models_in_a_column(ready: Ready) -> None:
+    found = bad(ready("CREATE TABLE d (e vector)", "INSERT INTO d VALUES ('[1,2]'), ('[3,4,5]')", "ANALYZE d"))
+    assert "vectors of 2 to 3" in found["mixed_dimensions"].what
+
+
+def test_no_index(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = ready(TABLE, FILL, ANALYZE)
+    assert bad(database)["no_index"].level == "note"
+    monkeypatch.setattr(table_health, "_MANY_ROWS", 500)
+    finding = bad(database)["no_index"]
+    assert finding.level == "problem"
+    assert finding.remedy == "create one (lightvec create-index 'the docs' --vector-column e)"
+
+
+def test_too_many_dimensions_for_an_index(ready: Ready) -> None:
+    found = bad(ready("CREATE TABLE long (e vector(2001), h halfvec(4001))", "ANALYZE long"))
+    assert [*found] == ["no_index_high_dimensions"]
+    assert "4,001 dimensions" in found["no_index_high_dimensions"].what
+    made = "CREATE INDEX ON long USING hnsw ((e::halfvec(2001)) halfvec_cosine_ops)"
+    assert "long.e" not in [finding.subject for finding in bad(ready(made)).values()]
+
+
+def test_a_table_that_may_not_be_read(ready: Ready) -> None:
+    database = ready(
+        TABLE, FILL, INDEX, ANALYZE, "DROP ROLE IF EXISTS stranger", "CREATE ROLE stranger", options="-c role=stranger"
+    )
+    try:
+        assert set(bad(database)) >= {"not_readable"}
+    finally:
+        ready("DROP ROLE stranger")
+
+
+def test_a_partitioned_table(ready: Ready) -> None:
+    parts = [f"CREATE TABLE parts_{n} PARTITION OF parts FOR VALUES IN ({n})" for n in (0, 1)]
+    fill = "INSERT INTO parts SELECT mod(n, 2), ARRAY[n, 1]::vector FROM generate_series(1, 100) n"
+    made = ("CREATE TABLE parts (n int, e vector(2)) PARTITION BY LIST (n)", *parts, fill)
+    database = ready(*made, "CREATE INDEX ON parts USING hnsw (e vector_l2_ops)", "ANALYZE parts")
+    found = examined(database)
+    assert {finding.level for finding in found} == {"ok"}
+    assert [finding.what for finding in found if finding.code == "column"] == ["vector(2), 100 rows"]
+
+
+# Indexes
+
+
+def test_an_invalid_index(ready: Ready) -> None:
+    broken = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"the index\"'::regclass"
+    found = bad(ready(TABLE, FILL, INDEX, ANALYZE, broken))
+    assert found["invalid_index"].level == "problem"
+    assert 'REINDEX INDEX CONCURRENTLY "public"."the index"' in found["invalid_index"].remedy
+
+
+def test_the_same_index_twice(ready: Ready) -> None:
+    second = INDEX.replace("the index", "a second")
+    database = ready(TABLE, FILL, INDEX, second, ANALYZE)
+    found = bad(database)
+    assert [*found] == ["duplicate_index"]
+    assert found["duplicate_index"].remedy == 'DROP INDEX CONCURRENTLY "public"."the index"'
+    assert bad(ready(found["duplicate_index"].remedy)) == {}
+    part = INDEX.replace("the index", "part") + " WHERE id > 5"
+    assert bad(ready(part)) == {}, "of other rows"
+
+
+def test_several_metrics(ready: Ready) -> None:
+    found = bad(ready(TABLE, FILL, INDEX, INDEX.replace("the index", "by l2").replace("cosine", "l2"), ANALYZE))
+    assert [*found] == ["mixed_metrics"]
+    assert "by l2 by l2, the index by cosine" in found["mixed_metrics"].what
+
+
+LISTS = 'CREATE INDEX lists ON "the docs" USING ivfflat (e vector_cosine_ops) WITH (lists = {})'
+
+
+def test_lists_of_an_empty_table(ready: Ready) -> None:
+    assert bad(ready(TABLE, LISTS.format(3), ANALYZE))["ivfflat_built_early"].level == "note"
+    database = ready(FILL, ANALYZE)
+    finding = bad(database)["ivfflat_built_early"]
+    assert finding.level == "problem"
+    assert finding.what.startswith("100% of the rows came after it was built")
+    assert bad(ready(finding.remedy)) == {}
+
+
+def test_lists_of_rows_that_were_updated(ready: Ready) -> None:
+    database = ready(TABLE, FILL, LISTS.format(3), "UPDATE \"the docs\" SET note = 'y'", ANALYZE)
+    assert "ivfflat_built_early" not in bad(database)
+
+
+@pytest.mark.parametrize(("lists", "is_far"), [(1, False), (3, False), (40, False), (100, True)])
+def test_the_number_of_lists(ready: Ready, lists: int, is_far: bool) -> None:
+    found = bad(ready(TABLE, FILL, LISTS.format(lists), ANALYZE))
+    assert ("ivfflat_lists" in found) == is_far
+    if is_far:
+        assert "too many" in found["ivfflat_lists"].what
+        alter, reindex = found["ivfflat_lists"].remedy.split(", then ")
+        assert bad(ready(alter, reindex)) == {}
+
+
+def test_too_few_lists(ready: Ready) -> None:
+    many = FILL.replace("1, 500", "501, 9000")
+    found = bad(ready(TABLE, FILL, many, LISTS.format(1), ANALYZE))
+    assert "too few" in found["ivfflat_lists"].what
+
+
+# Writes
+
+
+def test_never_analysed(ready: Ready) -> None:
+    found = bad(ready(TABLE, FILL, INDEX))
+    assert [*found] == ["never_analyzed"]
+    assert bad(ready(found["never_analyzed"].remedy)) == {}
+
+
+def test_dead_rows(ready: Ready) -> None:
+    ready(TABLE, FILL)
+    found = bad(ready(ANALYZE, *['UPDATE "the docs" SET note = note'] * 3))
+    # The server prunes a page that is full, when it likes.
+    assert re.match(r"1,[45]\d\d dead rows beside 500 live ones", found["dead_rows"].what)
+    remedy = found["dead_rows"].remedy.partition(";")[0]
+    assert "dead_rows" not in bad(ready(remedy))
+
+
+def test_updates_of_a_full_page(ready: Ready) -> None:
+    updates = ["UPDATE \"the docs\" SET note = note || 'y'"] * 3
+    found = bad(ready(TABLE, FILL, INDEX, ANALYZE, *updates))
+    assert "(fillfactor 100)" in found["updates_not_hot"].what
+    assert found["updates_not_hot"].level == "problem"
+
+
+def test_updates_that_have_room(ready: Ready) -> None:
+    room = TABLE.replace("autovacuum_enabled = off", "autovacuum_enabled = off, fillfactor = 10")
+    updates = ['UPDATE "the docs" SET note = note'] * 3
+    assert "updates_not_hot" not in bad(ready(room, FILL, INDEX, ANALYZE, *updates))
+
+
+# Memory
+
+
+def test_indexes_beyond_what_the_server_keeps(ready: Ready) -> None:
+    database = ready(TABLE, FILL, INDEX, ANALYZE, options="-c effective_cache_size=64kB")
+    assert [*bad(database)] == ["indexes_beyond_cache"]
+
+
+def test_indexes_beyond_the_buffers() -> None:
+    folder = open_folder("health")
+    try:
+        with Server(folder / "db", settings={"shared_buffers": "256kB", "fsync": "off"}) as small:
+            with connect(small.url) as conn:
+                for statement in (
+                    "CREATE EXTENSION vector",
+                    TABLE,
+                    FILL,
+                    FILL.replace("1, 500", "501, 2000"),
+                    INDEX,
+                    ANALYZE,
+                ):
+                    conn.run(statement)
+            found = bad(Pg8000Database(small.url))
+    finally:
+        shutil.rmtree(folder)
+    assert [*found] == ["indexes_beyond_buffers"]
+
+
+def test_a_build_that_does_not_fit(ready: Ready) -> None:
+    coarse = 'CREATE INDEX coarse ON "the docs" USING hnsw ((binary_quantize(e)::bit(3)) bit_hamming_ops)'
+    more = FILL.replace("1, 500", "501, 3000")
+    database = ready(TABLE, FILL, more, INDEX, coarse, LISTS.format(3), ANALYZE, options="-c maintenance_work_mem=1MB")
+    found = [finding for finding in examined(database) if finding.code == "maintenance_work_mem"]
+    assert [finding.subject for finding in found] == ["coarse", "the index"]
+    assert "many times slower" in found[0].what
+    assert re.fullmatch(r"SET maintenance_work_mem = '\dMB' in the session that builds it", found[0].remedy)
+    ready("DROP INDEX coarse", 'DROP INDEX "the index"', "DROP INDEX lists", LISTS.format(100))
+    assert "maintenance_work_mem is 1024 kB: a build is refused then" in bad(database)["maintenance_work_mem"].what
+
+
+def test_an_index_that_no_model_declares(ready: Ready) -> None:
+    odd = 'CREATE INDEX odd ON "the docs" USING hnsw ((subvector(e, 1, 2)::vector(2)) vector_l2_ops)'
+    assert bad(ready(TABLE, FILL, odd, ANALYZE)) == {}
+
+
+HOSTILE = 'it\'s a "%s" %% 100%\n; --'
+
+
+def test_hostile_names(empty_url: str) -> None:
+    table, column, index = (identifier(f"{kind} {HOSTILE}") for kind in ("t", "c", "i"))
+    with connect(empty_url) as conn:
+        conn.run("CREATE EXTENSION vector")
+        conn.execute_simple(f"CREATE TABLE {table} ({column} vector(2))")
+        conn.execute_simple(f"CREATE INDEX {index} ON {table} USING ivfflat ({column} vector_l2_ops) WITH (lists = 1)")
+        conn.execute_simple(f"INSERT INTO {table} VALUES ('[1,2]'), (NULL)")
+        found = bad(Pg8000Database(empty_url), [f"t {HOSTILE}"])
+        assert set(found) == {"never_analyzed", "ivfflat_built_early", "null_vectors"}
+        conn.execute_simple(found["never_analyzed"].remedy)
+        conn.execute_simple(found["ivfflat_built_early"].remedy)
+    assert set(bad(Pg8000Database(empty_url))) == {"null_vectors"}

@@ -1,0 +1,241 @@
+"""Hybrid search: what it gives, under conditions and in other queries, and that it beats either half."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from peewee import CompositeKey, ForeignKeyField, IntegerField, Model, TextField
+from playhouse.postgres_ext import TSVectorField
+
+from examples import data
+from lightvec.errors import InvalidOption
+from lightvec.peewee import Pg8000Database, VectorField
+from lightvec.pg8000 import connect
+from lightvec.search import hybrid
+from tests.pg8000.roundtrips import Relay
+
+WORDNET = Path(data.__path__[0]) / "wordnet"
+#: Peewee's annotations know nothing of a model's fields.
+search: Any = hybrid
+OWN = ["distance", "score", "vector_rank", "text_rank"]
+
+
+class Category(Model):
+    name = TextField()
+
+    class Meta:
+        table_name = "hybrid_category"
+
+
+class Page(Model):
+    id: Any
+    title = TextField(null=True)
+    body = TextField()
+    words = TSVectorField(null=True)
+    category = ForeignKeyField(Category, null=True)
+    embedding = VectorField(2, metric="cosine", index="hnsw")
+
+    class Meta:
+        table_name = "hybrid_page"
+
+
+@pytest.fixture(scope="module")
+def pages(url: str) -> Iterator[Pg8000Database]:
+    db = Pg8000Database(url)
+    with db.bind_ctx([Category, Page]), db.connection_context():
+        db.create_tables([Category, Page])
+        Category.insert_many([{"name": "feet"}, {"name": "head"}]).execute()
+        Page.insert_many(
+            [
+                {"title": "A", "body": "red shoes", "category": 1, "embedding": [1, 0]},
+                {"title": "B", "body": "blue shoes", "category": 1, "embedding": [0, 1]},
+                {"title": "hat", "body": "something red", "category": 2, "embedding": [1, 1]},
+                {"title": None, "body": "green gloves", "category": None, "embedding": [-1, 0.1]},
+            ]
+        ).execute()
+        db.execute_sql("UPDATE hybrid_page SET words = to_tsvector('english', body)")
+        yield db
+        db.drop_tables([Page, Category])
+
+
+def bodies(query: Any) -> list[str]:
+    return [page.body for page in query]
+
+
+# What it gives
+
+
+def test_both_halves_add_up(pages: Pg8000Database) -> None:
+    first, second, *_ = search(Page.embedding, [1, 0.1], Page.body, "red shoes")
+    assert first.body == "red shoes"
+    assert (first.vector_rank, first.text_rank) == (1, 1)
+    assert first.score == pytest.approx(2 / 61)
+    assert first.distance == pytest.approx(1 - 1 / np.hypot(1, 0.1))
+    assert second.score == pytest.approx(1 / (60 + second.vector_rank) + 1 / (60 + second.text_rank))
+
+
+def test_a_row_of_one_half_only(pages: Pg8000Database) -> None:
+    rows = {page.body: page for page in search(Page.embedding, [1, 0.1], Page.body, "gloves")}
+    assert len(rows) == 4
+    assert rows["red shoes"].text_rank is None
+    assert rows["red shoes"].score == pytest.approx(1 / 61)
+    (page,) = search(Page.embedding, [1, 0.1], Page.body, "gloves", k=1, candidates=1, weights=(0, 1))
+    assert (page.body, page.distance, page.vector_rank, page.text_rank) == ("green gloves", None, None, 1)
+
+
+def test_weights(pages: Pg8000Database) -> None:
+    near_and_worded = [
+        bodies(search(Page.embedding, [0, 1], Page.body, "gloves", k=1, candidates=1, weights=weights))[0]
+        for weights in ((2, 1), (1, 2))
+    ]
+    assert near_and_worded == ["blue shoes", "green gloves"]
+
+
+@pytest.mark.parametrize(
+    ("match", "text", "found"),
+    [
+        ("any", "red hat", ["red shoes", "something red"]),
+        ("all", "red hat", []),
+        ("all", "red shoes", ["red shoes"]),
+        ("web", "shoes -red", ["blue shoes"]),
+        ("web", '"something red"', ["something red"]),
+        ("any", "", []),
+        ("any", "it's & | ! <-> (' \\ :* ", []),
+    ],
+)
+def test_matches(match: str, text: str, found: list[str], pages: Pg8000Database) -> None:
+    query: Any = search(Page.embedding, [0, 1], Page.body, text, match=match, weights=(0, 1), language="english")
+    assert sorted(page.body for page in query if page.text_rank) == found
+
+
+def test_languages(pages: Pg8000Database) -> None:
+    def found(language: str | None) -> list[str]:
+        query: Any = search(Page.embedding, [0, 1], Page.body, "shoe", language=language)
+        return sorted(page.body for page in query if page.text_rank)
+
+    assert found("english") == found(None) == ["blue shoes", "red shoes"]
+    assert found("simple") == []
+
+
+def test_several_text_fields_or_a_generated_column(pages: Pg8000Database) -> None:
+    several: Any = search(Page.embedding, [0, 1], [Page.title, Page.body], "hat gloves", weights=(0, 1), k=2)
+    assert sorted(bodies(several)) == ["green gloves", "something red"], "a title that is NULL is no text"
+    generated: Any = search(Page.embedding, [0, 1], Page.words, "gloves", weights=(0, 1), k=1)
+    assert bodies(generated) == ["green gloves"]
+    assert "to_tsvector" not in generated.sql()[0]
+
+
+# Going on with it
+
+
+def test_conditions_hold_for_both_halves(pages: Pg8000Database) -> None:
+    query: Any = search(Page.embedding, [1, 0.1], Page.body, "red", k=10).where(Page.body != "red shoes")
+    first: Any = query.get()
+    assert (first.body, first.text_rank) == ("something red", 1)
+    assert "red shoes" not in bodies(query)
+    joined: Any = search(Page.embedding, [1, 0.1], Page.body, "red").join(Category).where(Category.name == "feet")
+    assert [(page.body, page.vector_rank, page.text_rank) for page in joined] == [
+        ("red shoes", 1, 1),
+        ("blue shoes", 2, None),
+    ]
+
+
+def test_other_forms(pages: Pg8000Database) -> None:
+    query: Any = search(Page.embedding, [1, 0.1], Page.body, "red", k=2)
+    assert query.select(Page.body).dicts().get().keys() == {"body", *OWN}
+    assert [row[0] for row in query.select(Page.body).tuples()] == bodies(query)
+    assert (query.count(), query.get().body) == (2, "red shoes")
+    assert bodies(query.offset(1).limit(1)) == bodies(query)[1:]
+    assert bodies(query.order_by(Page.body.desc())) == ["something red", "red shoes"]
+    ranked = query.alias("ranked")
+    outer = Page.select(Page.body, ranked.c.score).join(ranked, on=ranked.c.id == Page.id).order_by(Page.id)
+    assert bodies(outer) == bodies(query)
+
+
+def test_one_round_trip_with_its_settings(pages: Pg8000Database, url: str) -> None:
+    with Relay(url) as relay:
+        db = Pg8000Database(relay.url)
+        with db.bind_ctx([Page, Category]), db.connection_context():
+            for _ in range(2):
+                query: Any = search(Page.embedding, [1, 0], Page.body, "red", k=60, ef_search=100)
+                with relay.recording() as record:
+                    assert len(query) == 4
+            assert record.round_trips == 1
+
+
+# What cannot be
+
+
+def test_calls_that_cannot_be_right(pages: Pg8000Database) -> None:
+    class Keyless(Page):
+        class Meta:
+            primary_key = CompositeKey("title", "body")
+
+    for change, why in (
+        ({"match": "some"}, "expected match="),
+        ({"text": None}, "as a str"),
+        ({"candidates": 3}, "at least k"),
+        ({"weights": (1,)}, "two weights"),
+        ({"weights": (0, 0)}, "not both 0"),
+        ({"weights": (-1, 1)}, "at least 0"),
+        ({"text_field": Category.name}, "text fields of Page"),
+        ({"text_field": []}, "text fields of Page"),
+        ({"text_field": [Page.words, Page.body]}, "one TSVectorField"),
+        ({"field": Keyless.embedding, "text_field": Keyless.body}, "no primary key of one column"),
+    ):
+        call: dict[str, Any] = {
+            "field": Page.embedding, "vector": [1, 0], "text_field": Page.body, "text": "red"
+        }  # fmt: skip
+        with pytest.raises(InvalidOption, match=why):
+            search(**call | change)
+
+
+# What it is worth
+
+
+class Gloss(Model):
+    id = IntegerField(primary_key=True)
+    text = TextField()
+    embedding = VectorField(384, metric="cosine")
+
+    class Meta:
+        table_name = "hybrid_gloss"
+
+
+def test_it_beats_either_half(url: str) -> None:
+    """Finding a definition again, of which one word is remembered, and roughly what it says.
+
+    The vector is the definition's own with noise that is five times as long, the word one of middling length. How well
+    a search does is the mean reciprocal rank of the definition, 0 where it is not among the first 20.
+    """
+    with gzip.open(WORDNET / "glosses.jsonl.gz", "rt", encoding="utf-8") as lines:
+        texts = [json.loads(line)["text"] for line in lines]
+    matrix = np.load(WORDNET / "base.f16.npy").astype("f4")
+    dice = np.random.default_rng(3)
+    db = Pg8000Database(url)
+    with db.bind_ctx([Gloss]), db.connection_context():
+        Gloss.create_table()
+        with connect(url) as conn:
+            conn.copy_columns("hybrid_gloss", {"id": np.arange(len(texts)), "text": texts, "embedding": matrix})
+        wanted = dice.choice(len(texts), 60, replace=False)
+        ranks: dict[str, list[float]] = {name: [] for name in ("vector", "text", "both")}
+        for number in wanted.tolist():
+            noise = dice.normal(size=384)
+            vector = matrix[number] + 5 * noise / np.linalg.norm(noise)
+            words = sorted(
+                {word.strip(".,;()\"'") for word in texts[number].split()}, key=lambda word: (len(word), word)
+            )
+            for name, weights in (("vector", (1, 0)), ("text", (0, 1)), ("both", (1, 1))):
+                query: Any = search(Gloss.embedding, vector, Gloss.text, words[len(words) // 2], k=20, weights=weights)
+                found = [row.id for row in query.select(Gloss.id) if row.score > 0]
+                ranks[name].append(1 / (found.index(number) + 1) if number in found else 0.0)
+        Gloss.drop_table()
+    vector_alone, text_alone, both = (float(np.mean(ranks[name])) for name in ("vector", "text", "both"))
+    print(f"mean reciprocal rank: vector {vector_alone:.3f}, text {text_alone:.3f}, both {both:.3f}")
+    assert both > 1.1 * max(vector_alone, text_alone)
