@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any
 
 import pytest
@@ -83,8 +84,9 @@ def blocks() -> list[Block]:
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder, whose embedded server is stopped at the end."""
+    """A working folder with the examples in it, whose embedded server is stopped at the end."""
     folder = open_folder("readme")
+    (folder / "examples").symlink_to(README.parent / "examples")
     monkeypatch.chdir(folder)
     # What a block exports is gone after the test.
     monkeypatch.setenv("DATABASE_URL", "")
@@ -106,7 +108,8 @@ def test_readme(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             (folder / "shop.py").write_text(block.text)
         elif block.language == "python":
             following = shown[position + 1]
-            assert run_python(block.text) == (following.text if following.language == "" else "")
+            output = run_python(block.text)
+            assert re.fullmatch(pattern(following.text if following.language == "" else ""), output), output
             ran += 1
     sys.modules["shop"].database.close()
     assert ran >= 6
@@ -120,21 +123,28 @@ def run_python(text: str) -> str:
 
 
 def run_console(text: str, folder: Path) -> int:
-    """Runs each ``$`` line and compares what follows it with what the command prints; an export holds from there on."""
+    """Runs each ``$`` line and compares what follows it with what the command prints and says, where ``…`` stands
+    for what is never twice the same; an export holds from there on."""
     ran = 0
     for chunk in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-        line, _, expected = chunk.partition("\n")
+        line, _, expected = re.sub(r"\\\n *", "", chunk).partition("\n")
         if line.startswith("export "):
             name, _, value = line.removeprefix("export ").partition("=")
             os.environ[name] = value
             continue
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         done = subprocess.run(
-            line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False
+            line, shell=True, cwd=folder, env=environment, stdout=PIPE, stderr=STDOUT, text=True, check=False
         )
-        assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0), line
+        assert done.returncode == 0, (line, done.stdout)
+        assert re.fullmatch(pattern(expected), done.stdout), (line, done.stdout)
         ran += 1
     return ran
+
+
+def pattern(expected: str) -> str:
+    """What an output has to match: ``…`` is any text in a line, and on a line of its own any lines."""
+    return re.sub(r"^…\\\n", r"(?:.*\n)*", re.escape(expected), flags=re.MULTILINE).replace("…", ".*")
 
 
 def test_shell_blocks_name_targets_and_extras_that_exist() -> None:

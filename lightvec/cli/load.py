@@ -13,6 +13,7 @@ from lightvec.cli.files import FORMATS, MATRICES, arrays, format_of, matrix, row
 from lightvec.cli.options import open_database, table_options
 from lightvec.cli.output import print_json
 from lightvec.cli.progress import Line, duration
+from lightvec.pg8000.identifiers import identifier
 
 if TYPE_CHECKING:
     from lightvec.cli.loading import Loading, Mapped
@@ -80,18 +81,22 @@ def command(
             f"--vectors goes with a file of rows, and {file} is one of arrays: put them into one .npz"
         )
     start = time.monotonic()
-    with open_database(url) as database, told_if_interrupted("no row was kept"):
-        model = model_of(database, table, schema)
-        column = vector_field(model, vector_column).column_name if vectors or found == "npy" else None
-        with Line() as line, database.atomic():
-            loading = Loading(database, model, on_conflict)
-            mapped = Mapped(loading, maps, skips, only)
-            shown = _Shown(line)
-            if found in MATRICES:
-                loaded = _load_arrays(loading, mapped, file, column, shown)
-            else:
-                loaded = _load_rows(loading, mapped, file, found, vectors, column, shown)
-            mapped.check_used()
+    with open_database(url) as database:
+        with told_if_interrupted("no row was kept"):
+            model = model_of(database, table, schema)
+            column = vector_field(model, vector_column).column_name if vectors or found == "npy" else None
+            with Line() as line, database.atomic():
+                loading = Loading(database, model, on_conflict)
+                mapped = Mapped(loading, maps, skips, only)
+                shown = _Shown(line)
+                if found in MATRICES:
+                    loaded = _load_arrays(loading, mapped, file, column, shown)
+                else:
+                    loaded = _load_rows(loading, mapped, file, found, vectors, column, shown)
+                mapped.check_used()
+        if loaded:
+            # Without it the planner guesses, and may leave an index aside; autovacuum comes a minute later, or never.
+            database.execute_sql(f"ANALYZE {identifier(*filter(None, (schema, table)))}")
     if as_json:
         print_json({"table": table, "rows": loaded, **({"left_out": loading.read - loaded} if on_conflict else {})})
     else:

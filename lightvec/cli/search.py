@@ -162,11 +162,11 @@ def _wanted(
 
 def _text_column(model: Any, plain: dict[str, Field], name: str | None) -> Field:
     """The column of this name, or the only one that holds text."""
-    from lightvec.peewee.reflect import _TextColumn
+    from lightvec.peewee.reflect import TextColumn
 
     if name is not None:
         return _column(model, name)
-    texts = [field for field in plain.values() if isinstance(field, _TextColumn)]
+    texts = [field for field in plain.values() if isinstance(field, TextColumn)]
     if len(texts) != 1:
         there = ", ".join(field.column_name for field in texts) or "none"
         raise SchemaMismatch(

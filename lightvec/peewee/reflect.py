@@ -23,6 +23,7 @@ from lightvec.pg8000.parameters import Json, Jsonb
 __all__ = [
     "VECTOR_FIELDS",
     "JsonColumn",
+    "TextColumn",
     "default_metric",
     "model_of",
     "model_with",
@@ -69,7 +70,7 @@ class JsonColumn(BareField):
         return self._value_type(text, dumps=str)
 
 
-class _TextColumn(BareField):
+class TextColumn(BareField):
     """A column of text, which has no place for what is made of several values."""
 
     def db_value(self, value: Any) -> Any:
@@ -98,7 +99,7 @@ class _Column(NamedTuple):
         if self.type in _JSON_TYPES:
             return JsonColumn(_JSON_TYPES[self.type], null=True)
         # Category S: text, varchar, char, name, citext (PostgreSQL documentation, 52.64 "pg_type").
-        return _TextColumn(null=True) if self.category == "S" else BareField(null=True)
+        return TextColumn(null=True) if self.category == "S" else BareField(null=True)
 
 
 def model_of(database: Pg8000Database, table: str, schema: str | None = None) -> type[Model]:

@@ -56,7 +56,8 @@ def hybrid(
     Rows have ``score`` (higher is better), ``distance`` (None for rows that only the words found), and the places
     ``vector_rank`` and ``text_rank``, from 1. A condition (``where``) holds for both halves before they are ranked.
 
-    >>> from lightvec.search import hybrid
+    >>> from peewee import TextField
+    >>> from lightvec.peewee import VectorField
     >>> class Page(Model):
     ...     body = TextField()
     ...     embedding = VectorField(2, metric="cosine")

@@ -703,3 +703,10 @@ def test_hostile_names(run: Run, empty_url: str, tmp_path: Path, name: str) -> N
             assert outcome.status == 0, outcome.err
         assert conn.run(f"SELECT * FROM {quoted} ORDER BY id") == [[1, [3, 4]], [2, [5, 6]], [3, [7, 8]], [4, [9, 10]]]
         assert conn.run("SELECT count(*) FROM untouched") == [[0]]
+
+
+def test_the_planner_knows_of_the_rows(run: Run, doc: str, tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_bytes(json_lines(ROWS))
+    assert run("load", "doc", "d.jsonl", "--url", doc).status == 0
+    with connect(doc) as conn:
+        assert conn.run("SELECT reltuples FROM pg_class WHERE relname = 'doc'") == [[3.0]]
