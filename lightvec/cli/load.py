@@ -13,7 +13,6 @@ from lightvec.cli.files import FORMATS, MATRICES, arrays, format_of, matrix, row
 from lightvec.cli.options import open_database, table_options
 from lightvec.cli.output import print_json
 from lightvec.cli.progress import Line, duration
-from lightvec.pg8000.identifiers import identifier
 
 if TYPE_CHECKING:
     from lightvec.cli.loading import Loading, Mapped
@@ -72,6 +71,7 @@ def command(
     """
     from lightvec.cli.loading import Loading, Mapped
     from lightvec.peewee.reflect import model_of, vector_field
+    from lightvec.pg8000.identifiers import identifier
 
     if only and not maps:
         raise click.UsageError("--only loads what --map names: name something")

@@ -325,7 +325,9 @@ def test_a_login_that_drips_ends_in_time() -> None:
 def test_hosts_share_what_the_deadline_leaves(silent: int, url: str) -> None:
     with within(2), pytest.raises(OperationalError) as caught:
         connect(host="127.0.0.1,127.0.0.1", port=silent, user="me", sslmode="disable", deadline=Clock(600))
-    assert len(re.findall(r"within 0\.(?:3|299|298) s \(deadline\)", str(caught.value))) == 2
+    shares = [float(seconds) for seconds in re.findall(r"within (\S+) s \(deadline\)", str(caught.value))]
+    assert len(shares) == 2
+    assert all(0.2 < share <= 0.3 for share in shares), "half of it, less what a busy machine took"
 
 
 def test_a_name_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,8 +237,8 @@ def test_an_index_of_a_partition(database: Pg8000Database, wordnet: Wordnet) -> 
     assert result.index.table == "part"
 
 
-@pytest.mark.parametrize("quantize", ["halfvec", "bit"])
-def test_an_index_of_a_coarser_form(database: Pg8000Database, wordnet: Wordnet, quantize: str) -> None:
+@pytest.mark.parametrize(("quantize", "ef_search"), [("halfvec", 10), ("bit", 200)])
+def test_an_index_of_a_coarser_form(database: Pg8000Database, wordnet: Wordnet, quantize: str, ef_search: int) -> None:
     class Coarse(Model):
         number = IntegerField()
         place = VectorField(384, metric="cosine")
@@ -251,8 +251,9 @@ def test_an_index_of_a_coarser_form(database: Pg8000Database, wordnet: Wordnet, 
     result = recall(Coarse.place, queries=wordnet.queries, ef_search=400)
     assert result.index is not None
     assert result.index.quantize == quantize
-    assert 0.9 < result.recall <= 1
-    assert recall(Coarse.place, queries=wordnet.queries, ef_search=10).recall <= result.recall
+    assert result.recall > 0.98
+    # Of bits, 20 times as many rows are found, of which the nearest are chosen.
+    assert recall(Coarse.place, queries=wordnet.queries[:1], ef_search=10).settings["ef_search"] == ef_search
 
 
 def test_what_the_session_has_set(filled: str, wordnet: Wordnet) -> None:
