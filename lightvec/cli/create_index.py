@@ -9,7 +9,7 @@ import click
 
 from lightvec.cli.failing import Interrupted
 from lightvec.cli.options import not_empty, open_database, table_options
-from lightvec.cli.output import print_json
+from lightvec.cli.output import in_a_line, print_json
 from lightvec.cli.progress import Line, duration, size
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def _print_sql(plan: IndexPlan) -> None:
     for statement in plan.sql:
         click.echo(f"{statement};")
     if plan.stands:
-        click.echo(f"-- index {' '.join(plan.name.splitlines())} stands")
+        click.echo(f"-- index {in_a_line(plan.name)} stands")
 
 
 def _literal(value: str) -> str:

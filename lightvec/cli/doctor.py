@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lightvec.cli.options import json_option, open_database, schema_option, url_option
-from lightvec.cli.output import print_json
+from lightvec.cli.output import in_a_line, print_json
 
 if TYPE_CHECKING:
     from lightvec.search.findings import Finding
@@ -51,14 +51,9 @@ def _print(found: Sequence[Finding]) -> None:
         for finding in found:
             if finding.level == level:
                 subject = f"{finding.subject}: " if finding.subject else ""
-                line = _in_a_line(f"{subject}{finding.what}")
+                line = in_a_line(f"{subject}{finding.what}")
                 click.echo(f"{click.style(f'{level:<7}', fg=color)}  {line}")
                 if finding.remedy:
-                    click.echo(f"         {_in_a_line(finding.remedy)}")
+                    click.echo(f"         {in_a_line(finding.remedy)}")
     problems = sum(finding.level == "problem" for finding in found)
     click.echo(f"{problems} problem{'s' if problems != 1 else ''}", err=True)
-
-
-def _in_a_line(text: str) -> str:
-    """A name may hold line breaks."""
-    return " ".join(text.splitlines())

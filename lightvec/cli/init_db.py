@@ -10,7 +10,7 @@ import click
 from lightvec.cli.failing import told_if_interrupted
 from lightvec.cli.models import models_of
 from lightvec.cli.options import json_option, not_empty, open_database, schema_option, url_option
-from lightvec.cli.output import print_json
+from lightvec.cli.output import in_a_line, print_json
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.metrics import INDEX_DIMENSIONS
 
@@ -195,15 +195,10 @@ def _print_sql(steps: Sequence[Step]) -> None:
         for statement in () if step.stands else step.sql:
             click.echo(f"{statement};")
         if step.stands:
-            click.echo(f"-- {step.kind} {_in_a_line(step.name)} stands")
+            click.echo(f"-- {step.kind} {in_a_line(step.name)} stands")
 
 
 def _print_steps(steps: Sequence[Step]) -> None:
     for step in steps:
         word = click.style("stands", dim=True) if step.stands else click.style("made  ", fg="green")
-        click.echo(f"{word}  {step.kind:<9}  {_in_a_line(step.name)}")
-
-
-def _in_a_line(name: str) -> str:
-    """A name may hold line breaks, behind which an SQL comment ends."""
-    return " ".join(name.splitlines())
+        click.echo(f"{word}  {step.kind:<9}  {in_a_line(step.name)}")

@@ -11,7 +11,12 @@ from typing import Any
 
 import click
 
-__all__ = ["print_json", "print_table"]
+__all__ = ["in_a_line", "print_json", "print_table"]
+
+
+def in_a_line(text: str) -> str:
+    """A text without line breaks, which a name may hold, and behind which an SQL comment ends."""
+    return " ".join(text.splitlines())
 
 
 def print_json(value: Any) -> None:

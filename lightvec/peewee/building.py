@@ -278,9 +278,8 @@ def _exchange(conn: Any, settings: Mapping[str, str]) -> dict[str, str]:
 
 def _server_process(conn: Any) -> int | None:
     """The server's process behind this connection; None where a pooler is between, whose key is one of its own."""
-    told = int.from_bytes((conn._backend_key_data or b"")[:4], "big")
     pid: int = conn.execute_unnamed("SELECT pg_catalog.pg_backend_pid()").rows[0][0]
-    return pid if pid == told else None
+    return pid if pid == conn.backend_pid else None
 
 
 def _drop_remains(database: Pg8000Database, plan: IndexPlan, other: StandingIndex) -> None:

@@ -21,10 +21,10 @@ from lightvec.types import SparseVector
 if TYPE_CHECKING:
     from lightvec.peewee.database import Pg8000Database
 
-__all__ = ["Nearest", "settings_of"]
+__all__ = ["MOST_EF_SEARCH", "Nearest", "settings_of"]
 
 #: pgvector's own default of ``hnsw.ef_search``, and the most it takes.
-_DEFAULT_EF_SEARCH, _MOST_EF_SEARCH = 40, 1_000
+_DEFAULT_EF_SEARCH, MOST_EF_SEARCH = 40, 1_000
 _ITERATIVE_SCANS = ("strict_order", "relaxed_order")
 
 
@@ -63,7 +63,7 @@ class Nearest(ModelSelect):
         others = None
         if isinstance(vector, Model):
             vector, others = _stored(field, vector)
-        check_range("ef_search", ef_search, 1, _MOST_EF_SEARCH)
+        check_range("ef_search", ef_search, 1, MOST_EF_SEARCH)
         check_range("probes", probes, 1, 32_768)
         self.metric = field.resolve_metric(metric)
         distance = field.distance(vector, metric=self.metric.name)
@@ -80,9 +80,9 @@ class Nearest(ModelSelect):
         self._has_least_score = min_score is not None
         self._own_filter = self._where = self._rows_with_a_distance(field, distance, min_score, others)
         self._form = None if exact else _form_of_index(field, self.metric)
-        self._coarse = distance if self._form is None else _coarse_distance(self._form, self.metric, distance)
+        coarse = distance if self._form is None else _coarse_distance(self._form, self.metric, distance)
         # An index serves its operator only: adding nothing to the distance makes it another expression.
-        self._order_by = self._by_distance = (distance + 0.0 if exact else self._coarse,)
+        self._order_by = self._by_distance = (distance + 0.0 if exact else coarse,)
         self._limit = self._k
 
     def _rows_with_a_distance(self, field: Any, distance: Expression, min_score: float | None, others: Any) -> Any:
@@ -111,8 +111,9 @@ class Nearest(ModelSelect):
     @property
     def _overfetch(self) -> int:
         """How many rows the index has to find for each that is wanted; 1 where what it finds is what is wanted."""
-        is_ours = self._form is not None and self._order_by is self._by_distance
-        return self._form.overfetch if is_ours and self._form is not None else 1
+        if self._form is None or self._order_by is not self._by_distance:
+            return 1
+        return self._form.overfetch
 
     def _chosen_among_more(self) -> Nearest:
         """The rows that are nearest by the whole vector, of more that are nearest by its coarser form."""
@@ -149,7 +150,7 @@ class Nearest(ModelSelect):
     def _why_short(self) -> str:
         if self._exact:
             return "no more match"
-        if self._searches_on and self._database.extension().version >= (0, 8):  # type: ignore[attr-defined]
+        if self._scans_iteratively(self._database):  # type: ignore[attr-defined]
             return (
                 "no more match, or the index gave up the search (hnsw.max_scan_tuples, ivfflat.max_probes); exact=True "
                 "looks at every row"
@@ -192,9 +193,9 @@ class Nearest(ModelSelect):
         settings: dict[str, object] = {}
         if self._ef_search is not None:
             # An index looks at ef_search rows and gives no more: it follows the number of rows, also where it was said.
-            settings["hnsw.ef_search"] = max(self._ef_search, min(self._found, _MOST_EF_SEARCH))
+            settings["hnsw.ef_search"] = max(self._ef_search, min(self._found, MOST_EF_SEARCH))
         elif self._found > _DEFAULT_EF_SEARCH:
-            settings["hnsw.ef_search"] = AtLeast(min(self._found, _MOST_EF_SEARCH), default=_DEFAULT_EF_SEARCH)
+            settings["hnsw.ef_search"] = AtLeast(min(self._found, MOST_EF_SEARCH), default=_DEFAULT_EF_SEARCH)
         if self._probes is not None:
             settings["ivfflat.probes"] = self._probes
         if self._scans_iteratively(database):

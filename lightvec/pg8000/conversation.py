@@ -185,6 +185,12 @@ class Conversation(LoggedIn):
         major, minor = re.match(r"(\d{0,9})\.?(\d{0,9})", self.parameter_statuses.get("server_version", "")).groups()  # type: ignore[union-attr]
         return int(major or 0) * 10_000 + int(minor or 0)
 
+    @property
+    def backend_pid(self) -> int | None:
+        """The server's process, as the login named it; behind a pooler it is a number that the pooler made up."""
+        key = self._backend_key_data
+        return int.from_bytes(key[:4], "big") if key else None
+
     # Answers in
 
     def exchange(

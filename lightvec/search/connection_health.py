@@ -89,8 +89,6 @@ def _tls(connection: Any, where: str, is_local: bool, is_private: bool) -> Findi
 
 def _pooler(connection: Any, processes: list[int], where: str) -> Finding:
     """A server says at login which process it is; a pooler makes up a number of its own."""
-    key = connection._backend_key_data
-    at_login = int.from_bytes(key[:4], "big") if key else None
     count = len(set(processes))
     if count > 1:
         return Finding(
@@ -102,7 +100,7 @@ def _pooler(connection: Any, processes: list[int], where: str) -> Finding:
             "keep nothing on the session: no SET, LISTEN, temporary tables, or advisory locks outside a transaction "
             "(lightvec keeps nothing)",
         )
-    if at_login != processes[0]:
+    if connection.backend_pid != processes[0]:
         return Finding(
             NOTE,
             "pooler",

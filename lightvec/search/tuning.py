@@ -9,6 +9,8 @@ from typing import Any
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee.catalog import StandingIndex
+from lightvec.peewee.estimates import DEFAULTS
+from lightvec.peewee.nearest import MOST_EF_SEARCH
 from lightvec.search.recalling import (
     ROWS_ARE_EASY,
     SETTINGS,
@@ -21,10 +23,6 @@ from lightvec.search.recalling import (
 )
 
 __all__ = ["Trial", "Tuning", "tune"]
-
-#: The most that pgvector takes of ``hnsw.ef_search``, and what an index has where nothing else was said.
-_MOST_EF_SEARCH = 1_000
-_LISTS, _M, _EF_CONSTRUCTION = 100, 16, 64
 
 #: How many queries are timed with all values.
 _TIMED = 50
@@ -145,7 +143,7 @@ class _Search:
         self._comparison = comparison
         self._target = target
         # Whether the server takes an index, and which, goes by what they cost: with the least effort it does.
-        self._least = {"ef_search": min(comparison.asked, _MOST_EF_SEARCH), "probes": 1}
+        self._least = {"ef_search": min(comparison.asked, MOST_EF_SEARCH), "probes": 1}
         self.index = comparison.index(**self._least)
         self.setting = SETTINGS[self.index.method][0] if self.index else None
         self._trials: dict[int, Trial] = {}
@@ -194,9 +192,9 @@ class _Search:
     def _steps(self) -> list[int]:
         if self.index is None:
             return [0]
-        first, most = 10, _MOST_EF_SEARCH
+        first, most = 10, MOST_EF_SEARCH
         if self.index.method == "ivfflat":
-            first, most = 1, int(self.index.options.get("lists", _LISTS))
+            first, most = 1, int(self.index.options.get("lists", DEFAULTS["lists"]))
         least = self._least[SETTINGS[self.index.method][0]]
         doubled = (first << power for power in range(most.bit_length()))
         return sorted({least, *(value for value in doubled if least < value < most), most})
@@ -271,7 +269,7 @@ def _rebuilding(index: StandingIndex, best: Trial) -> Iterator[str]:
     if index.quantize is not None:
         yield f"The index holds the vectors as {index.quantize}: make one of the whole vectors."
     elif index.method == "hnsw":
-        m = int(index.options.get("m", _M))
-        effort = int(index.options.get("ef_construction", _EF_CONSTRUCTION))
+        m = int(index.options.get("m", DEFAULTS["m"]))
+        effort = int(index.options.get("ef_construction", DEFAULTS["ef_construction"]))
         better = f"m={min(2 * m, 100)}, ef_construction={min(max(2 * effort, 4 * m), 1_000)}"
         yield f"It is built with m={m}, ef_construction={effort}: build it with more ({better})."
