@@ -7,6 +7,7 @@
     ├── InvalidOption (ValueError)          a DSN, a setting or an option that cannot be
     ├── MissingExtra (ImportError)          an optional library that is not installed
     ├── SchemaMismatch (ValueError)         a table that stands and does not fit its model
+    ├── MissingExtension                    pgvector is not installed in the database
     ├── ServerError (RuntimeError)          the embedded server cannot start or stop
     └── lightvec.pg8000.exceptions.Error    what the database or the wire reports (PEP 249)
         ├── InterfaceError                  a connection or a cursor used in a way that cannot work
@@ -18,7 +19,7 @@
             ├── InternalError               states that cannot be: SQLSTATE 24, 25, XX …, and broken protocol
             ├── NotSupportedError           SQLSTATE 0A
             └── ProgrammingError            the statement: SQLSTATE 42, 26, 3F, P0 …
-                └── MissingExtension        pgvector is not installed in the database
+                └── MissingExtension        the one above, as the driver reports it
 
 The classes below :class:`lightvec.pg8000.exceptions.Error` live beside the driver, because each is also an
 instance of pg8000's class of the same meaning, and ``import lightvec`` does not load pg8000.
@@ -26,7 +27,15 @@ instance of pg8000's class of the same meaning, and ``import lightvec`` does not
 
 from __future__ import annotations
 
-__all__ = ["InvalidOption", "InvalidVector", "LightvecError", "MissingExtra", "SchemaMismatch", "ServerError"]
+__all__ = [
+    "InvalidOption",
+    "InvalidVector",
+    "LightvecError",
+    "MissingExtension",
+    "MissingExtra",
+    "SchemaMismatch",
+    "ServerError",
+]
 
 
 class LightvecError(Exception):
@@ -51,6 +60,19 @@ class MissingExtra(LightvecError, ImportError):
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs a library that is not installed: pip install 'lightvec[{extra}]'")
         self.extra = extra
+
+
+class MissingExtension(LightvecError):
+    """pgvector is not installed in the database.
+
+    Where a driver has a class for such an error, what is raised is an instance of that one, too.
+    """
+
+    def __init__(self, type_name: str = "vector") -> None:
+        super().__init__(
+            f"the database has no type {type_name}, because pgvector is not installed in it or too old for "
+            f"the type: run `lightvec init-db` or CREATE EXTENSION vector"
+        )
 
 
 class SchemaMismatch(LightvecError, ValueError):

@@ -24,7 +24,7 @@ from typing import Any
 
 from lightvec.errors import InvalidOption
 
-__all__ = ["INDEX_DIMENSIONS", "METRICS", "Metric", "Score", "metric_for"]
+__all__ = ["INDEX_DIMENSIONS", "METRICS", "Metric", "Score", "metric_for", "metrics_of"]
 
 #: The most dimensions that an HNSW or IVFFlat index takes, by column type (of a sparsevec: non-zero elements).
 INDEX_DIMENSIONS: Mapping[str, int] = MappingProxyType(
@@ -106,6 +106,16 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         )
     }
 )
+
+
+def metrics_of(column_type: str) -> tuple[str, ...]:
+    """The names of the metrics that pgvector has for columns of a type, the usual one first.
+
+    >>> metrics_of("bit")
+    ('hamming', 'jaccard')
+    """
+    # Whatever can be measured can be indexed by HNSW.
+    return tuple(name for name, metric in METRICS.items() if column_type in metric.indexed_types["hnsw"])
 
 
 def metric_for(name: str, allowed: Iterable[str] = METRICS) -> Metric:

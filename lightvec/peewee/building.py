@@ -23,9 +23,10 @@ from typing import Any
 from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
 from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
+from lightvec.index_options import DEFAULTS
 from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.estimates import DEFAULTS, Estimate, estimate
+from lightvec.peewee.estimates import Estimate, estimate
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.watching import Progress, Watcher
 from lightvec.pg8000 import connect

@@ -10,11 +10,11 @@ from peewee import Context, Database, Entity, Field, Model, ModelIndex, Postgres
 from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
 from lightvec.errors import InvalidOption
+from lightvec.extension import ExtensionTypes
 from lightvec.peewee.adapter import PAGE, PagedCursor, Pg8000Adapter
 from lightvec.peewee.indexes import check_entity, fitting
 from lightvec.pg8000 import dbapi
 from lightvec.pg8000.identifiers import check_name
-from lightvec.pg8000.parameters import ExtensionTypes
 
 if TYPE_CHECKING:
     from lightvec.pg8000.copying.load import Progress

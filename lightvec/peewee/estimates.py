@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from math import isqrt
 
 from lightvec.errors import InvalidOption
+from lightvec.index_options import DEFAULTS
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.pg8000.identifiers import identifier
 
-__all__ = ["DEFAULTS", "Estimate", "estimate", "memory_size", "usual_lists"]
-
-#: The options of an index that says nothing of them (``hnsw.h``, ``ivfflat.h``).
-DEFAULTS = {"m": 16, "ef_construction": 64, "lists": 100}
+__all__ = ["Estimate", "estimate", "memory_size", "usual_lists"]
 
 _UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from peewee import Expression, Field, Node, Value
 
-from lightvec.errors import InvalidOption, InvalidVector
-from lightvec.metrics import METRICS, Metric, metric_for
+from lightvec.errors import InvalidOption
+from lightvec.metrics import METRICS, Metric, metric_for, metrics_of
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex, bind_indexes, declare_index
 from lightvec.peewee.quantization import usual_quantization
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types.columns import check_dimensions, column_value
 
 if TYPE_CHECKING:
     from lightvec.peewee.nearest import Nearest
@@ -41,10 +42,7 @@ class _DistanceField(Field):
         index: str | bool = False,
         **field_options: Any,
     ) -> None:
-        if dimensions is not None and (type(dimensions) is bool or not isinstance(dimensions, int) or dimensions < 1):
-            raise InvalidOption(f"expected a number of dimensions of at least 1, got {dimensions!r}")
-        # An enum's member is a number, and its text is none.
-        self.dimensions = None if dimensions is None else int(dimensions)
+        self.dimensions = check_dimensions(dimensions)
         self.metric = None if metric is None else metric_for(metric, self.metrics).name
         self.index_method = index if isinstance(index, str) else None
         if self.index_method is not None and self.index_method not in _INDEXES:
@@ -70,16 +68,7 @@ class _DistanceField(Field):
         """The value as it is sent; :class:`~lightvec.errors.InvalidVector` names the field if it does not fit."""
         if value is None or isinstance(value, Node):
             return value
-        try:
-            vector = self.value_class.coerce(value)
-        except InvalidVector as error:
-            raise InvalidVector(f"{self._name}: {error}") from error
-        if self.dimensions is not None and vector.dimensions() != self.dimensions:
-            raise InvalidVector(
-                f"{self._name} takes {self.dimensions} dimensions, got {vector.dimensions()}: "
-                f"the value is from another model, or the column must change"
-            )
-        return vector
+        return column_value(self.value_class, value, self.dimensions, self._name)
 
     def python_value(self, value: Any) -> Any:
         """The value as it came; a text is read, which a driver that does not know the type gives."""
@@ -187,7 +176,7 @@ class _DistanceField(Field):
 class _NumericField(_DistanceField):
     """Fields of numbers, with the four distances that pgvector has for them."""
 
-    metrics = ("l2", "ip", "cosine", "l1")
+    metrics = metrics_of("vector")
 
     def l2_distance(self, vector: Any) -> Expression:
         """The Euclidean distance."""
@@ -232,7 +221,7 @@ class FixedBitField(_DistanceField):
 
     field_type = "bit"
     value_class = Bit
-    metrics = ("hamming", "jaccard")
+    metrics = metrics_of("bit")
 
     def __init__(self, max_length: int | None = None, **options: Any) -> None:
         super().__init__(max_length, **options)

@@ -13,6 +13,7 @@ from zlib import crc32
 from peewee import SQL, EnclosedNodeList, Entity, Expression, Field, Index, ModelIndex, NodeList
 
 from lightvec.errors import InvalidOption
+from lightvec.index_options import check_options
 from lightvec.metrics import INDEX_DIMENSIONS, Metric
 from lightvec.peewee.quantization import quantization, usual_quantization
 from lightvec.pg8000.identifiers import MAX_BYTES, check_name
@@ -23,7 +24,6 @@ __all__ = [
     "VectorIndex",
     "bind_indexes",
     "check_entity",
-    "check_range",
     "declare_index",
     "fitting",
 ]
@@ -50,7 +50,7 @@ class VectorIndex(Index):
         where: Expression | None = None,
         concurrently: bool = False,
         name: str | None = None,
-        options: dict[str, int | None],
+        options: dict[str, int],
     ) -> None:
         self._field = field
         self._metric = metric
@@ -58,7 +58,7 @@ class VectorIndex(Index):
         self._where = where
         self._concurrently = concurrently
         self._given_name = name
-        self._options = {key: value for key, value in options.items() if value is not None}
+        self._options = options
         self._safe = True
         self._unique = False
         if isinstance(field, Field) and hasattr(field, "model"):
@@ -212,12 +212,6 @@ class HnswIndex(VectorIndex):
         concurrently: bool = False,
         name: str | None = None,
     ) -> None:
-        check_range("m", m, 2, 100)
-        check_range("ef_construction", ef_construction, 4, 1_000)
-        if (ef_construction or 64) < 2 * (m or 16):
-            raise InvalidOption(
-                f"expected ef_construction of at least twice m ({2 * (m or 16)}), got {ef_construction or 64}"
-            )
         super().__init__(
             field,
             metric=metric,
@@ -225,7 +219,7 @@ class HnswIndex(VectorIndex):
             where=where,
             concurrently=concurrently,
             name=name,
-            options={"m": m, "ef_construction": ef_construction},
+            options=check_options(self.method, m=m, ef_construction=ef_construction),
         )
 
 
@@ -249,7 +243,6 @@ class IvfflatIndex(VectorIndex):
         concurrently: bool = False,
         name: str | None = None,
     ) -> None:
-        check_range("lists", lists, 1, 32_768)
         super().__init__(
             field,
             metric=metric,
@@ -257,7 +250,7 @@ class IvfflatIndex(VectorIndex):
             where=where,
             concurrently=concurrently,
             name=name,
-            options={"lists": lists},
+            options=check_options(self.method, lists=lists),
         )
 
 
@@ -277,12 +270,6 @@ def declare_index(model: Any, index: VectorIndex) -> None:
     stands = [other._name for other in model._meta.indexes if isinstance(other, VectorIndex) and other.is_bound]
     if index._name not in stands:
         model._meta.indexes.append(index)
-
-
-def check_range(name: str, value: int | None, least: int, most: int) -> None:
-    """:class:`~lightvec.errors.InvalidOption` for a number that pgvector would refuse."""
-    if value is not None and (type(value) is bool or not isinstance(value, int) or not least <= value <= most):
-        raise InvalidOption(f"expected {name} from {least:,} to {most:,}, got {value!r}")
 
 
 # Names

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from peewee import Column, CommaNodeList, Expression, Model, ModelSelect, Value
 
 from lightvec.errors import InvalidOption, InvalidVector
+from lightvec.index_options import OPTIONS, check_range
 from lightvec.metrics import Metric
-from lightvec.peewee.indexes import VectorIndex, check_range
+from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.quantization import Quantization
 from lightvec.pg8000.settings import AtLeast
 from lightvec.types import SparseVector
@@ -64,7 +65,7 @@ class Nearest(ModelSelect):
         if isinstance(vector, Model):
             vector, others = _stored(field, vector)
         check_range("ef_search", ef_search, 1, MOST_EF_SEARCH)
-        check_range("probes", probes, 1, 32_768)
+        check_range("probes", probes, 1, OPTIONS["ivfflat"]["lists"].most)
         self.metric = field.resolve_metric(metric)
         distance = field.distance(vector, metric=self.metric.name)
         _check_direction(field, self.metric, distance.rhs)

@@ -15,6 +15,7 @@ from typing import Any
 from pg8000.converters import PG_PY_ENCODINGS
 from pg8000.core import IDLE, IN_FAILED_TRANSACTION, IN_TRANSACTION
 
+from lightvec.extension import NO_EXTENSION
 from lightvec.pg8000 import messages
 from lightvec.pg8000.copy import copy_in_messages
 from lightvec.pg8000.duplex import Hear, send_listening
@@ -32,7 +33,6 @@ from lightvec.pg8000.libpq.cancel import Canceller
 from lightvec.pg8000.limits import GRACE, Deadline, Limits
 from lightvec.pg8000.login import LoggedIn
 from lightvec.pg8000.messages import BINARY
-from lightvec.pg8000.parameters import NO_EXTENSION
 from lightvec.pg8000.results import Decoder, Result, column_descriptions, text_decoder, unreadable, vector_decoders
 from lightvec.pg8000.stream import Stream
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from pg8000 import dbapi as theirs
 
+from lightvec import errors
 from lightvec.errors import LightvecError
 
 __all__ = [
@@ -164,14 +165,8 @@ class ConnectionLost(OperationalError, theirs.InterfaceError):
             self.leave_in_doubt()
 
 
-class MissingExtension(ProgrammingError):
+class MissingExtension(ProgrammingError, errors.MissingExtension):
     """pgvector is not installed in the database."""
-
-    def __init__(self, type_name: str = "vector") -> None:
-        super().__init__(
-            f"the database has no type {type_name}, because pgvector is not installed in it or too old for "
-            f"the type: run `lightvec init-db` or CREATE EXTENSION vector"
-        )
 
 
 # SQLSTATE class (the first two letters) to exception: PostgreSQL documentation, Appendix A, read as PEP 249 means it.

@@ -25,12 +25,13 @@ from pg8000.converters import PY_TYPES, interval_out, range_out
 from pg8000.types import PGInterval, Range
 
 from lightvec.errors import LightvecError
+from lightvec.extension import ExtensionTypes
 from lightvec.pg8000.exceptions import DataError, MissingExtension, ProgrammingError
 from lightvec.pg8000.messages import BINARY, NULL, TEXT, Parameter
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types._messages import show
 
-__all__ = ["NO_EXTENSION", "Dumper", "Dumpers", "ExtensionTypes", "Json", "Jsonb", "holds_vector", "plain", "text_of"]
+__all__ = ["Dumper", "Dumpers", "Json", "Jsonb", "holds_vector", "plain", "text_of"]
 
 
 class Json:
@@ -65,18 +66,6 @@ class Dumper(NamedTuple):
     array_oid: int | str
     text: Callable[[Any], str]
     binary: Callable[[Any], bytes] | None = None
-
-
-class ExtensionTypes(NamedTuple):
-    """What one database says of pgvector: OIDs by type name, its arrays' OIDs, its version and schema."""
-
-    oids: Mapping[str, int]
-    array_oids: Mapping[str, int]
-    version: tuple[int, ...] = ()
-    schema: str = ""
-
-
-NO_EXTENSION = ExtensionTypes(MappingProxyType({}), MappingProxyType({}))
 
 
 def _numeric_text(value: int | Decimal) -> str:

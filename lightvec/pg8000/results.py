@@ -15,10 +15,10 @@ from pg8000.converters import string_in
 from pg8000.core import Context
 
 from lightvec.errors import LightvecError
+from lightvec.extension import ExtensionTypes
 from lightvec.pg8000.exceptions import DataError, InternalError
 from lightvec.pg8000.mended import mended, parse_array
 from lightvec.pg8000.messages import BINARY, SYNC, TEXT
-from lightvec.pg8000.parameters import ExtensionTypes
 from lightvec.pg8000.placeholders import may_be_several
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types._messages import show_bytes

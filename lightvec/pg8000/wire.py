@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
+from lightvec.extension import NO_EXTENSION, ExtensionTypes
 from lightvec.pg8000 import messages
 from lightvec.pg8000.conversation import Conversation
 from lightvec.pg8000.exceptions import (
@@ -28,7 +29,7 @@ from lightvec.pg8000.extension import LookUp
 from lightvec.pg8000.formats import Formats, Kind, binary_formats, gives_rows, kind_of
 from lightvec.pg8000.many import Pipeline
 from lightvec.pg8000.messages import BINARY, SYNC, Parameter
-from lightvec.pg8000.parameters import NO_EXTENSION, Dumper, Dumpers, ExtensionTypes
+from lightvec.pg8000.parameters import Dumper, Dumpers
 from lightvec.pg8000.placeholders import may_be_several
 from lightvec.pg8000.results import Result
 from lightvec.pg8000.settings import restoring, setting

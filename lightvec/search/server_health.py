@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from lightvec.extension import version_numbers
 from lightvec.peewee.database import Pg8000Database
-from lightvec.pg8000.extension import version_numbers
 from lightvec.pg8000.identifiers import identifier
 from lightvec.search.findings import NOTE, OK, PROBLEM, Finding
 

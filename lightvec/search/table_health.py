@@ -7,10 +7,11 @@ from itertools import groupby
 from typing import Any
 
 from lightvec.errors import InvalidOption
+from lightvec.index_options import DEFAULTS
 from lightvec.metrics import INDEX_DIMENSIONS
 from lightvec.peewee.catalog import StandingIndex
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.estimates import DEFAULTS, estimate, usual_lists
+from lightvec.peewee.estimates import estimate, usual_lists
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex
 from lightvec.peewee.reflect import default_metric, model_of, vector_field
 from lightvec.pg8000.identifiers import identifier

@@ -8,8 +8,8 @@ from numbers import Real
 from typing import Any
 
 from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.index_options import DEFAULTS
 from lightvec.peewee.catalog import StandingIndex
-from lightvec.peewee.estimates import DEFAULTS
 from lightvec.peewee.nearest import MOST_EF_SEARCH
 from lightvec.search.recalling import (
     ROWS_ARE_EASY,

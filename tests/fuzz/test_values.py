@@ -19,11 +19,12 @@ from pg8000.types import PGInterval, Range
 
 from lightvec import Bit, HalfVector, SparseVector, Vector
 from lightvec.errors import InvalidVector, LightvecError
+from lightvec.extension import ExtensionTypes
 from lightvec.pg8000 import Connection, connect
 from lightvec.pg8000.copying.blocks import binary_blocks, text_blocks
 from lightvec.pg8000.copying.scalars import SCALARS
 from lightvec.pg8000.copying.target import Column, Target
-from lightvec.pg8000.parameters import Dumpers, ExtensionTypes, Json
+from lightvec.pg8000.parameters import Dumpers, Json
 from tests.fuzz.judging import TALLY, in_memory, in_time, tried
 from tests.fuzz.messages import LOGIN
 from tests.fuzz.player import URL, playing

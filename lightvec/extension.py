@@ -1,0 +1,56 @@
+"""What one database says of pgvector: its types' OIDs, its version and schema.
+
+OIDs of an extension's types differ from database to database. They are asked for by the extension, not by the search
+path, so types in another schema are found too. Whatever talks to a database, with any driver, asks in these words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+__all__ = ["NO_EXTENSION", "TYPES_SQL", "ExtensionTypes", "types_from", "version_numbers"]
+
+#: Gives a row for each type of the extension, and none where it is not installed.
+TYPES_SQL = """\
+SELECT e.extversion, n.nspname, t.typname, t.oid, t.typarray
+FROM pg_catalog.pg_extension e
+JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+JOIN pg_catalog.pg_type t ON t.typnamespace = e.extnamespace
+WHERE e.extname = 'vector' AND t.typname IN ('vector', 'halfvec', 'sparsevec')"""
+
+
+class ExtensionTypes(NamedTuple):
+    """What one database says of pgvector: OIDs by type name, its arrays' OIDs, its version and schema."""
+
+    oids: Mapping[str, int]
+    array_oids: Mapping[str, int]
+    version: tuple[int, ...] = ()
+    schema: str = ""
+
+
+NO_EXTENSION = ExtensionTypes(MappingProxyType({}), MappingProxyType({}))
+
+
+def types_from(rows: Sequence[Sequence[Any]]) -> ExtensionTypes:
+    """The answer to :data:`TYPES_SQL`, whose OIDs may be numbers or texts; without OIDs where there are no rows.
+
+    >>> types_from([("0.8.6", "public", "vector", "16400", "16405")]).oids["vector"]
+    16400
+    """
+    return ExtensionTypes(
+        oids=MappingProxyType({row[2]: int(row[3]) for row in rows}),
+        array_oids=MappingProxyType({row[2]: int(row[4]) for row in rows}),
+        version=version_numbers(rows[0][0]) if rows else (),
+        schema=rows[0][1] if rows else "",
+    )
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """The numbers of an extension's version.
+
+    >>> version_numbers("0.8.6")
+    (0, 8, 6)
+    """
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
