@@ -42,9 +42,9 @@ class Row(NamedTuple):
 class Rows:
     """Rows as they are read.
 
-    ``unit`` is what a row's number counts. ``cells`` says that every value is the text of a cell, ``texts`` in which
-    columns there may be texts at all (None: in any). ``names`` are the columns of all rows, where the file says so.
-    ``part`` gives how much of the file is read, from 0 to 1, for the number of rows that were; None: nobody knows.
+    ``unit`` is what a row's number counts. ``cells`` says that every value is the text of a cell. ``names`` are the
+    columns of all rows, where the file says so. ``part`` gives how much of the file is read, from 0 to 1, for the
+    number of rows that were; None: nobody knows.
     """
 
     def __init__(
@@ -55,14 +55,12 @@ class Rows:
         *,
         unit: str = "line",
         cells: bool = False,
-        texts: Collection[str] | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
         self.rows = rows
         self.part = part
         self.unit = unit
         self.cells = cells
-        self.texts = texts
         self.names = names
         self._close = close
 
@@ -262,18 +260,8 @@ def _parquet(path: Path, is_wanted: Callable[[str], bool]) -> Rows:
         file.close,
         lambda done: done / count if count else None,
         unit="row",
-        texts={name for name in names if _is_text(pyarrow, schema.field(name).type)},
         names=names,
     )
-
-
-def _is_text(pyarrow: Any, kind: Any) -> bool:
-    types = pyarrow.types
-    if types.is_dictionary(kind):
-        return _is_text(pyarrow, kind.value_type)
-    if _is_list(pyarrow, kind):
-        return _is_text(pyarrow, kind.value_type)
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _is_list(pyarrow: Any, kind: Any) -> bool:

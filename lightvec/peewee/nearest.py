@@ -22,7 +22,7 @@ from lightvec.types import SparseVector
 if TYPE_CHECKING:
     from lightvec.peewee.database import Pg8000Database
 
-__all__ = ["MOST_EF_SEARCH", "Nearest", "settings_of"]
+__all__ = ["MOST_EF_SEARCH", "Nearest", "checked_count", "settings_of"]
 
 #: pgvector's own default of ``hnsw.ef_search``, and the most it takes.
 _DEFAULT_EF_SEARCH, MOST_EF_SEARCH = 40, 1_000
@@ -70,7 +70,7 @@ class Nearest(ModelSelect):
         distance = field.distance(vector, metric=self.metric.name)
         _check_direction(field, self.metric, distance.rhs)
         self._measures = (distance.alias("distance"), self.metric.score.of(distance).alias("score"))
-        self._k = _checked_count(k)
+        self._k = checked_count(k)
         #: Rows that the index finds and that are none of those that are wanted.
         self._unwanted = 0 if others is None else 1
         self._exact = exact
@@ -312,10 +312,11 @@ def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
         )
 
 
-def _checked_count(k: object) -> int:
-    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
-        raise InvalidOption(f"expected k, the number of rows, to be at least 1, got {k!r}")
-    return int(k)
+def checked_count(number: object, name: str = "k", of: str = "that are wanted") -> int:
+    """A number of rows; :class:`~lightvec.errors.InvalidOption` for what is none."""
+    if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
+        raise InvalidOption(f"expected {name}, the number of rows {of}, to be at least 1, got {number!r}")
+    return int(number)
 
 
 def _checked_score(score: object) -> float:

@@ -16,7 +16,7 @@ from peewee import JOIN, SQL, Cast, Expression, Field, Join, ModelSelect, Select
 from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
-from lightvec.peewee.nearest import Nearest
+from lightvec.peewee.nearest import Nearest, checked_count
 from lightvec.pg8000.identifiers import identifier
 
 __all__ = ["Hybrid", "hybrid"]
@@ -98,11 +98,12 @@ class Hybrid(ModelSelect):
         candidates: int | None,
         nearest: dict[str, Any],
     ) -> None:
+        k = checked_count(k)
         if match not in _MATCHES:
             raise InvalidOption(f"expected match='any', 'all' or 'web', got {match!r}")
         if not isinstance(text, str):
             raise InvalidOption(f"expected the words to search for as a str, got {type(text).__name__}")
-        if candidates is not None and (not isinstance(candidates, int) or candidates < k):
+        if candidates is not None and checked_count(candidates, "candidates", "of each half") < k:
             raise InvalidOption(f"expected candidates of at least k ({k}), got {candidates!r}")
         self._count = candidates or max(_LEAST_CANDIDATES, _CANDIDATES * k)
         self._weights = _checked_weights(weights)

@@ -49,11 +49,11 @@ class Recall:
     """What :func:`recall` measured; ``str()`` says it in plain words.
 
     ``recall`` is the mean over the ``sample`` queries of the share of the true ``k`` nearest rows that were found,
-    ``error`` the standard error of that mean, and ``worst`` the share of the worst query. ``index`` is the one that served, None where none does; ``settings`` are those
-    that it had. ``latency_ms`` and ``exact_ms`` are medians of the time of a query and of the exact one, as the caller
-    sees it, with the rows in the server's memory. ``short`` is how many answers had fewer rows than the exact one.
-    ``rows`` is how many rows there are to find. ``from_rows`` says that the queries were rows, and ``why_exact`` why no
-    index serves.
+    ``error`` the standard error of that mean, and ``worst`` the share of the worst query. ``index`` is the one that
+    served, None where none does; ``settings`` are those that it had. ``latency_ms`` and ``exact_ms`` are medians of the
+    time of a query and of the exact one, as the caller sees it, with the rows in the server's memory. ``short`` is how
+    many answers had fewer rows than the exact one. ``rows`` is how many rows there are to find. ``from_rows`` says that
+    the queries were rows, and ``why_exact`` why no index serves.
     """
 
     recall: float

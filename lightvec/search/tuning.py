@@ -51,10 +51,10 @@ class Tuning:
 
     ``setting`` is ``"ef_search"`` or ``"probes"`` and ``value`` the smallest that ``reached`` the ``target`` by more
     than chance, else the best there is. It was chosen by half of the ``sample`` queries, on which it has the ``recall``
-    with the standard ``error``, and the ``latency_ms``; ``recall_unseen`` is the recall of the other half. ``curve`` has all that was tried, by value. Where no index serves,
-    ``index``, ``setting`` and ``value`` are None and the answers exact. ``code`` is the line to write, and ``advice``
-    what to change, if anything. ``rows`` is how many rows there are to find, ``from_rows`` says that the queries were
-    rows.
+    with the standard ``error``, and the ``latency_ms``; ``recall_unseen`` is the recall of the other half. ``curve``
+    has all that was tried, by value. Where no index serves, ``index``, ``setting`` and ``value`` are None and the
+    answers exact. ``code`` is the line to write, and ``advice`` what to change, if anything. ``rows`` is how many rows
+    there are to find, ``from_rows`` says that the queries were rows.
     """
 
     target: float
@@ -85,8 +85,8 @@ class Tuning:
         verdict = "is the smallest that reaches" if self.reached else "is the best there is, and does not reach"
         lines = [
             f"{what} on {self.index.name}: {self.setting}={self.value} {verdict} {self.target:g}",
-            f"{self.recall:.3f} ± {self.error:.3f} on the queries that chose it, {self.recall_unseen:.3f} on as many others; "
-            f"{self.latency_ms:.2f} ms a query, exact {self.exact_ms:.2f} ms over {self.rows:,} rows",
+            f"{self.recall:.3f} ± {self.error:.3f} on the queries that chose it, {self.recall_unseen:.3f} on as many "
+            f"others; {self.latency_ms:.2f} ms a query, exact {self.exact_ms:.2f} ms over {self.rows:,} rows",
             self.code,
             self.advice,
         ]
@@ -109,8 +109,8 @@ def tune(
 
     The parameters are those of :func:`~lightvec.search.recalling.recall`. Every other query is kept back: the value is
     chosen without them and then tried on them. It is the smallest whose mean is above the target by 1.645 standard
-    errors, so that other queries, too, find enough: the more queries, the smaller that margin. A target that cannot be reached is no error: what comes back has the
-    best value, and says what to change.
+    errors, so that other queries, too, find enough: the more queries, the smaller that margin. A target that cannot be
+    reached is no error: what comes back has the best value, and says what to change.
 
     >>> _ = Doc.insert_many([{"embedding": [1, n, 0]} for n in range(4)]).execute()
     >>> tune(Doc.embedding, 0.99, k=2).setting is None  # there is no index
