@@ -280,7 +280,7 @@ def _unknown_last(distance: float | None) -> tuple[bool, float]:
 
 def settings_of(queries: Iterable[Nearest], database: Pg8000Database) -> Mapping[str, object] | None:
     """The settings for a statement with several of these queries: the larger number, ``strict_order`` first."""
-    together: dict[str, Any] = {}
+    together: dict[str, Any] = database.path_to_extension()
     for query in queries:
         for name, value in (query.settings(database) or {}).items():
             together[name] = max(together.get(name, value), value, key=lambda each: getattr(each, "value", each))
