@@ -200,19 +200,47 @@ def _may_have_fraction(value: Any) -> bool:
 # CSV
 
 
+#: The most characters of a cell: PostgreSQL holds no longer value. Python's own limit is 131,072, and a vector of
+#: 16,000 dimensions takes up to three times as many.
+_LONGEST_CELL = 1 << 30
+
+
 def _csv(file: BinaryIO, path: Path) -> Iterator[Row]:
     """Rows of a CSV file with a header; an empty cell is NULL."""
-    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-        reader = csv.DictReader(text, strict=True)
+    usual = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
+            reader = csv.DictReader(_of_utf8(text, path), strict=True)
+            try:
+                yield from _csv_rows(reader, path)
+            except csv.Error as error:
+                # Not DictReader's own number, which is that of the last whole row.
+                line = reader.reader.line_num
+                raise InvalidOption(f"{path}, line {line}: expected CSV, with quotes around a cell: {error}") from error
+    finally:
+        csv.field_size_limit(usual)
+
+
+def _csv_rows(reader: csv.DictReader[str], path: Path) -> Iterator[Row]:
+    names = reader.fieldnames or ()
+    _check_headings(names, path)
+    for row in reader:
+        if None in row or None in row.values():
+            raise InvalidOption(f"{path}, line {reader.line_num}: expected {len(names)} cells")
+        yield Row(reader.line_num, {name: value or None for name, value in row.items()})
+
+
+def _of_utf8(lines: Iterable[str], path: Path) -> Iterator[str]:
+    """The lines, of which none has bytes that are no UTF-8: those came as surrogates, so that their line is known."""
+    for number, line in enumerate(lines, 1):
         try:
-            _check_headings(reader.fieldnames or (), path)
-            for row in reader:
-                if None in row or None in row.values():
-                    wanted = len(reader.fieldnames or ())
-                    raise InvalidOption(f"{path}, line {reader.line_num}: expected {wanted} cells")
-                yield Row(reader.line_num, {name: value or None for name, value in row.items()})
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InvalidOption(f"{path}, line {reader.line_num}: expected CSV in UTF-8: {error}") from error
+            line.isascii() or line.encode()
+        except UnicodeEncodeError as error:
+            byte = ord(line[error.start]) - 0xDC00
+            raise InvalidOption(
+                f"{path}, line {number}: expected CSV in UTF-8, got the byte {byte:#04x}: save it as UTF-8"
+            ) from error
+        yield line
 
 
 def _check_headings(names: Sequence[str], path: Path) -> None:

@@ -247,6 +247,10 @@ class Mapped:
         if not self.is_wanted(name):
             return None
         column = self._loading.known.get(self._maps.get(name, name))
+        if column is None and not name:
+            raise SchemaMismatch(
+                "the file has a column without a name: --skip '' leaves it out; to load it, give it a name there"
+            )
         if column is None:
             raise SchemaMismatch(
                 f"the file has {name!r}, and the table {self._loading.name} no such column: it has "
