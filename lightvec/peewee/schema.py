@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 
 import peewee
 from peewee import Model, ProgrammingError
+from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex, fitting
 from lightvec.peewee.remains import Remains, drop_remains
+from lightvec.peewee.sessions import held, server_process
 from lightvec.pg8000 import exceptions
 from lightvec.pg8000.identifiers import identifier
 
@@ -103,7 +105,7 @@ def set_up(database: Pg8000Database, models: Sequence[type[Model]], **options: A
     """
     steps = _make_together(database, models, options)
     if any(step.alone and not step.stands for step in steps):
-        with _alone(database):
+        with _alone(database), _untimed(database):
             # While this one waited for its turn, another may have built the same.
             _make(database, [step for step in plan(database, models, **options) if step.alone])
     return steps
@@ -118,6 +120,8 @@ def _make_together(database: Pg8000Database, models: Sequence[type[Model]], opti
     while True:
         with database.atomic():
             if _exists(database, "SELECT nullif(pg_try_advisory_xact_lock(%s), false)", _LOCK):
+                # A table with rows has its index built here, which takes its time.
+                database.execute_sql("SELECT set_config('statement_timeout', '0', true)")
                 steps = plan(database, models, **options)
                 _make(database, [step for step in steps if not step.alone])
                 return steps
@@ -133,6 +137,16 @@ def _alone(database: Pg8000Database) -> Iterator[None]:
         yield
     finally:
         database.execute_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+@contextmanager
+def _untimed(database: Pg8000Database) -> Iterator[None]:
+    """No statement_timeout, which a build overruns; behind a pooler, which may run it on another session, it stays."""
+    with in_peewees_words:
+        conn = database._live_connection()
+        settings = {} if server_process(conn) is None else {"statement_timeout": "0"}
+        with held(conn, settings):
+            yield
 
 
 def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
