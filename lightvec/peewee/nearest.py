@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from functools import reduce
@@ -320,7 +321,7 @@ def checked_count(number: object, name: str = "k", of: str = "that are wanted") 
 
 
 def _checked_score(score: object) -> float:
-    if isinstance(score, bool) or not isinstance(score, Real):
+    if isinstance(score, bool) or not isinstance(score, Real) or math.isnan(score):
         raise InvalidOption(f"expected min_score to be a number, got {score!r}")
     return float(score)
 
