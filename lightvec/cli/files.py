@@ -123,7 +123,8 @@ def matrix(path: Path) -> Any:
     try:
         found = numpy.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, BadZipFile) as error:
-        raise InvalidOption(f"{path}: expected a .npy file of numbers: {error}") from error
+        # NumPy's own words take whatever it cannot read for a pickle, and advise to load that.
+        raise InvalidOption(f"{path}: expected a .npy file of numbers, as numpy.save(FILE, MATRIX) writes") from error
     if getattr(found, "ndim", 0) != 2:
         shape = getattr(found, "shape", "of several arrays")
         raise InvalidOption(f"{path}: expected a matrix of one row a vector, got the shape {shape}")
@@ -139,7 +140,9 @@ def arrays(path: Path) -> dict[str, Any]:
             found = numpy.load(file, allow_pickle=False)
             named = {name: found[name] for name in found.files} if hasattr(found, "files") else None
     except (ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise InvalidOption(f"{path}: expected a .npz file of numbers and texts: {error}") from error
+        raise InvalidOption(
+            f"{path}: expected a .npz file of numbers and texts, as numpy.savez(FILE, COLUMN=ARRAY) writes"
+        ) from error
     if named is None:
         raise InvalidOption(f"{path}: expected a .npz file of arrays, got a single array: name it .npy")
     lengths = {name: len(array) if array.ndim else None for name, array in named.items()}

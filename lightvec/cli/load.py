@@ -88,7 +88,7 @@ def command(
             f"out, or say --map NAME:{vector_column}"
         )
     start = time.monotonic()
-    with open_database(url) as database:
+    with open_database(url, schema=schema) as database:
         with told_if_interrupted("no row was kept"):
             model = model_of(database, table, schema)
             column = vector_field(model, vector_column).column_name if vectors or found == "npy" else None

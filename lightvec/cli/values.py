@@ -123,7 +123,10 @@ def _vector(name: str, column: Column, value: Any) -> Any:
         raise SchemaMismatch(f"{name} is {column.type}: expected a list of numbers or its text, got {show(value)}")
     if column.size is not None and len(value) != column.size:
         unit = "bits" if column.vector == "bit" else "dimensions"
-        raise SchemaMismatch(f"{name} takes {column.size:,} {unit}, got {len(value):,}")
+        raise SchemaMismatch(
+            f"{name} takes {column.size:,} {unit}, got {len(value):,}: the value is from another model, or "
+            f"the column must change"
+        )
     return value
 
 

@@ -42,7 +42,7 @@ class _DistanceField(Field):
         index: str | bool = False,
         **field_options: Any,
     ) -> None:
-        self.dimensions = check_dimensions(dimensions)
+        self.dimensions = check_dimensions(dimensions, self.value_class)
         self.metric = None if metric is None else metric_for(metric, self.metrics).name
         self.index_method = index if isinstance(index, str) else None
         if self.index_method is not None and self.index_method not in _INDEXES:

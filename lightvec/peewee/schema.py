@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import peewee
-from peewee import Model, ProgrammingError
+from peewee import Model, NotSupportedError, ProgrammingError
 from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
 from lightvec.errors import SchemaMismatch
@@ -164,6 +164,12 @@ def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
                 raise exceptions.ProgrammingError(
                     f"this user may not create the extension vector: the database's owner or an administrator must run "
                     f"`{step.sql[0]}` in it first"
+                ) from error
+            raise
+        except NotSupportedError as error:
+            if step.alone:
+                raise SchemaMismatch(
+                    f"the index {step.name} cannot be built concurrently ({error}): leave concurrently out"
                 ) from error
             raise
 

@@ -1,4 +1,7 @@
-"""What to do where the server does not find a type, a function or an operator: it may be one of pgvector's."""
+"""What to do about an error of the server's that vectors have to do with.
+
+Where it does not find a type, a function or an operator, that may be one of pgvector's.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from typing import Any
 from lightvec.extension import ExtensionTypes
 from lightvec.metrics import METRICS
 
-__all__ = ["may_be_pgvectors", "not_found"]
+__all__ = ["advice", "may_be_pgvectors"]
 
-_UNDEFINED_FUNCTION = "42883"
+_UNDEFINED_FUNCTION, _OUT_OF_RANGE = "42883", "22003"
+
+_AS_HALFVEC = re.compile(r"(?i:\bas\s+|::\s*)halfvec\b")
 
 # By what was asked: the server's words are in its own language.
 _PGVECTORS = re.compile(
@@ -24,6 +29,12 @@ _PGVECTORS = re.compile(
 )
 
 
+_TOO_LARGE = (
+    "a halfvec, as an index with quantize='halfvec' holds, has numbers up to 65,504: scale the vectors down "
+    "(Vector(...).normalized()), or search with exact=True (--exact)"
+)
+
+
 def may_be_pgvectors(statement: str) -> bool:
     """Whether a statement holds a name of pgvector's.
 
@@ -33,8 +44,10 @@ def may_be_pgvectors(statement: str) -> bool:
     return _PGVECTORS.search(statement) is not None
 
 
-def not_found(types: ExtensionTypes | None, statement: str, sqlstate: str, values: Sequence[Any]) -> str | None:
-    """What to do about a name in this statement that was not found; ``types`` are None where nobody has asked."""
+def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: Sequence[Any]) -> str | None:
+    """What to do about an error of this statement, if that can be said; ``types`` are None where nobody has asked."""
+    if sqlstate == _OUT_OF_RANGE:
+        return _TOO_LARGE if _AS_HALFVEC.search(statement) else None
     is_pgvectors = may_be_pgvectors(statement)
     if is_pgvectors and types is not None and not types.oids:
         return "pgvector is not installed in this database: run `lightvec init-db` or CREATE EXTENSION vector"

@@ -287,14 +287,18 @@ class Wire(Conversation):
             self._types, self._looked_up = NO_EXTENSION, False
 
     def _explain(self, statement: str, error: DatabaseError, vals: Sequence[Any]) -> None:
-        """Say what to do where a name of pgvector's, or an operator for a list, was not found."""
-        if error.sqlstate not in _NOT_FOUND or not isinstance(error.fields, ErrorFields):
+        """Say what to do about what vectors have to do with."""
+        if error.sqlstate not in _ABOUT_VECTORS or not isinstance(error.fields, ErrorFields):
             return
-        from lightvec.pg8000.finding import may_be_pgvectors, not_found
+        from lightvec.pg8000.advice import advice, may_be_pgvectors
 
-        if not (self._looked_up or self.in_transaction or self.closed) and may_be_pgvectors(statement):
+        if (
+            error.sqlstate in _NOT_FOUND
+            and not (self._looked_up or self.in_transaction or self.closed)
+            and may_be_pgvectors(statement)
+        ):
             self.extension()
-        remedy = not_found(self._types if self._looked_up else None, statement, error.sqlstate, vals)
+        remedy = advice(self._types if self._looked_up else None, statement, error.sqlstate, vals)
         error.fields.remedy = remedy or error.fields.remedy
 
     def _columns_changed(self, kind: Kind, error: DatabaseError) -> bool:
@@ -317,6 +321,7 @@ class Wire(Conversation):
 
 #: Functions and operators; types, operator classes and index methods.
 _NOT_FOUND = ("42883", "42704")
+_ABOUT_VECTORS = (*_NOT_FOUND, "22003")
 
 _COMMIT = re.compile(r"\s*(COMMIT|END)\b", re.IGNORECASE)
 

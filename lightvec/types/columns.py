@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from lightvec.errors import InvalidOption, InvalidVector
+from lightvec.types._limits import MAX_BITS, MAX_DIMENSIONS, MAX_SPARSE_DIMENSIONS
 from lightvec.types.bit import Bit
 from lightvec.types.halfvec import HalfVector
 from lightvec.types.sparsevec import SparseVector
@@ -15,8 +18,14 @@ __all__ = ["check_dimensions", "column_value"]
 Kind = TypeVar("Kind", Vector, HalfVector, SparseVector, Bit)
 
 
-def check_dimensions(dimensions: Any) -> int | None:
-    """The dimensions that a column is declared with; :class:`~lightvec.errors.InvalidOption` for what is no count.
+#: The most dimensions of a column that holds values of a class.
+_MOST: Mapping[type[Any], int] = MappingProxyType(
+    {Vector: MAX_DIMENSIONS, HalfVector: MAX_DIMENSIONS, SparseVector: MAX_SPARSE_DIMENSIONS, Bit: MAX_BITS}
+)
+
+
+def check_dimensions(dimensions: Any, kind: type[Any] | None = None) -> int | None:
+    """The dimensions that a column of a kind is declared with; :class:`~lightvec.errors.InvalidOption` for others.
 
     >>> check_dimensions(0)
     Traceback (most recent call last):
@@ -26,6 +35,11 @@ def check_dimensions(dimensions: Any) -> int | None:
         return None
     if type(dimensions) is bool or not isinstance(dimensions, int) or dimensions < 1:
         raise InvalidOption(f"expected a number of dimensions of at least 1, got {dimensions!r}")
+    if kind is not None and dimensions > (most := _MOST[kind]):
+        raise InvalidOption(
+            f"a column of {kind.__name__} has at most {most:,} dimensions, got {dimensions:,}: give the number "
+            f"that your model gives"
+        )
     # An enum's member is a number, and its text is none.
     return int(dimensions)
 

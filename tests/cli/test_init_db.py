@@ -366,7 +366,7 @@ def test_a_module_that_cannot_be_imported(run: Run, write_module: Write, url: st
         (("examples.models", "--dimensions", "3"), "--dimensions describes a table, so it needs --table"),
         (("--table", "t", "--dimensions", "3", "--metric", "euclid"), "'euclid' is not a metric here"),
         (("--table", "t", "--dimensions", "3", "--metric", "hamming"), "'hamming' is not a metric here"),
-        (("--table", "t", "--dimensions", "70000"), "at most 2000"),
+        (("--table", "t", "--dimensions", "70000"), "at most 16,000"),
     ],
 )
 def test_wrong_calls(run: Run, arguments: tuple[str, ...], told: str, url: str) -> None:
@@ -433,3 +433,16 @@ def test_what_a_build_that_failed_left_is_told(run: Run, empty_url: str) -> None
         "and builds it anew\nlightvec: canceling statement due to lock timeout (SQLSTATE 55P03)"
     )
     assert run("init-db", *table, "--url", empty_url).status == 0
+
+
+def test_no_concurrent_build_on_a_partitioned_table(run: Run, empty_url: str) -> None:
+    with connect(empty_url) as conn:
+        conn.run("CREATE EXTENSION vector")
+        conn.run("CREATE TABLE doc (id bigint, embedding vector(3)) PARTITION BY LIST (id)")
+    outcome = run("init-db", "--table", "doc", "--dimensions", 3, "--concurrently", "--url", empty_url)
+    assert outcome.status == 1
+    assert outcome.err == (
+        "lightvec: the index doc_embedding_cosine_hnsw cannot be built concurrently (cannot create index on "
+        'partitioned table "doc" concurrently (SQLSTATE 0A000)): leave concurrently out\n'
+    )
+    assert run("init-db", "--table", "doc", "--dimensions", 3, "--url", empty_url).status == 0
