@@ -74,6 +74,7 @@ def command(
     from lightvec.cli.loading import Loading, Mapped
     from lightvec.peewee.reflect import model_of, vector_field
     from lightvec.pg8000.dbapi import Arguments
+    from lightvec.pg8000.identifiers import identifier
 
     if only and not maps:
         raise click.UsageError("--only loads what --map names: name something")
@@ -101,14 +102,15 @@ def command(
                 else:
                     loaded = _load_rows(loading, mapped, file, found, vectors, column, shown)
                 mapped.check_used()
-        with _loaded_all_the_same(table, schema) as analyze:
+        named = filter(None, (schema, table))
+        with _loaded_all_the_same(table, schema):
             if as_json:
                 left_out = {"left_out": loading.read - loaded} if on_conflict else {}
                 print_json({"table": table, "rows": loaded, **left_out})
             else:
                 _tell(table, loaded, loading.read - loaded, on_conflict, time.monotonic() - start)
             if loaded:
-                database.execute_sql(analyze, Arguments((), _ANALYZE_SETTINGS))
+                database.execute_sql(f"ANALYZE {identifier(*named)}", Arguments((), _ANALYZE_SETTINGS))
 
 
 def _load_arrays(loading: Loading, mapped: Mapped, file: Path, column: str | None, shown: _Shown) -> int:
@@ -139,8 +141,8 @@ _ANALYZE_SETTINGS = {"lock_timeout": "2s", "statement_timeout": 0}
 
 
 @contextmanager
-def _loaded_all_the_same(table: str, schema: str | None) -> Iterator[str]:
-    """The ANALYZE that follows a load, and what is said where it does not run: the rows are there.
+def _loaded_all_the_same(table: str, schema: str | None) -> Iterator[None]:
+    """Around the ANALYZE that follows a load: says where it does not run that the rows are there.
 
     Without it the planner guesses, and may leave an index aside; autovacuum comes a minute later, or never.
     """
@@ -148,15 +150,15 @@ def _loaded_all_the_same(table: str, schema: str | None) -> Iterator[str]:
 
     from lightvec.pg8000.identifiers import identifier
 
-    statement, why = f"ANALYZE {identifier(*filter(None, (schema, table)))}", ""
+    named, why = identifier(*filter(None, (schema, table))), ""
     try:
-        yield statement
+        yield
     except KeyboardInterrupt:
         why = "interrupted"
     except PeeweeException as error:
         why = in_a_line(str(error))
     if why:
-        told = f"the rows are loaded, and the planner does not know of them yet ({why}): run {statement} later"
+        told = f"the rows are loaded, and the planner does not know of them yet ({why}): run ANALYZE {named} later"
         click.echo(told, err=True)
 
 
