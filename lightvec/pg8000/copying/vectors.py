@@ -5,28 +5,25 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from functools import lru_cache, partial
-from numbers import Real
 from struct import Struct, error
 from typing import Any
 
 from lightvec.errors import InvalidVector
-from lightvec.pg8000.copying.scalars import NULL, Encoder, Encoding
+from lightvec.pg8000.copying.scalars import Encoder, Encoding
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types.arrays import array_to_binary, field
+from lightvec.types.columns import VECTOR_TYPES, driver_value
 
-__all__ = ["VALUES", "array_encoding", "check_depth", "flattened", "listed", "nested", "value_of", "vector_encoding"]
+__all__ = ["VALUES", "array_encoding", "value_of", "vector_encoding"]
 
 VectorLike = Vector | HalfVector | SparseVector | Bit
 
 #: The classes of pgvector's and PostgreSQL's vector types, by the types' names.
 VALUES: dict[str, type[VectorLike]] = {
-    "vector": Vector,
-    "halfvec": HalfVector,
-    "sparsevec": SparseVector,
+    **VECTOR_TYPES,
     "bit": Bit,
     "varbit": Bit,
 }
-
-_int32 = Struct("!i").pack
 
 #: struct's letter for a number of a dense type, NumPy's dtype of the same, and the high bytes that NaN and infinity
 #: have. Looking for those bytes takes 0.1 µs for 768 numbers; math.isfinite on each takes 30.
@@ -36,8 +33,6 @@ _DENSE = {
 }
 _PLAIN = frozenset([list, tuple, array])
 _MAX_DIMENSIONS = 16_000
-#: Of an array.
-_MOST_DIMENSIONS = 6
 
 
 def vector_encoding(name: str, size: int | None) -> Encoding:
@@ -55,13 +50,8 @@ def value_of(name: str, size: int | None) -> Callable[[Any], VectorLike]:
 
 
 def _value(kind: Any, size: int | None, value: Any) -> VectorLike:
-    made: VectorLike
-    if isinstance(value, str) and kind is not Bit:
-        made = kind.from_text(value)
-    elif isinstance(value, dict) and kind is SparseVector:
-        made = SparseVector(value, size)  # type: ignore[arg-type]  # it says what is missing
-    else:
-        made = kind(value)
+    of_dict = isinstance(value, dict) and kind is SparseVector
+    made: VectorLike = kind(value, size) if of_dict else driver_value(kind, value)  # without a size it says so
     if size is not None and made.dimensions() != size:
         unit = "bits" if kind is Bit else "dimensions"
         raise InvalidVector(f"expected {size:,} {unit} and got {made.dimensions():,}.")
@@ -69,8 +59,7 @@ def _value(kind: Any, size: int | None, value: Any) -> VectorLike:
 
 
 def _whole(value_of: Callable[[Any], VectorLike], value: Any) -> bytes:
-    data = value_of(value).to_binary()
-    return _int32(len(data)) + data
+    return field(value_of(value).to_binary())
 
 
 @lru_cache(64)
@@ -128,62 +117,9 @@ def _dense(name: str, size: int | None, careful: Encoder) -> Encoder:
 
 
 def array_encoding(element: Encoding, oid: int, *, of_vectors: bool) -> Encoding:
-    """The encoding of arrays of one type, nested ones too: ``array_recv`` (src/backend/utils/adt/arrayfuncs.c).
-
-    int32 dimensions, int32 whether there are NULLs, the element type's OID, for each dimension int32 size and int32
-    lower bound, then a field an element.
-    """
+    """The encoding of arrays of one type, nested ones too."""
     return Encoding(partial(_array, element.encode, oid, of_vectors), f"a list of {element.expects}")
 
 
 def _array(encode: Encoder, oid: int, of_vectors: bool, value: Any) -> bytes:
-    sizes, items = flattened(value, of_vectors)
-    fields = b"".join([NULL if item is None else encode(item) for item in items])
-    bounds = [number for size in sizes for number in (size, 1)]
-    has_null = any(item is None for item in items)
-    head = Struct(f"!iiI{len(bounds)}i").pack(len(sizes), has_null, oid, *bounds)
-    return _int32(len(head) + len(fields)) + head + fields
-
-
-def flattened(value: Any, of_vectors: bool) -> tuple[list[int], list[Any]]:
-    """The sizes of an array's dimensions and its elements in order; no sizes where there are no elements.
-
-    >>> flattened([[1, 2, 3], [4, 5, 6]], False)
-    ([2, 3], [1, 2, 3, 4, 5, 6])
-    """
-    value = listed(value, of_vectors)
-    if not nested(value, of_vectors):
-        raise TypeError
-    sizes, items = [len(value)], list(value)
-    while items and nested(items[0], of_vectors):
-        check_depth(len(sizes) + 1)
-        size = len(items[0])
-        if not all(nested(item, of_vectors) and len(item) == size for item in items):
-            raise ValueError("the lists inside an array are of equal length")
-        sizes.append(size)
-        items = [item for inner in items for item in inner]
-    return (sizes, items) if items else ([], [])
-
-
-def check_depth(dimensions: int) -> None:
-    """Raise for an array of more dimensions than PostgreSQL has (``MAXDIM``); a list in itself would have endless."""
-    if dimensions > _MOST_DIMENSIONS:
-        raise ValueError(f"an array has at most {_MOST_DIMENSIONS} dimensions")
-
-
-def nested(value: Any, of_vectors: bool) -> bool:
-    """Whether a value is a dimension of an array; in an array of vectors, a list of numbers is an element.
-
-    >>> nested([1.5, 2], False), nested([1.5, 2], True), nested([[1.5, 2], None], True)
-    (True, False, True)
-    """
-    if not isinstance(value, (list, tuple)):
-        return False
-    return not (of_vectors and value and isinstance(value[0], Real))
-
-
-def listed(value: Any, of_vectors: bool) -> Any:
-    """An ndarray or array.array as a list, its rows as they are where they are vectors."""
-    if isinstance(value, (list, tuple)) or not hasattr(value, "tolist"):
-        return value
-    return list(value) if of_vectors and getattr(value, "ndim", 1) > 1 else value.tolist()
+    return field(array_to_binary(value, encode, oid, of_vectors=of_vectors))
