@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 from lightvec import errors
 from lightvec.extension import TYPES_SQL, ExtensionTypes, types_from
-from lightvec.types import HalfVector, SparseVector, Vector
-from lightvec.types.arrays import array_from_binary, array_to_binary, field
-from lightvec.types.columns import VECTOR_TYPES, driver_value
+from lightvec.types.arrays import array_from_binary, array_to_binary
+from lightvec.types.columns import VECTOR_TYPES
+from lightvec.types.fields import binary_encoder, field_encoder
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     _Connection = Connection[Any] | PoolConnectionProxy[Any]
 
 __all__ = ["MissingExtension", "register_vector"]
-
-_Kind = type[Vector] | type[HalfVector] | type[SparseVector]
 
 
 class MissingExtension(errors.MissingExtension, ValueError):
@@ -62,10 +60,13 @@ async def register_vector(conn: _Connection, /, *, schema: str = "public") -> No
     if "vector" not in types.oids:
         raise MissingExtension
     for name in types.oids:
-        kind = VECTOR_TYPES[name]
         _register_array(conn, types, name)
         await conn.set_type_codec(
-            name, schema=types.schema, encoder=_encoder(kind), decoder=kind.from_binary, format="binary"
+            name,
+            schema=types.schema,
+            encoder=binary_encoder(name),
+            decoder=VECTOR_TYPES[name].from_binary,
+            format="binary",
         )
 
 
@@ -74,14 +75,13 @@ def _register_array(conn: _Connection, types: ExtensionTypes, name: str) -> None
 
     ``set_type_codec`` refuses arrays; this is the call that it makes itself.
     """
-    encode = _encoder(VECTOR_TYPES[name])
     conn.get_settings().add_python_codec(
         types.array_oids[name],
         f"_{name}",
         types.schema,
         [],
         "scalar",
-        partial(_array, lambda value: field(encode(value)), types.oids[name]),
+        partial(_array, field_encoder(name), types.oids[name]),
         partial(array_from_binary, decode=VECTOR_TYPES[name].from_binary),
         "binary",
     )
@@ -91,7 +91,3 @@ def _array(encode: Callable[[Any], bytes], oid: int, value: Any) -> bytes:
     # Like asyncpg, any iterable; the rows of an ndarray are vectors.
     rows = value if isinstance(value, (list, tuple)) else list(value)
     return array_to_binary(rows, encode, oid, of_vectors=True)
-
-
-def _encoder(kind: _Kind) -> Callable[[Any], bytes]:
-    return lambda value: driver_value(kind, value).to_binary()

@@ -36,6 +36,7 @@ from lightvec.errors import InvalidOption, MissingExtra
 from lightvec.extension import TYPES_SQL, types_from
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import VECTOR_TYPES, driver_value
+from lightvec.types.fields import VALUES, binary_encoder
 
 try:
     import psycopg
@@ -109,9 +110,12 @@ def _register(adapters: AdaptersMap, rows: Sequence[tuple[Any, ...]]) -> None:
         # The regtype is what casts are written with where values are put into the statement (ClientCursor).
         regtype = Identifier(types.schema, name).as_string()
         TypeInfo(name, oid, types.array_oids[name], regtype=regtype).register(adapters)
-        _register_type(adapters, VECTOR_TYPES[name], oid)
-    _register_dumpers(adapters, Bit, builtin_types["bit"].oid)
-    _register_ndarray(adapters, types.oids["vector"])
+        _register_type(adapters, name, oid)
+    _register_dumpers(adapters, Bit, "bit", builtin_types["bit"].oid)
+    _register_dumpers(adapters, "numpy.ndarray", "vector", types.oids["vector"])
+    # psycopg puts the class in place of its name when it first meets an array; from then on the class counts.
+    if ndarray := getattr(sys.modules.get("numpy"), "ndarray", None):
+        _register_dumpers(adapters, ndarray, "vector", types.oids["vector"])
 
 
 def _text(value: Any) -> Any:
@@ -119,23 +123,15 @@ def _text(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _register_type(adapters: AdaptersMap, kind: _Kind, oid: int) -> None:
-    _register_dumpers(adapters, kind, oid)
-    for loader in _loaders(kind):
+def _register_type(adapters: AdaptersMap, name: str, oid: int) -> None:
+    _register_dumpers(adapters, VECTOR_TYPES[name], name, oid)
+    for loader in _loaders(name):
         adapters.register_loader(oid, loader)
 
 
-def _register_dumpers(adapters: AdaptersMap, kind: _Kind, oid: int) -> None:
-    for dumper in _dumpers(kind, oid):
-        adapters.register_dumper(kind, dumper)
-
-
-def _register_ndarray(adapters: AdaptersMap, oid: int) -> None:
-    for dumper in _dumpers(Vector, oid):
-        adapters.register_dumper("numpy.ndarray", dumper)
-        # psycopg puts the class in place of its name when it first meets an array; from then on the class counts.
-        if ndarray := getattr(sys.modules.get("numpy"), "ndarray", None):
-            adapters.register_dumper(ndarray, dumper)
+def _register_dumpers(adapters: AdaptersMap, of: type[Any] | str, name: str, oid: int) -> None:
+    for dumper in _dumpers(name, oid):
+        adapters.register_dumper(of, dumper)
 
 
 class _TextDumper(Dumper):
@@ -147,10 +143,10 @@ class _TextDumper(Dumper):
 
 class _BinaryDumper(Dumper):
     format = Format.BINARY
-    kind: ClassVar[_Kind]
+    encode: ClassVar[staticmethod[[Any], bytes]]
 
     def dump(self, obj: Any) -> bytes:
-        return driver_value(self.kind, obj).to_binary()
+        return self.encode(obj)
 
 
 class _TextLoader(Loader):
@@ -170,19 +166,14 @@ class _BinaryLoader(Loader):
 
 # psycopg keeps every class that is ever registered: new ones for each connection would be a leak.
 @cache
-def _dumpers(kind: _Kind, oid: int) -> tuple[type[Dumper], type[Dumper]]:
+def _dumpers(name: str, oid: int) -> tuple[type[Dumper], type[Dumper]]:
     """The dumpers to text and to binary; of two, psycopg takes the last one registered for ``%s``."""
-    members = {"kind": kind, "oid": oid}
-    return (
-        type(f"{kind.__name__}Dumper", (_TextDumper,), members),
-        type(f"{kind.__name__}BinaryDumper", (_BinaryDumper,), members),
-    )
+    text = {"oid": oid, "kind": VALUES[name]}
+    binary = {"oid": oid, "encode": staticmethod(binary_encoder(name))}
+    return type(f"{name}_dumper", (_TextDumper,), text), type(f"{name}_binary_dumper", (_BinaryDumper,), binary)
 
 
 @cache
-def _loaders(kind: _Kind) -> tuple[type[Loader], type[Loader]]:
-    members = {"kind": kind}
-    return (
-        type(f"{kind.__name__}Loader", (_TextLoader,), members),
-        type(f"{kind.__name__}BinaryLoader", (_BinaryLoader,), members),
-    )
+def _loaders(name: str) -> tuple[type[Loader], type[Loader]]:
+    members = {"kind": VECTOR_TYPES[name]}
+    return type(f"{name}_loader", (_TextLoader,), members), type(f"{name}_binary_loader", (_BinaryLoader,), members)
