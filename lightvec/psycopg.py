@@ -17,8 +17,8 @@ What can stand as a value once a connection is registered:
 - A plain list of floats is ``float8[]`` to psycopg and stays so. PostgreSQL casts it where it is stored in a column, or
   written ``%s::vector``. Operators do not cast, psycopg sends a list of ints as ``smallint[]``, which has no cast, and
   refuses a list of floats and ints: pass ``Vector(numbers)``. A tuple is a record to psycopg.
-- In a COPY after ``copy.set_types(["vector", ...])`` (``halfvec``, ``sparsevec``, ``bit``), whatever the type's class
-  can be made of (lists, tuples, arrays), and PostgreSQL's text of it.
+- In a binary COPY after ``copy.set_types(["vector", ...])`` (``halfvec``, ``sparsevec``, ``bit``), whatever the type's
+  class can be made of (lists, tuples, arrays), and PostgreSQL's text of it.
 
 Results of the three vector types give their classes in both formats, arrays of them lists. A ``bit`` stays what psycopg
 makes of it: a text of 0 and 1, and in binary the bytes that ``Bit.from_binary`` reads.
