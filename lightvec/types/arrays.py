@@ -70,13 +70,13 @@ def _sizes(data: bytes) -> list[int]:
     if not 0 <= depth <= _MOST_DIMENSIONS or len(data) < end:
         raise _malformed(data)
     sizes = [size for size, _ in _BOUND.iter_unpack(data[_HEAD.size : end])]
-    # Each element has a length of 4 bytes: more of them than that must not be made room for.
-    if any(size < 1 for size in sizes) or prod(sizes) > len(data):
+    if any(size < 1 for size in sizes):
         raise _malformed(data)
     return sizes
 
 
 def _elements(data: bytes, place: int, count: int, decode: Callable[[bytes], Any]) -> Iterator[Any]:
+    """One by one, so that no memory is taken for what a head says and no bytes follow."""
     for _ in range(count):
         start = place + _int32.size
         length = _int32.unpack_from(data, place)[0] if len(data) >= start else -2
