@@ -64,7 +64,7 @@ class MissingExtra(LightvecError, ImportError):
         self.extra = extra
         self._purpose = purpose
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         # By what it is made of; Exception's own would make it of its sentence.
         return type(self), (self.extra, self._purpose)
 
@@ -82,7 +82,7 @@ class MissingExtension(LightvecError):
         )
         self._type_name = type_name
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return type(self), (self._type_name,)
 
 
