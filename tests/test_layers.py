@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "search": {"errors", "extension", "index_options", "metrics", "types", "pg8000", "peewee"},
     "cli": {"errors", "metrics", "types", "pg8000", "peewee", "search", "server"},
     "sqlalchemy": {"errors", "extension", "metrics", "types", "pg8000"},
-    "django": {"errors", "index_options", "metrics", "types"},
+    "django": {"errors", "extension", "index_options", "metrics", "types"},
     "psycopg": {"errors", "extension", "types"},
     "psycopg2": {"errors", "extension", "types"},
     "asyncpg": {"errors", "extension", "types"},

@@ -1,0 +1,112 @@
+"""The migration operation that creates pgvector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.postgres.operations import CreateExtension
+from django.db import Error, ProgrammingError, router
+
+from lightvec import errors
+from lightvec.django import connections
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+    from django.db.migrations.state import ProjectState
+
+__all__ = ["MissingExtension", "VectorExtension"]
+
+_INSUFFICIENT_PRIVILEGE = "42501"
+#: feature_not_supported from PostgreSQL 15 on, undefined_file before.
+_NOT_AVAILABLE = ("0A000", "58P01")
+
+
+class MissingExtension(errors.MissingExtension, ProgrammingError):
+    """pgvector is not in the database and could not be created: lightvec's error and Django's."""
+
+    def __init__(self, remedy: str) -> None:
+        Exception.__init__(self, remedy)
+
+
+class VectorExtension(CreateExtension):
+    """``CREATE EXTENSION vector``, where it does not stand yet: the first operation of the first migration.
+
+    ``hints`` go to the database routers. :class:`MissingExtension` says what to do where the server has no pgvector or
+    the user may not create it.
+
+    >>> VectorExtension().describe()
+    'Creates extension vector'
+    """
+
+    def __init__(self, hints: Mapping[str, Any] | None = None) -> None:
+        # Django 5.2's own takes no hints.
+        self.name = "vector"
+        self.hints = dict(hints or {})
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        connection = schema_editor.connection
+        if not self._concerns(connection, app_label):
+            return
+        with _remedies(connection, self.name):
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+        _refresh(connection)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        if self._concerns(schema_editor.connection, app_label):
+            super().database_backwards(app_label, schema_editor, from_state, to_state)
+            _refresh(schema_editor.connection)
+
+    def _concerns(self, connection: BaseDatabaseWrapper, app_label: str) -> bool:
+        return connection.vendor == "postgresql" and router.allow_migrate(connection.alias, app_label, **self.hints)
+
+
+def _refresh(connection: BaseDatabaseWrapper) -> None:
+    """The operations that follow use the same connection."""
+    connections.forget(connection)
+    connections.teach(connection)
+
+
+@contextmanager
+def _remedies(connection: BaseDatabaseWrapper, extension: str) -> Iterator[None]:
+    try:
+        yield
+    except Error as error:
+        remedy = _remedy(_sqlstate(error), extension, str(connection.settings_dict["NAME"]))
+        if remedy is None:
+            raise
+        raise MissingExtension(remedy) from error
+
+
+def _remedy(sqlstate: str, extension: str, database: str) -> str | None:
+    if sqlstate == _INSUFFICIENT_PRIVILEGE:
+        return (
+            f"this user may not create the extension {extension}: the database's owner or an administrator must run "
+            f"CREATE EXTENSION {extension} in the database {database}, then migrate again"
+        )
+    if sqlstate in _NOT_AVAILABLE:
+        return (
+            f"the server has no extension {extension} to create: install pgvector on the server (Debian's package is "
+            f"postgresql-NN-pgvector; at a cloud, allow the extension), then migrate again"
+        )
+    return None
+
+
+def _sqlstate(error: Error) -> str:
+    """As psycopg 3 or psycopg2 say it."""
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
