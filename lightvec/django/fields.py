@@ -82,6 +82,10 @@ class ValueField(Field):
         except InvalidVector as error:
             raise ValidationError(str(error), code="invalid") from error
 
+    def validate(self, value: Any, model_instance: models.Model | None) -> None:
+        # Of an array, the items come here as they were given.
+        super().validate(self.to_python(value), model_instance)
+
     def get_prep_value(self, value: Any) -> Any:
         """The text that is sent, whatever driver sends it."""
         value = super().get_prep_value(value)
