@@ -39,7 +39,6 @@ def _check(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     needed = _types_needed(connection.alias)
     if connection.vendor != "postgresql" or not needed:
         return
-    connection.ensure_connection()
     types = types_of(connection)
     name = connection.settings_dict["NAME"]
     if types.oids:
@@ -54,7 +53,7 @@ def _check(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
 
 def _out_of_reach(connection: BaseDatabaseWrapper, needed: set[str], schema: str) -> Iterator[CheckMessage]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT name FROM unnest(%s) AS name WHERE to_regtype(name) IS NULL", [sorted(needed)])
+        cursor.execute("SELECT name FROM unnest(%s::text[]) AS name WHERE to_regtype(name) IS NULL", [sorted(needed)])
         missing = [row[0] for row in cursor.fetchall()]
     if not missing:
         return

@@ -38,7 +38,7 @@ def _on_connection(connection: BaseDatabaseWrapper, **_: Any) -> None:
 
 
 def teach(connection: BaseDatabaseWrapper) -> None:
-    """Tell a connection's driver, and Django's ``inspectdb``, of pgvector's types."""
+    """Tell an open connection's driver, and Django's ``inspectdb``, of pgvector's types."""
     types = types_of(connection)
     for name, array_oid in types.array_oids.items():
         _register_array(connection.connection, name, types.oids[name], array_oid)
@@ -56,6 +56,7 @@ def types_of(connection: BaseDatabaseWrapper) -> ExtensionTypes:
     """What the connection's database says of pgvector, asked for until it has it, and once then."""
     place = _place(connection)
     if place not in _known:
+        connection.ensure_connection()
         # Past Django's own cursor, which counts and logs the queries of the program.
         with connection.connection.cursor() as cursor:
             cursor.execute(TYPES_SQL)

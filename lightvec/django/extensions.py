@@ -42,7 +42,7 @@ class VectorExtension(CreateExtension):
     """
 
     def __init__(self, hints: Mapping[str, Any] | None = None) -> None:
-        # Django 5.2's own takes no hints.
+        # Django's own operation takes no hints before 6.0, and does not pass them on.
         self.name = "vector"
         self.hints = dict(hints or {})
 
@@ -57,7 +57,8 @@ class VectorExtension(CreateExtension):
         if not self._concerns(connection, app_label):
             return
         with _remedies(connection, self.name):
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
+            if not self.extension_exists(schema_editor, self.name):
+                schema_editor.execute(f"CREATE EXTENSION IF NOT EXISTS {schema_editor.quote_name(self.name)}")
         _refresh(connection)
 
     def database_backwards(
@@ -68,7 +69,7 @@ class VectorExtension(CreateExtension):
         to_state: ProjectState,
     ) -> None:
         if self._concerns(schema_editor.connection, app_label):
-            super().database_backwards(app_label, schema_editor, from_state, to_state)
+            schema_editor.execute(f"DROP EXTENSION IF EXISTS {schema_editor.quote_name(self.name)}")
             _refresh(schema_editor.connection)
 
     def _concerns(self, connection: BaseDatabaseWrapper, app_label: str) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 from array import array
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ SAME: list[Any] = [[1, 2, 3], (1, 2, 3), array("d", [1, 2, 3]), Vector([1, 2, 3]
 #: The same of bits.
 SAME_BITS: list[Any] = ["101", [True, False, True], (1, 0, 1), Bit("101")]
 
-if sys.modules.get("numpy", ...) is not None and find_spec("numpy"):
+with contextlib.suppress(ImportError):
     import numpy
 
     SAME += [numpy.array([1, 2, 3], numpy.float32), numpy.array([1, 2, 3])]
