@@ -19,6 +19,7 @@ from django.db.migrations.operations.base import Operation
 
 from lightvec.django.connections import types_of
 from lightvec.django.fields import ValueField
+from lightvec.extension import ExtensionTypes
 
 __all__ = ["check_extension", "register"]
 
@@ -40,9 +41,10 @@ def _check(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     if connection.vendor != "postgresql" or not needed:
         return
     types = types_of(connection)
-    name = connection.settings_dict["NAME"]
+    name = str(connection.settings_dict["NAME"])
     if types.oids:
-        yield from _out_of_reach(connection, needed, types.schema)
+        yield from _too_old(name, needed, types)
+        yield from _out_of_reach(connection, needed & types.oids.keys(), types.schema)
     elif not any(_creates_extension(operation) for operation in _operations()):
         yield Warning(
             f"The database {name} has no pgvector, and no migration creates it.",
@@ -51,19 +53,28 @@ def _check(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
         )
 
 
-def _out_of_reach(connection: BaseDatabaseWrapper, needed: set[str], schema: str) -> Iterator[CheckMessage]:
+def _too_old(database: str, needed: set[str], types: ExtensionTypes) -> Iterator[CheckMessage]:
+    missing = sorted(needed - types.oids.keys())
+    if missing:
+        version = ".".join(map(str, types.version))
+        yield Warning(
+            f"The database {database} has pgvector {version}, which has no type {missing[0]}.",
+            hint="Run ALTER EXTENSION vector UPDATE there.",
+            id="lightvec.W002",
+        )
+
+
+def _out_of_reach(connection: BaseDatabaseWrapper, present: set[str], schema: str) -> Iterator[CheckMessage]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT name FROM unnest(%s::text[]) AS name WHERE to_regtype(name) IS NULL", [sorted(needed)])
-        missing = [row[0] for row in cursor.fetchall()]
-    if not missing:
-        return
-    options = f"'OPTIONS': {{'options': '-c search_path=public,{schema}'}}"
-    yield Warning(
-        f"The database {connection.settings_dict['NAME']} has pgvector in the schema {schema}, "
-        f"where the type {missing[0]} is not found by its name.",
-        hint=f"Put the schema on the search path ({options}); for an old pgvector, ALTER EXTENSION vector UPDATE.",
-        id="lightvec.W002",
-    )
+        cursor.execute("SELECT name FROM unnest(%s::text[]) AS name WHERE to_regtype(name) IS NULL", [sorted(present)])
+        unreachable = cursor.fetchone()
+    if unreachable is not None:
+        database = connection.settings_dict["NAME"]
+        yield Warning(
+            f"The database {database} has pgvector in the schema {schema}, where {unreachable[0]} is not found.",
+            hint=f"Put the schema on the search path: 'OPTIONS': {{'options': '-c search_path=public,{schema}'}}.",
+            id="lightvec.W003",
+        )
 
 
 def _types_needed(alias: str) -> set[str]:

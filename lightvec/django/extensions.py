@@ -56,9 +56,9 @@ class VectorExtension(CreateExtension):
         connection = schema_editor.connection
         if not self._concerns(connection, app_label):
             return
-        with _remedies(connection, self.name):
+        with remedies(connection):
             if not self.extension_exists(schema_editor, self.name):
-                schema_editor.execute(f"CREATE EXTENSION IF NOT EXISTS {schema_editor.quote_name(self.name)}")
+                schema_editor.execute("CREATE EXTENSION IF NOT EXISTS vector")
         _refresh(connection)
 
     def database_backwards(
@@ -69,7 +69,7 @@ class VectorExtension(CreateExtension):
         to_state: ProjectState,
     ) -> None:
         if self._concerns(schema_editor.connection, app_label):
-            schema_editor.execute(f"DROP EXTENSION IF EXISTS {schema_editor.quote_name(self.name)}")
+            schema_editor.execute("DROP EXTENSION IF EXISTS vector")
             _refresh(schema_editor.connection)
 
     def _concerns(self, connection: BaseDatabaseWrapper, app_label: str) -> bool:
@@ -83,28 +83,23 @@ def _refresh(connection: BaseDatabaseWrapper) -> None:
 
 
 @contextmanager
-def _remedies(connection: BaseDatabaseWrapper, extension: str) -> Iterator[None]:
+def remedies(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """An error of the database for which there is a remedy becomes :class:`MissingExtension`, which says it."""
     try:
         yield
     except Error as error:
-        remedy = _remedy(_sqlstate(error), extension, str(connection.settings_dict["NAME"]))
-        if remedy is None:
-            raise
-        raise MissingExtension(remedy) from error
-
-
-def _remedy(sqlstate: str, extension: str, database: str) -> str | None:
-    if sqlstate == _INSUFFICIENT_PRIVILEGE:
-        return (
-            f"this user may not create the extension {extension}: the database's owner or an administrator must run "
-            f"CREATE EXTENSION {extension} in the database {database}, then migrate again"
-        )
-    if sqlstate in _NOT_AVAILABLE:
-        return (
-            f"the server has no extension {extension} to create: install pgvector on the server (Debian's package is "
-            f"postgresql-NN-pgvector; at a cloud, allow the extension), then migrate again"
-        )
-    return None
+        sqlstate = _sqlstate(error)
+        if sqlstate == _INSUFFICIENT_PRIVILEGE:
+            raise MissingExtension(
+                f"this user may not create the extension vector: the database's owner or an administrator must run "
+                f"CREATE EXTENSION vector in the database {connection.settings_dict['NAME']}, then migrate again"
+            ) from error
+        if sqlstate in _NOT_AVAILABLE:
+            raise MissingExtension(
+                "the server has no extension vector to create: install pgvector on the server (Debian's package is "
+                "postgresql-NN-pgvector; at a cloud, allow the extension), then migrate again"
+            ) from error
+        raise
 
 
 def _sqlstate(error: Error) -> str:

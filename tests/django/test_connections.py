@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from io import StringIO
 
@@ -54,12 +55,20 @@ def test_nothing_creates_it(elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert checks.check_extension(databases=["default"]) == []
 
 
+def test_an_old_pgvector(elsewhere: str) -> None:
+    with connect(elsewhere) as admin:
+        admin.run("CREATE EXTENSION vector; ALTER TYPE halfvec RENAME TO not_yet")
+    (found,) = checks.check_extension(databases=["default"])
+    assert found.id == "lightvec.W002"
+    assert re.search(r"has pgvector 0\.\d+\.\d+, which has no type halfvec\.$", found.msg)
+
+
 def test_types_out_of_reach(elsewhere: str) -> None:
     with connect(elsewhere) as admin:
         admin.run("CREATE SCHEMA extensions; CREATE EXTENSION vector SCHEMA extensions")
     (found,) = checks.check_extension(databases=["default"])
-    assert found.id == "lightvec.W002"
-    assert "in the schema extensions, where the type halfvec is not found" in found.msg
+    assert found.id == "lightvec.W003"
+    assert found.msg.endswith("has pgvector in the schema extensions, where halfvec is not found.")
     assert "-c search_path=public,extensions" in str(found.hint)
 
 
