@@ -138,7 +138,7 @@ class _TextDumper(Dumper):
     kind: ClassVar[_Kind]
 
     def dump(self, obj: Any) -> bytes:
-        return driver_value(self.kind, obj).to_text().encode()
+        return driver_value(self.kind, obj).wire_text().encode()
 
 
 class _BinaryDumper(Dumper):

@@ -114,7 +114,7 @@ def _register_values() -> None:
 
 
 def _literal(value: Any) -> QuotedString:
-    return QuotedString(value.to_text())
+    return QuotedString(value.wire_text())
 
 
 def _ndarray_literal(value: Any) -> QuotedString:

@@ -89,11 +89,11 @@ class ValueField(Field):
     def get_prep_value(self, value: Any) -> Any:
         """The text that is sent, whatever driver sends it."""
         value = super().get_prep_value(value)
-        return None if value is None else self.read(value).to_text()
+        return None if value is None else self.read(value).wire_text()
 
     def value_to_string(self, obj: models.Model) -> str:
-        text: str | None = self.get_prep_value(self.value_from_object(obj))
-        return "" if text is None else text
+        value = self.value_from_object(obj)
+        return "" if value is None else str(self.read(value).to_text())
 
     def read(self, value: Any) -> Any:
         """Whatever the column takes, its text included; :class:`~lightvec.errors.InvalidVector` names the field."""

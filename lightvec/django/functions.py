@@ -27,16 +27,16 @@ class Given(Value):
     """
 
     def __init__(self, vector: _Vector) -> None:
-        super().__init__(vector.to_text())
+        super().__init__(vector.wire_text())
         self.vector = vector
 
     @property
     def identity(self) -> tuple[Any, ...]:  # what comes back from a migration is a plain Value
-        identity: tuple[Any, ...] = Value(self.value).identity
+        identity: tuple[Any, ...] = Value(self.vector.to_text()).identity
         return identity
 
     def deconstruct(self) -> tuple[str, tuple[str], dict[str, Any]]:
-        return "django.db.models.Value", (self.value,), {}
+        return "django.db.models.Value", (self.vector.to_text(),), {}
 
     def for_column(self, column: ValueField) -> Value:
         """The same for a column, of its type; :class:`~lightvec.errors.InvalidVector` where it does not fit."""

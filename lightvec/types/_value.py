@@ -23,6 +23,10 @@ class Value:
         @classmethod
         def from_binary(cls, value: bytes, /) -> Self: ...
 
+    def wire_text(self) -> str:
+        """The text for a driver that sends text: read back it is the same value, and it need not be the shortest."""
+        return self.to_text()
+
     @classmethod
     def coerce(cls, value: Any, /) -> Self:
         """``value`` itself when it is one of this class already, else ``cls(value)``.
