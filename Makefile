@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOAK := $(addprefix tests/,faults fuzz load pooler pg8000/test_interrupts.py tls/test_traffic.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint typecheck check bench clean
+.PHONY: help demo test soak lint typecheck check bench lambda-zip clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ typecheck: $(VENV)/.installed-dev  ## check types, strictly
 
 bench: $(VENV)/.installed-bench  ## measure against psycopg 3 and pg8000
 	$(BIN)/python -m tests.benchmarks
+
+# Another file: make lambda-zip FILE=/tmp/function.zip
+lambda-zip: FILE ?= dist/lambda.zip
+lambda-zip: $(VENV)/.installed-demo  ## build the function of examples/aws_lambda, the same bytes each time
+	@$(BIN)/python -m examples.aws_lambda.build $(FILE)
 
 check: lint typecheck test  ## what CI runs
 
