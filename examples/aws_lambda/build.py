@@ -1,8 +1,8 @@
 """``make lambda-zip``: the function, lightvec and what it needs in one file that is the same, byte by byte, each time.
 
 The wheels that ``requirements.txt`` names by version and hash are unpacked as they are, so that neither pip's version
-nor this machine leaves a trace; names are sorted, times and modes are fixed, and bytecode, which differs from one
-Python to the next, is left out. What remains is the compression: another zlib may write other bytes.
+nor this machine leaves a trace; names are sorted, times and modes are fixed, and bytecode, which fits one Python only,
+is left out unless it is asked for. What remains is the compression: another zlib may write other bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from importlib.util import cache_from_source
 from pathlib import Path, PurePosixPath
+from py_compile import PycInvalidationMode
+from py_compile import compile as write_bytecode
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent
@@ -28,26 +31,32 @@ TAKEN = {".py", ".pem"}
 #: What no wheel may bring: it fits one kind of machine only.
 COMPILED = {".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".c", ".pyx"}
 LIMIT = 1_500_000
+#: What the function loads, and what ``--bytecode`` therefore compiles.
+LOADED = ("function/", "lightvec/", "pg8000/", "peewee.py")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Build, and say what was built."""
     parser = argparse.ArgumentParser(description="Build the function's zip file.")
     parser.add_argument("file", nargs="?", type=Path, default=DEFAULT)
-    file: Path = parser.parse_args(argv).file
-    build(file)
+    parser.add_argument("--bytecode", action="store_true", help="start sooner, on the Python that runs this build only")
+    options = parser.parse_args(argv)
+    file: Path = options.file
+    build(file, bytecode=options.bytecode)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     print(f"{file}: {file.stat().st_size:,} bytes, sha256 {digest}")
 
 
-def build(file: Path) -> None:
-    """Write the zip file; ``SystemExit`` says what is in it that may not be."""
+def build(file: Path, *, bytecode: bool = False) -> None:
+    """Write the zip file; ``SystemExit`` says what may not be in it. The limit is for one without bytecode."""
     contents = collect()
     if wrong := unfit(contents):
         sys.exit(f"expected nothing compiled and no NumPy, got {', '.join(wrong)}: look at {REQUIREMENTS}")
+    if bytecode:
+        contents |= compiled(contents)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_zip(contents, file)
-    if (size := file.stat().st_size) >= LIMIT:
+    if (size := file.stat().st_size) >= LIMIT and not bytecode:
         sys.exit(f"expected less than {LIMIT:,} bytes, got {size:,}: look at {REQUIREMENTS}")
 
 
@@ -69,6 +78,25 @@ def unfit(contents: dict[str, bytes]) -> list[str]:
     """What may not be in the zip."""
     paths = map(PurePosixPath, contents)
     return [str(path) for path in paths if path.suffix in COMPILED or path.parts[0] == "numpy"]
+
+
+def compiled(contents: dict[str, bytes]) -> dict[str, bytes]:
+    """The bytecode of what the function loads, which is not held against the sources' times: Lambda has its own."""
+    names = [name for name in contents if name.startswith(LOADED) and name.endswith(".py")]
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = Path(folder, "source.py"), Path(folder, "source.pyc")
+        bytecode = {}
+        for name in names:
+            source.write_bytes(contents[name])
+            write_bytecode(
+                str(source),
+                str(result),
+                f"/var/task/{name}",
+                True,
+                invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+            )
+            bytecode[cache_from_source(name)] = result.read_bytes()
+    return bytecode
 
 
 def write_zip(contents: dict[str, bytes], file: Path) -> None:

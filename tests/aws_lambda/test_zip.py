@@ -20,9 +20,9 @@ from examples.aws_lambda.build import DEFAULT, LIMIT, PYTHON, REQUIREMENTS, ROOT
 from tests.benchmarks.starting import needed
 
 
-def built(checkout: Path, file: Path, **environment: str) -> bytes:
+def built(checkout: Path, file: Path, *options: str, **environment: str) -> bytes:
     """What a checkout makes of itself, in a process of its own."""
-    command = [sys.executable, "-m", "examples.aws_lambda.build", str(file)]
+    command = [sys.executable, "-m", "examples.aws_lambda.build", str(file), *options]
     subprocess.run(command, cwd=checkout, env=os.environ | environment, check=True, capture_output=True, umask=0o077)
     return file.read_bytes()
 
@@ -59,6 +59,26 @@ def test_what_is_in_it(file: Path) -> None:
     assert unfit(dict.fromkeys(names, b"")) == []
     assert {stat.filemode(entry.external_attr >> 16) for entry in entries} == {"-rw-r--r--"}
     assert file.stat().st_size < LIMIT == 1_500_000
+
+
+def test_with_bytecode_it_loads_without_compiling(file: Path, tmp_path: Path) -> None:
+    compiled = tmp_path / "bytecode.zip"
+    built(ROOT, compiled, "--bytecode")
+    again = tmp_path / "again.zip"
+    built(ROOT, again, "--bytecode", PYTHONHASHSEED="7")
+    assert again.read_bytes() == compiled.read_bytes()
+    folder = tmp_path / "task"
+    with zipfile.ZipFile(compiled) as archive, zipfile.ZipFile(file) as plain:
+        assert {*plain.namelist()} < {*archive.namelist()}
+        archive.extractall(folder)
+    load = f"import sys; sys.path.insert(0, {str(folder)!r}); import function.app"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-v", "-c", load], capture_output=True, text=True, check=True
+    )
+    # "code object from" names the bytecode, or the source where that had to be compiled.
+    loaded = [line for line in done.stderr.splitlines() if "code object from" in line and str(folder) in line]
+    assert len(loaded) > 50
+    assert [line for line in loaded if ".pyc" not in line] == []
 
 
 def test_what_may_not_be_in_it() -> None:
