@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
+
+from examples.aws_lambda.build import build
 
 ROOT = Path(__file__).parents[1]
 COMPILED = {".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".c", ".pyx"}
@@ -25,6 +28,15 @@ def install(source: Path, target: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     subprocess.run([*pip, "--root-user-action=ignore", "--target", target, source], check=True, capture_output=True)
     return target
+
+
+def unpack(folder: Path) -> None:
+    """Put what is in the function's zip file into a folder."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, "function.zip")
+        build(file)
+        with zipfile.ZipFile(file) as archive:
+            archive.extractall(folder)
 
 
 def compiled_files(installed: Path) -> list[Path]:

@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.aws_lambda.build import ROOT, build
+from examples.aws_lambda.build import ROOT
 from lightvec.pg8000 import Connection, connect
 from lightvec.server import start, stop
 from tests.aws_lambda.function import Function, event
+from tests.packaging import unpack
 from tests.places import free_port, open_folder
 
 WORDNET = ROOT / "examples" / "data" / "wordnet"
@@ -68,10 +68,7 @@ class Shop:
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is in the zip file, in a folder that was empty."""
     folder = tmp_path_factory.mktemp("task")
-    file = folder.with_suffix(".zip")
-    build(file)
-    with zipfile.ZipFile(file) as archive:
-        archive.extractall(folder)
+    unpack(folder)
     return folder
 
 
