@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
-from importlib.util import cache_from_source
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path, PurePosixPath
 from py_compile import PycInvalidationMode
 from py_compile import compile as write_bytecode
@@ -27,7 +27,7 @@ REQUIREMENTS = FOLDER / "requirements.txt"
 #: The function's Python, as template.yaml has it: wheels are chosen for it, whatever runs the build.
 PYTHON = "3.13"
 #: What is taken from a folder of ours; a certificate authority's file may lie beside the function.
-TAKEN = {".py", ".pem"}
+TAKEN = {".py", ".pem", ".typed"}
 #: What no wheel may bring: it fits one kind of machine only.
 COMPILED = {".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".c", ".pyx"}
 LIMIT = 1_500_000
@@ -62,9 +62,8 @@ def build(file: Path, *, bytecode: bool = False) -> None:
 
 def collect() -> dict[str, bytes]:
     """The files of the function by their names in the zip."""
-    contents = dict(_sources("function", FOLDER)) | dict(_sources("lightvec", ROOT))
-    for name in ("lightvec/py.typed", "LICENSE"):
-        contents[f"lightvec/{PurePosixPath(name).name}"] = (ROOT / name).read_bytes()
+    contents = dict(_sources("function", FOLDER)) | dict(_sources("lightvec", _lightvec()))
+    contents["lightvec/LICENSE"] = (ROOT / "LICENSE").read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         for wheel in _download(Path(folder)):
             for name, data in _unpacked(wheel):
@@ -107,6 +106,12 @@ def write_zip(contents: dict[str, bytes], file: Path) -> None:
             entry.create_system = 3  # Unix, whose modes follow; Lambda needs files that everybody may read
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, contents[name], zipfile.ZIP_DEFLATED, compresslevel=9)
+
+
+def _lightvec() -> Path:
+    """The folder that this interpreter has lightvec in: the checkout, where the build is started in it."""
+    found = find_spec("lightvec")
+    return ROOT if found is None or found.origin is None else Path(found.origin).parents[1]
 
 
 def _sources(package: str, base: Path) -> Iterator[tuple[str, bytes]]:

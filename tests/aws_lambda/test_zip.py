@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from packaging.requirements import Requirement
 
+import lightvec
 from examples.aws_lambda.build import DEFAULT, LIMIT, PYTHON, REQUIREMENTS, ROOT, unfit
 from tests.benchmarks.starting import needed
 
@@ -36,8 +37,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_another_checkout_at_another_time_gives_the_same_bytes(file: Path, tmp_path: Path) -> None:
     checkout = tmp_path / "elsewhere"
-    for folder in ("lightvec", "examples/aws_lambda"):
-        shutil.copytree(ROOT / folder, checkout / folder, copy_function=shutil.copy)
+    for folder, copied in ((Path(lightvec.__file__).parent, "lightvec"), (REQUIREMENTS.parent, "examples/aws_lambda")):
+        shutil.copytree(folder, checkout / copied, copy_function=shutil.copy)
     for name in ("LICENSE", "examples/__init__.py"):
         shutil.copy(ROOT / name, checkout / name)
     for path in checkout.rglob("*"):
