@@ -60,11 +60,11 @@ def packages_of(python: Path) -> Path:
     return packages
 
 
-def unpack(folder: Path) -> None:
+def unpack(folder: Path, *, bytecode: bool = False) -> None:
     """Put what is in the function's zip file into a folder."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "function.zip")
-        build(file)
+        build(file, bytecode=bytecode)
         with zipfile.ZipFile(file) as archive:
             archive.extractall(folder)
 
