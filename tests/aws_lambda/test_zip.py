@@ -62,6 +62,13 @@ def test_what_is_in_it(file: Path) -> None:
     assert file.stat().st_size < LIMIT == 1_500_000
 
 
+def test_the_guide_says_how_large_it_is(file: Path) -> None:
+    guide = (REQUIREMENTS.parent / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"dist/lambda\.zip: ([\d.]+) MB", guide)
+    assert said is not None
+    assert float(said[1]) * 1e6 == pytest.approx(file.stat().st_size, rel=0.05)
+
+
 def test_with_bytecode_it_loads_without_compiling(file: Path, tmp_path: Path) -> None:
     compiled = tmp_path / "bytecode.zip"
     built(ROOT, compiled, "--bytecode")
