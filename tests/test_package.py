@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -58,11 +59,7 @@ def test_the_sdist_holds_everything(built: Distributions) -> None:
 
 
 def test_the_tests_run_from_the_sdist(built: Distributions, tmp_path: Path) -> None:
-    with tarfile.open(built.sdist) as archive:
-        for member in archive.getmembers():
-            assert not Path(member.name).is_absolute()
-            assert ".." not in Path(member.name).parts
-            archive.extract(member, tmp_path)
+    shutil.unpack_archive(built.sdist, tmp_path, filter="data")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests/test_metrics.py", "tests/peewee/test_catalog.py"],
         cwd=tmp_path / f"lightvec-{__version__}",
