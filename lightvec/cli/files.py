@@ -42,9 +42,9 @@ class Row(NamedTuple):
 class Rows:
     """Rows as they are read.
 
-    ``unit`` is what a row's number counts. ``cells`` says that every value is the text of a cell, ``texts`` in which
-    columns there may be texts at all (None: in any). ``names`` are the columns of all rows, where the file says so.
-    ``part`` gives how much of the file is read, from 0 to 1, for the number of rows that were; None: nobody knows.
+    ``unit`` is what a row's number counts. ``cells`` says that every value is the text of a cell. ``names`` are the
+    columns of all rows, where the file says so. ``part`` gives how much of the file is read, from 0 to 1, for the
+    number of rows that were; None: nobody knows.
     """
 
     def __init__(
@@ -55,14 +55,12 @@ class Rows:
         *,
         unit: str = "line",
         cells: bool = False,
-        texts: Collection[str] | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
         self.rows = rows
         self.part = part
         self.unit = unit
         self.cells = cells
-        self.texts = texts
         self.names = names
         self._close = close
 
@@ -179,7 +177,7 @@ def _object(line: bytes, where: str, vectors: frozenset[str]) -> dict[str, Any]:
     try:
         value = json.loads(line)
         # Of 384 numbers, exact ones take three times as long to read; in a vector they would be rounded anyway.
-        if isinstance(value, dict) and any(map(_may_have_fraction, _others(value, vectors))):
+        if isinstance(value, dict) and any(map(_has_fraction, _others(value, vectors))):
             exact = json.loads(line, parse_float=Decimal)
             value = {name: value[name] if name in vectors else exact[name] for name in value}
     except (ValueError, RecursionError) as error:
@@ -195,8 +193,10 @@ def _others(values: dict[str, Any], vectors: frozenset[str]) -> Iterator[Any]:
     return (value for name, value in values.items() if name not in vectors)
 
 
-def _may_have_fraction(value: Any) -> bool:
-    return isinstance(value, (float, list, dict))
+def _has_fraction(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_fraction, value.values()))
+    return isinstance(value, float) or (isinstance(value, list) and any(map(_has_fraction, value)))
 
 
 # CSV
@@ -262,18 +262,8 @@ def _parquet(path: Path, is_wanted: Callable[[str], bool]) -> Rows:
         file.close,
         lambda done: done / count if count else None,
         unit="row",
-        texts={name for name in names if _is_text(pyarrow, schema.field(name).type)},
         names=names,
     )
-
-
-def _is_text(pyarrow: Any, kind: Any) -> bool:
-    types = pyarrow.types
-    if types.is_dictionary(kind):
-        return _is_text(pyarrow, kind.value_type)
-    if _is_list(pyarrow, kind):
-        return _is_text(pyarrow, kind.value_type)
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _is_list(pyarrow: Any, kind: Any) -> bool:

@@ -150,7 +150,7 @@ def _wanted(
     if vector is not None:
         return _Wanted(_read(vector, field))
     if like is not None:
-        return _Wanted(_embedding_of(model, field, like), [model._meta.primary_key.cast("text") != like])
+        return _Wanted(_row_like(model, field, like))
     from lightvec.cli.filters import row_by_text
 
     column = _text_column(model, plain, text_column)
@@ -175,17 +175,19 @@ def _text_column(model: Any, plain: dict[str, Field], name: str | None) -> Field
     return texts[0]
 
 
-def _embedding_of(model: Any, field: Any, key: str | None) -> Any:
+def _row_like(model: Any, field: Any, key: str) -> Any:
+    """The row with this key, by which the server finds the others: its vector does not travel."""
     if not model._meta.primary_key or model._meta.composite_key:
         raise SchemaMismatch(
             f"the table {model._meta.table_name} has no primary key of one column to find a row by: use --vector"
         )
-    row = model.select(field).where(model._meta.primary_key.cast("text") == key).tuples().first()
+    has_none = field.is_null().alias("has_none")
+    row = model.select(model._meta.primary_key, has_none).where(model._meta.primary_key.cast("text") == key).first()
     if row is None:
         raise SchemaMismatch(f"the table {model._meta.table_name} has no row {key}")
-    if row[0] is None:
+    if row.has_none:
         raise SchemaMismatch(f"the row {key} of {model._meta.table_name} has no embedding")
-    return row[0]
+    return row
 
 
 def _read(text: str, field: Any) -> Any:

@@ -28,6 +28,7 @@ from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.estimates import Estimate, estimate
 from lightvec.peewee.indexes import VectorIndex
+from lightvec.peewee.remains import PATIENCE, Remains, drop_remains
 from lightvec.peewee.watching import Progress, Watcher
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import ErrorFields, OperationalError
@@ -38,10 +39,10 @@ __all__ = ["IndexPlan", "Notice", "build_index", "is_left_invalid", "plan_index"
 
 #: Seconds between two looks at how far it is.
 _PACE = 0.25
-#: Seconds that others may be in the way of a drop, and that a build may go on after it was cancelled.
-_PATIENCE, _CANCEL_PATIENCE = 5, 60
+#: Seconds that a build may go on after it was cancelled.
+_CANCEL_PATIENCE = 60
 
-_LOCK_NOT_AVAILABLE, _DISK_FULL = "55P03", "53100"
+_DISK_FULL = "53100"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class IndexPlan:
     @property
     def sql(self) -> tuple[str, ...]:
         """The statements."""
-        return () if self.stands else (*(_drop(other, self.concurrently) for other in self.remains), self.create)
+        if self.stands:
+            return ()
+        return (*(_remains(other).drop(concurrently=self.concurrently) for other in self.remains), self.create)
 
 
 @dataclass(frozen=True)
@@ -163,9 +166,8 @@ def _has_options(index: VectorIndex, other: StandingIndex) -> bool:
     return all(int(other.options.get(name, DEFAULTS[name])) == value for name, value in index._options.items())
 
 
-def _drop(other: StandingIndex, concurrently: bool) -> str:
-    word = "CONCURRENTLY " if concurrently else ""
-    return f"DROP INDEX {word}IF EXISTS {identifier(other.schema, other.name)}"
+def _remains(other: StandingIndex) -> Remains:
+    return Remains(other.schema, other.name, identifier(other.table_schema, other.table))
 
 
 _SESSION = """\
@@ -217,7 +219,7 @@ def build_index(
     if plan.concurrently and database.in_transaction():
         raise InvalidOption("CREATE INDEX CONCURRENTLY cannot run in a transaction: leave that first")
     for other in plan.remains:
-        _drop_remains(database, plan, other)
+        drop_remains(database, _remains(other), concurrently=plan.concurrently)
     with in_peewees_words:
         conn = database._live_connection()
         with _session(conn, plan) as settings:
@@ -283,37 +285,12 @@ def _server_process(conn: Any) -> int | None:
     return pid if pid == conn.backend_pid else None
 
 
-def _drop_remains(database: Pg8000Database, plan: IndexPlan, other: StandingIndex) -> None:
-    """Drop an index that is not valid, once it is sure that nobody is building it.
-
-    Who builds it has this lock on the table until it is done, and the server may not let us see that somebody does.
-    """
-    table = identifier(other.table_schema, other.table)
-    try:
-        with database.atomic():
-            database.execute_sql(f"SET LOCAL lock_timeout = '{_PATIENCE}s'")
-            database.execute_sql(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
-            standing = vector_indexes(database, plan.table, plan.schema)
-            is_there = any(each.name == other.name and not each.valid for each in standing)
-            if is_there and not plan.concurrently:
-                database.execute_sql(_drop(other, False))
-    except Exception as error:
-        if getattr(getattr(error, "orig", error), "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-            raise SchemaMismatch(
-                f"the index {other.name} is not valid, and somebody builds, changes or reads something on {table} at "
-                f"this moment, so that it cannot be dropped: wait until that is done"
-            ) from error
-        raise
-    if is_there and plan.concurrently:
-        database.execute_sql(_drop(other, True))
-
-
 def _clean_up(database: Pg8000Database, conn: Any, plan: IndexPlan) -> None:
     """Drop the invalid index that a build left which was stopped, unless somebody is in the way for long."""
-    usual, conn.command_timeout = conn.command_timeout, _PATIENCE
+    usual, conn.command_timeout = conn.command_timeout, PATIENCE
     try:
         for other in _left(database, plan):
-            conn.execute_unnamed(_drop(other, True))
+            conn.execute_unnamed(_remains(other).drop(concurrently=True))
     except LightvecError:
         return  # What stopped the build is what counts; the index is there to be found.
     finally:

@@ -23,6 +23,7 @@ from peewee import Model, ProgrammingError
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex, fitting
+from lightvec.peewee.remains import Remains, drop_remains
 from lightvec.pg8000 import exceptions
 from lightvec.pg8000.identifiers import identifier
 
@@ -41,16 +42,24 @@ _PATIENCE = 0.05
 class Step:
     """One thing that the schema needs: whether it stands, and if not, the SQL that makes it.
 
-    ``alone`` says that the SQL cannot run inside a transaction (``CREATE INDEX CONCURRENTLY``), and ``note`` what may
-    surprise about it.
+    ``remains`` is an index of that name that is not valid, and is dropped before. ``alone`` says that the SQL cannot
+    run inside a transaction (``CREATE INDEX CONCURRENTLY``), and ``note`` what may surprise about it.
     """
 
     kind: str
     name: str
     stands: bool
-    sql: tuple[str, ...] = ()
+    make: tuple[str, ...] = ()
     alone: bool = False
     note: str = ""
+    remains: Remains | None = None
+
+    @property
+    def sql(self) -> tuple[str, ...]:
+        """The statements."""
+        if self.remains is None:
+            return self.make
+        return (self.remains.drop(concurrently=self.alone), *self.make)
 
 
 def place(models: Iterable[type[Model]], schema: str) -> None:
@@ -132,7 +141,9 @@ def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
         if step.kind in ("table", "index") and not in_reach:
             in_reach = _bring_types_in_reach(database)
         try:
-            for statement in step.sql:
+            if step.remains is not None:
+                drop_remains(database, step.remains, concurrently=step.alone)
+            for statement in step.make:
                 database.execute_sql(statement)
         except ProgrammingError as error:
             if step.kind == "extension" and _sqlstate(error) == _INSUFFICIENT_PRIVILEGE:
@@ -251,12 +262,13 @@ def _indexes(database: Pg8000Database, model: Any, concurrently: bool) -> Iterat
         alone = concurrently and isinstance(index, VectorIndex)
         sql = _sql(model._schema._create_index(index.concurrent() if alone else index, safe=False))
         found = _index(database, model, index._name)
+        remains = None
         if found is not None:
             _check_index(model, index, found)
-            # An interrupted CONCURRENTLY leaves an index that nothing uses and IF NOT EXISTS takes for whole.
-            sql = (f"DROP INDEX {identifier(found.schema, found.name)}", *sql)
+            # IF NOT EXISTS takes it for whole.
+            remains = None if found.valid else Remains(found.schema, found.name, found.table)
         note = index.note if isinstance(index, VectorIndex) else ""
-        yield Step("index", index._name, found is not None and found.valid, sql, alone, note)
+        yield Step("index", index._name, found is not None and found.valid, sql, alone, note, remains)
 
 
 def _index(database: Pg8000Database, model: Any, name: str) -> _Index | None:

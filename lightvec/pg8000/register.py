@@ -11,9 +11,10 @@ from pg8000.core import CoreConnection
 from lightvec.pg8000.exceptions import MissingExtension
 from lightvec.pg8000.extension import LookUp
 from lightvec.pg8000.parameters import holds_vector, plain, text_of
-from lightvec.pg8000.results import BIT, VECTOR_TYPES
+from lightvec.pg8000.results import BIT
 from lightvec.pg8000.wire import Wire
 from lightvec.types import Bit
+from lightvec.types.columns import VECTOR_TYPES
 
 __all__ = ["register_vector"]
 

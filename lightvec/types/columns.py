@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from lightvec.errors import InvalidOption, InvalidVector
+from lightvec.types._value import Value
 from lightvec.types.bit import Bit
 from lightvec.types.halfvec import HalfVector
 from lightvec.types.sparsevec import SparseVector
 from lightvec.types.vector import Vector
 
-__all__ = ["check_dimensions", "column_value"]
+__all__ = ["VECTOR_TYPES", "check_dimensions", "column_value", "driver_value"]
 
 Kind = TypeVar("Kind", Vector, HalfVector, SparseVector, Bit)
+AnyKind = TypeVar("AnyKind", bound=Value)  # which one need not be known
+
+#: The classes of pgvector's types, by the types' names.
+VECTOR_TYPES: Mapping[str, type[Vector] | type[HalfVector] | type[SparseVector]] = MappingProxyType(
+    {"vector": Vector, "halfvec": HalfVector, "sparsevec": SparseVector}
+)
 
 
 def check_dimensions(dimensions: Any) -> int | None:
@@ -50,3 +59,12 @@ def column_value(kind: type[Kind], value: Any, dimensions: int | None, column: s
             f"the value is from another model, or the column must change"
         )
     return vector
+
+
+def driver_value(kind: type[AnyKind], value: Any) -> AnyKind:
+    """The value as the class, also where it is PostgreSQL's text of one.
+
+    >>> driver_value(Vector, "[1,2]"), driver_value(Vector, (1, 2))
+    (Vector([1.0, 2.0]), Vector([1.0, 2.0]))
+    """
+    return kind.from_text(value) if isinstance(value, str) else kind.coerce(value)

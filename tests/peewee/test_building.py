@@ -273,7 +273,7 @@ def test_an_index_that_somebody_builds(base: Pg8000Database, house: Connection, 
             planned(base)
         blind = Pg8000Database(url)
         with blind.connection_context(), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("lightvec.peewee.building._PATIENCE", 1)
+            patch.setattr("lightvec.peewee.remains.PATIENCE", 1)
             patch.setattr(
                 "lightvec.peewee.catalog._INDEXES",
                 re.sub(r"EXISTS \(SELECT FROM pg_catalog.pg_stat_progress.*?c.oid\)", "false", catalog._INDEXES),
@@ -324,7 +324,7 @@ def test_stopped_in_the_middle(
 def test_who_waits_says_for_whom_and_leaves_what_cannot_be_dropped(
     base: Pg8000Database, house: Connection, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lightvec.peewee.building._PATIENCE", 1)
+    monkeypatch.setattr("lightvec.peewee.building.PATIENCE", 1)
     plan = planned(base, concurrently=True)
     with connect(url) as writer:
         pid = process_of(writer)
