@@ -27,7 +27,9 @@ def main(wheel: str, *arguments: str) -> int:
     with tempfile.TemporaryDirectory(prefix="lightvec-wheel-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        python = environment(folder / "environment", f"{Path(wheel).resolve()}[test]")
+        python = environment(
+            folder / "environment", f"{Path(wheel).resolve()}[test]", "pip"
+        )  # some tests install things
         checkout = _copied(folder / "checkout")
         _check(python, checkout)
         command: Sequence[str | Path] = [python, "-m", "pytest", *_LEFT_OUT, *arguments]
