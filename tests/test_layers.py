@@ -153,3 +153,9 @@ def test_django_and_no_other_library(tmp_path: Path) -> None:
 def test_all_is_what_is_there() -> None:
     for name in lightvec.__all__:
         assert hasattr(lightvec, name)
+    assert not hasattr(lightvec, "Nonsense")
+
+
+def test_what_is_loaded_late_is_shown_at_once(tmp_path: Path) -> None:
+    loaded = loaded_by("import lightvec; assert {*lightvec.__all__} <= {*dir(lightvec)}, dir(lightvec)", tmp_path)
+    assert "pg8000" not in loaded
