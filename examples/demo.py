@@ -9,12 +9,13 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from examples.models import Gloss, database
-from lightvec.types import HalfVector
+from lightvec import HalfVector
+from lightvec.peewee import Nearest
 
 DATA = Path(__file__).parent / "data" / "wordnet"
 SHOWN = (3, 16, 30)
@@ -62,8 +63,7 @@ def show(query: Query) -> None:
     """A query and the nearest definitions, as a table."""
     print(f"\n{bold('nearest to')} {query.text}")
     print(f"{'─' * 7}┬{'─' * 26}┬{'─' * (WIDTH - 35)}")
-    glosses: list[Any] = list(Gloss.embedding.nearest(query.embedding, k=5))
-    for gloss in glosses:
+    for gloss in Gloss.embedding.nearest(query.embedding, k=5):
         lemma = textwrap.shorten(gloss.lemma, 24, placeholder="…")
         text = textwrap.shorten(gloss.text, WIDTH - 37, placeholder="…")
         print(f" {bar(gloss.score)} │ {lemma:<24} │ {text}")
@@ -79,7 +79,7 @@ def summary(queries: list[Query]) -> None:
     print(f"\n{len(queries)} searches, {took * 1000:.1f} ms each; recall of the ten nearest: {recall:.3f}")
 
 
-def nearest(query: Query) -> Any:
+def nearest(query: Query) -> Nearest[Gloss]:
     """The ids of the ten nearest."""
     return Gloss.embedding.nearest(query.embedding, k=10).select(Gloss.id)
 

@@ -14,6 +14,7 @@ database = Pg8000Database(os.environ.get("DATABASE_URL", "embedded:.lightvec"))
 class Gloss(Model):
     """A definition from WordNet. The embeddings are stored as they were published, in half precision."""
 
+    score: float  # of a search
     id = IntegerField(primary_key=True)
     synset = CharField()
     lemma = TextField()

@@ -7,19 +7,22 @@ from collections.abc import Iterable, Mapping
 from functools import reduce
 from numbers import Integral, Real
 from operator import and_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from peewee import Column, CommaNodeList, Expression, Model, ModelSelect, Value
+from peewee import Column, CommaNodeList, Expression, Model, Value
 
 from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.index_options import OPTIONS, check_range
 from lightvec.metrics import Metric
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.quantization import Quantization
+from lightvec.peewee.typed import M, TypedSelect
 from lightvec.pg8000.settings import AtLeast
 from lightvec.types import SparseVector
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from lightvec.peewee.database import Pg8000Database
 
 __all__ = ["MOST_EF_SEARCH", "Nearest", "settings_of"]
@@ -29,7 +32,7 @@ _DEFAULT_EF_SEARCH, MOST_EF_SEARCH = 40, 1_000
 _ITERATIVE_SCANS = ("strict_order", "relaxed_order")
 
 
-class Nearest(ModelSelect):
+class Nearest(TypedSelect[M]):
     """What ``Model.embedding.nearest(...)`` gives: go on with ``where``, ``join``, ``select``, ``dicts``.
 
     Each row has ``distance`` and ``score`` beside the model's fields, whatever is selected; a field of the model that
@@ -98,15 +101,15 @@ class Nearest(ModelSelect):
             conditions.append(distance <= self.metric.score.to_distance(_checked_score(min_score)))
         return reduce(and_, conditions) if conditions else None
 
-    def select(self, *fields: Any) -> Any:
+    def select(self, *fields: Any) -> Self:
         """Choose what comes with each row; ``distance`` and ``score`` always do."""
-        return super().select(*fields, *self._measures) if fields else self
+        return cast("Self", super().select(*fields, *self._measures)) if fields else self
 
     def __sql__(self, ctx: Any) -> Any:
         # Whichever statement it stands in is run with its settings.
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)
-        query = self._chosen_among_more() if self._overfetch > 1 else self
+        query: Any = self._chosen_among_more() if self._overfetch > 1 else self
         return super(Nearest, query).__sql__(ctx)
 
     @property
@@ -116,7 +119,7 @@ class Nearest(ModelSelect):
             return 1
         return self._form.overfetch
 
-    def _chosen_among_more(self) -> Nearest:
+    def _chosen_among_more(self) -> Nearest[M]:
         """The rows that are nearest by the whole vector, of more that are nearest by its coarser form."""
         key = _key_of(self.model)
         found = self.clone()

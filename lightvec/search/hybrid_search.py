@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from functools import reduce
 from numbers import Real
 from operator import add
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from peewee import JOIN, SQL, Cast, Expression, Field, Join, ModelSelect, Select, Value, fn
+from peewee import JOIN, SQL, Cast, Expression, Field, Join, Select, Value, fn
 from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
 from lightvec.peewee.nearest import Nearest
+from lightvec.peewee.typed import M, TypedField, TypedSelect
 from lightvec.pg8000.identifiers import identifier
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Hybrid", "hybrid"]
 
@@ -31,7 +35,7 @@ _MATCHES = {"any": "plainto_tsquery", "all": "plainto_tsquery", "web": "websearc
 
 
 def hybrid(
-    field: Any,
+    field: TypedField[Any, M],
     vector: Any,
     text_field: Field | Sequence[Field],
     text: str,
@@ -42,7 +46,7 @@ def hybrid(
     weights: tuple[float, float] = (1.0, 1.0),
     candidates: int | None = None,
     **nearest: Any,
-) -> Hybrid:
+) -> Hybrid[M]:
     """The ``k`` rows that are best by a vector and by words together: a Peewee query to go on with.
 
     ``field`` and ``vector`` are those of ``field.nearest(vector)``, whose options (``metric``, ``ef_search``, ``exact``
@@ -74,7 +78,7 @@ def hybrid(
     return Hybrid(field, vector, text_field, text, k, language, match, weights, candidates, nearest)
 
 
-class Hybrid(ModelSelect):
+class Hybrid(TypedSelect[M]):
     """What :func:`hybrid` gives; ``where``, ``join``, ``select``, ``dicts`` go on with it."""
 
     # Peewee's own; its annotations leave them out.
@@ -118,9 +122,9 @@ class Hybrid(ModelSelect):
         super().__init__(field.model, [field.model, *self._own], is_default=True)
         self._limit = k
 
-    def select(self, *fields: Any) -> Any:
+    def select(self, *fields: Any) -> Self:
         """Choose what comes with each row; the score, the distance and the places always do."""
-        return super().select(*fields, *self._own) if fields else self
+        return cast("Self", super().select(*fields, *self._own)) if fields else self
 
     def __sql__(self, ctx: Any) -> Any:
         query = self.clone()
