@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from examples.models import Gloss, database
-from lightvec import HalfVector
+from examples.wordnet import DATA, Query, read_queries
 from lightvec.peewee import Nearest
 
-DATA = Path(__file__).parent / "data" / "wordnet"
 SHOWN = (3, 16, 30)
 WIDTH = 100
-
-
-class Query(NamedTuple):
-    """A definition that is not in the table, its embedding, and the ids of its true nearest neighbours."""
-
-    text: str
-    embedding: HalfVector
-    truth: list[int]
 
 
 def main() -> None:
@@ -48,15 +33,6 @@ def command(*words: str) -> None:
     shown = " ".join(word.replace(f"{DATA}/", "…/") for word in words)
     print(f"\n$ lightvec {shown}", flush=True)
     subprocess.run([sys.executable, "-m", "lightvec", *words], check=True)
-
-
-def read_queries() -> Iterator[Query]:
-    """The queries that come with the data."""
-    rows = (json.loads(line) for line in (DATA / "queries.jsonl").open(encoding="utf-8"))
-    embeddings = np.load(DATA / "queries.f16.npy")
-    truth = np.load(DATA / "truth.int32.npy")
-    for row, embedding, ids in zip(rows, embeddings, truth, strict=True):
-        yield Query(row["text"], HalfVector(embedding), ids.tolist())
 
 
 def show(query: Query) -> None:
