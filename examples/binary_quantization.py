@@ -51,7 +51,7 @@ def main() -> None:
     for quantize in (None, "halfvec", "bit"):
         # On a model in production it is one line of Meta: indexes = [HnswIndex("embedding", quantize="bit")].
         Bits._meta.indexes = [HnswIndex(Bits.embedding, quantize=quantize, name=INDEX)]
-        database.execute_sql(f"DROP INDEX IF EXISTS {INDEX}")
+        database.execute_sql("DROP INDEX IF EXISTS example_bits_embedding")
         Bits.create_table()
         if quantize == "bit":
             report("bits alone", queries, by_bits_alone)

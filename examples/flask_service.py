@@ -28,7 +28,7 @@ import os
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
-from peewee import DoesNotExist, IntegrityError, Model, TextField
+from peewee import AutoField, DoesNotExist, IntegrityError, Model, TextField
 from werkzeug.exceptions import BadRequest, HTTPException, UnprocessableEntity
 
 from lightvec.errors import InvalidOption, InvalidVector
@@ -43,8 +43,8 @@ app = Flask(__name__)
 class Document(Model):
     """A document with the embedding that its sender made."""
 
-    id: int
     score: float  # of a search
+    id = AutoField()
     title = TextField(unique=True)
     embedding = VectorField(3, metric="cosine", index="hnsw")
 

@@ -34,7 +34,7 @@ import math
 import os
 import random
 
-from peewee import FloatField, ForeignKeyField, Model, TextField
+from peewee import AutoField, FloatField, ForeignKeyField, Model, TextField
 
 from examples.ratings import FILMS, Stars, rate
 from lightvec.peewee import Pg8000Database, VectorField
@@ -47,6 +47,7 @@ class Film(Model):
     """A film; its last number is how much better it is liked than others, by everybody."""
 
     score: float  # of a search: how much better than the mean it would be rated
+    id = AutoField()
     title = TextField()
     kind = TextField()
     factors = VectorField(FACTORS + 1, metric="ip", index="hnsw")
@@ -59,7 +60,7 @@ class Film(Model):
 class Person(Model):
     """Somebody who rates; the last number is 1, so that the inner product adds the film's own."""
 
-    id: int
+    id = AutoField()
     factors = VectorField(FACTORS + 1)
 
     class Meta:
@@ -101,9 +102,9 @@ def main() -> None:
         Rating, ((each.person + 1, each.film + 1, each.stars) for each in known), ["person", "film", "stars"]
     )
 
-    for person in Person.select().where(Person.id.in_([1, 2, 3])).order_by(Person.id):  # type: ignore[attr-defined]
+    for person in Person.select().where(Person.id.in_([1, 2, 3])).order_by(Person.id):
         seen = Rating.select(Rating.film).where(Rating.person == person)
-        unseen = Film.factors.nearest(person.factors, k=3).where(Film.id.not_in(seen))  # type: ignore[attr-defined]
+        unseen = Film.factors.nearest(person.factors, k=3).where(Film.id.not_in(seen))
         print(f"\nperson {person.id}, who likes {' and '.join(tastes[person.id - 1])}")
         for film in unseen:
             print(f"  {mean + film.score:.1f}  {film.title} ({film.kind})")

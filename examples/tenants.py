@@ -37,7 +37,6 @@ TENANTS = ("acme", "globex")
 class Note(Model):
     """What a tenant wrote. Large tenants have an index each; the rows of small ones are compared without any."""
 
-    id: int
     tenant = TextField()
     text = TextField()
     embedding = HalfVectorField(384, metric="cosine")

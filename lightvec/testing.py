@@ -30,11 +30,14 @@ from lightvec.peewee import Pg8000Database
 from lightvec.peewee.schema import set_up
 from lightvec.pg8000 import connect
 from lightvec.pg8000.identifiers import identifier
+from lightvec.server import ensure
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Databases", "pointed_at"]
+
+_EMBEDDED = "embedded:"
 
 #: What a database's ``init`` sets, for what it was before to come back.
 _WHERE = ("database", "connect_params", "deferred", "deadline", "_isolation_level")
@@ -54,7 +57,7 @@ class Databases:
     """
 
     def __init__(self, url: str, models: Sequence[type[Model]] = ()) -> None:
-        self._url = url
+        self._url = ensure(url.removeprefix(_EMBEDDED)).url if url.startswith(_EMBEDDED) else url
         self._models = models
         # Several runs may share a server.
         self._pattern = f"lightvec_test_{secrets.token_hex(6)}"
@@ -153,5 +156,5 @@ def _move(database: Any, place: dict[str, Any]) -> None:
 def _with_name(url: str, name: str) -> str:
     """The connection string of another database of the same server; in a keyword string the last one counts."""
     if "://" not in url:
-        return f"{url} dbname={name}"
+        return f"{url if '=' in url else ''} dbname={name}".strip()
     return re.sub(r"^(\w+://[^/?#]*)(/[^?#]*)?", rf"\g<1>/{name}", url)

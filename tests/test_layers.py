@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "peewee": {"errors", "extension", "index_options", "metrics", "types", "pg8000"},
     "search": {"errors", "extension", "index_options", "metrics", "types", "pg8000", "peewee"},
     "cli": {"errors", "metrics", "types", "pg8000", "peewee", "search", "server"},
-    "testing": {"pg8000", "peewee"},
+    "testing": {"pg8000", "peewee", "server"},
     "pytest_plugin": {"errors"},
     "sqlalchemy": {"errors", "extension", "metrics", "types", "pg8000"},
     "django": {"errors", "index_options", "metrics", "types"},

@@ -98,6 +98,19 @@ def test_a_keyword_string(server: Server) -> None:
         assert conn.run("SELECT current_database()")[0][0].startswith("lightvec_test_")
 
 
+def test_a_name_alone(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All else comes from the environment."""
+    monkeypatch.setenv("PGHOST", str(server.socket_folder))
+    monkeypatch.setenv("PGUSER", "postgres")
+    with Databases("postgres") as databases, databases.new() as url, connect(url) as conn:
+        assert conn.run("SELECT current_database()")[0][0].startswith("lightvec_test_")
+
+
+def test_an_embedded_server(server: Server) -> None:
+    with Databases(f"embedded:{server.path}") as databases, databases.new() as url:
+        assert str(server.socket_folder) in url
+
+
 def test_whoever_is_still_connected_is_no_hindrance(server: Server) -> None:
     with Databases(server.url) as databases:
         with databases.new() as url:
