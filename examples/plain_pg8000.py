@@ -6,7 +6,7 @@ It prints::
 
     pg8000: [[2, Vector([2.0, 0.0, 1.0]), HalfVector([0.5, 2.0, 0.0]), SparseVector({0: 1.0, 5: 2.0}, 6)]]
     lightvec: [[2, Vector([2.0, 0.0, 1.0]), HalfVector([0.5, 2.0, 0.0]), SparseVector({0: 1.0, 5: 2.0}, 6)]]
-    1000 rows copied
+    1,000 rows copied
     as a matrix: (1003, 3) float32
     read one by one: 509506
 """
@@ -56,7 +56,7 @@ def main(url: str) -> None:
         print("lightvec:", ours.run(nearest, vector=Vector([2.2, 0, 1]), settings={"hnsw.ef_search": 100}))
         # What is loaded goes by the column's type, so that plain lists are vectors.
         rows = ([number, [number, 1, 1], [1, 1, 1], SparseVector({1: 1}, 6)] for number in range(10, 1_010))
-        print(ours.copy_rows("example_plain", ["id", "dense", "half", "sparse"], rows), "rows copied")
+        print(f"{ours.copy_rows('example_plain', ['id', 'dense', 'half', 'sparse'], rows):,} rows copied")
         columns = ours.fetch_columns("SELECT id, dense FROM example_plain ORDER BY id")
         print("as a matrix:", columns["dense"].shape, columns["dense"].dtype)
         print("read one by one:", sum(row[0] for row in ours.stream("SELECT id FROM example_plain", batch=100)))

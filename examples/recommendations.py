@@ -7,7 +7,7 @@ knows: neither the kinds of films nor what people like of them is told to it.
 
 It prints::
 
-    2775 ratings of 36 films by 150 people; mean 3.1
+    2,775 ratings of 36 films by 150 people; mean 3.1
     ratings that were held back: off by 0.8 stars
 
     person 1, who likes crime and science fiction
@@ -89,7 +89,7 @@ def main() -> None:
     mean = sum(rating.stars for rating in known) / len(known)
     people, items = factorise(known, mean, len(tastes), len(films), dice)
     errors = [rating.stars - mean - dot(people[rating.person], items[rating.film]) for rating in held_back]
-    print(f"{len(ratings)} ratings of {len(films)} films by {len(tastes)} people; mean {mean:.1f}")
+    print(f"{len(ratings):,} ratings of {len(films)} films by {len(tastes)} people; mean {mean:.1f}")
     print(f"ratings that were held back: off by {math.sqrt(dot(errors, errors) / len(errors)):.1f} stars")
 
     database.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")

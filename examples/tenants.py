@@ -2,19 +2,21 @@
 
     python -m examples.tenants
 
+It makes a role, and drops it at the end: connect as a user who may do that.
+
 It prints::
 
-    acme sees 1000 notes; example_note_of_acme
+    acme sees 1,000 notes; example_note_of_acme
       acme: money collected under a tariff
       acme: the chief executive department of the United States government
-    globex sees 1000 notes; example_note_of_globex
+    globex sees 1,000 notes; example_note_of_globex
       globex: the person who holds the secretaryship of the Treasury Department; "Al
       globex: the collection and study of money (and coins in particular)
     acme asks for those of globex: []
     acme changes them: 0 rows
     acme writes one for globex: new row violates row-level security policy for table "example_note" (SQLSTATE 42501)
     nobody in particular sees 0 notes
-    the owner sees 2000 notes
+    the owner sees 2,000 notes
 """
 
 from __future__ import annotations
@@ -92,15 +94,13 @@ def main() -> None:
         with acting_for(tenant):
             # The policy holds whatever is asked. By the condition the planner finds the tenant's index.
             search = Note.embedding.nearest(query.embedding, k=2).where(Note.tenant == tenant)
-            print(f"{tenant} sees {Note.select().count()} notes; {explain(search).index}")
+            print(f"{tenant} sees {Note.select().count():,} notes; {explain(search).index}")
             for note in search:
                 print(f"  {note.tenant}: {note.text[:70]}")
 
     with acting_for("acme"):
-        print(
-            "acme asks for those of globex:",
-            list(Note.embedding.nearest(query.embedding).where(Note.tenant == "globex")),
-        )
+        theirs = Note.embedding.nearest(query.embedding).where(Note.tenant == "globex")
+        print("acme asks for those of globex:", list(theirs))
         print("acme changes them:", Note.update(text="").where(Note.tenant == "globex").execute(), "rows")
     try:
         with acting_for("acme"):
@@ -110,7 +110,7 @@ def main() -> None:
     with acting_for(""):
         print("nobody in particular sees", Note.select().count(), "notes")
     # After the transactions the connection is its owner's again.
-    print("the owner sees", Note.select().count(), "notes")
+    print(f"the owner sees {Note.select().count():,} notes")
     database.drop_tables([Note])
     database.execute_sql("DROP ROLE example_application")
 

@@ -23,6 +23,7 @@ from lightvec.peewee import (
     Pg8000Database,
     SparseVectorField,
     VectorField,
+    together,
 )
 from lightvec.pg8000 import Connection
 from lightvec.search import hybrid
@@ -120,6 +121,12 @@ def test_nearest() -> None:
     assert type(row) is Paper
     assert type(row.score) is float
     assert type(row.distance) is float
+
+
+def test_together() -> None:
+    found = together(Paper.dense.nearest(vector) for vector in ([1, 2, 3], [3, 2, 1]))
+    assert_type(found, list[list[Paper]])
+    assert [[type(row) for row in rows] for rows in found] == [[Paper], [Paper]]
 
 
 def test_hybrid() -> None:
