@@ -136,6 +136,20 @@ def test_on_a_server_that_is_named(project: Project, server: Server) -> None:
         assert databases(server) == before
 
 
+def test_whatever_the_environment_names(project: Project) -> None:
+    """What a developer has set for another database does not reach the tests."""
+    project.write("test_shop.py", USING)
+    outcome = project.run(
+        PGPORT="1",
+        PGHOST="/nowhere",
+        PGDATABASE="other",
+        PGUSER="nobody",
+        PGPASSWORD="secret",
+        DATABASE_URL="postgresql://h/d",
+    )
+    assert outcome.counts == {"passed": 9}, outcome.output
+
+
 def databases(server: Server) -> list[list[str]]:
     with connect(server.url) as conn:
         return conn.run("SELECT datname::text FROM pg_database ORDER BY 1")
