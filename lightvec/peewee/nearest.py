@@ -17,6 +17,7 @@ from lightvec.metrics import Metric
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.quantization import Quantization
+from lightvec.peewee.typed import M
 from lightvec.pg8000.settings import AtLeast
 from lightvec.types import SparseVector
 from lightvec.types._messages import show
@@ -34,7 +35,7 @@ _DEFAULT_EF_SEARCH, MOST_EF_SEARCH = 40, 1_000
 _ITERATIVE_SCANS = ("strict_order", "relaxed_order")
 
 
-class Nearest(MeasuredSelect):
+class Nearest(MeasuredSelect[M]):
     """What ``Model.embedding.nearest(...)`` gives: go on with ``where``, ``join``, ``select``, ``dicts``.
 
     Each row has ``distance`` and ``score`` beside the model's fields, whatever is selected; a field of the model that
@@ -111,12 +112,12 @@ class Nearest(MeasuredSelect):
         # Whichever statement it stands in is run with its settings.
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)
-        query = self if not ctx._sql else self._nested()
+        query: Any = self if not ctx._sql else self._nested()
         if self._overfetch > 1:
             query = query._chosen_among_more()
         return super(Nearest, query).__sql__(ctx)
 
-    def _nested(self) -> Nearest:
+    def _nested(self) -> Nearest[M]:
         """The query as it stands in another one, whose order by ``distance`` has to be made.
 
         Of the very expression that an index gives its rows by, the server believes that they come in its order.
@@ -134,7 +135,7 @@ class Nearest(MeasuredSelect):
             return 1
         return self._form.overfetch
 
-    def _chosen_among_more(self) -> Nearest:
+    def _chosen_among_more(self) -> Nearest[M]:
         """The rows that are nearest by the whole vector, of more that are nearest by its coarser form."""
         chosen = self.clone()
         chosen._form = None
