@@ -53,6 +53,14 @@ class _Context(Context):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
+        #: Vectors of stored rows that stand ahead of what is being written.
+        self.materialized: list[Any] = []
+        #: Where the statement is to run; None where it is only to be looked at.
+        self.database: Pg8000Database | None = None
+
+    def is_on_citus(self) -> bool:
+        """Whether the statement is to run on Citus; a round trip where that is not yet known."""
+        return self.database is not None and bool(self.database.extension().citus)
 
     def sql(self, obj: Any) -> Any:
         if isinstance(obj, Entity):
@@ -133,7 +141,7 @@ class Pg8000Database(PostgresqlDatabase):
         The rows of a long answer are read as they are asked for, so that ``iterator()`` needs memory for a page only.
         Where functions are called all is read at once: what they do must be done when this returns.
         """
-        context: Any = self.get_sql_context(**context_options)
+        context = self.context_to_run(**context_options)
         sql, params = context.sql(query).query()
         named_cursor = named_cursor or (self._named_cursors and isinstance(query, SelectBase))
         settings: Mapping[str, object] | None = None
@@ -155,6 +163,12 @@ class Pg8000Database(PostgresqlDatabase):
         if array_size and isinstance(cursor, dbapi.ServerCursor):
             cursor.itersize = array_size
         return cursor
+
+    def context_to_run(self, **options: Any) -> Any:
+        """Peewee's builder of a statement that is to run here."""
+        context: Any = self.get_sql_context(**options)
+        context.database = self
+        return context
 
     def execute_sql(self, sql: str, params: Any = None, named_cursor: bool | None = None) -> dbapi.Cursor:
         """Run SQL with ``%s`` placeholders."""

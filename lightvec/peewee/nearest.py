@@ -17,6 +17,7 @@ from lightvec.metrics import Metric
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.quantization import Quantization
+from lightvec.peewee.stored import StoredVector
 from lightvec.peewee.typed import M
 from lightvec.pg8000.settings import AtLeast
 from lightvec.types import SparseVector
@@ -71,8 +72,10 @@ class Nearest(MeasuredSelect[M]):
         if vector is None:
             raise InvalidVector(f"{field._name}.nearest expected a vector to search for, got None")
         others = None
+        self._stored: StoredVector | None = None
         if isinstance(vector, Model):
             vector, others = _stored(field, vector)
+            self._stored = vector
         check_range("ef_search", ef_search, 1, MOST_EF_SEARCH)
         check_range("probes", probes, 1, OPTIONS["ivfflat"]["lists"].most)
         self.metric = field.resolve_metric(metric)
@@ -115,7 +118,10 @@ class Nearest(MeasuredSelect[M]):
         query: Any = self if not ctx._sql else self._nested()
         if self._overfetch > 1:
             query = query._chosen_among_more()
-        return super(Nearest, query).__sql__(ctx)
+        if self._stored is None or not (hasattr(ctx, "is_on_citus") and ctx.is_on_citus()):
+            return super(Nearest, query).__sql__(ctx)
+        with self._stored.once(ctx, query) as query:
+            return super(Nearest, query).__sql__(ctx)
 
     def _nested(self) -> Nearest[M]:
         """The query as it stands in another one, whose order by ``distance`` has to be made.
@@ -322,7 +328,7 @@ def _stored(field: Any, row: Model) -> tuple[Any, Any]:
     if not field.model._meta.primary_key or row._pk is None:
         raise InvalidVector(f"{field._name}.nearest expected a row that is stored and has a key: give its vector")
     this: Any = row._pk_expr()
-    return field.model.select(field).where(this), ~this
+    return StoredVector(field, this), ~this
 
 
 def _check_direction(field: Any, metric: Metric, vector: Any) -> None:

@@ -120,7 +120,7 @@ class _Planner:
         return Plan(self.database.execute_sql(sql, Arguments(values, together or None)).fetchall()[0][0])
 
     def _written(self, query: Any, before: str = "") -> tuple[Any, str, Any]:
-        context: Any = self.database.get_sql_context()
+        context = self.database.context_to_run()
         return context, *context.literal(before).sql(query).query()
 
 
