@@ -29,6 +29,7 @@ __all__ = [
     "distributions",
     "is_citus",
     "require_citus",
+    "shards_and_pages",
     "standing",
 ]
 
@@ -297,6 +298,21 @@ def standing(database: Pg8000Database, table: str) -> Standing:
     if by is not None:
         return Standing(Distribution(by, shards), False)
     return Standing(Distribution(reference=True) if replication == "t" else None, is_in_schema)
+
+
+_SHARDS = """\
+SELECT count(*)::int, citus_relation_size(to_regclass(%s)) / current_setting('block_size')::int
+FROM pg_catalog.pg_dist_shard WHERE logicalrelid = to_regclass(%s)"""
+
+
+def shards_and_pages(database: Pg8000Database, table: str) -> tuple[int, int]:
+    """How many shards a table has, named as SQL, and how many pages they have together; no shards without Citus."""
+    if not database.extension().citus:
+        return 0, 0
+    if standing(database, table) == Standing(None, False):
+        return 0, 0
+    shards, pages = database.execute_sql(_SHARDS, (table, table)).fetchone()
+    return shards, pages
 
 
 def _stands(model: Any, distribution: Distribution, found: Standing) -> bool:

@@ -25,7 +25,8 @@ from lightvec.extension import ExtensionTypes
 from lightvec.peewee.adapter import PAGE, PagedCursor, Pg8000Adapter
 from lightvec.peewee.indexes import check_entity, fitting
 from lightvec.pg8000 import dbapi
-from lightvec.pg8000.identifiers import check_name
+from lightvec.pg8000.identifiers import check_name, identifier
+from lightvec.pg8000.results import VECTOR_TYPES
 from lightvec.pg8000.settings import WithSchema
 
 if TYPE_CHECKING:
@@ -50,13 +51,31 @@ class _Context(Context):
     Names that the server would cut off, or cannot have, are refused.
     """
 
+    # Peewee's own; its annotations leave them out.
+    _sql: Any
+    _values: Any
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
         #: Vectors of stored rows that stand ahead of what is being written.
         self.materialized: list[Any] = []
+        #: The schema of pgvector, where vectors are to be written as texts that are cast to its types.
+        self.vectors_as_text = ""
         #: Where the statement is to run; None where it is only to be looked at.
         self.database: Pg8000Database | None = None
+
+    def value(self, value: Any, converter: Any = None, add_param: bool = True) -> Any:
+        """As in Peewee; and as a text that is cast, where that is asked for."""
+        count = len(self._values)
+        super().value(value, converter, add_param)
+        if self.vectors_as_text and len(self._values) > count:
+            vector = self._values[-1]
+            name = next((name for name, kind in VECTOR_TYPES.items() if isinstance(vector, kind)), None)
+            if name is not None:
+                self._values[-1] = vector.to_text()
+                self._sql[-1:] = "CAST(CAST(", self._sql[-1], f" AS text) AS {identifier(self.vectors_as_text, name)})"
+        return self
 
     def is_on_citus(self) -> bool:
         """Whether the statement is to run on Citus; a round trip where that is not yet known."""

@@ -18,9 +18,11 @@ from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.nearest import Nearest, settings_of
 from lightvec.pg8000.dbapi import Arguments
 from lightvec.pg8000.identifiers import identifier
+from lightvec.search.citus_plans import unplanned
 from lightvec.search.findings import Finding, index_command
 from lightvec.search.plans import Plan, SortKey, Step, groups, is_limited, joins, sort_key
 from lightvec.search.reasons import reason
+from lightvec.search.shards import behind
 
 __all__ = ["Explanation", "explain"]
 
@@ -117,10 +119,15 @@ class _Planner:
         """The plan of a query, with its own settings and these."""
         context, sql, values = self._written(query, _ANALYZE if analyze else _EXPLAIN)
         together = dict(settings_of(context.nearest, self.database) or {}) | dict(settings or {})
+        if context.is_on_citus():
+            together["citus.explain_all_tasks"] = True
         return Plan(self.database.execute_sql(sql, Arguments(values, together or None)).fetchall()[0][0])
 
     def _written(self, query: Any, before: str = "") -> tuple[Any, str, Any]:
         context = self.database.context_to_run()
+        if context.is_on_citus():
+            # Citus gets no plan of a shard where a parameter is of a type that has other OIDs on other nodes.
+            context.vectors_as_text = self.database.extension().schema
         return context, *context.literal(before).sql(query).query()
 
 
@@ -130,6 +137,8 @@ def _reasons(
     read = sort_key(sorts[0]) if sorts else None
     if planner.is_exact:
         yield reason("exact")
+    elif unplanned(plan.json):
+        yield reason("unplanned")
     elif read is None:
         code = "in_where" if plan.filters_by_distance else "in_subquery" if plan.sorts_a_subquery else "no_distance"
         yield reason(code)
@@ -236,7 +245,7 @@ class _Choice:
         rows = "all"
         if table is not None:
             name = identifier(*table)
-            counted, is_unknown = self._planner.database.execute_sql(_TABLE, (name,)).fetchall()[0]
+            counted, is_unknown = _counted(self._planner.database, *table)
             rows = f"{counted:,.0f}" if counted >= 0 else "an unknown number of"
             if is_unknown:
                 yield reason("never_analyzed", _subject(self._plan, key), name=name)
@@ -263,6 +272,15 @@ class _Choice:
     def _serves(self, settings: Mapping[str, object] | None, query: Any = None) -> bool:
         """Whether an index serves the query, or this one in its place, with these settings."""
         return _is_served(self._planner.plan(self._planner.query if query is None else query, settings), self._indexes)
+
+
+def _counted(database: Pg8000Database, schema: str, table: str) -> tuple[float, bool]:
+    """How many rows the server last counted, and whether it never looked at them."""
+    on_citus = behind(database, schema, table)
+    if on_citus is not None:
+        return on_citus.total("rows"), any(shard.unseen for shard in on_citus.shards)
+    ((rows, is_unknown),) = database.execute_sql(_TABLE, (identifier(schema, table),)).fetchall()
+    return rows, is_unknown
 
 
 def _without_filter(query: Any) -> bool:

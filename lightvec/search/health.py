@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from lightvec.peewee.database import Pg8000Database
+from lightvec.search.citus_health import node_findings, shard_findings
 from lightvec.search.connection_health import connection_findings
 from lightvec.search.findings import NOTE, OK, PROBLEM, Finding
 from lightvec.search.server_health import ask_server, extension_findings
@@ -32,7 +33,9 @@ def examine(
     found += extension_findings(server)
     if server.installed is None:
         return found
+    found += node_findings(database)
     looked_at = vector_tables(database, tables, schema)
     if not looked_at:
         found.append(Finding(NOTE, "no_vectors", ", ".join(tables or ()), "no table here has a vector column"))
-    return found + table_findings(database, server, looked_at)
+    found += table_findings(database, server, looked_at)
+    return found + [finding for table in looked_at for finding in shard_findings(table)]

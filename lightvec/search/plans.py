@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lightvec.metrics import METRICS
+from lightvec.search.citus_plans import unnumbered
 
 __all__ = ["Operand", "Plan", "SortKey", "Step", "groups", "is_limited", "joins", "sort_key"]
 
@@ -101,9 +102,14 @@ class Step:
         return (step for below in self.below for step in below.walk())
 
     def is_search(self, indexes: Collection[str]) -> bool:
-        """Whether it reads one of these indexes by distance; Citus puts a shard's number behind its name."""
-        name = str(self.facts.get("Index Name"))
-        return "Order By" in self.facts and (name in indexes or re.sub(r"_\d+\Z", "", name) in indexes)
+        """Whether it reads one of these indexes by distance."""
+        return "Order By" in self.facts and str(self.facts.get("Index Name")) in indexes
+
+    @property
+    def reads_subplan(self) -> bool:
+        """Whether it reads the rows of a subquery that Citus ran before; a value that was looked up so is none."""
+        is_value = self.facts.get("Parent Relationship") == "InitPlan"
+        return "read_intermediate_result" in str(self.facts.get("Function Call", "")) and not is_value
 
     @property
     def keys(self) -> list[str]:
@@ -128,13 +134,14 @@ class Plan:
     def __init__(self, json: Any) -> None:
         self.json = json
         self.settings: Mapping[str, str] = json[0].get("Settings", {})
-        self.top: Step = next(iter(_steps(json, ())))
+        self.top: Step = next(iter(_steps(unnumbered(json), ())))
         self.steps = list(self.top.walk())
 
     @property
     def cost(self) -> float:
-        """The planner's estimate, in units of its own."""
-        return float(self.top.facts["Total Cost"])
+        """The planner's estimate, in units of its own; on Citus that of the shard that costs most."""
+        on_shards = [step for step in self.steps if step.above and _is_citus(step.above[-1])]
+        return max(float(step.facts["Total Cost"]) for step in on_shards or [self.top])
 
     def searches(self, indexes: Collection[str]) -> list[Step]:
         """The steps that read these indexes by distance."""
@@ -149,7 +156,9 @@ class Plan:
             step
             for step in self.steps
             if step.sorts_by_distance
-            and not any(below.is_search(indexes) or below.sorts_by_distance for below in step.under())
+            and not any(
+                below.is_search(indexes) or below.sorts_by_distance or below.reads_subplan for below in step.under()
+            )
         ]
 
     @property
@@ -171,6 +180,10 @@ class Plan:
             if "Relation Name" in step.facts and (name == alias or re.fullmatch(re.escape(alias) + r"_\d+", name)):
                 return str(step.facts.get("Schema", "")), str(step.facts["Relation Name"])
         return None
+
+
+def _is_citus(step: Step) -> bool:
+    return str(step.facts.get("Custom Plan Provider", "")).startswith("Citus")
 
 
 def is_limited(step: Step) -> bool:

@@ -79,6 +79,11 @@ REASONS: Mapping[str, _Reason] = MappingProxyType(
             "no index is used, and PostgreSQL does not say why",
             "look at .plan; where tables are joined, order and limit the rows before they are",
         ),
+        "unplanned": _Reason(
+            PROBLEM,
+            "whether an index is used is not known: Citus could not get the plan of a shard",
+            "write values of types that an extension or a user made (not vectors) into the query as text, with a cast",
+        ),
         "unlimited": _Reason(
             PROBLEM,
             "the query has no LIMIT, and an index gives no more rows than it looks at (hnsw.ef_search, ivfflat.probes)",

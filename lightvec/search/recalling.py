@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import fsum, inf, sqrt
-from re import sub
 from statistics import median, stdev
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -238,9 +237,9 @@ class Comparison:
     def index(self, **options: Any) -> StandingIndex | None:
         """The vector index that serves the queries with these settings, by the server's own plan."""
         explanation = self._explained(options)
-        # On Citus it is a shard's, with the shard's number behind its name.
-        names = (explanation.index, sub(r"_\d+\Z", "", explanation.index or "")) if explanation.uses_index else ()
-        return next((index for name in names for index in self._indexes if index.name == name), None)
+        if not explanation.uses_index:
+            return None
+        return next((index for index in self._indexes if index.name == explanation.index), None)
 
     def why_exact(self, **options: Any) -> str:
         """Why no index serves the queries with these settings."""

@@ -10,6 +10,7 @@ from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.reflect import no_table
 from lightvec.pg8000.identifiers import identifier
+from lightvec.search.shards import Shards, behind
 
 __all__ = ["Seen", "Table", "VectorColumn", "vector_tables"]
 
@@ -83,7 +84,8 @@ class Table:
     """A table with vector columns, its partitions included.
 
     ``rows`` is exact where ``is_sample`` is false, else what the server last counted; ``late`` is, by the name of an
-    IVFFlat index, the share of the rows that are newer than it.
+    IVFFlat index, the share of the rows that are newer than it. ``shards`` are Citus's, whose sums the
+    numbers are then.
     """
 
     schema: str
@@ -102,6 +104,7 @@ class Table:
     indexes: tuple[StandingIndex, ...]
     is_sample: bool = False
     late: Mapping[str, float] = field(default_factory=dict)
+    shards: Shards | None = None
 
     @property
     def told(self) -> str:
@@ -126,7 +129,7 @@ def vector_tables(
     found: dict[int, list[Sequence[Any]]] = {}
     for row in rows:
         found.setdefault(row[0], []).append(row)
-    return [_looked_at(database, _table(each, indexes)) for each in found.values()]
+    return [_looked_at(database, _spread(database, _table(each, indexes))) for each in found.values()]
 
 
 def _oid(database: Pg8000Database, table: str, schema: str | None) -> int:
@@ -158,11 +161,33 @@ def _table(rows: Sequence[Sequence[Any]], indexes: Sequence[StandingIndex]) -> T
     )
 
 
+def _spread(database: Pg8000Database, table: Table) -> Table:
+    """The table with what its shards say, where it has some: on the coordinator it has no rows."""
+    shards = behind(database, table.schema, table.name)
+    if shards is None:
+        return table
+    return replace(
+        table,
+        size=shards.total("size"),
+        rows=shards.total("rows"),
+        never_analyzed=any(shard.unseen for shard in shards.shards),
+        live=shards.total("live"),
+        dead=shards.total("dead"),
+        updated=shards.total("updated"),
+        updated_in_place=shards.total("in_place"),
+        analyzed=shards.latest("analyzed"),
+        vacuumed=shards.latest("vacuumed"),
+        indexes=tuple(replace(index, size=shards.index_size(index.name)) for index in table.indexes),
+        shards=shards,
+    )
+
+
 def _looked_at(database: Pg8000Database, table: Table) -> Table:
     """The table after a look at its rows, or at a sample of them, in one pass."""
     if not all(column.is_readable for column in table.columns):
         return table
-    lists = [index for index in table.indexes if index.method == "ivfflat" and index.valid]
+    # Citus does not say which transaction wrote a row.
+    lists = [index for index in table.indexes if index.method == "ivfflat" and index.valid and table.shards is None]
     share = min(1.0, _MOST_BYTES / max(table.size, 1))
     values = (*(identifier(index.schema, index.name) for index in lists), 100 * share)
     sql = _question(table, len(lists), database.extension().schema)
