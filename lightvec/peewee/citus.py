@@ -8,7 +8,7 @@ Source of the rules: Citus documentation, "Creating and Modifying Distributed Ob
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -143,13 +143,17 @@ def _check_unique(model: Any, by: Field, index: Any) -> None:
     )
 
 
-def check_conflict_target(model: Any, names: Collection[str]) -> None:
-    """:class:`~lightvec.errors.SchemaMismatch` for an ``on_conflict`` that a distributed model cannot decide."""
-    distribution = distribution_of(model)
-    if distribution is None or distribution.by is None or not names:
+def check_conflict_target(model: Any, on_conflict: Any) -> None:
+    """:class:`~lightvec.errors.SchemaMismatch` for an ``on_conflict`` of an insert that Citus cannot decide."""
+    if not getattr(model._meta, "distribute_by", None):
         return
-    field = model._meta.columns[distribution.by]
-    if not {field.name, field.column_name}.isdisjoint(names):
+    field = _column(model, model._meta.distribute_by)
+    target = on_conflict._conflict_target
+    columns = target if isinstance(target, (list, tuple)) else [target]
+    names: list[Any] = [getattr(column, "column_name", column) for column in columns]
+    if not all(isinstance(name, str) for name in names):
+        return  # An expression, which the server looks at.
+    if field.name in names or field.column_name in names:
         return
     raise SchemaMismatch(
         f"{model.__name__} is distributed by {field.column_name}, and a conflict is to be seen by {', '.join(names)}: "
@@ -311,7 +315,7 @@ def shards_and_pages(database: Pg8000Database, table: str) -> tuple[int, int]:
         return 0, 0
     if standing(database, table) == Standing(None, False):
         return 0, 0
-    shards, pages = database.execute_sql(_SHARDS, (table, table)).fetchone()
+    ((shards, pages),) = database.execute_sql(_SHARDS, (table, table)).fetchall()
     return shards, pages
 
 

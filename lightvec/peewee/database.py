@@ -214,6 +214,15 @@ class Pg8000Database(PostgresqlDatabase):
 
         return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress)
 
+    def conflict_update(self, on_conflict: Any, query: Any) -> Any:
+        """As in Peewee; on a model that is distributed the column it is by must be among those of the conflict."""
+        model = getattr(query, "model", None)
+        if model is not None and on_conflict._conflict_target:
+            from lightvec.peewee.citus import check_conflict_target
+
+            check_conflict_target(model, on_conflict)
+        return super().conflict_update(on_conflict, query)
+
     def sequence_exists(self, sequence: str, *schema: str | None) -> bool:
         """As in Peewee (4.3 takes no schema), which then writes the name unquoted into a column's default."""
         for name in filter(None, (*schema, sequence)):

@@ -26,7 +26,7 @@ class StoredVector(ModelSelect):
     def __init__(self, field: Any, condition: Any) -> None:
         super().__init__(field.model, [field])
         self._where = condition
-        self._column = field.column_name
+        self._field = field
 
     @contextmanager
     def once(self, ctx: Any, query: Any) -> Iterator[Any]:
@@ -34,7 +34,7 @@ class StoredVector(ModelSelect):
         if any(each is self for each in ctx.materialized):
             yield query
             return
-        ahead = CTE(_NAME, ModelSelect(self.model, self._returning).where(self._where), materialized=True)
+        ahead = CTE(_NAME, ModelSelect(self.model, [self._field]).where(self._where), materialized=True)
         ctx.materialized.append(self)
         try:
             yield query.with_cte(ahead)
@@ -43,5 +43,5 @@ class StoredVector(ModelSelect):
 
     def __sql__(self, ctx: Any) -> Any:
         if any(each is self for each in getattr(ctx, "materialized", ())):
-            return ctx.literal(f"(SELECT {identifier(self._column)} FROM {identifier(_NAME)})")
+            return ctx.literal(f"(SELECT {identifier(self._field.column_name)} FROM {identifier(_NAME)})")
         return super().__sql__(ctx)

@@ -89,7 +89,8 @@ def _stands(table: Table, shards: Shards) -> Finding:
     on = f"on {len(nodes)} node{'s' if len(nodes) != 1 else ''} ({', '.join(nodes)})"
     rows = _range([shard.rows for shard in shards.shards])
     sizes = _range([shard.total for shard in shards.shards])
-    what = f"{shards.standing}, {number} shard{'s' if number != 1 else ''} {on}: {rows} rows, {sizes} bytes each"
+    number_of = f"{number} shard{'s' if number != 1 else ''}"
+    what = f"{_kind(shards)}, {number_of} {on}: {rows} rows, {sizes} bytes each"
     return Finding(OK, "shards", table.told, what)
 
 
@@ -107,6 +108,11 @@ def _even(table: Table, shards: Shards) -> Iterator[Finding]:
             f"distribute by a column with more values than {_column(shards)}, of which none has many rows, or give the "
             f"large ones a shard of their own (isolate_tenant_to_new_shard)",
         )
+
+
+def _kind(shards: Shards) -> str:
+    distribution = shards.standing.distribution
+    return f"distributed by {distribution.by}" if distribution and distribution.by else str(shards.standing)
 
 
 def _column(shards: Shards) -> str:
