@@ -26,8 +26,8 @@ from lightvec.peewee.adapter import PAGE, PagedCursor, Pg8000Adapter
 from lightvec.peewee.indexes import check_entity, fitting
 from lightvec.pg8000 import dbapi
 from lightvec.pg8000.identifiers import check_name, identifier
-from lightvec.pg8000.results import VECTOR_TYPES
 from lightvec.pg8000.settings import WithSchema
+from lightvec.types.columns import VECTOR_TYPES
 
 if TYPE_CHECKING:
     from lightvec.pg8000.copying.load import Progress

@@ -140,8 +140,7 @@ def _reasons(
     elif unplanned(plan.json):
         yield reason("unplanned")
     elif read is None:
-        code = "in_where" if plan.filters_by_distance else "in_subquery" if plan.sorts_a_subquery else "no_distance"
-        yield reason(code)
+        yield reason(_without_sort(plan))
     else:
         key, comes_first = read
         forced = planner.plan(planner.query, _FORBIDDEN)
@@ -150,6 +149,15 @@ def _reasons(
         else:
             found = [*_shape(plan, key, comes_first), *_mismatches(plan, key, indexes)]
             yield from found or [reason("grouped" if groups(sorts[0]) else "unexplained")]
+
+
+def _without_sort(plan: Plan) -> str:
+    """Why no step sorts by a distance."""
+    if plan.orders_on_coordinator:
+        return "not_on_shards" if any(map(is_limited, plan.steps)) else "no_limit"
+    if plan.filters_by_distance:
+        return "in_where"
+    return "in_subquery" if plan.sorts_a_subquery else "no_distance"
 
 
 def _is_served(plan: Plan, indexes: Mapping[str, StandingIndex]) -> bool:

@@ -173,6 +173,16 @@ class Plan:
             _mentions_distance(text) for step in self.steps for text in step.facts.get("Output", ())
         )
 
+    @property
+    def orders_on_coordinator(self) -> bool:
+        """Whether Citus brings the distances of all rows of the shards to the coordinator, which sorts them."""
+        gathers = any(
+            _is_citus(step.above[-1]) and any(map(_mentions_distance, step.facts.get("Output", ())))
+            for step in self.steps
+            if step.above
+        )
+        return gathers and any(key.startswith("remote_scan.") for step in self.steps for key in step.keys)
+
     def relation(self, alias: str) -> tuple[str, str] | None:
         """The schema and name of the table behind an alias; of a partitioned table, those of a partition."""
         for step in self.steps:

@@ -79,6 +79,12 @@ REASONS: Mapping[str, _Reason] = MappingProxyType(
             "no index is used, and PostgreSQL does not say why",
             "look at .plan; where tables are joined, order and limit the rows before they are",
         ),
+        "not_on_shards": _Reason(
+            PROBLEM,
+            "no index is used: Citus brings the distances of all rows to the coordinator and orders them there, as it "
+            "does where rows are grouped or made distinct",
+            "order and limit the rows in a subquery, which each shard does by its index, and go on with what it gives",
+        ),
         "unplanned": _Reason(
             PROBLEM,
             "whether an index is used is not known: Citus could not get the plan of a shard",

@@ -1,4 +1,4 @@
-"""A cluster of Citus that somebody else has made, named by ``LIGHTVEC_CITUS_URL``; without it nothing here is collected.
+"""A cluster of Citus that somebody else has made and ``LIGHTVEC_CITUS_URL`` names; without it nothing is collected.
 
 What the tests make lies in a schema of its own, which goes away. Real embeddings, 2,000 definitions from WordNet, are
 there on the cluster, spread over four shards, and on the embedded server, to compare answers.
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("citus")
 
 
-class Gloss(Model):
+class _Gloss(Model):
     """Definitions, with a poor index: what finds everything tells nothing apart."""
 
     shelf = IntegerField()
@@ -57,7 +57,7 @@ class Gloss(Model):
         indexes = (HnswIndex("embedding", m=4, ef_construction=8, name="gloss_hnsw"),)
 
 
-class Bits(Model):
+class _Bits(Model):
     """The same with a key of one column and an index of bits."""
 
     id = BigIntegerField(primary_key=True)
@@ -71,6 +71,8 @@ class Bits(Model):
         indexes = (HnswIndex("embedding", quantize="bit", name="bits_hnsw"),)
 
 
+Gloss: Any = _Gloss
+Bits: Any = _Bits
 MODELS: list[type[Any]] = [Gloss, Bits]
 
 
@@ -134,13 +136,12 @@ def cluster(filled: str) -> Iterator[Pg8000Database]:
 def eager(filled: str) -> Iterator[Pg8000Database]:
     """The same, on workers that take an index wherever they can; the tables are small."""
     database = Pg8000Database(filled)
-    with database.connection_context(), database.bind_ctx(MODELS):
-        with database.atomic() as transaction:
-            database.execute_sql("SET LOCAL citus.propagate_set_commands TO 'local'")
-            database.execute_sql("SET LOCAL enable_seqscan TO off")
-            database.execute_sql("SET LOCAL enable_sort TO off")
-            yield database
-            transaction.rollback()
+    with database.connection_context(), database.bind_ctx(MODELS), database.atomic() as transaction:
+        database.execute_sql("SET LOCAL citus.propagate_set_commands TO 'local'")
+        database.execute_sql("SET LOCAL enable_seqscan TO off")
+        database.execute_sql("SET LOCAL enable_sort TO off")
+        yield database
+        transaction.rollback()
 
 
 @pytest.fixture(scope="session")

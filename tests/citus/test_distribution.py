@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from peewee import AutoField, BigIntegerField, CompositeKey, ForeignKeyField, IntegerField, IntegrityError, Model, TextField
+from peewee import (
+    AutoField,
+    BigIntegerField,
+    CompositeKey,
+    ForeignKeyField,
+    IntegerField,
+    IntegrityError,
+    Model,
+    TextField,
+)
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee import HnswIndex, Pg8000Database, VectorField
@@ -28,8 +37,8 @@ def db(citus_url: str) -> Iterator[Pg8000Database]:
 
 
 def _schema(database: Pg8000Database) -> str:
-    schema: str = database.execute_sql("SELECT current_schema()").fetchone()[0]
-    return schema
+    ((schema,),) = database.execute_sql("SELECT current_schema()").fetchall()
+    return str(schema)
 
 
 class Base(Model):
@@ -127,7 +136,9 @@ def test_tables_that_refer_to_each_other_are_not_spread_as_they_stand(db: Pg8000
 
     with db.bind_ctx([Owner, Thing]):
         set_up(db, [Owner, Thing])
-        Owner._meta.distribute_by, Thing._meta.distribute_by = "id", "owner"
+        for model, column in ((Owner, "id"), (Thing, "owner")):
+            meta: Any = model._meta
+            meta.distribute_by = column
         with pytest.raises(SchemaMismatch, match="drop the constraint thing_owner_id_fkey"):
             plan(db, [Owner, Thing])
         db.execute_sql("ALTER TABLE thing DROP CONSTRAINT thing_owner_id_fkey")
@@ -147,7 +158,9 @@ def test_a_schema_is_spread_as_a_whole(db: Pg8000Database, citus_url: str, run: 
             told = {(step["kind"], step["name"]): step["made"] for step in json.loads(outcome.out)}
             assert told["distribution", f"schema {schema}"] is made
         assert str(standing(db, f"{schema}.doc")) == "distributed with its schema"
-        refused = run("init-db", "--url", citus_url, "--schema", schema, "--table", "doc", "--dimensions", "3", "--reference")
+        refused = run(
+            "init-db", "--url", citus_url, "--schema", schema, "--table", "doc", "--dimensions", "3", "--reference"
+        )
         assert refused.status == 1
         assert "is distributed with its schema, and doc is to be a reference table" in refused.err
     finally:
@@ -166,7 +179,9 @@ def test_a_table_that_is_described(db: Pg8000Database, citus_url: str, run: Run)
         assert outcome.status == 0, outcome.err
         assert f"{word}  distribution  item by tenant\n" in outcome.out
     assert standing(db, "item").distribution == Distribution("tenant", 4)
-    columns = {row[0] for row in db.execute_sql("SELECT column_name FROM information_schema.columns WHERE table_name = 'item'")}
+    columns = {
+        row[0] for row in db.execute_sql("SELECT column_name FROM information_schema.columns WHERE table_name = 'item'")
+    }
     assert columns == {"id", "tenant", "title", "embedding"}
 
 
@@ -214,7 +229,5 @@ def test_a_conflict_that_the_distribution_column_decides(db: Pg8000Database) -> 
     with db.bind_ctx([Log]):
         set_up(db, [Log])
         for tenant in (1, 2):
-            Log.insert(id=5, tenant=tenant).on_conflict(
-                conflict_target=[Log.id], preserve=[Log.tenant]
-            ).execute()
+            Log.insert(id=5, tenant=tenant).on_conflict(conflict_target=[Log.id], preserve=[Log.tenant]).execute()
         assert Log.get().tenant == 2

@@ -15,7 +15,7 @@ from lightvec.search import hybrid
 from tests.citus.conftest import MODELS, SHELVES, Bits, Gloss, exact
 from tests.search.conftest import Wordnet
 
-ENOUGH = {"ef_search": 400}
+ENOUGH: dict[str, Any] = {"ef_search": 400}
 
 
 def ids(query: Any) -> list[int]:
@@ -65,7 +65,7 @@ def test_more_like_a_row(key: int, cluster: Pg8000Database, wordnet: Wordnet) ->
 def test_it_is_found_once_and_ahead(cluster: Pg8000Database) -> None:
     query = Gloss.embedding.nearest(Gloss.get(Gloss.id == 3), k=5)
     context = cluster.context_to_run()
-    sql, values = context.sql(query).query()
+    sql = context.sql(query).query()[0]
     assert sql.count("AS MATERIALIZED (") == 1
     assert sql.count('(SELECT "embedding" FROM "lightvec_row")') == 4
     assert "MATERIALIZED" not in query.sql()[0], "what is only looked at asks no server"
@@ -108,9 +108,7 @@ def test_hybrid(match: str, cluster: Pg8000Database, alone: Pg8000Database, word
     def ranks() -> list[tuple[Any, ...]]:
         options: dict[str, Any] = {"match": match, "exact": True, "candidates": len(wordnet.base)}
         query = hybrid(Bits.embedding, wordnet.queries[2], Bits.body, "word3 thing6", k=8, **options)
-        return [
-            (row.id, row.vector_rank, row.text_rank, round(row.score, 9)) for row in query.where(Bits.id > 20)
-        ]
+        return [(row.id, row.vector_rank, row.text_rank, round(row.score, 9)) for row in query.where(Bits.id > 20)]
 
     found = ranks()
     with alone.bind_ctx(MODELS), alone.connection_context():
@@ -167,7 +165,10 @@ class TestLoading:
         assert empty.copy_rows("loaded", self.NAMES, rows, on_conflict="ignore") == 0
         later = [(shelf, number, "later", vector) for shelf, number, _, vector in rows[:7]]
         assert empty.copy_rows("loaded", self.NAMES, [*rows[:7], *later], on_conflict="update") == 7
-        assert empty.run("SELECT body, count(*) FROM loaded GROUP BY body ORDER BY body") == [["first", 13], ["later", 7]]
+        assert empty.run("SELECT body, count(*) FROM loaded GROUP BY body ORDER BY body") == [
+            ["first", 13],
+            ["later", 7],
+        ]
         with empty.transaction():
             assert empty.copy_rows("loaded", self.NAMES, later[:2], on_conflict="ignore") == 0
 

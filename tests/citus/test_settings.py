@@ -90,7 +90,7 @@ def test_recall_rises_with_ef_search(inside: bool, conn: Connection, forced: Run
         ({"work_mem": "5MB"}, "work_mem", "5MB"),
         ({"enable_seqscan": False}, "enable_seqscan", "off"),
         ({"application_name": "it's"}, "application_name", None),
-        ({"lightvec.mine": "it's \\ \"so\" %s $1"}, "lightvec.mine", "it's \\ \"so\" %s $1"),
+        ({"lightvec.mine": 'it\'s \\ "so" %s $1'}, "lightvec.mine", 'it\'s \\ "so" %s $1'),
     ],
 )
 def test_each_worker_has_them(
@@ -215,7 +215,9 @@ class TestFirstStatement:
     def test_of_the_native_connection(self, values: dict[str, Any], filled: str) -> None:
         sql = "SELECT DISTINCT current_setting('hnsw.ef_search', true) FROM gloss WHERE id >= 0"
         with connect(filled) as conn:
-            assert conn.run(sql + (" AND :v::vector IS NOT NULL" if values else ""), settings=MUCH, **values) == [["400"]]
+            assert conn.run(sql + (" AND :v::vector IS NOT NULL" if values else ""), settings=MUCH, **values) == [
+                ["400"]
+            ]
             assert not conn.in_transaction
 
     def test_inside_a_transaction(self, filled: str) -> None:
