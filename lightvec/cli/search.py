@@ -201,13 +201,16 @@ def _row_like(model: Any, field: Any, key: str) -> Any:
     """The row with this key, by which the server finds the others: its vector does not travel."""
     keys = model._meta.get_primary_keys()
     if not keys:
-        raise SchemaMismatch(f"the table {model._meta.table_name} has no primary key to find a row by: use --vector")
+        raise SchemaMismatch(
+            f"the table {model._meta.table_name} has no primary key of one column or more to find a row by: use "
+            f"--vector"
+        )
     names = ",".join(each.column_name for each in keys)
     values = [key] if len(keys) == 1 else key.split(",")
     if len(values) != len(keys):
         raise SchemaMismatch(
-            f"the table {model._meta.table_name} has a primary key of several columns: give --like a value of each, "
-            f"separated by commas ({names})"
+            f"the table {model._meta.table_name} has no primary key of one column, but of several: give --like a "
+            f"value of each, separated by commas ({names})"
         )
     is_it = (each.cast("text") == value for each, value in zip(keys, values, strict=True))
     row = model.select(*keys, field.is_null().alias("has_none")).where(*is_it).first()

@@ -25,7 +25,7 @@ from lightvec.extension import ExtensionTypes
 from lightvec.peewee.adapter import PAGE, PagedCursor, Pg8000Adapter
 from lightvec.peewee.indexes import check_entity, fitting
 from lightvec.pg8000 import dbapi
-from lightvec.pg8000.identifiers import check_name, identifier
+from lightvec.pg8000.identifiers import check_name
 from lightvec.pg8000.settings import WithSchema
 from lightvec.types.columns import VECTOR_TYPES
 
@@ -73,8 +73,9 @@ class _Context(Context):
             vector = self._values[-1]
             name = next((name for name, kind in VECTOR_TYPES.items() if isinstance(vector, kind)), None)
             if name is not None:
-                self._values[-1] = vector.to_text()
-                self._sql[-1:] = "CAST(CAST(", self._sql[-1], f" AS text) AS {identifier(self.vectors_as_text, name)})"
+                placeholder, self._values[-1] = self._sql.pop(), vector.to_text()
+                self.literal("CAST(CAST(").literal(placeholder).literal(" AS text) AS ")
+                self.sql(Entity(self.vectors_as_text, name)).literal(")")
         return self
 
     def is_on_citus(self) -> bool:

@@ -181,7 +181,7 @@ class Plan:
             for step in self.steps
             if step.above
         )
-        return gathers and any(key.startswith("remote_scan.") for step in self.steps for key in step.keys)
+        return gathers and any("remote_scan." in key for step in self.steps for key in step.keys)
 
     def relation(self, alias: str) -> tuple[str, str] | None:
         """The schema and name of the table behind an alias; of a partitioned table, those of a partition."""

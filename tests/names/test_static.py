@@ -31,6 +31,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     "pg8000/copying/conflict.py:load_by_insert": dict.fromkeys(
         ("target.name", "target.column_list", "staging.name"), _TARGET
     ),
+    "pg8000/copying/conflict.py:_run": {"insert": _PARTS},
     "pg8000/copying/conflict.py:_ignoring": {
         "_insert(target)": _PARTS,
         **dict.fromkeys(("target.column_list", "staging.name"), _TARGET),

@@ -7,6 +7,7 @@ import shlex
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from peewee import JOIN, SQL, Expression, IntegerField, Model, Select, TextField
 from lightvec.errors import InvalidOption
 from lightvec.peewee import HalfVectorField, HnswIndex, Pg8000Database, VectorField
 from lightvec.pg8000 import connect
-from lightvec.search.explaining import Explanation, explain
-from lightvec.search.plans import Plan, sort_key
+from lightvec.search.explaining import Explanation, _Planner, explain
+from lightvec.search.plans import Plan, is_limited, sort_key
 from lightvec.search.reasons import REASONS, reason
 from tests.peewee.conftest import sent as writes
 
@@ -514,6 +515,37 @@ def test_a_database_that_is_given(filled: str) -> None:
     database = Pg8000Database(filled)
     with database.connection_context():
         assert explain(query, database=database).index == "doc_cosine"
+
+
+# Citus: what it said of a table of two shards (PostgreSQL 18.6, Citus 14.0.1), without what nothing is read from
+
+CITUS = json.loads((Path(__file__).parent / "citus_plans.json").read_text(encoding="utf-8"))
+CITUS_INDEXES = ("gloss_doc_embedding_l2_hnsw", "gloss_doc_coarse_cosine_bit_hnsw")
+
+
+@pytest.mark.parametrize("name", ["served", "row", "bits"])
+def test_a_plan_of_citus_in_which_each_shard_uses_its_index(name: str) -> None:
+    plan = Plan(CITUS[name])
+    searches = plan.searches(CITUS_INDEXES)
+    assert len(searches) == 2
+    assert {search.facts["Index Name"] for search in searches} <= set(CITUS_INDEXES)
+    assert all(map(is_limited, searches))
+    assert plan.unserved(CITUS_INDEXES) == []
+    assert plan.json is CITUS[name]
+    assert plan.relation("t1") == ("rec", "gloss_doc")
+
+
+def test_a_plan_of_citus_that_compares_every_row() -> None:
+    plan = Plan(CITUS["exact"])
+    assert plan.searches(CITUS_INDEXES) == []
+    assert len(plan.unserved(CITUS_INDEXES)) == 2
+
+
+def test_a_plan_of_citus_says_why_not(db: Pg8000Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    for code in ("no_limit", "not_on_shards", "unplanned"):
+        plan = Plan(CITUS[code])
+        monkeypatch.setattr(_Planner, "plan", lambda *_, plan=plan, **__: plan)
+        assert codes(Doc.select()) == [code]
 
 
 # Words
