@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-__all__ = ["NOTE", "OK", "PROBLEM", "Finding", "index_command"]
+__all__ = ["NOTE", "OK", "PROBLEM", "Finding", "index_command", "shown_size"]
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
@@ -43,3 +43,12 @@ def index_command(table: str, schema: str | None = None, **options: str | None) 
         if value is not None:
             words += (f"--{name.replace('_', '-')}", value)
     return shlex.join(words)
+
+
+def shown_size(size: float) -> str:
+    """A number of bytes as PostgreSQL would write it."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 10 * 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GB" if size < 100 else f"{size:,.0f} GB"

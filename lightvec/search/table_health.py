@@ -15,7 +15,7 @@ from lightvec.peewee.estimates import estimate, usual_lists
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex
 from lightvec.peewee.reflect import default_metric, model_of, vector_field
 from lightvec.pg8000.identifiers import identifier
-from lightvec.search.findings import NOTE, OK, PROBLEM, Finding, index_command
+from lightvec.search.findings import NOTE, OK, PROBLEM, Finding, index_command, shown_size
 from lightvec.search.server_health import Server
 from lightvec.search.tables import Seen, Table, VectorColumn
 
@@ -158,7 +158,7 @@ def _index(table: Table, index: StandingIndex) -> Iterator[Finding]:
         )
     else:
         on = f"{table.told} ({index.expression or index.column})"
-        yield Finding(OK, "index", index.name, f"{index.method} on {on} by {index.metric}, {_size(index.size)}")
+        yield Finding(OK, "index", index.name, f"{index.method} on {on} by {index.metric}, {shown_size(index.size)}")
         if index.method == "ivfflat":
             yield from _lists(table, index)
 
@@ -285,8 +285,8 @@ def _memory_of_indexes(server: Server, indexes: Sequence[StandingIndex]) -> Iter
             PROBLEM,
             "indexes_beyond_cache",
             "effective_cache_size",
-            f"the vector indexes have {_size(size)}, and the server counts on {_size(server.cache)} of memory for what "
-            f"it reads: searches wait for the disk",
+            f"the vector indexes have {shown_size(size)}, and the server counts on {shown_size(server.cache)} of "
+            f"memory for what it reads: searches wait for the disk",
             "give the server more memory, or halve the indexes (quantize='halfvec'); if it has the memory, say so in "
             "effective_cache_size",
         )
@@ -295,12 +295,14 @@ def _memory_of_indexes(server: Server, indexes: Sequence[StandingIndex]) -> Iter
             NOTE,
             "indexes_beyond_buffers",
             "shared_buffers",
-            f"the vector indexes have {_size(size)}, and shared_buffers is {_size(server.shared_buffers)}: searches "
-            f"read through the system's cache",
+            f"the vector indexes have {shown_size(size)}, and shared_buffers is {shown_size(server.shared_buffers)}: "
+            f"searches read through the system's cache",
             "raise shared_buffers, to a quarter of the server's memory",
         )
     elif indexes:
-        yield Finding(OK, "index_memory", "shared_buffers", f"the vector indexes have {_size(size)} and fit into it")
+        yield Finding(
+            OK, "index_memory", "shared_buffers", f"the vector indexes have {shown_size(size)} and fit into it"
+        )
 
 
 def _memory_of_builds(database: Pg8000Database, table: Table) -> Iterator[Finding]:
@@ -319,8 +321,9 @@ def _memory_of_builds(database: Pg8000Database, table: Table) -> Iterator[Findin
                 NOTE,
                 "maintenance_work_mem",
                 index.name,
-                f"to build it takes {_size(needed.needed)}, and maintenance_work_mem is {_size(needed.allowed)}: a "
-                f"build is {'many times slower' if index.method == 'hnsw' else 'refused'} then",
+                f"to build it takes {shown_size(needed.needed)}, and maintenance_work_mem is "
+                f"{shown_size(needed.allowed)}: a build is "
+                f"{'many times slower' if index.method == 'hnsw' else 'refused'} then",
                 f"SET maintenance_work_mem = '{(needed.needed >> 20) + 1:d}MB' in the session that builds it",
             )
 
@@ -333,12 +336,3 @@ def _declared(index: StandingIndex, field: Any) -> VectorIndex:
         return IvfflatIndex(field, metric=metric, quantize=index.quantize, lists=lists)
     options: dict[str, Any] = {name: int(index.options.get(name, DEFAULTS[name])) for name in ("m", "ef_construction")}
     return HnswIndex(field, metric=metric, quantize=index.quantize, **options)
-
-
-def _size(size: float) -> str:
-    """A number of bytes as PostgreSQL would write it."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 10 * 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GB" if size < 100 else f"{size:,.0f} GB"
