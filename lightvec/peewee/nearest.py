@@ -286,6 +286,7 @@ def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -
 
 def _key_of(model: Any) -> Any:
     """What tells a row: its primary key, or its place in the table (PostgreSQL documentation, 5.6 "System Columns")."""
+    # On Citus a place is one in each shard: those of other shards are chosen among, too, which finds no less.
     key = model._meta.primary_key
     return Column(model._meta.table, "ctid") if not key or model._meta.composite_key else key
 

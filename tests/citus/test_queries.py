@@ -9,6 +9,7 @@ import pytest
 from peewee import fn
 
 from lightvec.peewee import Pg8000Database, together
+from lightvec.peewee.reflect import model_of
 from lightvec.pg8000 import Connection
 from lightvec.pg8000.exceptions import ProgrammingError
 from lightvec.search import hybrid
@@ -125,6 +126,39 @@ def test_hybrid_with_a_row(cluster: Pg8000Database, alone: Pg8000Database) -> No
     found = ranks()
     with alone.bind_ctx(MODELS), alone.connection_context():
         assert found == ranks()
+
+
+def test_hybrid_by_a_key_with_the_distribution_column(
+    cluster: Pg8000Database, alone: Pg8000Database, wordnet: Wordnet
+) -> None:
+    def ranks(shelf: int | None) -> list[tuple[Any, ...]]:
+        query = hybrid(Gloss.embedding, wordnet.queries[2], Gloss.body, "word3", k=8, exact=True, candidates=2_000)
+        if shelf is not None:
+            query = query.where(Gloss.shelf == shelf)
+        return [(row.shelf, row.id, row.vector_rank, row.text_rank) for row in query]
+
+    found = [ranks(None), ranks(7)]
+    with alone.bind_ctx(MODELS), alone.connection_context():
+        assert found == [ranks(None), ranks(7)]
+
+
+def test_bits_by_a_key_with_the_distribution_column(cluster: Pg8000Database, wordnet: Wordnet) -> None:
+    """Rows are told by their place in the shard there: those of other shards in the same place are looked at, too."""
+    cluster.execute_sql(
+        "CREATE INDEX gloss_bits ON gloss USING hnsw ((binary_quantize(embedding)::bit(384)) bit_hamming_ops)"
+    )
+    try:
+        cluster.execute_sql("DROP INDEX gloss_hnsw")
+        model: Any = model_of(cluster, "gloss")
+        for query in wordnet.queries[:10]:
+            found = ids(model.embedding.nearest(query, metric="cosine", ef_search=400))
+            assert len(set(found) & set(exact(wordnet.base, query))) >= 8
+    finally:
+        cluster.execute_sql("DROP INDEX gloss_bits")
+        cluster.execute_sql(
+            "CREATE INDEX IF NOT EXISTS gloss_hnsw ON gloss USING hnsw (embedding vector_cosine_ops) "
+            "WITH (m = 4, ef_construction = 8)"
+        )
 
 
 def test_aggregates(cluster: Pg8000Database, wordnet: Wordnet) -> None:
