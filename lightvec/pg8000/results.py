@@ -17,11 +17,12 @@ from pg8000.core import Context
 from lightvec.errors import LightvecError
 from lightvec.extension import ExtensionTypes
 from lightvec.pg8000.exceptions import DataError, InternalError
-from lightvec.pg8000.mended import mended, parse_array
+from lightvec.pg8000.mended import mended
 from lightvec.pg8000.messages import BINARY, SYNC, TEXT
 from lightvec.pg8000.placeholders import may_be_several
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types._messages import show_bytes
+from lightvec.types.arrays import parse_array
 
 __all__ = [
     "VECTOR_TYPES",

@@ -338,7 +338,7 @@ def test_options_that_cannot_be(gloss: Gloss, options: dict[str, Any], told: str
 
 
 def test_queries_that_do_not_fit(gloss: Gloss, wordnet: Wordnet) -> None:
-    with pytest.raises(InvalidVector, match=r"Gloss\.half takes 384 dimensions, got 100"):
+    with pytest.raises(InvalidVector, match=r"Gloss\.half expected 384 dimensions, not 100"):
         recall(gloss.half, queries=wordnet.queries[:, :100])
     with pytest.raises(InvalidVector):
         recall(gloss.half, queries=wordnet.queries[0])
