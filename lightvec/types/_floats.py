@@ -62,9 +62,7 @@ class FloatFormat:
     def pack_ndarray(self, value: Any, most: int, who: str) -> array[Any]:
         """A one-dimensional NumPy array of any real dtype, byte order and stride."""
         if value.ndim != 1:
-            raise InvalidVector(
-                f"{who} expected ndim to be 1 and got the shape {value.shape}: pass one row."
-            )
+            raise InvalidVector(f"{who} expected ndim to be 1 and got the shape {value.shape}: pass one row.")
         require_size(len(value), most, who)
         if value.dtype.kind == "O":
             return self.pack(value.tolist(), who)
