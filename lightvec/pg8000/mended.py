@@ -18,7 +18,7 @@ from pg8000 import converters
 from pg8000.types import PGInterval, Range
 
 from lightvec.types._messages import show
-from lightvec.types.arrays import parse_array
+from lightvec.types.array_texts import parse_array
 
 __all__ = ["mended"]
 

@@ -30,7 +30,7 @@ from lightvec.pg8000.exceptions import DataError, MissingExtension, ProgrammingE
 from lightvec.pg8000.messages import BINARY, NULL, TEXT, Parameter
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types._messages import show
-from lightvec.types.arrays import array_text, quoted
+from lightvec.types.array_texts import array_text, quoted
 
 __all__ = ["Dumper", "Dumpers", "Json", "Jsonb", "holds_vector", "plain", "text_of"]
 

@@ -22,7 +22,7 @@ from lightvec.pg8000.messages import BINARY, SYNC, TEXT
 from lightvec.pg8000.placeholders import may_be_several
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types._messages import show_bytes
-from lightvec.types.arrays import parse_array
+from lightvec.types.array_texts import parse_array
 
 __all__ = [
     "VECTOR_TYPES",

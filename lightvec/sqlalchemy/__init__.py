@@ -15,14 +15,14 @@ binary on lightvec's own wire, which also needs one round trip a query::
 
 There the connection parameters are those of :func:`lightvec.pg8000.connect`: what the URL does not say comes from
 ``DATABASE_URL`` and the ``PG*`` variables, ``connect_args={"dsn": "embedded:.lightvec"}`` is a server of its own.
-A driver on which the types are registered (:mod:`lightvec.psycopg` and its like) serves as well as one on which they are not.
+A driver on which the types are registered (``lightvec.psycopg`` and its like) serves as well as one where they are not.
 
 Where the database lacks the extension, the error is the one that SQLAlchemy always raises for a type that is not
 there, ``sqlalchemy.exc.ProgrammingError``, with what to do about it in its text; on lightvec's wire a vector that
 cannot be sent has :class:`lightvec.pg8000.exceptions.MissingExtension` as its ``orig``.
 
 Alembic compares the types by itself; ``context.configure(render_item=render_item, …)`` gives migrations the import.
-"""  # noqa: W291 (SQLAlchemy writes it so)
+"""
 
 from __future__ import annotations
 

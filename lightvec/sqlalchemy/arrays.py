@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import asyncpg, base, pg8000, psycopg, psycopg2
 
 from lightvec.sqlalchemy.types import BIT, HALFVEC, SPARSEVEC, VECTOR, VectorType, quoted_literal, sends_binary
-from lightvec.types.arrays import array_text, parse_array
+from lightvec.types.array_texts import array_text, parse_array
 
 __all__ = ["teach_dialects"]
 

@@ -9,7 +9,7 @@ from sqlalchemy.sql.functions import ReturnTypeFromArgs, sum
 __all__ = ["avg", "sum"]
 
 
-class avg(ReturnTypeFromArgs[Any]):  # noqa: N801 (a function's name)
+class avg(ReturnTypeFromArgs[Any]):
     """The mean of the group's vectors, element by element; NULL for no rows.
 
     SQLAlchemy's own ``func.avg`` gives text, because it does not know what the mean of vectors is; its

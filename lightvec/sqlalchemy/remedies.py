@@ -31,9 +31,8 @@ def _explain(context: ExceptionContext) -> None:
         or _sqlstate(context.original_exception) != _UNDEFINED_OBJECT
     ):
         return
-    context.sqlalchemy_exception.add_detail(
-        f"{MissingExtension(seen[1].lower())}; where it is installed in a schema of its own, put that on the search_path"
-    )
+    remedy = f"{MissingExtension(seen[1].lower())}; where it stands in a schema of its own, put that on the search_path"
+    context.sqlalchemy_exception.add_detail(remedy)
 
 
 def _sqlstate(error: BaseException) -> Any:

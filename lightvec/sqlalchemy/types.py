@@ -245,7 +245,8 @@ def quoted_literal(text: str, dialect: Dialect) -> str:
     """A text as SQL writes it."""
     processor = String().literal_processor(dialect)
     assert processor is not None
-    return processor(text)
+    literal: str = processor(text)
+    return literal
 
 
 def _as_floats(text: str) -> str:
