@@ -1,11 +1,9 @@
 """pgvector's types for SQLAlchemy, and so for SQLModel, on any of its PostgreSQL drivers.
 
->>> from sqlalchemy import Column, Integer, MetaData, Table, select
+>>> from sqlalchemy import Column, Integer, MetaData, Table
 >>> doc = Table("doc", MetaData(), Column("id", Integer), Column("embedding", VECTOR(3, metric="cosine")))
->>> print(select(doc.c.id).order_by(doc.c.embedding.distance([1, 2, 3])).limit(5).compile().statement)
-SELECT doc.id
-FROM doc ORDER BY doc.embedding <=> :embedding_1
- LIMIT :param_1
+>>> print(doc.c.embedding.distance([1, 2, 3]), "|", doc.c.embedding.score([1, 2, 3]))
+doc.embedding <=> :embedding_1 | :param_1 - (doc.embedding <=> :embedding_1)
 
 Lists, tuples, arrays, NumPy arrays and lightvec's vectors are values wherever one can stand; what comes back is
 :class:`lightvec.Vector` and its like. They travel as text, because the drivers of others know nothing else, and as

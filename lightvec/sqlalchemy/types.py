@@ -213,12 +213,6 @@ class BIT(VectorType):
         given = {"length": self.length, "varying": self.varying, "metric": self.metric}
         return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in given.items() if value)})"
 
-    def value(self, value: Any) -> Any:
-        return super().value(_bits_of(value))
-
-    def read(self, value: Any) -> Any:
-        return super().read(_bits_of(value))
-
     def sender(self, dialect: Dialect) -> Callable[[Any], Any]:
         if dialect.driver != "asyncpg":
             return super().sender(dialect)
@@ -261,9 +255,3 @@ def _as_it_is(vector: Any) -> Any:
 def _text(vector: Any) -> str:
     text: str = vector.to_text()
     return text
-
-
-def _bits_of(value: Any) -> Any:
-    """asyncpg's BitString as a text of its bits; whatever else as it is."""
-    as_string = getattr(value, "as_string", None)
-    return value if as_string is None else as_string().replace(" ", "")
