@@ -6,6 +6,7 @@ Also the driver behind Peewee, and for SQLAlchemy:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -159,6 +160,16 @@ class Connection(LoadingWire, pg8000.dbapi.Connection):
         level = self.isolation_level
         return "BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {ISOLATION_LEVELS[level]}"
 
+    @property
+    def keeps_strings(self) -> bool:
+        """Whether ``%%`` inside of an SQL string stays as it is, because SQLAlchemy's dialect for pg8000 writes it so.
+
+        pg8000 looks into no string, psycopg into all; Peewee writes for the latter. The dialect makes itself known by
+        the type of its names, which it registers on each of its connections.
+        """
+        names = getattr(sys.modules.get("sqlalchemy.sql.elements"), "quoted_name", None)
+        return names in self.py_types
+
     def set_isolation_level(self, level: int | str | None) -> None:
         """Isolate the transactions that begin from now on: a key or a name of ISOLATION_LEVELS, or None."""
         known = {name: number for number, name in ISOLATION_LEVELS.items()}
@@ -229,10 +240,10 @@ class Cursor:
             settings = settings or args.settings
             page = args.page if before is None else 0
         if not args and stream is None:
-            statement = operation if args is None else from_format(operation, args)[0]
+            statement = operation if args is None else self._dollars(operation, args)[0]
             self._take(connection.execute_text(statement, settings, before, page), page)
             return self
-        statement, values = from_format(operation, args) if args is not None else (operation, ())
+        statement, values = self._dollars(operation, args) if args is not None else (operation, ())
         oids, self._input_oids = self._input_oids, ()
         self._take(
             connection.execute_unnamed(statement, values, oids, stream, settings=settings, before=before, page=page),
@@ -246,7 +257,7 @@ class Cursor:
         ``rowcount`` is the number of rows that they changed together; rows that they give are not kept.
         """
         connection = self.connection
-        statements = (from_format(operation, args) for args in param_sets)
+        statements = (self._dollars(operation, args) for args in param_sets)
         oids, self._input_oids = self._input_oids, ()
         self._result = self._rows = None
         self._rowcount = connection.execute_many(statements, oids, connection.beginning())
@@ -292,6 +303,9 @@ class Cursor:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _dollars(self, operation: str, args: Values) -> tuple[str, Sequence[Any]]:
+        return from_format(operation, args, keep_strings=self.connection.keeps_strings)
 
     def _take(self, result: Result, page: int = 0) -> None:
         self._result = result
