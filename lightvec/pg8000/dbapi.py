@@ -15,6 +15,10 @@ import pg8000.dbapi
 from pg8000.converters import PY_PG
 from pg8000.dbapi import (
     BINARY,
+    INTERVAL,
+    ROWID,
+    STRING,
+    UNKNOWN,
     Binary,
     Date,
     DateFromTicks,
@@ -23,6 +27,7 @@ from pg8000.dbapi import (
     Timestamp,
     TimestampFromTicks,
 )
+from pg8000.types import PGInterval, Range
 
 from lightvec.pg8000.connecting import open_connection
 from lightvec.pg8000.exceptions import (
@@ -45,7 +50,11 @@ from lightvec.pg8000.wire import check_committed
 
 __all__ = [
     "BINARY",
+    "INTERVAL",
     "ISOLATION_LEVELS",
+    "ROWID",
+    "STRING",
+    "UNKNOWN",
     "Arguments",
     "Binary",
     "Connection",
@@ -60,7 +69,9 @@ __all__ = [
     "InternalError",
     "NotSupportedError",
     "OperationalError",
+    "PGInterval",
     "ProgrammingError",
+    "Range",
     "ServerCursor",
     "Time",
     "TimeFromTicks",
@@ -235,7 +246,9 @@ class Cursor:
         placeholders to look for, and none.
         """
         connection = self.connection
-        before, page = connection.beginning(), 0
+        # SQLAlchemy's pool asks by an empty statement whether a connection is alive. A transaction that began there would
+        # swallow what is run in autocommit afterwards.
+        before, page = None if _is_empty(operation) else connection.beginning(), 0
         if isinstance(args, Arguments):
             settings = settings or args.settings
             page = args.page if before is None else 0
@@ -327,6 +340,10 @@ class Cursor:
         if self._rows is None:
             raise ProgrammingError("there are no rows to fetch: the cursor has run no statement that gives any")
         return self._rows
+
+
+def _is_empty(operation: str) -> bool:
+    return isinstance(operation, str) and not operation.strip("; \t\r\n")
 
 
 class ServerCursor(Cursor):
