@@ -246,8 +246,8 @@ class Cursor:
         placeholders to look for, and none.
         """
         connection = self.connection
-        # SQLAlchemy's pool asks by an empty statement whether a connection is alive. A transaction that began there would
-        # swallow what is run in autocommit afterwards.
+        # SQLAlchemy's pool asks by an empty statement whether a connection is alive. A transaction that began there
+        # would swallow what is run in autocommit afterwards.
         before, page = None if _is_empty(operation) else connection.beginning(), 0
         if isinstance(args, Arguments):
             settings = settings or args.settings

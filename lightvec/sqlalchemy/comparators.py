@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BinaryExpression, ColumnElement, Float
+from sqlalchemy import BinaryExpression, BindParameter, ColumnElement, Float, func
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.operators import custom_op
 from sqlalchemy.sql.type_api import TypeEngine
+from sqlalchemy.sql.visitors import iterate
 
 from lightvec.metrics import METRICS, Metric
 
@@ -37,7 +38,7 @@ class DistanceComparator(TypeEngine.Comparator[Any]):
 
     def _distance(self, metric: Metric, other: Any) -> ColumnElement[float]:
         expression: Any = self.op(metric.operator, return_type=Float())(other)
-        return _WithPercent.of(expression) if "%" in metric.operator else expression
+        return _WithPercent.of(expression, metric.method) if "%" in metric.operator else expression
 
 
 class VectorComparator(DistanceComparator):
@@ -76,17 +77,26 @@ class _WithPercent(BinaryExpression[float]):
     """An expression whose operator has a percent sign, which SQLAlchemy leaves single for pg8000."""
 
     inherit_cache = True
+    function: str
 
     @classmethod
-    def of(cls, expression: BinaryExpression[float]) -> _WithPercent:
-        return cls(expression.left, expression.right, expression.operator, type_=expression.type)
+    def of(cls, expression: BinaryExpression[float], function: str) -> _WithPercent:
+        """The expression; ``function`` is the name of the SQL function that says the same."""
+        made = cls(expression.left, expression.right, expression.operator, type_=expression.type)
+        made.function = function
+        return made
 
 
 @compiles(_WithPercent)
 def _compile(element: _WithPercent, compiler: Any, **options: Any) -> str:
-    # Where the values stand between percent signs, an operator's own is written twice. All dialects but pg8000's do it.
-    is_left_single = compiler.dialect.paramstyle in ("format", "pyformat") and not compiler.preparer._double_percents
-    if is_left_single and isinstance(element.operator, custom_op):
-        options["override_operator"] = custom_op(element.operator.opstring.replace("%", "%%"))
-    text: str = compiler.visit_binary(element, **options)
+    text: str
+    if compiler.preparer._double_percents or compiler.dialect.paramstyle not in ("format", "pyformat"):
+        text = compiler.visit_binary(element, **options)
+    elif options.get("literal_binds") or not any(isinstance(part, BindParameter) for part in iterate(element)):
+        # pg8000 reads a doubled percent sign as one only where there are values. The function uses no index, but
+        # between columns there is none to use.
+        text = compiler.process(getattr(func, element.function)(element.left, element.right), **options)
+    else:
+        doubled: custom_op[Any] = custom_op(element.operator.opstring.replace("%", "%%"))  # type: ignore[attr-defined]
+        text = compiler.visit_binary(element, override_operator=doubled, **options)
     return text

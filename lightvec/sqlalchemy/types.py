@@ -83,10 +83,14 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
         return None if value is None else column_value(self.value_class, value, self.dim, self.place)
 
     def read(self, value: Any) -> Any:
-        """A value as the driver gives it: text, or what the types were registered for with it."""
+        """A value as the driver gives it: text, or of a class that was registered for the type.
+
+        That may be one of pgvector's own package, of which only the text is to be had.
+        """
         if value is None or isinstance(value, self.value_class):
             return value
-        return self.value_class.from_text(value) if isinstance(value, str) else self.value_class(value)
+        text = value if isinstance(value, str) else getattr(value, "to_text", lambda: None)()
+        return self.value_class(value) if text is None else self.value_class.from_text(text)
 
     def sender(self, dialect: Dialect) -> Callable[[Any], Any]:
         """What turns a vector into what the driver sends."""
@@ -117,7 +121,7 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
         """Take note of the column, to name it in errors; of a type that several columns share, none."""
         super()._set_parent(parent, **kw)
         if isinstance(parent, Column):
-            self._is_shared = self._is_shared or self._column not in (None, parent)
+            self._is_shared = self._is_shared or (self._column is not None and self._column is not parent)
             self._column = parent
 
     @property
