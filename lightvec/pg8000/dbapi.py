@@ -6,7 +6,6 @@ Also the driver behind Peewee, and for SQLAlchemy:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -30,6 +29,7 @@ from pg8000.dbapi import (
 from pg8000.types import PGInterval, Range
 
 from lightvec.pg8000.connecting import open_connection
+from lightvec.pg8000.dialect import DialectWire
 from lightvec.pg8000.exceptions import (
     DatabaseError,
     DataError,
@@ -43,7 +43,6 @@ from lightvec.pg8000.exceptions import (
     Warning,
 )
 from lightvec.pg8000.identifiers import identifier
-from lightvec.pg8000.loading import LoadingWire
 from lightvec.pg8000.placeholders import from_format
 from lightvec.pg8000.results import Result
 from lightvec.pg8000.wire import check_committed
@@ -119,7 +118,7 @@ def connect(dsn: str | None = None, **params: Any) -> Connection:
     return open_connection(Connection, dsn, params)
 
 
-class Connection(LoadingWire, pg8000.dbapi.Connection):
+class Connection(DialectWire, pg8000.dbapi.Connection):
     """A PEP 249 connection. Rows are tuples; a transaction begins by itself unless ``autocommit`` is set.
 
     Beside PEP 249 it has ``copy_rows`` and ``copy_columns``, which load in such a transaction as any statement.
@@ -170,16 +169,6 @@ class Connection(LoadingWire, pg8000.dbapi.Connection):
             return None
         level = self.isolation_level
         return "BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {ISOLATION_LEVELS[level]}"
-
-    @property
-    def keeps_strings(self) -> bool:
-        """Whether ``%%`` inside of an SQL string stays as it is, because SQLAlchemy's dialect for pg8000 writes it so.
-
-        pg8000 looks into no string, psycopg into all; Peewee writes for the latter. The dialect makes itself known by
-        the type of its names, which it registers on each of its connections.
-        """
-        names = getattr(sys.modules.get("sqlalchemy.sql.elements"), "quoted_name", None)
-        return names in self.py_types
 
     def set_isolation_level(self, level: int | str | None) -> None:
         """Isolate the transactions that begin from now on: a key or a name of ISOLATION_LEVELS, or None."""
@@ -318,7 +307,8 @@ class Cursor:
         self.close()
 
     def _dollars(self, operation: str, args: Values) -> tuple[str, Sequence[Any]]:
-        return from_format(operation, args, keep_strings=self.connection.keeps_strings)
+        # pg8000 looks into no string, psycopg into all; Peewee writes for the latter.
+        return from_format(operation, args, keep_strings=self.connection.serves_sqlalchemy)
 
     def _take(self, result: Result, page: int = 0) -> None:
         self._result = result

@@ -137,8 +137,8 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
         return adapted
 
     def copy(self, **kw: Any) -> Self:
-        """A type of no column."""
-        return type(self)(**{**self._options(), **kw})
+        """The same type, of no column; SQLAlchemy's options for it are about schemas, which it has none of."""
+        return type(self)(**self._options())
 
     def _options(self) -> dict[str, Any]:
         return {"dim": self.dim, "metric": self.metric}

@@ -18,7 +18,7 @@ class Hero(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     embedding: Any = Field(sa_type=VECTOR(3))
     other: list[float] | None = Field(default=None, sa_column=Column(VECTOR(2, metric="l2")))
-    bits: str | None = Field(default=None, sa_type=BIT(3))  # type: ignore[call-overload]
+    bits: str | None = Field(default=None, sa_type=BIT(3))
 
 
 def test_a_model(engine: Engine) -> None:

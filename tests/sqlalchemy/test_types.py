@@ -35,7 +35,7 @@ def test_a_type_is_written_copied_and_pickled(made: Any, text: str, sql: str) ->
     again = eval(text, vars(lightvec.sqlalchemy))
     for same in (made, again, made.copy(), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
         assert (type(same), repr(same), same.get_col_spec()) == (type(made), text, sql)
-        assert same.compile(dialect=postgresql.dialect()) == sql  # type: ignore[no-untyped-call]
+        assert same.compile(dialect=postgresql.dialect()) == sql
         assert same._static_cache_key == made._static_cache_key
 
 
@@ -60,7 +60,8 @@ def test_a_column_is_named_if_it_is_one() -> None:
     shared, own = VECTOR(3), VECTOR(3)
     table = Table("t", MetaData(), Column("a", shared), Column("b", shared), Column("c", own))
     assert (shared.place, own.place, VECTOR(3).place) == ("VECTOR(3)", "t.c", "VECTOR(3)")
-    assert table.to_metadata(MetaData(), name="u").c.c.type.place == "u.c"
+    copied: Any = table.to_metadata(MetaData(), name="u").c.c.type
+    assert copied.place == "u.c"
     with pytest.raises(InvalidVector, match=r"^t\.c expected 3 dimensions, not 1"):
         own.value([1])
 
@@ -105,7 +106,8 @@ def test_reflection_with_indexes(engine: Engine) -> None:
     again = Table("sqla_indexed", MetaData(), autoload_with=engine)
     written = [repr(column.type) for column in again.c]
     assert written[1:6] == [repr(column.type) for column in table.c][1:6]
-    assert repr(again.c.pages.type.item_type) == "VECTOR(dim=3)"
+    pages: Any = again.c.pages.type
+    assert repr(pages.item_type) == "VECTOR(dim=3)"
     indexes = {index["name"]: index["dialect_options"] for index in inspect(engine).get_indexes("sqla_indexed")}
     assert indexes["sqla_hnsw"]["postgresql_using"] == indexes["sqla_cast"]["postgresql_using"] == "hnsw"
     assert indexes["sqla_hnsw"]["postgresql_with"] == {"m": "8", "ef_construction": "32"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from array import array
 from typing import Any
 
@@ -115,7 +116,8 @@ def test_aggregates_and_casts(engine: Engine) -> None:
         joined = connection.scalar(select(item.c.dense.op("||")(literal([9.0], VECTOR()))).where(item.c.id == 1))
         longer: Any = connection.scalar(select(item.c.dense.concat([9, 8])).where(item.c.id == 1))
         assert longer == [1, 2, 3, 9, 8]
-        assert connection.scalar(select(item.c.dense + (1, 1, 1)).where(item.c.id == 1)) == [2, 3, 4]
+        more = operator.add(item.c.dense, [1, 1, 1])
+        assert connection.scalar(select(more).where(item.c.id == 1)) == [2, 3, 4]
     assert (mean, total, joined) == ([2.5, 3.5, 4.5], [5, 7, 9], [1, 2, 3, 9])
     assert type(mean) is type(total) is type(joined) is Vector
 

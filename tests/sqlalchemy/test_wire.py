@@ -56,7 +56,7 @@ def test_a_query_is_one_round_trip_and_its_vectors_are_binary(relay: Relay, rela
 
 @pytest.mark.parametrize("count", [1, 500])
 def test_inserts_are_one_round_trip(count: int, relay: Relay, relayed: Engine) -> None:
-    rows = [{"id": 10 + number, "dense": [number, 2, 3]} for number in range(count)]
+    rows: list[dict[str, Any]] = [{"id": 10 + number, "dense": [number, 2, 3]} for number in range(count)]
     with relayed.begin() as connection:
         connection.execute(select(1))
         with relay.recording() as record:
@@ -154,6 +154,7 @@ def test_other_types(wire: Engine) -> None:
         "raw": (sa.LargeBinary, b"\x00\xff"),
         "yes": (sa.Boolean, True),
         "text": (sa.String(20), "50% %s"),
+        "spreads": (postgresql.INT4MULTIRANGE, [postgresql.Range(1, 5), postgresql.Range(7, 9)]),
         "spread": (postgresql.INT4RANGE, postgresql.Range(1, 5)),
     }
     columns = [sa.Column(name, kind) for name, (kind, _) in values.items()]
@@ -171,6 +172,20 @@ def test_other_types(wire: Engine) -> None:
     reflected = sa.Table("sqla_types", sa.MetaData(), autoload_with=wire)
     assert [type(reflected.c[name].type).__name__ for name in ("json", "uuid", "mood")] == ["JSON", "UUID", "ENUM"]
     metadata.drop_all(wire)
+
+
+def test_sqlalchemys_own_bits_are_text(wire: Engine) -> None:
+    with wire.connect() as connection:
+        for _ in range(2):
+            row = connection.execute(
+                select(
+                    sa.literal("101", postgresql.BIT(3)),
+                    sa.cast("011", postgresql.BIT(3)),
+                    sa.cast(["1"], sa.ARRAY(postgresql.BIT(1))),
+                )
+            ).one()
+            assert tuple(row) == ("101", "011", ["1"])
+            assert isinstance(row[1], str)
 
 
 def test_upsert_and_row_counts(wire: Engine) -> None:
