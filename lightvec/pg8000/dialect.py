@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,15 +12,20 @@ from pg8000.types import Range
 
 from lightvec.pg8000.loading import LoadingWire
 from lightvec.pg8000.messages import Parameter
-from lightvec.pg8000.results import BIT, BIT_ARRAY, Decoder
+from lightvec.pg8000.results import BIT, BIT_ARRAY, Decoder, Result
 from lightvec.types import Bit
 from lightvec.types.array_texts import parse_array
 
 __all__ = ["DialectWire"]
 
+_PAGE = re.compile(r"FETCH FORWARD (?:[0-9]+|ALL) FROM ([A-Za-z0-9_]+)")
+
 
 class DialectWire(LoadingWire):
     """A wire that does as pg8000 does where SQLAlchemy's dialect for it writes the statements."""
+
+    #: The cursor on the server that was read last, and the formats of its columns.
+    _page: tuple[str, Sequence[int]] = ("", ())
 
     @property
     def serves_sqlalchemy(self) -> bool:
@@ -32,6 +38,20 @@ class DialectWire(LoadingWire):
         if self.serves_sqlalchemy:
             vals = [_multirange(value) if _holds_ranges(value) else value for value in vals]
         return super().parameters(vals, oids)
+
+    def execute_unnamed(self, statement: str, *args: Any, formats: Sequence[int] | None = None, **kw: Any) -> Result:
+        """Run one statement; from the second page of a cursor on the server, its vectors come as binary.
+
+        A cursor's columns never change, and the dialect gives each a name of its own.
+        """
+        page = _PAGE.fullmatch(statement) if formats is None and self.serves_sqlalchemy else None
+        if page is None:
+            return super().execute_unnamed(statement, *args, formats=formats, **kw)
+        name, known = self._page
+        self._page = "", ()
+        result = super().execute_unnamed(statement, *args, formats=known if name == page[1] else (), **kw)
+        self._page = page[1], self.binary_formats(result)
+        return result
 
     def decoder(self, column: Mapping[str, Any]) -> Decoder:
         """How a column is read; SQLAlchemy's own type for bits takes text, lightvec's takes either."""

@@ -127,6 +127,18 @@ def test_rows_are_streamed(wire: Engine) -> None:
         assert connection.scalar(select(sa.func.count()).select_from(item)) == 95
 
 
+def test_streamed_vectors_are_binary_from_the_second_page_on(relay: Relay, relayed: Engine) -> None:
+    query = select(item.c.dense, item.c.bits).order_by(item.c.id)
+    with relayed.begin() as connection:
+        streaming = connection.execution_options(stream_results=True, max_row_buffer=1)
+        for last in (3, 2):  # Another cursor of other columns begins anew.
+            with relay.recording() as record:
+                rows = streaming.execute(query).all()
+            assert rows[2 if last == 3 else 1][0] == [last, 1, 1]
+            assert Vector([last, 1, 1]).to_binary() in record.data(SERVER)
+            query = select(item.c.dense).where(item.c.id < 3).order_by(item.c.id)
+
+
 class Mood(Enum):
     """A native enum."""
 
