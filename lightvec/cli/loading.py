@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from peewee import Model
 
 from lightvec.cli.files import Row, Rows
-from lightvec.cli.values import Convert, at_fault, converter, reads_texts
+from lightvec.cli.values import Convert, at_fault, converter, is_read_here, needs_server
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError, SchemaMismatch
 from lightvec.peewee import Pg8000Database
 from lightvec.pg8000.copying import load
@@ -21,6 +21,8 @@ from lightvec.pg8000.identifiers import identifier
 __all__ = ["Loading", "Mapped"]
 
 Progress = Callable[[int], object]
+
+_UNIQUE_VIOLATION, _WRONG_OBJECT_TYPE = "23505", "42809"
 
 #: Rows that are looked at before anything is sent.
 _AHEAD = 100
@@ -86,7 +88,8 @@ class Loading:
             if not is_exact:
                 without |= self._without_default(names)
                 names |= without
-            piece = _Piece(row, rows, list(names), set(names) if is_exact else self._defaulted & set(names))
+            columns = [self.known[name] for name in names]
+            piece = _Piece(row, rows, columns, set(names) if is_exact else self._defaulted & set(names))
             loaded += self._copy(piece, values, progress)
             self.read += piece.count
             row = piece.next
@@ -96,7 +99,6 @@ class Loading:
         return {name: None for name in names if name not in self._defaulted}
 
     def _copy(self, piece: _Piece, values: _Values, progress: Progress) -> int:
-        columns = [self.known[name] for name in piece.names]
         before = self.read
         try:
             return load.copy_rows(
@@ -105,17 +107,29 @@ class Loading:
                 piece.names,
                 piece,
                 on_conflict=self._on_conflict,
-                as_text=not all(map(values.is_read_here, columns)),
+                as_text=piece.is_text,
                 progress=lambda done: progress(before + done),
             )
         except (InvalidVector, DatabaseError) as error:
             fields = getattr(error, "fields", None)
             if isinstance(fields, ErrorFields) and fields.remedy and before:
                 fields.remedy += f", counted from {values.place(piece.first.number)}"
+            self._advise(fields)
             if fields or not isinstance(error, (InvalidVector, DataError)):
                 raise
-            what = at_fault(self.name, columns, piece.row) or str(error)
+            what = at_fault(self.name, piece.columns, piece.row) or str(error)
             raise SchemaMismatch(f"{values.place(piece.last.number)}: {what}") from error
+
+    def _advise(self, fields: Any) -> None:
+        """Say which option helps, or where rows can go."""
+        if not isinstance(fields, ErrorFields):
+            return
+        told = [fields.remedy] if fields.remedy else []
+        if fields.get("C") == _UNIQUE_VIOLATION and self._on_conflict is None:
+            told.append("--on-conflict ignore leaves the row that is there, --on-conflict update writes over it")
+        elif fields.get("C") == _WRONG_OBJECT_TYPE:
+            told.append("load the rows into the table behind it (and REFRESH MATERIALIZED VIEW)")
+        fields.remedy = "; ".join(told) or None
 
 
 class _Placed(NamedTuple):
@@ -126,28 +140,39 @@ class _Placed(NamedTuple):
 
 
 class _Piece:
-    """The rows that one COPY takes, as it takes them; ``next`` is then the first one that it does not."""
+    """The rows that one COPY takes, as it takes them; ``next`` is then the first one that it does not.
 
-    def __init__(self, first: _Placed, rows: Iterator[_Placed], names: list[str], needed: set[str]) -> None:
+    A text that only the server can read ends a binary COPY, which is many times as quick, and begins one of text, which
+    takes all that follows.
+    """
+
+    def __init__(self, first: _Placed, rows: Iterator[_Placed], columns: Sequence[Column], needed: set[str]) -> None:
         self.first = self.last = first
         self.row: Sequence[Any] = ()
         self.count = 0
         self.next: _Placed | None = None
-        self.names = names
+        self.columns = columns
+        self.names = [column.name for column in columns]
+        self._unsure = [column for column in columns if column.element_oid or not is_read_here(column)]
+        self.is_text = self._needs_server(first.values)
         self._rows = rows
-        self._all = frozenset(names)
+        self._all = frozenset(self.names)
         self._needed = needed
 
     def __iter__(self) -> Iterator[Sequence[Any]]:
         names, columns, needed = self.names, self._all, self._needed
         for placed in chain([self.first], self._rows):
             values = placed.values
-            if not (values.keys() <= columns and needed <= values.keys()):
+            fits = values.keys() <= columns and needed <= values.keys()
+            if not fits or (not self.is_text and self._needs_server(values)):
                 self.next = placed
                 return
             self.last, self.count = placed, self.count + 1
             self.row = [values.get(name) for name in names]
             yield self.row
+
+    def _needs_server(self, values: dict[str, Any]) -> bool:
+        return any(needs_server(column, values.get(column.name)) for column in self._unsure)
 
 
 class _Values:
@@ -159,16 +184,10 @@ class _Values:
         self._mapped = mapped
         self._file = file
         self._ways: dict[str, tuple[str, Convert | None] | None] = {}
-        texts = source.texts
-        self._texts = None if texts is None else {place.name for name in texts if (place := mapped.place(name))}
 
     def __iter__(self) -> Iterator[_Placed]:
         for row in self._source.rows:
             yield _Placed(row.number, self._converted(row))
-
-    def is_read_here(self, column: Column) -> bool:
-        """Whether no text of the file needs the server to be read."""
-        return reads_texts(column) or (self._texts is not None and column.name not in self._texts)
 
     def place(self, number: int) -> str:
         """Where a row is."""
@@ -242,6 +261,10 @@ class Mapped:
         if not self.is_wanted(name):
             return None
         column = self._loading.known.get(self._maps.get(name, name))
+        if column is None and not name:
+            raise SchemaMismatch(
+                "the file has a column without a name: --skip '' leaves it out; to load it, give it a name there"
+            )
         if column is None:
             raise SchemaMismatch(
                 f"the file has {name!r}, and the table {self._loading.name} no such column: it has "

@@ -27,7 +27,7 @@ __all__ = ["command"]
 def command(table: str, target: float, as_json: bool, plot: Path | None, **given: Any) -> None:
     """Print the smallest ef_search (HNSW) or probes (IVFFlat) with which the index of TABLE finds enough.
 
-    It is chosen by every other query and tried on the rest. Nothing is changed.
+    It is chosen by every other query, with a margin for chance, and tried on the rest. Nothing is changed.
 
     \b
     lightvec tune doc

@@ -1,13 +1,15 @@
 """From what a file holds, JSON's values or the texts of cells, to what a column takes.
 
 COPY sends values as they are, where INSERT has the server read texts: so they are read here. What only the server can
-read, such as a date in its many forms, goes to it as a text.
+read, such as a date in one of its many forms, goes to it as a text, in a COPY of text.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from math import isinf
@@ -17,12 +19,12 @@ from uuid import UUID
 
 from lightvec.errors import InvalidVector, SchemaMismatch
 from lightvec.pg8000.copying.target import Column
-from lightvec.pg8000.copying.vectors import VALUES
 from lightvec.pg8000.parameters import Json
 from lightvec.types._inputs import is_ndarray
 from lightvec.types._messages import show
+from lightvec.types.fields import VALUES
 
-__all__ = ["Convert", "at_fault", "converter", "reads_texts"]
+__all__ = ["Convert", "at_fault", "converter", "is_read_here", "needs_server"]
 
 Convert = Callable[[Any], Any]
 
@@ -36,10 +38,22 @@ _JSON_OIDS = (114, 3802)
 _DTYPES = {"vector": "<f4", "halfvec": "<f2"}
 
 
-def reads_texts(column: Column) -> bool:
-    """Whether the texts of a column are read here; else the server must do that, in a COPY of text."""
-    known = column.is_enum or column.vector is not None or column.oid in _READERS
-    return known and not column.element_oid
+def is_read_here(column: Column) -> bool:
+    """Whether every value of a column, or of its elements, is read here."""
+    return column.is_enum or column.vector is not None or (column.element_oid or column.oid) in _READERS
+
+
+def needs_server(column: Column, value: Any) -> bool:
+    """Whether only the server can read what :func:`converter` gave, or something in it.
+
+    That is a matter of the value where most of a type can be read here, such as dates.
+    """
+    if value is None or (is_read_here(column) and not column.element_oid):
+        return False
+    if column.element_oid and isinstance(value, list):
+        of_unsure = not is_read_here(column) and any(needs_server(column, item) for item in value)
+        return column.vector is not None or of_unsure
+    return not isinstance(value, _OWN_TYPES)
 
 
 def converter(table: str, column: Column, *, cells: bool) -> Convert | None:
@@ -49,7 +63,9 @@ def converter(table: str, column: Column, *, cells: bool) -> Convert | None:
     fit is a ValueError that says which column and why.
     """
     if column.element_oid:
-        return None
+        element = column._replace(oid=column.element_oid, element_oid=0)
+        convert = None if column.vector is not None else converter(table, element, cells=cells)
+        return None if convert is None else partial(_elements, convert)
     if column.vector is not None:
         return partial(_vector, f"{table}.{column.name}", column)
     if column.oid in _JSON_OIDS:
@@ -57,15 +73,15 @@ def converter(table: str, column: Column, *, cells: bool) -> Convert | None:
     if column.oid in _TEXT_OIDS or column.is_enum:
         return partial(_text, f"{table}.{column.name}")
     if column.oid not in _READERS:
-        return None
+        return _MOMENTS.get(column.oid)
     expected, read = _READERS[column.oid]
     return partial(_read, f"{table}.{column.name} is {column.type}: expected {expected}", read)
 
 
-def at_fault(table: str, columns: list[Column], row: Any) -> str | None:
+def at_fault(table: str, columns: Sequence[Column], row: Any) -> str | None:
     """Which value of a row it is that COPY cannot take, and why."""
     for column, value in zip(columns, row, strict=True):
-        encoding = column.encoding if reads_texts(column) else None
+        encoding = None if needs_server(column, value) else column.encoding
         if encoding is None or value is None:
             continue
         try:
@@ -85,6 +101,14 @@ def _read(expected: str, read: Convert, value: Any) -> Any:
         raise SchemaMismatch(f"{expected}, got {show(value)}") from error
 
 
+def _elements(convert: Convert, value: Any) -> Any:
+    """A list with each element read; the text of an array is left to the server."""
+    if not isinstance(value, list):
+        return value
+    inner = partial(_elements, convert)
+    return [None if item is None else (inner if isinstance(item, list) else convert)(item) for item in value]
+
+
 def _vector(name: str, column: Column, value: Any) -> Any:
     """Vectors may be texts; their dimensions are looked at before they are sent."""
     kind: Any = VALUES[column.vector or ""]
@@ -99,7 +123,10 @@ def _vector(name: str, column: Column, value: Any) -> Any:
         raise SchemaMismatch(f"{name} is {column.type}: expected a list of numbers or its text, got {show(value)}")
     if column.size is not None and len(value) != column.size:
         unit = "bits" if column.vector == "bit" else "dimensions"
-        raise SchemaMismatch(f"{name} takes {column.size:,} {unit}, got {len(value):,}")
+        raise SchemaMismatch(
+            f"{name} takes {column.size:,} {unit}, got {len(value):,}: the value is from another model, or "
+            f"the column must change"
+        )
     return value
 
 
@@ -193,6 +220,40 @@ def _decimal(value: Any) -> Any:
 def _uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
 
+
+def _date(value: Any) -> Any:
+    """A date in the one form that means the same whatever the server's DateStyle is; anything else as it is."""
+    return _iso(date.fromisoformat, value) if isinstance(value, str) and _DATE.fullmatch(value) else value
+
+
+def _timestamp(value: Any) -> Any:
+    return _iso(datetime.fromisoformat, value) if isinstance(value, str) and _TIMESTAMP.fullmatch(value) else value
+
+
+def _timestamptz(value: Any) -> Any:
+    """A moment with its offset; without one it depends on the session's time zone."""
+    if not isinstance(value, str) or not _TIMESTAMPTZ.fullmatch(value):
+        return value
+    return _iso(datetime.fromisoformat, value.replace("Z", "+00:00"))
+
+
+def _iso(read: Convert, text: str) -> Any:
+    try:
+        return read(text)
+    except ValueError:  # The server knows the hour 24, and says what is wrong with the rest.
+        return text
+
+
+# What Python 3.10 reads of ISO 8601, which PostgreSQL reads alike.
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_TIMESTAMP = re.compile(rf"{_DATE.pattern}[ T]\d\d:\d\d:\d\d(\.\d{{3}}(\d{{3}})?)?", re.ASCII)
+_TIMESTAMPTZ = re.compile(rf"{_TIMESTAMP.pattern}(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+#: Types of which most texts are read here, and what reads these.
+_MOMENTS: Mapping[int, Convert] = MappingProxyType({1082: _date, 1114: _timestamp, 1184: _timestamptz})
+
+#: What COPY takes as it is for the types that are not read here.
+_OWN_TYPES = (date, time, timedelta, bytes)
 
 _WHOLE, _FRACTION = ("a whole number", _integer), ("a number", _float)
 

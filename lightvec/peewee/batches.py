@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from peewee import SQL, NodeList, Select
+from peewee import SQL, NodeList, Select, SelectBase
 
 from lightvec.errors import InvalidOption
+from lightvec.types._messages import show
 
 __all__ = ["together"]
 
@@ -30,6 +31,9 @@ def together(queries: Iterable[Any]) -> list[list[Any]]:
     queries = list(queries)
     if not queries:
         return []
+    for query in queries:
+        if not isinstance(query, SelectBase):
+            raise InvalidOption(f"expected Peewee selects, such as Doc.embedding.nearest(...), got {show(query)}")
     database = queries[0]._database
     if any(query._database is not database for query in queries):
         raise InvalidOption("expected queries of one database: run those of another by themselves")

@@ -28,9 +28,11 @@ from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.estimates import Estimate, estimate
 from lightvec.peewee.indexes import VectorIndex
+from lightvec.peewee.remains import PATIENCE, Remains, drop_remains
+from lightvec.peewee.sessions import held, server_process
 from lightvec.peewee.watching import Progress, Watcher
 from lightvec.pg8000 import connect
-from lightvec.pg8000.exceptions import ErrorFields, OperationalError
+from lightvec.pg8000.exceptions import DatabaseError, ErrorFields, OperationalError
 from lightvec.pg8000.identifiers import identifier
 from lightvec.pg8000.native import Connection
 
@@ -38,10 +40,12 @@ __all__ = ["IndexPlan", "Notice", "build_index", "is_left_invalid", "plan_index"
 
 #: Seconds between two looks at how far it is.
 _PACE = 0.25
-#: Seconds that others may be in the way of a drop, and that a build may go on after it was cancelled.
-_PATIENCE, _CANCEL_PATIENCE = 5, 60
+#: Seconds that a build may go on after it was cancelled.
+_CANCEL_PATIENCE = 60
 
-_LOCK_NOT_AVAILABLE, _DISK_FULL = "55P03", "53100"
+_DISK_FULL = "53100"
+#: Two names that are one: seen by the catalog's own unique index where both builds began at once, else before.
+_MADE_MEANWHILE = ("23505", "42P07")
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ class IndexPlan:
     @property
     def sql(self) -> tuple[str, ...]:
         """The statements."""
-        return () if self.stands else (*(_drop(other, self.concurrently) for other in self.remains), self.create)
+        if self.stands:
+            return ()
+        return (*(_remains(other).drop(concurrently=self.concurrently) for other in self.remains), self.create)
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,8 @@ def plan_index(
     schema, table = meta.schema or None, meta.table_name
     standing = vector_indexes(database, table, schema)
     named = [other for other in standing if other.name == index._name]
+    if index.concurrently:
+        _check_not_partitioned(database, identifier(*filter(None, (schema, table))))
     _check_name(database, index, identifier(*filter(None, (schema, table))), named)
     concerned = [other for other in standing if other in named or _is_alike(index, other)]
     for other in concerned:
@@ -118,6 +126,15 @@ def plan_index(
         estimate=estimate(database, index, maintenance_work_mem),
         settings=_settings(database, maintenance_work_mem, workers),
     )
+
+
+def _check_not_partitioned(database: Pg8000Database, table: str) -> None:
+    asked = "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)"
+    if (True,) in database.execute_sql(asked, (table,)).fetchall():
+        raise InvalidOption(
+            f"{table} is a partitioned table, on which PostgreSQL builds no index concurrently: leave concurrently "
+            f"out, or build the index on one partition after the other"
+        )
 
 
 _KINDS = {"r": "a table", "p": "a table", "v": "a view", "m": "a materialized view", "S": "a sequence"}
@@ -163,9 +180,8 @@ def _has_options(index: VectorIndex, other: StandingIndex) -> bool:
     return all(int(other.options.get(name, DEFAULTS[name])) == value for name, value in index._options.items())
 
 
-def _drop(other: StandingIndex, concurrently: bool) -> str:
-    word = "CONCURRENTLY " if concurrently else ""
-    return f"DROP INDEX {word}IF EXISTS {identifier(other.schema, other.name)}"
+def _remains(other: StandingIndex) -> Remains:
+    return Remains(other.schema, other.name, identifier(other.table_schema, other.table))
 
 
 _SESSION = """\
@@ -217,7 +233,7 @@ def build_index(
     if plan.concurrently and database.in_transaction():
         raise InvalidOption("CREATE INDEX CONCURRENTLY cannot run in a transaction: leave that first")
     for other in plan.remains:
-        _drop_remains(database, plan, other)
+        drop_remains(database, _remains(other), concurrently=plan.concurrently)
     with in_peewees_words:
         conn = database._live_connection()
         with _session(conn, plan) as settings:
@@ -253,67 +269,23 @@ def _session(conn: Any, plan: IndexPlan) -> Iterator[Mapping[str, object] | None
         yield plan.settings or None
         return
     settings = {name: str(value) for name, value in plan.settings.items()}
-    if _server_process(conn) is None:
+    if server_process(conn) is None:
         if needed := settings.keys() - _OPTIONAL:
             raise InvalidOption(
                 f"{', '.join(sorted(needed))} cannot be set for CREATE INDEX CONCURRENTLY behind a connection pooler, "
                 f"which may run it on another session: connect to the server itself, or leave out one of the two"
             )
         settings = {}
-    former = _exchange(conn, settings)
-    try:
+    with held(conn, settings):
         yield None
-    finally:
-        if not conn.closed:
-            _exchange(conn, former)
-
-
-def _exchange(conn: Any, settings: Mapping[str, str]) -> dict[str, str]:
-    """Set these for the session; their former values."""
-    former = {}
-    for name, value in settings.items():
-        asked = "SELECT current_setting($1), set_config($1, $2, false)"
-        former[name] = conn.execute_unnamed(asked, [name, value]).rows[0][0]
-    return former
-
-
-def _server_process(conn: Any) -> int | None:
-    """The server's process behind this connection; None where a pooler is between, whose key is one of its own."""
-    pid: int = conn.execute_unnamed("SELECT pg_catalog.pg_backend_pid()").rows[0][0]
-    return pid if pid == conn.backend_pid else None
-
-
-def _drop_remains(database: Pg8000Database, plan: IndexPlan, other: StandingIndex) -> None:
-    """Drop an index that is not valid, once it is sure that nobody is building it.
-
-    Who builds it has this lock on the table until it is done, and the server may not let us see that somebody does.
-    """
-    table = identifier(other.table_schema, other.table)
-    try:
-        with database.atomic():
-            database.execute_sql(f"SET LOCAL lock_timeout = '{_PATIENCE}s'")
-            database.execute_sql(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
-            standing = vector_indexes(database, plan.table, plan.schema)
-            is_there = any(each.name == other.name and not each.valid for each in standing)
-            if is_there and not plan.concurrently:
-                database.execute_sql(_drop(other, False))
-    except Exception as error:
-        if getattr(getattr(error, "orig", error), "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-            raise SchemaMismatch(
-                f"the index {other.name} is not valid, and somebody builds, changes or reads something on {table} at "
-                f"this moment, so that it cannot be dropped: wait until that is done"
-            ) from error
-        raise
-    if is_there and plan.concurrently:
-        database.execute_sql(_drop(other, True))
 
 
 def _clean_up(database: Pg8000Database, conn: Any, plan: IndexPlan) -> None:
     """Drop the invalid index that a build left which was stopped, unless somebody is in the way for long."""
-    usual, conn.command_timeout = conn.command_timeout, _PATIENCE
+    usual, conn.command_timeout = conn.command_timeout, PATIENCE
     try:
         for other in _left(database, plan):
-            conn.execute_unnamed(_drop(other, True))
+            conn.execute_unnamed(_remains(other).drop(concurrently=True))
     except LightvecError:
         return  # What stopped the build is what counts; the index is there to be found.
     finally:
@@ -326,7 +298,7 @@ class _Build:
     def __init__(self, conn: Any, plan: IndexPlan, settings: Mapping[str, object] | None) -> None:
         self._conn = conn
         self._plan = plan
-        self._pid = _server_process(conn)
+        self._pid = server_process(conn)
         self._error: BaseException | None = None
         conn.notices.clear()
         # Not Thread.join: that can take a thread for dead when who waits is interrupted.
@@ -363,7 +335,7 @@ class _Build:
                 watcher.close()
         self._tell(notice)
         if self._error is not None:
-            raise _explained(self._error)
+            raise _explained(self._error, self._plan) from self._error
 
     def _tell(self, notice: Callable[[Notice], object] | None) -> None:
         while self._conn.notices:
@@ -384,9 +356,15 @@ class _Build:
             self._conn.close()
 
 
-def _explained(error: BaseException) -> BaseException:
-    """The error, with what to do where it is the shared memory of a parallel build that is full."""
-    if isinstance(error, OperationalError) and error.sqlstate == _DISK_FULL and isinstance(error.fields, ErrorFields):
+def _explained(error: BaseException, plan: IndexPlan) -> BaseException:
+    """The error, with what to do where the shared memory of a parallel build is full, or another build was quicker."""
+    state = error.sqlstate if isinstance(error, DatabaseError) else None
+    if state in _MADE_MEANWHILE:
+        return SchemaMismatch(
+            f"an index {plan.name} was made by somebody else at the same time: run the command again, which takes that "
+            f"one if it is the same"
+        )
+    if state == _DISK_FULL and isinstance(error, DatabaseError) and isinstance(error.fields, ErrorFields):
         error.fields.remedy = (
             "if it is shared memory that is full, which holds maintenance_work_mem in a parallel build and which "
             "containers limit (--shm-size): raise that limit, take less memory, or build with 0 workers"

@@ -42,7 +42,7 @@ class _DistanceField(Field):
         index: str | bool = False,
         **field_options: Any,
     ) -> None:
-        self.dimensions = check_dimensions(dimensions)
+        self.dimensions = check_dimensions(dimensions, self.value_class)
         self.metric = None if metric is None else metric_for(metric, self.metrics).name
         self.index_method = index if isinstance(index, str) else None
         if self.index_method is not None and self.index_method not in _INDEXES:
@@ -143,6 +143,8 @@ class _DistanceField(Field):
         filter (pgvector 0.8); it is on by itself when the query has one, and can be ``"strict_order"``,
         ``"relaxed_order"`` or False. Where fewer rows than ``k`` come, ``.short`` says why. ``min_score`` leaves out
         rows with a lower score. All of it travels with the query in one round trip and leaves nothing on the session.
+        Rows without a vector are no neighbours. By cosine an index leaves out vectors of zeros, too; ``exact`` puts
+        them last, at the distance NaN.
         """
         from lightvec.peewee.nearest import Nearest
 

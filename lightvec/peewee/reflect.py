@@ -27,6 +27,7 @@ __all__ = [
     "default_metric",
     "model_of",
     "model_with",
+    "no_table",
     "plain_fields",
     "vector_field",
     "vector_fields",
@@ -110,8 +111,7 @@ def model_of(database: Pg8000Database, table: str, schema: str | None = None) ->
     name = identifier(*filter(None, (schema, table)))
     columns = [_Column(*row) for row in database.execute_sql(_COLUMNS, (name,)).fetchall()]
     if not columns:
-        known = ", ".join(database.get_tables(schema)) or "none"
-        raise SchemaMismatch(f"there is no table {table}; the tables there are: {known}")
+        raise no_table(database, table, schema)
     standing = [index for index in vector_indexes(database, table, schema) if index.valid and index.where is None]
     standing.sort(key=lambda index: index.quantize or "")
     fields = {column.name: column.field(standing) for column in columns}
@@ -121,6 +121,15 @@ def model_of(database: Pg8000Database, table: str, schema: str | None = None) ->
         if index.column is not None:
             _declare(model, index)
     return model
+
+
+def no_table(database: Pg8000Database, table: str, schema: str | None = None) -> SchemaMismatch:
+    """What is said of a name that no table has."""
+    known = ", ".join(database.get_tables(schema)) or "none"
+    return SchemaMismatch(
+        f"there is no table {table}; the tables there are: {known} (`lightvec init-db` makes tables, --schema and "
+        f"--url say where to look)"
+    )
 
 
 def _declare(model: Any, standing: StandingIndex) -> None:

@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import peewee
-from peewee import Model, ProgrammingError
+from peewee import Model, NotSupportedError, ProgrammingError
+from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex, fitting
+from lightvec.peewee.remains import Remains, drop_remains
+from lightvec.peewee.sessions import held, server_process
 from lightvec.pg8000 import exceptions
 from lightvec.pg8000.identifiers import identifier
 
@@ -41,16 +44,24 @@ _PATIENCE = 0.05
 class Step:
     """One thing that the schema needs: whether it stands, and if not, the SQL that makes it.
 
-    ``alone`` says that the SQL cannot run inside a transaction (``CREATE INDEX CONCURRENTLY``), and ``note`` what may
-    surprise about it.
+    ``remains`` is an index of that name that is not valid, and is dropped before. ``alone`` says that the SQL cannot
+    run inside a transaction (``CREATE INDEX CONCURRENTLY``), and ``note`` what may surprise about it.
     """
 
     kind: str
     name: str
     stands: bool
-    sql: tuple[str, ...] = ()
+    make: tuple[str, ...] = ()
     alone: bool = False
     note: str = ""
+    remains: Remains | None = None
+
+    @property
+    def sql(self) -> tuple[str, ...]:
+        """The statements."""
+        if self.remains is None:
+            return self.make
+        return (self.remains.drop(concurrently=self.alone), *self.make)
 
 
 def place(models: Iterable[type[Model]], schema: str) -> None:
@@ -94,7 +105,7 @@ def set_up(database: Pg8000Database, models: Sequence[type[Model]], **options: A
     """
     steps = _make_together(database, models, options)
     if any(step.alone and not step.stands for step in steps):
-        with _alone(database):
+        with _alone(database), _untimed(database):
             # While this one waited for its turn, another may have built the same.
             _make(database, [step for step in plan(database, models, **options) if step.alone])
     return steps
@@ -109,6 +120,8 @@ def _make_together(database: Pg8000Database, models: Sequence[type[Model]], opti
     while True:
         with database.atomic():
             if _exists(database, "SELECT nullif(pg_try_advisory_xact_lock(%s), false)", _LOCK):
+                # A table with rows has its index built here, which takes its time.
+                database.execute_sql("SELECT set_config('statement_timeout', '0', true)")
                 steps = plan(database, models, **options)
                 _make(database, [step for step in steps if not step.alone])
                 return steps
@@ -126,19 +139,37 @@ def _alone(database: Pg8000Database) -> Iterator[None]:
         database.execute_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
+@contextmanager
+def _untimed(database: Pg8000Database) -> Iterator[None]:
+    """No statement_timeout, which a build overruns; behind a pooler, which may run it on another session, it stays."""
+    with in_peewees_words:
+        conn = database._live_connection()
+        settings = {} if server_process(conn) is None else {"statement_timeout": "0"}
+        with held(conn, settings):
+            yield
+
+
 def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
     in_reach = False
     for step in [step for step in steps if not step.stands]:
         if step.kind in ("table", "index") and not in_reach:
             in_reach = _bring_types_in_reach(database)
         try:
-            for statement in step.sql:
+            if step.remains is not None:
+                drop_remains(database, step.remains, concurrently=step.alone)
+            for statement in step.make:
                 database.execute_sql(statement)
         except ProgrammingError as error:
             if step.kind == "extension" and _sqlstate(error) == _INSUFFICIENT_PRIVILEGE:
                 raise exceptions.ProgrammingError(
                     f"this user may not create the extension vector: the database's owner or an administrator must run "
                     f"`{step.sql[0]}` in it first"
+                ) from error
+            raise
+        except NotSupportedError as error:
+            if step.alone:
+                raise SchemaMismatch(
+                    f"the index {step.name} cannot be built concurrently ({error}): leave concurrently out"
                 ) from error
             raise
 
@@ -251,12 +282,13 @@ def _indexes(database: Pg8000Database, model: Any, concurrently: bool) -> Iterat
         alone = concurrently and isinstance(index, VectorIndex)
         sql = _sql(model._schema._create_index(index.concurrent() if alone else index, safe=False))
         found = _index(database, model, index._name)
+        remains = None
         if found is not None:
             _check_index(model, index, found)
-            # An interrupted CONCURRENTLY leaves an index that nothing uses and IF NOT EXISTS takes for whole.
-            sql = (f"DROP INDEX {identifier(found.schema, found.name)}", *sql)
+            # IF NOT EXISTS takes it for whole.
+            remains = None if found.valid else Remains(found.schema, found.name, found.table)
         note = index.note if isinstance(index, VectorIndex) else ""
-        yield Step("index", index._name, found is not None and found.valid, sql, alone, note)
+        yield Step("index", index._name, found is not None and found.valid, sql, alone, note, remains)
 
 
 def _index(database: Pg8000Database, model: Any, name: str) -> _Index | None:

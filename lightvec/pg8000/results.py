@@ -23,11 +23,11 @@ from lightvec.pg8000.placeholders import may_be_several
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types._messages import show_bytes
 from lightvec.types.array_texts import parse_array
+from lightvec.types.columns import VECTOR_TYPES
 
 __all__ = [
     "BIT",
     "BIT_ARRAY",
-    "VECTOR_TYPES",
     "CatalogQuestion",
     "Result",
     "column_descriptions",
@@ -46,13 +46,6 @@ _FIELD_NAMES = ("table_oid", "column_attrnum", "type_oid", "type_size", "type_mo
 BIT, BIT_ARRAY = 1560, 1561
 
 _VectorClass = type[Vector] | type[HalfVector] | type[SparseVector] | type[Bit]
-
-#: pgvector's types by name.
-VECTOR_TYPES: Mapping[str, _VectorClass] = {
-    "vector": Vector,
-    "halfvec": HalfVector,
-    "sparsevec": SparseVector,
-}
 
 Decoder = Callable[[bytes], Any]
 

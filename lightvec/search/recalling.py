@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import fsum, inf
+from math import fsum, inf, sqrt
 from re import sub
-from statistics import median
+from statistics import median, stdev
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -48,15 +48,16 @@ ROWS_ARE_EASY = (
 class Recall:
     """What :func:`recall` measured; ``str()`` says it in plain words.
 
-    ``recall`` is the mean over the ``sample`` queries of the share of the true ``k`` nearest rows that were found, and
-    ``worst`` that of the worst query. ``index`` is the one that served, None where none does; ``settings`` are those
-    that it had. ``latency_ms`` and ``exact_ms`` are medians of the time of a query and of the exact one, as the caller
-    sees it, with the rows in the server's memory. ``short`` is how many answers had fewer rows than the exact one.
-    ``rows`` is how many rows there are to find. ``from_rows`` says that the queries were rows, and ``why_exact`` why no
-    index serves.
+    ``recall`` is the mean over the ``sample`` queries of the share of the true ``k`` nearest rows that were found,
+    ``error`` the standard error of that mean, and ``worst`` the share of the worst query. ``index`` is the one that
+    served, None where none does; ``settings`` are those that it had. ``latency_ms`` and ``exact_ms`` are medians of the
+    time of a query and of the exact one, as the caller sees it, with the rows in the server's memory. ``short`` is how
+    many answers had fewer rows than the exact one. ``rows`` is how many rows there are to find. ``from_rows`` says that
+    the queries were rows, and ``why_exact`` why no index serves.
     """
 
     recall: float
+    error: float
     worst: float
     k: int
     sample: int
@@ -79,7 +80,8 @@ class Recall:
             lines[0] += f" on {queries}, because no index serves it: each row is compared"
             lines += [f"{self.latency_ms:.2f} ms a query over {self.rows:,} rows", self.why_exact]
             return "\n".join(lines)
-        lines[0] += f" (mean of {queries}; the worst {self.worst:.3f})"
+        error = f", ± {self.error:.3f}" if self.sample > 1 else ""
+        lines[0] += f" (mean of {queries}{error}; the worst {self.worst:.3f})"
         settings = "".join(f", {name}={value}" for name, value in self.settings.items())
         lines.append(
             f"index {self.index.name} ({self.index.method}{settings}): {self.latency_ms:.2f} ms a query, "
@@ -171,6 +173,7 @@ class Measured(NamedTuple):
     """How some queries did; the names are those of :class:`Recall`."""
 
     recall: float
+    error: float
     worst: float
     short: int
     latency_ms: float
@@ -263,6 +266,7 @@ class Comparison:
         shares = [case.share(answer) for case, answer in zip(cases, found, strict=True)]
         return Measured(
             recall=fsum(shares) / len(shares),
+            error=stdev(shares) / sqrt(len(shares)) if len(shares) > 1 else 0.0,
             worst=min(shares),
             short=sum(case.is_short(answer) for case, answer in zip(cases, found, strict=True)),
             latency_ms=median(answer.ms for answer in found),

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lightvec.errors import SchemaMismatch
 from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
+from lightvec.peewee.reflect import no_table
 from lightvec.pg8000.identifiers import identifier
 
 __all__ = ["Seen", "Table", "VectorColumn", "vector_tables"]
@@ -133,8 +133,7 @@ def _oid(database: Pg8000Database, table: str, schema: str | None) -> int:
     name = identifier(*filter(None, (schema, table)))
     ((oid,),) = database.execute_sql("SELECT to_regclass(%s)::oid::int8", (name,)).fetchall()
     if oid is None:
-        known = ", ".join(database.get_tables(schema)) or "none"
-        raise SchemaMismatch(f"there is no table {table}; the tables there are: {known}")
+        raise no_table(database, table, schema)
     return int(oid)
 
 

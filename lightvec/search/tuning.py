@@ -27,6 +27,11 @@ __all__ = ["Trial", "Tuning", "tune"]
 #: How many queries are timed with all values.
 _TIMED = 50
 
+#: By how many standard errors a mean has to be above the target. What is chosen because it is just enough for some
+#: queries is too little for others as often as not; with this many (95 % of one side of a normal distribution) it is
+#: enough for nearly all.
+_MARGIN = 1.645
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -34,6 +39,7 @@ class Trial:
 
     value: int
     recall: float
+    error: float
     worst: float
     short: int
     latency_ms: float
@@ -43,12 +49,12 @@ class Trial:
 class Tuning:
     """What :func:`tune` found; ``str()`` says it in plain words, with the line to write.
 
-    ``setting`` is ``"ef_search"`` or ``"probes"`` and ``value`` the smallest that ``reached`` the ``target``, else the
-    best there is. It was chosen by half of the ``sample`` queries, on which it has the ``recall`` and ``latency_ms``;
-    ``recall_unseen`` is that of the other half. ``curve`` has all that was tried, by value. Where no index serves,
-    ``index``, ``setting`` and ``value`` are None and the answers exact. ``code`` is the line to write, and ``advice``
-    what to change, if anything. ``rows`` is how many rows there are to find, ``from_rows`` says that the queries were
-    rows.
+    ``setting`` is ``"ef_search"`` or ``"probes"`` and ``value`` the smallest that ``reached`` the ``target`` by more
+    than chance, else the best there is. It was chosen by half of the ``sample`` queries, on which it has the ``recall``
+    with the standard ``error``, and the ``latency_ms``; ``recall_unseen`` is the recall of the other half. ``curve``
+    has all that was tried, by value. Where no index serves, ``index``, ``setting`` and ``value`` are None and the
+    answers exact. ``code`` is the line to write, and ``advice`` what to change, if anything. ``rows`` is how many rows
+    there are to find, ``from_rows`` says that the queries were rows.
     """
 
     target: float
@@ -56,6 +62,7 @@ class Tuning:
     setting: str | None
     value: int | None
     recall: float
+    error: float
     recall_unseen: float
     latency_ms: float
     exact_ms: float
@@ -78,8 +85,8 @@ class Tuning:
         verdict = "is the smallest that reaches" if self.reached else "is the best there is, and does not reach"
         lines = [
             f"{what} on {self.index.name}: {self.setting}={self.value} {verdict} {self.target:g}",
-            f"{self.recall:.3f} on the queries that chose it, {self.recall_unseen:.3f} on as many others; "
-            f"{self.latency_ms:.2f} ms a query, exact {self.exact_ms:.2f} ms over {self.rows:,} rows",
+            f"{self.recall:.3f} ± {self.error:.3f} on the queries that chose it, {self.recall_unseen:.3f} on as many "
+            f"others; {self.latency_ms:.2f} ms a query, exact {self.exact_ms:.2f} ms over {self.rows:,} rows",
             self.code,
             self.advice,
         ]
@@ -101,8 +108,9 @@ def tune(
     """Find the smallest ``ef_search`` (HNSW) or ``probes`` (IVFFlat) with which ``field.nearest(…)`` finds enough.
 
     The parameters are those of :func:`~lightvec.search.recalling.recall`. Every other query is kept back: the value is
-    chosen without them and then tried on them. A target that cannot be reached is no error: what comes back has the
-    best value, and says what to change.
+    chosen without them and then tried on them. It is the smallest whose mean is above the target by 1.645 standard
+    errors, so that other queries, too, find enough: the more queries, the smaller that margin. A target that cannot be
+    reached is no error: what comes back has the best value, and says what to change.
 
     >>> _ = Doc.insert_many([{"embedding": [1, n, 0]} for n in range(4)]).execute()
     >>> tune(Doc.embedding, 0.99, k=2).setting is None  # there is no index
@@ -120,10 +128,11 @@ def tune(
     about = comparison.about()
     return Tuning(
         target=float(target_recall),
-        reached=_is_enough(best.recall, target_recall),
+        reached=_is_above(best.recall, target_recall),
         setting=search.setting,
         value=best.value if search.setting else None,
         recall=best.recall,
+        error=best.error,
         recall_unseen=unseen,
         latency_ms=best.latency_ms,
         exact_ms=comparison.exact_ms,
@@ -178,7 +187,7 @@ class _Search:
                 below = middle
         self._measure_latencies()
         tried = self.curve()
-        enough = [trial for trial in tried if _is_enough(trial.recall, self._target)]
+        enough = [trial for trial in tried if _is_enough(trial, self._target)]
         return enough[0] if enough else max(tried, key=lambda trial: (trial.recall, -trial.value))
 
     def measure(self, cases: Sequence[Case], what: str, value: int) -> Measured:
@@ -206,7 +215,7 @@ class _Search:
             return True
         measured = self.measure(self._seen, f"{self.setting}={value}" if self.setting else "queries", value)
         self._trials[value] = Trial(value, *measured)
-        return _is_enough(measured.recall, self._target)
+        return _is_enough(self._trials[value], self._target)
 
     def _measure_latencies(self) -> None:
         """All values side by side; those that were tried at different times are hard to compare."""
@@ -223,7 +232,12 @@ def _check_target(target: Any) -> None:
         raise InvalidOption(f"expected target_recall above 0 and at most 1, such as 0.95, got {target!r}")
 
 
-def _is_enough(recall: float, target: float) -> bool:
+def _is_enough(trial: Trial, target: float) -> bool:
+    """Whether it finds enough, and by more than chance."""
+    return _is_above(trial.recall - _MARGIN * trial.error, target)
+
+
+def _is_above(recall: float, target: float) -> bool:
     # A mean of tenths is not exact.
     return recall >= target - 1e-9
 
@@ -242,8 +256,10 @@ def _advice(
     """What to change, in sentences."""
     if search.index is None:
         yield search.why_exact()
-    elif _is_enough(best.recall, target):
-        if not _is_enough(unseen, target):
+    elif _is_above(best.recall, target):
+        if not _is_enough(best, target):
+            yield "That may be chance, and nothing reaches it by more: tune with a larger sample."
+        elif not _is_above(unseen, target):
             yield "The others are below the target: take a little more, or tune with a larger sample."
         if exact_ms <= best.latency_ms:
             yield "An exact search takes no longer here: nearest(vector, exact=True)."

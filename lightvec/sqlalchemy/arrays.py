@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import asyncpg, base, pg8000, psycopg, psyco
 
 from lightvec.sqlalchemy.types import BIT, HALFVEC, SPARSEVEC, VECTOR, VectorType, quoted_literal, sends_binary
 from lightvec.types.array_texts import array_text, parse_array
+from lightvec.types.arrays import nested
 
 __all__ = ["teach_dialects"]
 
@@ -63,9 +64,7 @@ def _vectors(item: VectorType, value: Any, dimensions: int | None) -> list[Any]:
 
 
 def _holds_vectors(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return any(hasattr(element, "__len__") for element in value)
-    return getattr(value, "ndim", 1) > 1
+    return getattr(value, "ndim", 1) > 1 or (nested(value, True) and len(value) > 0)
 
 
 def _read(value: Any, read: Callable[[Any], Any], collect: Callable[[Any], Any]) -> Any:

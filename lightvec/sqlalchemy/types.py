@@ -44,7 +44,7 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
 
     def __init__(self, dim: int | None = None, *, metric: str | None = None) -> None:
         super().__init__()
-        self.dim = check_dimensions(dim)
+        self.dim = check_dimensions(dim, self.value_class)
         self.metric = None if metric is None else metric_for(metric, self.metrics).name
 
     def resolve_metric(self, metric: str | None = None) -> Metric:
@@ -206,7 +206,7 @@ class BIT(VectorType):
 
     def __init__(self, length: int | None = None, varying: bool = False, *, metric: str | None = None) -> None:
         super().__init__(None if varying else length, metric=metric)
-        self.length = check_dimensions(length)
+        self.length = check_dimensions(length, self.value_class)
         self.varying = varying
 
     def get_col_spec(self, **kw: Any) -> str:

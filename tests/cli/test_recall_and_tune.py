@@ -65,7 +65,7 @@ def test_tune_for_machines(run: Run, loaded: str) -> None:
     assert (found["target"], found["setting"]) == (0.95, "ef_search")
     assert found["reached"] == (found["recall"] >= 0.95)
     assert found["value"] in [trial["value"] for trial in found["curve"]]
-    assert set(found["curve"][0]) == {"value", "recall", "worst", "short", "latency_ms"}
+    assert set(found["curve"][0]) == {"value", "recall", "error", "worst", "short", "latency_ms"}
 
 
 @pytest.mark.parametrize("command", ["recall", "tune"])

@@ -36,15 +36,17 @@ def test_the_smallest_that_is_enough(gloss: Gloss, wordnet: Wordnet, name: str, 
     assert result.index is not None
     assert result.index.name == f"gloss_{name}"
 
-    def alone(value: int, first: int) -> float:
+    def alone(value: int, first: int) -> Recall:
         options: Any = {setting: value}
-        return recall(field, queries=wordnet.queries[first::2], **options).recall
+        return recall(field, queries=wordnet.queries[first::2], **options)
 
     assert result.value is not None
-    assert alone(result.value, 0) == pytest.approx(result.recall)
-    assert alone(result.value, 1) == pytest.approx(result.recall_unseen)
-    assert result.recall >= target
-    assert result.value == least or alone(result.value - 1, 0) < target
+    assert alone(result.value, 0).recall == pytest.approx(result.recall)
+    assert alone(result.value, 1).recall == pytest.approx(result.recall_unseen)
+    assert result.recall - 1.645 * result.error >= target - 1e-9
+    if result.value > least:
+        less = alone(result.value - 1, 0)
+        assert less.recall - 1.645 * less.error < target
 
 
 def test_the_curve(gloss: Gloss, wordnet: Wordnet) -> None:
@@ -54,7 +56,7 @@ def test_the_curve(gloss: Gloss, wordnet: Wordnet) -> None:
     assert values[0] == 10
     assert result.value in values
     for trial in result.curve:
-        assert (trial.recall >= 0.9) == (trial.value >= (result.value or 0))
+        assert (trial.recall - 1.645 * trial.error >= 0.9) == (trial.value >= (result.value or 0))
         assert 0 <= trial.worst <= trial.recall <= 1
         assert trial.latency_ms > 0
         assert trial.short == 0
@@ -188,7 +190,7 @@ def measured(gloss: Gloss, wordnet: Wordnet) -> Recall:
 
 @pytest.fixture
 def tuned(gloss: Gloss, wordnet: Wordnet) -> Tuning:
-    return tune(gloss.half, 0.9, queries=wordnet.queries[:20])
+    return tune(gloss.half, 0.8, queries=wordnet.queries[:20])
 
 
 def texts(svg: Path) -> set[str]:
@@ -202,7 +204,7 @@ def test_what_is_drawn(tuned: Tuning, measured: Recall, tmp_path: Path) -> None:
     written = texts(tmp_path / "tuning.svg")
     title = {"recall@10 of Gloss.half by cosine", "measured_gloss, 2,000 rows, gloss_half"}
     axes = {"median latency of a query, ms", "recall", "exact"}
-    assert written >= {*title, *axes, "target 0.9", f"ef_search={tuned.value}"}
+    assert written >= {*title, *axes, "target 0.8", f"ef_search={tuned.value}"}
     plot(measured, tmp_path / "recall.svg")
     written = texts(tmp_path / "recall.svg")
     assert written >= {*title, *axes, "ef_search=40"}

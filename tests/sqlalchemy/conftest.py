@@ -54,8 +54,7 @@ def engine_of(driver: str, url: str, **options: Any) -> Engine:
 
 
 def _register(driver: str) -> Any:
-    """A driver that knows the types, by pgvector's own package, whose values are of other classes than lightvec's."""
-    register_vector = import_module(f"pgvector.{driver}").register_vector
+    register_vector = import_module(f"lightvec.{driver}").register_vector
     return lambda connection, record: register_vector(connection)
 
 

@@ -16,23 +16,26 @@ from lightvec import Bit, HalfVector, SparseVector, Vector
 from lightvec.sqlalchemy import avg
 from tests.sqlalchemy.conftest import database_url, item
 
+#: How a driver gets to know the types, if it does; pgvector's own package gives values of other classes.
 DRIVERS = {
     "asyncpg": "",
-    "asyncpg registered": "register_vector",
+    "asyncpg by lightvec": "register_vector",
+    "asyncpg by pgvector": "register_vector",
     "psycopg": "",
-    "psycopg registered": "register_vector_async",
+    "psycopg by lightvec": "register_vector_async",
+    "psycopg by pgvector": "register_vector_async",
 }
 
 
 @pytest.fixture(params=DRIVERS)
 def run(engines: dict[str, Engine], url: str, request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     """Runs a coroutine function on a connection of an engine of its own."""
-    driver, register = request.param.partition(" ")[0], DRIVERS[request.param]
+    (driver, _, package), register = request.param.partition(" by "), DRIVERS[request.param]
 
     async def running(work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
         engine = create_async_engine(database_url(driver, url))
         if register:
-            function = getattr(import_module(f"pgvector.{driver}"), register)
+            function = getattr(import_module(f"{package}.{driver}"), register)
             event.listen(engine.sync_engine, "connect", lambda connection, _: connection.run_async(function))
         try:
             async with engine.begin() as connection:
