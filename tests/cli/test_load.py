@@ -602,7 +602,7 @@ def test_values_of_many_types(
         ("vector(2)", [1, "x"], "t.v: "),
         ("vector(2)", 5, "t.v is vector(2): expected a list of numbers or its text, got 5"),
         ("halfvec(2)", [1, 1e6], "t.v: "),
-        ("bit(4)", "01", "t.v takes 4 bits, got 2"),
+        ("bit(4)", "01", "t.v expected 4 bits, not 2"),
     ],
 )
 def test_values_that_do_not_fit(run: Run, typed: str, tmp_path: Path, kind: str, given: Any, told: str) -> None:
