@@ -18,8 +18,8 @@ from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.nearest import Nearest, settings_of
 from lightvec.pg8000.dbapi import Arguments
 from lightvec.pg8000.identifiers import identifier
-from lightvec.search.findings import Finding, index_command
-from lightvec.search.plans import Plan, SortKey, Step, groups, is_limited, joins, sort_key
+from lightvec.search.findings import Finding, index_command, told_name
+from lightvec.search.plans import IndexName, Plan, SortKey, Step, groups, is_limited, joins, sort_key
 from lightvec.search.reasons import reason
 
 __all__ = ["Explanation", "explain"]
@@ -79,7 +79,7 @@ def explain(query: Any, *, analyze: bool = False, database: Pg8000Database | Non
     """
     planner = _Planner(query, _database_of(query, database))
     plan = planner.plan(query, analyze=analyze)
-    indexes = {index.name: index for index in vector_indexes(planner.database)}
+    indexes = {(index.schema, index.name): index for index in vector_indexes(planner.database)}
     searches, sorts = plan.searches(indexes), plan.unserved(indexes)
     name = str(searches[0].facts["Index Name"]) if searches else None
     if searches and not sorts:
@@ -125,7 +125,7 @@ class _Planner:
 
 
 def _reasons(
-    planner: _Planner, plan: Plan, indexes: Mapping[str, StandingIndex], sorts: list[Step]
+    planner: _Planner, plan: Plan, indexes: Mapping[IndexName, StandingIndex], sorts: list[Step]
 ) -> Iterator[Finding]:
     read = sort_key(sorts[0]) if sorts else None
     if planner.is_exact:
@@ -143,7 +143,7 @@ def _reasons(
             yield from found or [reason("grouped" if groups(sorts[0]) else "unexplained")]
 
 
-def _is_served(plan: Plan, indexes: Mapping[str, StandingIndex]) -> bool:
+def _is_served(plan: Plan, indexes: Mapping[IndexName, StandingIndex]) -> bool:
     return bool(plan.searches(indexes)) and not plan.unserved(indexes)
 
 
@@ -152,7 +152,7 @@ def _subject(plan: Plan, key: SortKey) -> str:
     if key.operand is None:
         return ""
     table = plan.relation(key.operand.alias)
-    return f"{table[1] if table else key.operand.alias}.{key.operand.column}"
+    return f"{told_name(*table) if table else key.operand.alias}.{key.operand.column}"
 
 
 # The query cannot be served as it is written
@@ -174,7 +174,7 @@ def _shape(plan: Plan, key: SortKey, comes_first: bool) -> Iterator[Finding]:
 # The table has no index that could serve it
 
 
-def _mismatches(plan: Plan, key: SortKey, indexes: Mapping[str, StandingIndex]) -> Iterator[Finding]:
+def _mismatches(plan: Plan, key: SortKey, indexes: Mapping[IndexName, StandingIndex]) -> Iterator[Finding]:
     table = plan.relation(key.operand.alias) if key.operand else None
     if key.operand is None or table is None:
         return
@@ -193,6 +193,10 @@ def _mismatches(plan: Plan, key: SortKey, indexes: Mapping[str, StandingIndex]) 
         yield _misfit(index, key)
 
 
+def _told(index: StandingIndex) -> str:
+    return told_name(index.schema, index.name)
+
+
 def _indexed(index: StandingIndex) -> str | None:
     return index.expression or index.column
 
@@ -200,12 +204,12 @@ def _indexed(index: StandingIndex) -> str | None:
 def _unusable(index: StandingIndex) -> Iterator[Finding]:
     """Why an index that fits the query is not used."""
     if index.being_built and not index.valid:
-        yield reason("index_being_built", index.name)
+        yield reason("index_being_built", _told(index))
     elif not index.valid:
         command = index_command(index.table, index.table_schema, vector_column=index.column, metric=index.metric)
-        yield reason("invalid_index", index.name, name=identifier(index.schema, index.name), command=command)
+        yield reason("invalid_index", _told(index), name=identifier(index.schema, index.name), command=command)
     elif index.where is not None:
-        yield reason("partial_index", index.name, where=index.where)
+        yield reason("partial_index", _told(index), where=index.where)
 
 
 def _misfit(index: StandingIndex, key: SortKey) -> Finding:
@@ -213,15 +217,15 @@ def _misfit(index: StandingIndex, key: SortKey) -> Finding:
     assert key.operand is not None
     if _indexed(index) == key.operand.text:
         command = index_command(index.table, index.table_schema, vector_column=key.operand.column, metric=key.metric)
-        return reason("wrong_metric", index.name, built=index.metric, wanted=key.metric, command=command)
+        return reason("wrong_metric", _told(index), built=index.metric, wanted=key.metric, command=command)
     quantize = f" (nearest() does where the model's index has quantize={index.quantize!r})" if index.quantize else ""
-    return reason("wrong_expression", index.name, built=_indexed(index), wanted=key.operand.text, quantize=quantize)
+    return reason("wrong_expression", _told(index), built=_indexed(index), wanted=key.operand.text, quantize=quantize)
 
 
 class _Choice:
     """Why the planner preferred something else to an index that could serve."""
 
-    def __init__(self, planner: _Planner, plan: Plan, forced: Plan, indexes: Mapping[str, StandingIndex]) -> None:
+    def __init__(self, planner: _Planner, plan: Plan, forced: Plan, indexes: Mapping[IndexName, StandingIndex]) -> None:
         self._planner = planner
         self._plan = plan
         self._forced = forced

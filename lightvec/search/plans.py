@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lightvec.metrics import METRICS
 
-__all__ = ["Operand", "Plan", "SortKey", "Step", "groups", "is_limited", "joins", "sort_key"]
+__all__ = ["IndexName", "Operand", "Plan", "SortKey", "Step", "groups", "is_limited", "joins", "sort_key"]
 
 #: Where conditions stand.
 _CONDITIONS = ("Filter", "Index Cond", "Recheck Cond", "Join Filter", "Hash Cond", "Merge Cond", "One-Time Filter")
@@ -42,6 +42,10 @@ _COLUMN = re.compile(rf"(?<![:\w.\")])({_NAME})\.({_NAME})(?![\w.\"(])")
 _GROUPING = ("Aggregate", "Group", "Unique", "WindowAgg", "SetOp")
 _JOINS = ("Nested Loop", "Hash Join", "Merge Join")
 _SUBQUERIES = ("CTE Scan", "Subquery Scan", "WorkTable Scan")
+
+
+#: The schema of an index, which is that of its table, and its name.
+IndexName = tuple[str, str]
 
 
 class Operand(NamedTuple):
@@ -100,10 +104,15 @@ class Step:
         """All below this one."""
         return (step for below in self.below for step in below.walk())
 
-    def is_search(self, indexes: Collection[str]) -> bool:
-        """Whether it reads one of these indexes by distance; Citus puts a shard's number behind its name."""
-        name = str(self.facts.get("Index Name"))
-        return "Order By" in self.facts and (name in indexes or re.sub(r"_\d+\Z", "", name) in indexes)
+    def is_search(self, indexes: Collection[IndexName]) -> bool:
+        """Whether it reads one of these indexes by distance."""
+        return "Order By" in self.facts and any(name in indexes for name in self.index_names())
+
+    def index_names(self) -> Iterator[IndexName]:
+        """What the index that it reads may be called; Citus puts a shard's number behind its name."""
+        schema, name = (str(self.facts.get(fact, "")) for fact in ("Schema", "Index Name"))
+        yield schema, name
+        yield schema, re.sub(r"_\d+\Z", "", name)
 
     @property
     def keys(self) -> list[str]:
@@ -136,11 +145,11 @@ class Plan:
         """The planner's estimate, in units of its own."""
         return float(self.top.facts["Total Cost"])
 
-    def searches(self, indexes: Collection[str]) -> list[Step]:
+    def searches(self, indexes: Collection[IndexName]) -> list[Step]:
         """The steps that read these indexes by distance."""
         return [step for step in self.steps if step.is_search(indexes)]
 
-    def unserved(self, indexes: Collection[str]) -> list[Step]:
+    def unserved(self, indexes: Collection[IndexName]) -> list[Step]:
         """The steps that sort by a distance what no such index gave them.
 
         One that sorts what another one gave ranks it again.

@@ -10,6 +10,7 @@ from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.reflect import no_table
 from lightvec.pg8000.identifiers import identifier
+from lightvec.search.findings import told_name
 
 __all__ = ["Seen", "Table", "VectorColumn", "vector_tables"]
 
@@ -106,7 +107,7 @@ class Table:
     @property
     def told(self) -> str:
         """Its name as it is told."""
-        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+        return told_name(self.schema, self.name)
 
     def indexes_of(self, column: VectorColumn) -> list[StandingIndex]:
         """The vector indexes on a column."""

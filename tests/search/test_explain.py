@@ -475,6 +475,55 @@ def test_a_partitioned_table(db: Pg8000Database) -> None:
     assert codes(Parts.e.nearest(QUERY, metric="cosine")) == ["wrong_metric"]
 
 
+def test_the_same_names_in_two_schemas(empty_url: str) -> None:
+    database = Pg8000Database(empty_url, options="-c enable_seqscan=off")
+
+    class Here(Model):
+        e = VectorField(2, metric="cosine", index="hnsw")
+
+        class Meta:
+            table_name = "twin"
+
+    class There(Model):
+        e = VectorField(2, metric="l2")
+
+        class Meta:
+            table_name = "twin"
+            schema = "tenant"
+            indexes = (HnswIndex("e", name="twin_e_cosine_hnsw"),)
+
+    with database.bind_ctx([Here, There]), database.connection_context():
+        run(database, "CREATE EXTENSION vector", "CREATE SCHEMA tenant")
+        database.create_tables([Here, There])
+        run(database, "ANALYZE twin", "ANALYZE tenant.twin")
+        for model, other in ((Here, "l2"), (There, "cosine")):
+            assert served(model.e.nearest([1, 2])) == "twin_e_cosine_hnsw"
+            assert codes(model.e.nearest([1, 2], metric=other)) == ["wrong_metric"]
+        told = str(explain(There.e.nearest([1, 2], metric="cosine")))
+        assert told.startswith("the index tenant.twin_e_cosine_hnsw is not used: it is built for l2")
+        run(database, "DROP INDEX tenant.twin_e_cosine_hnsw")
+        assert "no vector index on tenant.twin.e;" in str(explain(There.e.nearest([1, 2])))
+
+
+def test_a_temporary_table(db: Pg8000Database) -> None:
+    class Passing(Model):
+        e = VectorField(2, metric="l2", index="hnsw")
+
+        class Meta:
+            database = db
+            temporary = True
+            table_name = "passing"
+
+    db.create_tables([Passing])
+    run(db, "ANALYZE passing", "SET LOCAL enable_seqscan = off")
+    assert served(Passing.e.nearest([1, 2])) == "passing_e_l2_hnsw"
+    assert codes(Passing.e.nearest([1, 2], metric="cosine")) == ["wrong_metric"]
+    run(db, "DROP INDEX passing_e_l2_hnsw")
+    assert str(explain(Passing.e.nearest([1, 2]))) == (
+        "there is no vector index on pg_temp.passing.e; create one (CREATE INDEX in the session of this temporary table)"
+    )
+
+
 def test_hostile_names(db: Pg8000Database) -> None:
     name = 'it\'s a "%s" <=> %% (100%)'
 
