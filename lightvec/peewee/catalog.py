@@ -16,7 +16,8 @@ __all__ = ["StandingIndex", "metric_of", "vector_indexes"]
 # own temporary tables are in pg_temp, as EXPLAIN says, too.
 _INDEXES = """\
 SELECT CASE n.oid WHEN pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname END, c.relname,
-    CASE tn.oid WHEN pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE tn.nspname END, t.relname, column_name, column_type, m.amname, o.opcname,
+    CASE tn.oid WHEN pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE tn.nspname END, t.relname,
+    column_name, column_type, m.amname, o.opcname,
     nullif(a.atttypmod, -1), pg_catalog.pg_get_expr(i.indexprs, i.indrelid),
     pg_catalog.pg_get_expr(i.indpred, i.indrelid), i.indisvalid,
     EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = c.oid),

@@ -41,6 +41,14 @@ _COLUMN = re.compile(rf"(?<![:\w.\")])({_NAME})\.({_NAME})(?![\w.\"(])")
 #: What cannot keep the order in which an index gives its rows.
 _GROUPING = ("Aggregate", "Group", "Unique", "WindowAgg", "SetOp")
 _JOINS = ("Nested Loop", "Hash Join", "Merge Join")
+#: The sources that leave a join its other rows, by its type: they decide what stands beside them, or which are gone.
+_LOOKED_AT: Mapping[Any, tuple[str, ...]] = {
+    "Left": ("Inner",),
+    "Anti": ("Inner",),
+    "Right": ("Outer",),
+    "Right Anti": ("Outer",),
+    "Full": ("Outer", "Inner"),
+}
 _SUBQUERIES = ("CTE Scan", "Subquery Scan", "WorkTable Scan")
 
 
@@ -94,15 +102,16 @@ class Step:
         """The node's type."""
         return str(self.facts["Node Type"])
 
+    @property
+    def relation(self) -> str | None:
+        """What it is to the one above it: its ``Outer`` or ``Inner`` source of rows, a ``SubPlan`` of a condition."""
+        return self.facts.get("Parent Relationship")
+
     def walk(self) -> Iterator[Step]:
         """This one and all below it."""
         yield self
         for step in self.below:
             yield from step.walk()
-
-    def under(self) -> Iterator[Step]:
-        """All below this one."""
-        return (step for below in self.below for step in below.walk())
 
     def is_search(self, indexes: Collection[IndexName]) -> bool:
         """Whether it reads one of these indexes by distance."""
@@ -158,8 +167,19 @@ class Plan:
             step
             for step in self.steps
             if step.sorts_by_distance
-            and not any(below.is_search(indexes) or below.sorts_by_distance for below in step.under())
+            and not any(source.is_search(indexes) or source.sorts_by_distance for source in self._sources(step))
         ]
+
+    def _sources(self, step: Step) -> Iterator[Step]:
+        """The steps below one that decide which rows it gets: none of a condition, none that a join only looks at."""
+        found = [below for below in step.below if below.relation not in ("SubPlan", "InitPlan")]
+        found = [below for below in found if below.relation not in _LOOKED_AT.get(step.facts.get("Join Type"), ())]
+        if step.kind == "CTE Scan":
+            name = f"CTE {step.facts['CTE Name']}"
+            found += [other for other in self.steps if other.facts.get("Subplan Name") == name]
+        for source in found:
+            yield source
+            yield from self._sources(source)
 
     @property
     def filters_by_distance(self) -> bool:

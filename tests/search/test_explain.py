@@ -251,6 +251,27 @@ def test_grouped_rows(db: Pg8000Database) -> None:
     assert codes(grouped) == ["grouped"]
 
 
+def test_an_index_that_serves_a_condition_only(db: Pg8000Database) -> None:
+    """What a condition looks at gives the search no rows."""
+    near = Doc.embedding.nearest(QUERY, 5).select(Doc.id)
+    search = Doc.other.nearest(QUERY, 5)
+    assert codes(search.where(Doc.number.not_in(near))) == ["no_index"]
+    assert codes(search.where((Doc.kind == 3) | Doc.number.in_(near))) == ["no_index"]
+    gone = near.alias("gone")
+    left = search.join(gone, JOIN.LEFT_OUTER, on=(Doc.number == gone.c.id))
+    assert codes(left) == ["no_index"]
+    assert codes(left.where(gone.c.id.is_null())) == ["no_index"]
+
+
+def test_rows_of_an_index_that_are_ranked_again(db: Pg8000Database) -> None:
+    near = Doc.embedding.nearest(QUERY, 20)
+    assert served(Doc.other.nearest(QUERY, 5).where(Doc.id.in_(near.select(Doc.id)))) == "doc_cosine"
+    found = near.cte("found", materialized=True)
+    again = Doc.other.to_value(QUERY)
+    ranked = Select([found], [found.c.id]).bind(db).with_cte(found).order_by(Expression(found.c.other, "<->", again))
+    assert served(ranked.limit(5)) == "doc_cosine"
+
+
 def test_a_materialized_subquery(db: Pg8000Database) -> None:
     inner = Doc.select(Doc.id, Doc.embedding.distance(QUERY).alias("d")).cte("inner_", materialized=True)
     query = Doc.select(inner.c.id).from_(inner).with_cte(inner).order_by(inner.c.d).limit(5)
@@ -520,7 +541,8 @@ def test_a_temporary_table(db: Pg8000Database) -> None:
     assert codes(Passing.e.nearest([1, 2], metric="cosine")) == ["wrong_metric"]
     run(db, "DROP INDEX passing_e_l2_hnsw")
     assert str(explain(Passing.e.nearest([1, 2]))) == (
-        "there is no vector index on pg_temp.passing.e; create one (CREATE INDEX in the session of this temporary table)"
+        "there is no vector index on pg_temp.passing.e; create one "
+        "(CREATE INDEX in the session of this temporary table)"
     )
 
 
