@@ -110,7 +110,7 @@ class _Planner:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the query asks for every row to be compared."""
+        """Whether the query, or a part of it, asks for every row to be compared."""
         return any(nearest._exact for nearest in self._written(self.query)[0].nearest)
 
     def plan(self, query: Any, settings: Mapping[str, object] | None = None, *, analyze: bool = False) -> Plan:
@@ -127,10 +127,14 @@ class _Planner:
 def _reasons(
     planner: _Planner, plan: Plan, indexes: Mapping[IndexName, StandingIndex], sorts: list[Step]
 ) -> Iterator[Finding]:
-    read = sort_key(sorts[0]) if sorts else None
     if planner.is_exact:
-        yield reason("exact")
-    elif read is None:
+        # What another part does without an index nobody asked for.
+        sorts = [sort for sort in sorts if not _is_exact(sort)]
+        if not sorts:
+            yield reason("exact")
+            return
+    read = sort_key(sorts[0]) if sorts else None
+    if read is None:
         code = "in_where" if plan.filters_by_distance else "in_subquery" if plan.sorts_a_subquery else "no_distance"
         yield reason(code)
     else:
@@ -141,6 +145,12 @@ def _reasons(
         else:
             found = [*_shape(plan, key, comes_first), *_mismatches(plan, key, indexes)]
             yield from found or [reason("grouped" if groups(sorts[0]) else "unexplained")]
+
+
+def _is_exact(sort: Step) -> bool:
+    """Whether it sorts as ``nearest(exact=True)`` does."""
+    read = sort_key(sort)
+    return read is not None and read[0].adds_zero
 
 
 def _is_served(plan: Plan, indexes: Mapping[IndexName, StandingIndex]) -> bool:

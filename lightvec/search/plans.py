@@ -33,6 +33,9 @@ _FUNCTIONS: Mapping[str, str] = {
 }
 _CALL = re.compile(rf"\b({'|'.join(_FUNCTIONS)})\(")
 
+#: Behind a distance it makes another expression of it with the same value.
+_ZERO = "+ '0'::double precision"
+
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 _NAME = r"(?:\"(?:[^\"]|\"\")+\"|[^\W\d][\w$]*)"
 #: A column behind its table's alias: no type (``::``), no function (``(``), no column of a subplan (``)``).
@@ -77,12 +80,14 @@ class SortKey:
     """What rows are sorted by first, where a distance is in it.
 
     ``metric`` is the distance's, ``operand`` the column (None where there is none), ``is_alone`` says that nothing is
-    around the distance, ``is_constant`` that the other side is no column, ``is_call`` that it is a function's.
+    around the distance, ``adds_zero`` that only that is, ``is_constant`` that the other side is no column, ``is_call``
+    that it is a function's.
     """
 
     metric: str
     operand: Operand | None
     is_alone: bool
+    adds_zero: bool
     is_constant: bool
     is_call: bool
     is_descending: bool
@@ -273,6 +278,7 @@ def _read(key: str) -> SortKey | None:
         metric=metric,
         operand=operands[0] if operands else None,
         is_alone=not outside.replace(order, "").strip("() "),
+        adds_zero=key[end:].strip("() ") == _ZERO,
         is_constant=len(operands) == 1 and len(_columns(key[start:end])) == 1,
         is_call=call is not None,
         is_descending="DESC" in order,

@@ -213,6 +213,16 @@ def test_exact(db: Pg8000Database) -> None:
     assert codes(Doc.embedding.nearest(QUERY, exact=True)) == ["exact"]
 
 
+def test_one_part_is_exact(db: Pg8000Database) -> None:
+    exact = Doc.embedding.nearest(QUERY, 20, exact=True)
+    assert codes(Doc.other.nearest(QUERY, 5).where(Doc.id.in_(exact.select(Doc.id)))) == ["exact"], "it ranks again"
+    other = Doc.other.nearest(QUERY, 5).select(Doc.title)
+    assert codes(exact.select(Doc.title) | other) == ["no_index"]
+    assert codes(other | exact.select(Doc.title)) == ["no_index"]
+    assert codes(Doc.embedding.nearest(QUERY, 5).select(Doc.title) | exact.select(Doc.title)) == ["exact"]
+    assert codes(exact | Doc.embedding.nearest(QUERY, 5, exact=True)) == ["exact"]
+
+
 def test_a_score_is_ordered_by(db: Pg8000Database) -> None:
     assert codes(Doc.select().order_by(Doc.embedding.score(QUERY).desc()).limit(5)) == ["around_distance"]
     assert codes(Doc.select().order_by(Doc.embedding.distance(QUERY) * 2).limit(5)) == ["around_distance"]
