@@ -16,6 +16,7 @@ from lightvec.errors import InvalidOption
 from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.nearest import Nearest, settings_of
+from lightvec.peewee.quantization import QUANTIZATIONS
 from lightvec.pg8000.dbapi import Arguments
 from lightvec.pg8000.identifiers import identifier
 from lightvec.search.findings import Finding, index_command, told_name
@@ -225,10 +226,12 @@ def _unusable(index: StandingIndex) -> Iterator[Finding]:
 def _misfit(index: StandingIndex, key: SortKey) -> Finding:
     """Why an index on the column is none for the query."""
     assert key.operand is not None
-    if _indexed(index) == key.operand.text:
+    form = QUANTIZATIONS.get(index.quantize or "")
+    if _indexed(index) == key.operand.text or (form and index.metric in form.metrics and index.metric != key.metric):
         command = index_command(index.table, index.table_schema, vector_column=key.operand.column, metric=key.metric)
         return reason("wrong_metric", _told(index), built=index.metric, wanted=key.metric, command=command)
-    quantize = f" (nearest() does where the model's index has quantize={index.quantize!r})" if index.quantize else ""
+    is_written = form is not None and key.metric in form.metrics
+    quantize = f" (nearest() does where the model's index has quantize={index.quantize!r})" if is_written else ""
     return reason("wrong_expression", _told(index), built=_indexed(index), wanted=key.operand.text, quantize=quantize)
 
 

@@ -160,6 +160,26 @@ def test_a_quantized_index_that_the_model_declares(db: Pg8000Database, form: str
     assert f"quantize='{form}'" in str(explain(Doc.other.nearest(QUERY, 2)))
 
 
+def test_a_quantized_index_by_another_metric(db: Pg8000Database) -> None:
+    """One of bits, which are by Hamming, serves each metric that bits are for; one of halfvec serves its own."""
+    model: Any = same_table(db)
+    bits = HnswIndex(model.other, metric="cosine", quantize="bit", name="doc_bits")
+    model.add_index(bits)
+    db.execute(model._schema._create_index(bits))
+    for metric in ("l2", "ip", "cosine"):
+        assert served(model.other.nearest(QUERY, 2, metric=metric)) == "doc_bits"
+    by_l1 = model.other.nearest(QUERY, 2, metric="l1")
+    assert codes(by_l1) == ["wrong_expression"]
+    assert "quantize='bit'" not in str(explain(by_l1))
+    run(
+        db,
+        "DROP INDEX doc_bits",
+        'CREATE INDEX doc_halves ON "explained doc" USING hnsw ((other::halfvec(8)) halfvec_cosine_ops)',
+    )
+    assert codes(Doc.other.nearest(QUERY, 2, metric="l2")) == ["wrong_metric"]
+    assert "it is built for cosine" in str(explain(Doc.other.nearest(QUERY, 2, metric="l2")))
+
+
 def test_more_like_a_stored_row(db: Pg8000Database) -> None:
     assert served(Doc.embedding.nearest(Doc.get_by_id(1), 5)) == "doc_cosine"
 
