@@ -247,7 +247,7 @@ def _form_of_index(field: Any, metric: Metric) -> Quantization | None:
 
 
 def _finds(index: VectorIndex, metric: Metric) -> bool:
-    """Whether an index finds neighbours by this metric: one of bits, which are by Hamming, for each that bits are for."""
+    """Whether an index finds neighbours by this metric; bits are compared by Hamming for each metric they are for."""
     form = index.quantization
     if form is None or index.metric is metric:
         return index.metric is metric

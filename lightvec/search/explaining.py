@@ -19,8 +19,9 @@ from lightvec.peewee.nearest import Nearest, settings_of
 from lightvec.peewee.quantization import QUANTIZATIONS
 from lightvec.pg8000.dbapi import Arguments
 from lightvec.pg8000.identifiers import identifier
+from lightvec.search.expressions import SortKey
 from lightvec.search.findings import Finding, index_command, told_name
-from lightvec.search.plans import IndexName, Plan, SortKey, Step, groups, is_limited, joins, sort_key
+from lightvec.search.plans import IndexName, Plan, Step, groups, is_limited, joins, sort_key
 from lightvec.search.reasons import reason
 
 __all__ = ["Explanation", "explain"]
