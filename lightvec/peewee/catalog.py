@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightvec.index_options import DEFAULTS
 from lightvec.metrics import METRICS
 from lightvec.peewee.database import Pg8000Database
 from lightvec.pg8000.identifiers import identifier
@@ -86,6 +87,11 @@ class StandingIndex:
     def quantize(self) -> str | None:
         """``"halfvec"`` or ``"bit"`` where it indexes a coarser form of its column, as ``quantize=`` declares."""
         return self.indexed_type if self.expression is not None and self.indexed_type != self.column_type else None
+
+    @property
+    def lists(self) -> int:
+        """The lists of an IVFFlat index."""
+        return int(self.options.get("lists", DEFAULTS["lists"]))
 
 
 def metric_of(operator_class: str) -> str | None:

@@ -21,8 +21,10 @@ from lightvec.pg8000.dbapi import Arguments
 from lightvec.pg8000.identifiers import identifier
 from lightvec.search.expressions import SortKey
 from lightvec.search.findings import Finding, index_command, told_name
-from lightvec.search.plans import IndexName, Plan, Step, groups, is_limited, joins, sort_key
+from lightvec.search.plans import IndexName, Plan, Step, groups, joins, limit_above, sort_key
 from lightvec.search.reasons import reason
+from lightvec.search.scans import Scan, scan_of
+from lightvec.search.shortfalls import shortfalls
 
 __all__ = ["Explanation", "explain"]
 
@@ -85,8 +87,7 @@ def explain(query: Any, *, analyze: bool = False, database: Pg8000Database | Non
     searches, sorts = plan.searches(indexes), plan.unserved(indexes)
     name = str(searches[0].facts["Index Name"]) if searches else None
     if searches and not sorts:
-        reasons = () if all(map(is_limited, searches)) else (reason("unlimited", str(name)),)
-        return Explanation(True, name, reasons, plan.json)
+        return Explanation(True, name, tuple(_shortfalls(planner, searches, indexes)), plan.json)
     return Explanation(False, name, tuple(_reasons(planner, plan, indexes, sorts)), plan.json)
 
 
@@ -114,6 +115,18 @@ class _Planner:
     def is_exact(self) -> bool:
         """Whether the query, or a part of it, asks for every row to be compared."""
         return any(nearest._exact for nearest in self._written(self.query)[0].nearest)
+
+    @property
+    def keys(self) -> set[frozenset[str]]:
+        """The columns of the primary keys of the query's models."""
+        models = {getattr(each, "model", None) for each in (self.query, *self._written(self.query)[0].nearest)}
+        keys = (model._meta.get_primary_keys() for model in models if model is not None)
+        return {frozenset(field.column_name for field in key) for key in keys}
+
+    def scan(self, method: str) -> Scan:
+        """How the query searches an index of this method."""
+        context = self._written(self.query)[0]
+        return scan_of(self.database, method, settings_of(context.nearest, self.database))
 
     def plan(self, query: Any, settings: Mapping[str, object] | None = None, *, analyze: bool = False) -> Plan:
         """The plan of a query, with its own settings and these."""
@@ -165,6 +178,26 @@ def _subject(plan: Plan, key: SortKey) -> str:
         return ""
     table = plan.relation(key.operand.alias)
     return f"{told_name(*table) if table else key.operand.alias}.{key.operand.column}"
+
+
+# An index serves it
+
+
+def _shortfalls(
+    planner: _Planner, searches: list[Step], indexes: Mapping[IndexName, StandingIndex]
+) -> Iterator[Finding]:
+    """What is wrong all the same."""
+    if not all(map(limit_above, searches)):
+        yield reason("unlimited", str(searches[0].facts["Index Name"]))
+    methods = {index.method for step in searches for name in step.index_names() if (index := indexes.get(name))}
+    offset = getattr(planner.query, "_offset", None)
+    yield from shortfalls(
+        searches,
+        indexes,
+        {method: planner.scan(method) for method in methods},
+        offset if isinstance(offset, int) else 0,
+        planner.keys,
+    )
 
 
 # The query cannot be served as it is written
@@ -264,7 +297,7 @@ class _Choice:
 
     def _preferred(self, sort: Step) -> str:
         """Found by leaving parts of the query out."""
-        if not is_limited(sort):
+        if limit_above(sort) is None:
             return "no_limit"
         if self._serves_when(_without_filter):
             return "filter_first"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lightvec.metrics import METRICS
 
-__all__ = ["Operand", "SortKey", "alternatives", "columns", "conjuncts", "mentions_distance", "read"]
+__all__ = ["Operand", "SortKey", "alternatives", "columns", "conjuncts", "is_nearer_than", "mentions_distance", "read"]
 
 _OPERATORS: Mapping[str, str] = {metric.operator: metric.name for metric in METRICS.values()}
 _SIGN = "|".join(map(re.escape, _OPERATORS))
@@ -32,6 +32,9 @@ _CALL = re.compile(rf"\b({'|'.join(_FUNCTIONS)})\(")
 
 #: Behind a distance it makes another expression of it with the same value.
 _ZERO = "+ '0'::double precision"
+
+_BOUND = re.compile(r"\) <=? ")
+_NUMBER = re.compile(r"\) <> 'NaN'::double precision\Z")
 
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 _NAME = r"(?:\"(?:[^\"]|\"\")+\"|[^\W\d][\w$]*)"
@@ -159,6 +162,17 @@ def conjuncts(condition: str) -> list[str]:
 def alternatives(condition: str) -> list[str]:
     """The parts of a condition of which one has to hold."""
     return [_bare(part) for part in _split(_bare(condition), " OR ")]
+
+
+def is_nearer_than(condition: str, metric: str) -> bool:
+    """Whether a condition bounds a distance by this metric from above, or wants it to be one.
+
+    What is nearest by bits is so by the vectors' own metric, too, as far as bits tell.
+    """
+    key = read(condition)
+    if key is None or not (key.metric == metric or metric == "hamming"):
+        return False
+    return bool(_BOUND.search(_masked(condition))) or bool(_NUMBER.search(condition))
 
 
 def columns(text: str) -> list[str]:

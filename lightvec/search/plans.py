@@ -9,7 +9,7 @@ from typing import Any
 
 from lightvec.search.expressions import SortKey, mentions_distance, read
 
-__all__ = ["IndexName", "Plan", "Step", "groups", "is_join", "is_limited", "joins", "sort_key"]
+__all__ = ["IndexName", "Plan", "Step", "drops_rows", "groups", "is_join", "joins", "limit_above", "sort_key"]
 
 #: Where conditions stand.
 _CONDITIONS = ("Filter", "Index Cond", "Recheck Cond", "Join Filter", "Hash Cond", "Merge Cond", "One-Time Filter")
@@ -32,7 +32,7 @@ _SUBQUERIES = ("CTE Scan", "Subquery Scan", "WorkTable Scan")
 IndexName = tuple[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """A node of the plan, with those above it and below it."""
 
@@ -145,9 +145,16 @@ class Plan:
         return None
 
 
-def is_limited(step: Step) -> bool:
-    """Whether a LIMIT stands above a step."""
-    return any(above.kind == "Limit" for above in step.above)
+def limit_above(step: Step) -> Step | None:
+    """The nearest LIMIT above a step."""
+    return next((above for above in reversed(step.above) if above.kind == "Limit"), None)
+
+
+def drops_rows(step: Step, source: Step) -> bool:
+    """Whether it joins, and may drop rows that this one below it gives."""
+    kind = step.facts.get("Join Type")
+    keeps = kind in ("Left", "Right", "Full") and (kind == "Full" or source.relation not in _LOOKED_AT[kind])
+    return is_join(step) and not keeps
 
 
 def is_join(step: Step) -> bool:

@@ -15,12 +15,11 @@ from peewee import Column, fn
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee.catalog import StandingIndex, vector_indexes
-from lightvec.pg8000.dbapi import Arguments
 from lightvec.search.explaining import Explanation, explain
+from lightvec.search.scans import SETTINGS, scan_of
 
 __all__ = [
     "ROWS_ARE_EASY",
-    "SETTINGS",
     "Case",
     "Comparison",
     "Measured",
@@ -33,10 +32,6 @@ __all__ = [
 
 #: What a long measurement is told with: what is done, how many of them are, and of how many.
 Progress = Callable[[str, int, int], object]
-
-#: Index method to the setting that trades time for recall, and its value where nobody has set it (pgvector 0.8).
-SETTINGS: Mapping[str, tuple[str, int]] = {"hnsw": ("ef_search", 40), "ivfflat": ("probes", 1)}
-
 
 #: Of 30,000 embeddings of texts HNSW at ef_search=10 finds 0.99 for rows, 0.91 for new texts; IVFFlat as many for both.
 ROWS_ARE_EASY = (
@@ -252,13 +247,9 @@ class Comparison:
     def settings(self, index: StandingIndex, **options: Any) -> dict[str, int | str]:
         """The settings of this index with which the queries run, whoever made them."""
         settings = self._nearest(self._queries[0], options).settings(self._database)
-        name, default = SETTINGS[index.method]
-        names = (f"{index.method}.{name}", f"{index.method}.iterative_scan")
-        sql = "SELECT nullif(current_setting(%s, true), ''), nullif(current_setting(%s, true), '')"
-        # Nothing is known of them in a session that has not used pgvector yet, such as a pooler may give.
-        ((value, scan),) = self._database.execute_sql(sql, Arguments(names, settings)).fetchall()
-        effort: dict[str, int | str] = {name: int(value or default)}
-        return effort if scan in (None, "off") else {**effort, "iterative_scan": scan}
+        scan = scan_of(self._database, index.method, settings)
+        effort: dict[str, int | str] = {SETTINGS[index.method][0]: scan.effort}
+        return effort if scan.order is None else {**effort, "iterative_scan": scan.order}
 
     def measure(self, cases: Sequence[Case], what: str, **options: Any) -> Measured:
         """Ask these queries with these settings, and compare with their exact answers."""

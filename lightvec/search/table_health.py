@@ -185,7 +185,7 @@ def _lists(table: Table, index: StandingIndex) -> Iterator[Finding]:
             f"misses much",
             f"REINDEX INDEX CONCURRENTLY {name}",
         )
-    lists = int(index.options.get("lists", DEFAULTS["lists"]))
+    lists = index.lists
     wanted = usual_lists(int(table.rows))
     if not wanted / _FAR <= lists <= max(wanted, _FEW_LISTS) * _FAR:
         few_or_many = "few: a search reads too many rows" if lists < wanted else "many: a search finds too little"
@@ -329,7 +329,7 @@ def _declared(index: StandingIndex, field: Any) -> VectorIndex:
     """A standing index as a model declares it."""
     metric = default_metric(field) if index.quantize == "bit" else index.metric
     if index.method == "ivfflat":
-        lists = int(index.options.get("lists", DEFAULTS["lists"]))
+        lists = index.lists
         return IvfflatIndex(field, metric=metric, quantize=index.quantize, lists=lists)
     options: dict[str, Any] = {name: int(index.options.get(name, DEFAULTS[name])) for name in ("m", "ef_construction")}
     return HnswIndex(field, metric=metric, quantize=index.quantize, **options)
