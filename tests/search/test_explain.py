@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from lightvec.search.explaining import Explanation
 from lightvec.search.plans import Plan, sort_key
 from lightvec.search.reasons import REASONS, reason
 from tests.peewee.conftest import sent as writes
+from tests.search.builds import building, interrupt_build
 
 SIZE = 3_000
 DIMENSIONS = 8
@@ -507,26 +506,6 @@ def test_an_invalid_index(db: Pg8000Database) -> None:
     assert 'REINDEX INDEX CONCURRENTLY "public"."doc_broken"' in str(explain(Doc.other.nearest(QUERY)))
 
 
-@contextmanager
-def building(url: str) -> Iterator[None]:
-    """An index that is built for as long as an older transaction goes on."""
-    with connect(url) as writer, connect(url) as builder, connect(url) as watcher:
-        writer.run("BEGIN; INSERT INTO building VALUES ('[1,2]')")
-        thread = threading.Thread(
-            target=lambda: builder.run("CREATE INDEX CONCURRENTLY slow ON building USING hnsw (e vector_l2_ops)")
-        )
-        thread.start()
-        try:
-            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'virtualxid'"
-            while watcher.run(waits) == [[0]]:
-                assert thread.is_alive()
-            yield
-        finally:
-            writer.run("ROLLBACK")
-            thread.join(60)
-    assert not thread.is_alive()
-
-
 class Building(Model):
     e = VectorField(2, metric="l2")
 
@@ -535,12 +514,29 @@ class Building(Model):
         primary_key = False
 
 
+SLOW = "CREATE INDEX CONCURRENTLY slow ON building USING hnsw (e vector_l2_ops)"
+
+
 def test_an_index_that_is_being_built(empty_url: str) -> None:
     database = Pg8000Database(empty_url)
     with database.bind_ctx([Building]), database.connection_context():
         run(database, "CREATE EXTENSION vector", "CREATE TABLE building (e vector(2))")
-        with building(empty_url):
+        with building(empty_url, "INSERT INTO building VALUES ('[1,2]')", SLOW):
             assert codes(Building.e.nearest([1, 2])) == ["index_being_built"]
+
+
+def test_an_index_whose_build_was_interrupted(empty_url: str) -> None:
+    database = Pg8000Database(empty_url, options="-c enable_seqscan=off")
+    with database.bind_ctx([Building]), database.connection_context():
+        run(database, "CREATE EXTENSION vector", "CREATE TABLE building (e vector(2))")
+        interrupt_build(empty_url, "INSERT INTO building VALUES ('[1,2]')", SLOW)
+        assert codes(Building.e.nearest([1, 2])) == ["invalid_index"]
+        reindex = explain(Building.e.nearest([1, 2])).reasons[0].remedy
+        assert reindex.startswith(
+            'build it again (REINDEX INDEX CONCURRENTLY "public"."slow", or lightvec create-index'
+        )
+        run(database, reindex.partition("(")[2].partition(",")[0])
+        assert served(Building.e.nearest([1, 2])) == "slow"
 
 
 # The planner found something cheaper

@@ -22,6 +22,7 @@ from lightvec.search.health import Finding, examine
 from lightvec.server import Server
 from tests.places import open_folder
 from tests.pooler.pooler import Pooler
+from tests.search.builds import interrupt_build
 from tests.tls.certificates import issued
 from tests.tls.conftest import bouncer
 from tests.tls.postgres import PASSWORD
@@ -347,6 +348,17 @@ def test_an_invalid_index(ready: Ready) -> None:
     found = bad(ready(TABLE, FILL, INDEX, ANALYZE, broken))
     assert found["invalid_index"].level == "problem"
     assert 'REINDEX INDEX CONCURRENTLY "public"."the index"' in found["invalid_index"].remedy
+
+
+def test_an_index_whose_build_was_interrupted(ready: Ready, empty_url: str) -> None:
+    database = ready(TABLE, FILL, ANALYZE)
+    create = INDEX.replace("INDEX", "INDEX CONCURRENTLY").replace("the index", "stopped")
+    interrupt_build(empty_url, "INSERT INTO \"the docs\" VALUES (0, 'x', '[1,2,3]')", create)
+    finding = bad(database)["invalid_index"]
+    assert (finding.level, finding.subject) == ("problem", "stopped")
+    reindex = 'REINDEX INDEX CONCURRENTLY "public"."stopped"'
+    assert reindex in finding.remedy
+    assert "invalid_index" not in bad(ready(reindex))
 
 
 def test_the_same_index_twice(ready: Ready) -> None:
