@@ -58,7 +58,8 @@ def _column(table: Table, column: VectorColumn) -> Iterator[Finding]:
             "not_readable",
             subject,
             "this user may not read it, so its rows were not looked at",
-            f"GRANT SELECT ON {identifier(table.schema, table.name)} TO CURRENT_USER, by its owner",
+            f"have its owner GRANT USAGE ON SCHEMA {identifier(table.schema)} and GRANT SELECT ON "
+            f"{identifier(table.schema, table.name)} to this user",
         )
     else:
         yield from _rows(table, column, column.seen, subject)
@@ -306,6 +307,8 @@ def _memory_of_indexes(server: Server, indexes: Sequence[StandingIndex]) -> Iter
 def _memory_of_builds(database: Pg8000Database, table: Table) -> Iterator[Finding]:
     """Indexes that would not fit into what a build may use, were they built again."""
     columns = {column.name: column for column in table.columns if column.dimensions and column.seen}
+    if not columns:
+        return
     model = model_of(database, table.name, table.schema)
     for index in table.indexes:
         if index.column not in columns or index.metric is None:

@@ -21,7 +21,8 @@ _MOST_BYTES = 64 << 20
 _COLUMNS = """\
 SELECT c.oid::int8, n.nspname, c.relname, a.attname, t.typname,
     nullif(CASE d.typbasetype WHEN 0 THEN a.atttypmod ELSE d.typtypmod END, -1),
-    pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'), size.bytes, size.rows, size.parts, size.unseen,
+    pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'),
+    size.bytes, size.rows, size.parts, size.unseen,
     coalesce(s.n_live_tup, 0), coalesce(s.n_dead_tup, 0), coalesce(s.n_tup_upd, 0), coalesce(s.n_tup_hot_upd, 0),
     greatest(s.last_analyze, s.last_autoanalyze), greatest(s.last_vacuum, s.last_autovacuum),
     coalesce((SELECT option_value::int FROM pg_catalog.pg_options_to_table(c.reloptions)
@@ -130,9 +131,15 @@ def vector_tables(
     return [_looked_at(database, _table(each, indexes)) for each in found.values()]
 
 
+# to_regclass fails for a schema that the user may not use, of which doctor is to tell.
+_OID = """\
+SELECT CASE WHEN %s::text IS NULL THEN to_regclass(%s)::oid::int8 ELSE (
+    SELECT c.oid::int8 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %s AND c.relname = %s) END"""
+
+
 def _oid(database: Pg8000Database, table: str, schema: str | None) -> int:
-    name = identifier(*filter(None, (schema, table)))
-    ((oid,),) = database.execute_sql("SELECT to_regclass(%s)::oid::int8", (name,)).fetchall()
+    ((oid,),) = database.execute_sql(_OID, (schema, identifier(table), schema, table)).fetchall()
     if oid is None:
         raise no_table(database, table, schema)
     return int(oid)

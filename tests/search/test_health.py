@@ -320,14 +320,36 @@ def test_too_many_dimensions_for_an_index(ready: Ready) -> None:
     assert "long.e" not in [finding.subject for finding in bad(ready(made)).values()]
 
 
-def test_a_table_that_may_not_be_read(ready: Ready) -> None:
-    database = ready(
-        TABLE, FILL, INDEX, ANALYZE, "DROP ROLE IF EXISTS stranger", "CREATE ROLE stranger", options="-c role=stranger"
+@pytest.fixture
+def as_stranger(ready: Ready) -> Iterator[Ready]:
+    """Looks at it as a user with no rights but those of all."""
+
+    def as_stranger(*statements: str) -> Pg8000Database:
+        return ready("DROP ROLE IF EXISTS stranger", "CREATE ROLE stranger", *statements, options="-c role=stranger")
+
+    yield as_stranger
+    ready("DROP OWNED BY stranger", "DROP ROLE stranger")
+
+
+def test_a_table_that_may_not_be_read(as_stranger: Ready) -> None:
+    database = as_stranger(TABLE, FILL, INDEX, ANALYZE)
+    found = bad(database)
+    assert "not_readable" in found
+    assert 'GRANT SELECT ON "public"."the docs" to this user' in found["not_readable"].remedy
+
+
+def test_a_table_in_a_schema_that_may_not_be_used(as_stranger: Ready) -> None:
+    hidden = ("CREATE SCHEMA hidden", TABLE.replace('"the docs"', "hidden.t"), "GRANT SELECT ON hidden.t TO stranger")
+    database = as_stranger(
+        TABLE, FILL, INDEX, ANALYZE, 'GRANT SELECT ON "the docs" TO stranger', *hidden, "ANALYZE hidden.t"
     )
-    try:
-        assert set(bad(database)) >= {"not_readable"}
-    finally:
-        ready("DROP ROLE stranger")
+    found = examined(database)
+    assert [each.subject for each in found if each.code == "not_readable"] == ["hidden.t.e"]
+    assert 'GRANT USAGE ON SCHEMA "hidden"' in bad(database)["not_readable"].remedy
+    assert [each.subject for each in found if each.code == "column"] == ["the docs.e"]
+    assert "not_readable" in bad(database, ["t"], "hidden")
+    with pytest.raises(SchemaMismatch, match="there is no table nosuch"):
+        bad(database, ["nosuch"], "hidden")
 
 
 def test_a_partitioned_table(ready: Ready) -> None:
