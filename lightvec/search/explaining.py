@@ -25,6 +25,7 @@ from lightvec.search.plans import IndexName, Plan, Step, groups, joins, limit_ab
 from lightvec.search.reasons import reason
 from lightvec.search.scans import Scan, scan_of
 from lightvec.search.shortfalls import shortfalls
+from lightvec.search.tables import NEVER_ANALYZED
 
 __all__ = ["Explanation", "explain"]
 
@@ -39,13 +40,10 @@ _FORBIDDEN: Mapping[str, object] = {
 _EXPLAIN = "EXPLAIN (FORMAT JSON, VERBOSE, SETTINGS) "
 _ANALYZE = "EXPLAIN (FORMAT JSON, VERBOSE, SETTINGS, ANALYZE) "
 
-# The server counts the rows of a table that it never counted as -1. CREATE INDEX counts them, too, and leaves the
-# columns without statistics.
-_TABLE = """\
-SELECT c.reltuples::float8, c.reltuples < 0 OR c.reltuples > 0 AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_stats s WHERE s.schemaname = n.nspname AND s.tablename = c.relname)
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = to_regclass(%s)"""
+_TABLE = f"""\
+SELECT p.reltuples::float8, {NEVER_ANALYZED}
+FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+WHERE p.oid = to_regclass(%s)"""
 
 
 @dataclass(frozen=True)

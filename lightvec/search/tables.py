@@ -12,13 +12,21 @@ from lightvec.peewee.reflect import no_table
 from lightvec.pg8000.identifiers import identifier
 from lightvec.search.findings import told_name
 
-__all__ = ["Seen", "Table", "VectorColumn", "vector_tables"]
+__all__ = ["NEVER_ANALYZED", "Seen", "Table", "VectorColumn", "vector_tables"]
 
 #: What is read of a table to count its rows; of a larger one that much is taken, page by page at random.
 _MOST_BYTES = 64 << 20
 
+# Whether a table p in the schema pn was surely never analysed. The server counts the rows of one that it never counted
+# as -1; CREATE INDEX counts them, too, and leaves the columns without statistics. Those are shown to who may read the
+# table, and not where policies hide rows. Nobody analyses an empty partition.
+NEVER_ANALYZED = """(p.relkind <> 'p' AND pg_catalog.pg_relation_size(p.oid) > 0 AND (
+    p.reltuples < 0 OR p.reltuples > 0 AND pg_catalog.has_any_column_privilege(p.oid, 'SELECT')
+    AND NOT pg_catalog.row_security_active(p.oid) AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_stats ps WHERE ps.schemaname = pn.nspname AND ps.tablename = p.relname)))"""
+
 # A column of bits is one of vectors where it has a vector index. The partitions of a table count as the table.
-_COLUMNS = """\
+_COLUMNS = f"""\
 SELECT c.oid::int8, n.nspname, c.relname, a.attname, t.typname,
     nullif(CASE d.typbasetype WHEN 0 THEN a.atttypmod ELSE d.typtypmod END, -1),
     pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'),
@@ -36,9 +44,7 @@ LEFT JOIN pg_catalog.pg_stat_all_tables s ON s.relid = c.oid
 CROSS JOIN LATERAL (
     SELECT sum(pg_catalog.pg_table_size(p.oid))::int8 AS bytes, sum(greatest(p.reltuples, 0))::float8 AS rows,
         jsonb_agg(jsonb_build_array(pn.nspname, p.relname)) AS parts,
-        bool_or(p.relkind <> 'p' AND (p.reltuples < 0 OR p.reltuples > 0 AND NOT EXISTS (
-            SELECT FROM pg_catalog.pg_stats ps
-            WHERE ps.schemaname = pn.nspname AND ps.tablename = p.relname))) AS unseen
+        bool_or({NEVER_ANALYZED}) AS unseen
     FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
     WHERE p.oid = c.oid OR p.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) size
 WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'

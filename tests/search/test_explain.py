@@ -581,6 +581,18 @@ def test_a_table_that_was_never_analysed(db: Pg8000Database) -> None:
     assert served(filtered) == "few_cosine"
 
 
+def test_an_analysed_table_with_policies(db: Pg8000Database) -> None:
+    run(
+        db,
+        'ALTER TABLE "explained doc" ENABLE ROW LEVEL SECURITY',
+        'CREATE POLICY mine ON "explained doc" USING (true)',
+        "CREATE ROLE tenant_of_explain",
+        'GRANT SELECT ON "explained doc" TO tenant_of_explain',
+        "SET LOCAL ROLE tenant_of_explain",
+    )
+    assert codes(Doc.embedding.nearest(QUERY).where(Doc.number == 7)) == ["filter_first"]
+
+
 def test_a_join_that_leaves_few_rows(db: Pg8000Database) -> None:
     other: Any = Doc.alias()
     on = (Doc.id == other.id) & (other.number == 7)
