@@ -467,6 +467,22 @@ def test_dead_rows(ready: Ready) -> None:
     assert "dead_rows" not in bad(ready(remedy))
 
 
+def test_writes_to_a_partition(ready: Ready) -> None:
+    off = "WITH (autovacuum_enabled = off)"
+    database = ready(
+        "CREATE TABLE parts (n int, e vector(2)) PARTITION BY LIST (n)",
+        *(f"CREATE TABLE parts_{n} PARTITION OF parts FOR VALUES IN ({n}) {off}" for n in (0, 1)),
+        "INSERT INTO parts SELECT mod(n, 2), ARRAY[n, 1]::vector FROM generate_series(1, 1000) n",
+        "CREATE INDEX ON parts USING hnsw (e vector_l2_ops)",
+        "ANALYZE parts",
+        *["UPDATE parts SET e = e WHERE n = 1"] * 3,
+    )
+    found = [each for each in examined(database) if each.level != "ok"]
+    assert [(each.code, each.subject) for each in found] == [("dead_rows", "parts_1"), ("updates_not_hot", "parts_1")]
+    ready(found[1].remedy.partition(" keeps")[0], found[0].remedy.partition(";")[0])
+    assert "dead_rows" not in bad(database)
+
+
 def test_updates_of_a_full_page(ready: Ready) -> None:
     updates = ["UPDATE \"the docs\" SET note = note || 'y'"] * 3
     found = bad(ready(TABLE, FILL, INDEX, ANALYZE, *updates))
