@@ -158,18 +158,18 @@ def vector_tables(
     return [_looked_at(database, _table(each, indexes)) for each in found.values()]
 
 
-# to_regclass fails for a schema that the user may not use, of which doctor is to tell.
+# Not by to_regclass, which fails for a schema that the user may not use: of that doctor is to tell.
 _OID = """\
-SELECT CASE WHEN %s::text IS NULL THEN to_regclass(%s)::oid::int8 ELSE (
-    SELECT c.oid::int8 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = %s AND c.relname = %s) END"""
+SELECT c.oid::int8 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = %s
+  AND CASE WHEN %s::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = %s END"""
 
 
 def _oid(database: Pg8000Database, table: str, schema: str | None) -> int:
-    ((oid,),) = database.execute_sql(_OID, (schema, identifier(table), schema, table)).fetchall()
-    if oid is None:
+    row = database.execute_sql(_OID, (table, schema, schema)).fetchone()
+    if row is None:
         raise no_table(database, table, schema)
-    return int(oid)
+    return int(row[0])
 
 
 def _table(rows: Sequence[Sequence[Any]], indexes: Sequence[StandingIndex]) -> Table:

@@ -352,6 +352,16 @@ def test_a_table_in_a_schema_that_may_not_be_used(as_stranger: Ready) -> None:
         bad(database, ["nosuch"], "hidden")
 
 
+def test_a_view(ready: Ready) -> None:
+    view = 'CREATE VIEW "the view" AS SELECT t.* FROM "the docs" t JOIN other USING (id)'
+    database = ready(TABLE, FILL, INDEX, ANALYZE, "CREATE TABLE other (id int)", view)
+    found = bad(database, ["the view"])
+    assert [(each.code, each.level, each.subject) for each in found.values()] == [("view", "note", "the view")]
+    assert found["view"].what.endswith('those of what it reads ("the docs", other)')
+    assert [*bad(database, ["the docs", "the view"])] == ["view"]
+    assert bad(database) == {}
+
+
 def test_a_partitioned_table(ready: Ready) -> None:
     parts = [f"CREATE TABLE parts_{n} PARTITION OF parts FOR VALUES IN ({n})" for n in (0, 1)]
     fill = "INSERT INTO parts SELECT mod(n, 2), ARRAY[n, 1]::vector FROM generate_series(1, 100) n"
