@@ -96,14 +96,13 @@ def test_it_finds_what_is_nearest(name: str, index: str, filled: Pg8000Database)
 
 @pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
 def test_an_index_of_bits_serves_each_metric_that_bits_are_for(metric: str, filled: Pg8000Database) -> None:
-    found = exact = None
-    for field in (Coarse.bits, model_of(filled, "coarse").bits):  # type: ignore[attr-defined]
-        found = field.nearest(MATRIX[7], 10, metric=metric)
-        exact = field.nearest(MATRIX[7], 10, metric=metric, exact=True)
+    models: list[Any] = [Coarse, model_of(filled, "coarse")]
+    for model in models:
+        found, exact = (model.bits.nearest(MATRIX[7], 10, metric=metric, exact=exact) for exact in (False, True))
         assert "coarse_bits_cosine_bit_hnsw" in plan(found, filled)
         assert [row.distance for row in found] == sorted(row.distance for row in found)
         assert len({row.id for row in found} & {row.id for row in exact}) >= 9
-        assert "coarse_bits_cosine_bit_hnsw" not in plan(field.nearest(MATRIX[7], 10, metric="l1"), filled)
+        assert "coarse_bits_cosine_bit_hnsw" not in plan(model.bits.nearest(MATRIX[7], 10, metric="l1"), filled)
 
 
 def test_an_index_on_the_vectors_comes_before_one_of_bits(filled: Pg8000Database) -> None:
