@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOAK := $(addprefix tests/,faults fuzz load pooler pg8000/test_interrupts.py tls/test_traffic.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint typecheck check bench clean
+.PHONY: help demo test test-all soak lint typecheck check bench lambda-zip dist test-wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,16 @@ demo: $(VENV)/.installed-demo  ## create a schema, load 2,000 real embeddings an
 	@$(BIN)/python -m examples.demo
 
 test: $(VENV)/.installed-test  ## run the test suite against a real server
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
+
+test-all:  ## run the test suite on each Python from 3.10 that is found (TESTS=tests/types: a part of it)
+	@$(PYTHON) -m tests.pythons | { \
+	    while read -r version python; do \
+	        echo "Python $$version: $$python"; \
+	        $(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venvs/$$version </dev/null \
+	            && passed="$$passed $$version" || failed="$$failed $$version"; \
+	    done; \
+	    echo "passed:$${passed:- none}; failed:$${failed:- none}"; test -n "$$passed" && test -z "$$failed"; }
 
 soak: $(VENV)/.installed-test $(VENV)/.installed-fuzz  ## try faults, poolers, load and hostile bytes for hours
 	LIGHTVEC_SOAK=1 $(BIN)/python -m pytest $(SOAK)
@@ -37,9 +46,21 @@ typecheck: $(VENV)/.installed-dev  ## check types, strictly
 bench: $(VENV)/.installed-bench  ## measure against psycopg 3 and pg8000
 	$(BIN)/python -m tests.benchmarks
 
+# Another file: make lambda-zip FILE=/tmp/function.zip
+lambda-zip: FILE ?= dist/lambda.zip
+lambda-zip: $(VENV)/.installed-demo  ## build the function of examples/aws_lambda, the same bytes each time
+	@$(BIN)/python -m examples.aws_lambda.build $(FILE)
+
+dist: $(VENV)/.installed-test  ## build the wheel and the sdist into dist/
+	rm -f dist/lightvec-*
+	$(BIN)/python -m build --quiet
+
+test-wheel: dist  ## run the test suite on the built wheel, where the sources are not in reach (TESTS: a part of it)
+	$(BIN)/python -m tests.wheel dist/lightvec-*.whl $(TESTS)
+
 check: lint typecheck test  ## what CI runs
 
 clean:  ## remove the virtual environment, caches and the embedded server's data
 	@if [ -x $(BIN)/lightvec ] && [ -d .lightvec ]; then $(BIN)/lightvec server stop || true; fi
-	rm -rf $(VENV) .lightvec .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venvs .lightvec .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,6 +27,8 @@ instance of pg8000's class of the same meaning, and ``import lightvec`` does not
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "InvalidOption",
     "InvalidVector",
@@ -60,6 +62,11 @@ class MissingExtra(LightvecError, ImportError):
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs a library that is not installed: pip install 'lightvec[{extra}]'")
         self.extra = extra
+        self._purpose = purpose
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # By what it is made of; Exception's own would make it of its sentence.
+        return type(self), (self.extra, self._purpose)
 
 
 class MissingExtension(LightvecError):
@@ -73,6 +80,10 @@ class MissingExtension(LightvecError):
             f"the database has no type {type_name}, because pgvector is not installed in it or too old for "
             f"the type: run `lightvec init-db` or CREATE EXTENSION vector"
         )
+        self._type_name = type_name
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return type(self), (self._type_name,)
 
 
 class SchemaMismatch(LightvecError, ValueError):

@@ -14,7 +14,8 @@ __all__ = ["NO_EXTENSION", "TYPES_SQL", "ExtensionTypes", "types_from", "version
 
 #: Gives a row for each type of the extension, and none where it is not installed.
 TYPES_SQL = """\
-SELECT e.extversion, n.nspname, t.typname, t.oid, t.typarray
+SELECT e.extversion, n.nspname, t.typname, t.oid, t.typarray,
+    CASE WHEN n.nspname = ANY (pg_catalog.current_schemas(true)) THEN '' ELSE n.nspname END
 FROM pg_catalog.pg_extension e
 JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 JOIN pg_catalog.pg_type t ON t.typnamespace = e.extnamespace
@@ -22,12 +23,17 @@ WHERE e.extname = 'vector' AND t.typname IN ('vector', 'halfvec', 'sparsevec')""
 
 
 class ExtensionTypes(NamedTuple):
-    """What one database says of pgvector: OIDs by type name, its arrays' OIDs, its version and schema."""
+    """What one database says of pgvector: OIDs by type name, its arrays' OIDs, its version and schema.
+
+    ``out_of_path`` is the schema again where the session's search path did not have it, else empty: there a statement
+    finds neither operators nor functions nor type names of pgvector by their bare names.
+    """
 
     oids: Mapping[str, int]
     array_oids: Mapping[str, int]
     version: tuple[int, ...] = ()
     schema: str = ""
+    out_of_path: str = ""
 
 
 NO_EXTENSION = ExtensionTypes(MappingProxyType({}), MappingProxyType({}))
@@ -36,7 +42,7 @@ NO_EXTENSION = ExtensionTypes(MappingProxyType({}), MappingProxyType({}))
 def types_from(rows: Sequence[Sequence[Any]]) -> ExtensionTypes:
     """The answer to :data:`TYPES_SQL`, whose OIDs may be numbers or texts; without OIDs where there are no rows.
 
-    >>> types_from([("0.8.6", "public", "vector", "16400", "16405")]).oids["vector"]
+    >>> types_from([("0.8.6", "public", "vector", "16400", "16405", "")]).oids["vector"]
     16400
     """
     return ExtensionTypes(
@@ -44,6 +50,7 @@ def types_from(rows: Sequence[Sequence[Any]]) -> ExtensionTypes:
         array_oids=MappingProxyType({row[2]: int(row[4]) for row in rows}),
         version=version_numbers(rows[0][0]) if rows else (),
         schema=rows[0][1] if rows else "",
+        out_of_path=rows[0][5] if rows else "",
     )
 
 

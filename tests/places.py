@@ -1,9 +1,10 @@
-"""Folders for the tests' servers."""
+"""Folders and ports for the tests' servers."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,13 @@ def open_folder(prefix: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"lightvec-{prefix}-", dir=_quick_disk()))
     folder.chmod(0o755)
     return folder
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
 
 
 def _quick_disk() -> Path:

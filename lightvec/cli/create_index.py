@@ -91,7 +91,7 @@ def command(
     from lightvec.peewee.estimates import usual_lists
     from lightvec.peewee.reflect import model_of, vector_field
 
-    with open_database(url) as database:
+    with open_database(url, schema=schema) as database:
         field = vector_field(model_of(database, table, schema), vector_column)
         options |= {"name": name, "concurrently": concurrently}
         given: dict[str, Any] = {

@@ -35,7 +35,7 @@ def command(tables: tuple[str, ...], schema: str | None, url: str | None, as_jso
     """
     from lightvec.search.health import examine
 
-    with open_database(url) as database:
+    with open_database(url, schema=schema) as database:
         found = examine(database, tables, schema)
     if as_json:
         print_json([vars(finding) for finding in found])

@@ -123,7 +123,8 @@ def matrix(path: Path) -> Any:
     try:
         found = numpy.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, BadZipFile) as error:
-        raise InvalidOption(f"{path}: expected a .npy file of numbers: {error}") from error
+        # NumPy's own words take whatever it cannot read for a pickle, and advise to load that.
+        raise InvalidOption(f"{path}: expected a .npy file of numbers, as numpy.save(FILE, MATRIX) writes") from error
     if getattr(found, "ndim", 0) != 2:
         shape = getattr(found, "shape", "of several arrays")
         raise InvalidOption(f"{path}: expected a matrix of one row a vector, got the shape {shape}")
@@ -139,7 +140,9 @@ def arrays(path: Path) -> dict[str, Any]:
             found = numpy.load(file, allow_pickle=False)
             named = {name: found[name] for name in found.files} if hasattr(found, "files") else None
     except (ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise InvalidOption(f"{path}: expected a .npz file of numbers and texts: {error}") from error
+        raise InvalidOption(
+            f"{path}: expected a .npz file of numbers and texts, as numpy.savez(FILE, COLUMN=ARRAY) writes"
+        ) from error
     if named is None:
         raise InvalidOption(f"{path}: expected a .npz file of arrays, got a single array: name it .npy")
     lengths = {name: len(array) if array.ndim else None for name, array in named.items()}
@@ -177,7 +180,7 @@ def _object(line: bytes, where: str, vectors: frozenset[str]) -> dict[str, Any]:
     try:
         value = json.loads(line)
         # Of 384 numbers, exact ones take three times as long to read; in a vector they would be rounded anyway.
-        if isinstance(value, dict) and any(map(_may_have_fraction, _others(value, vectors))):
+        if isinstance(value, dict) and any(map(_has_fraction, _others(value, vectors))):
             exact = json.loads(line, parse_float=Decimal)
             value = {name: value[name] if name in vectors else exact[name] for name in value}
     except (ValueError, RecursionError) as error:
@@ -193,26 +196,56 @@ def _others(values: dict[str, Any], vectors: frozenset[str]) -> Iterator[Any]:
     return (value for name, value in values.items() if name not in vectors)
 
 
-def _may_have_fraction(value: Any) -> bool:
-    return isinstance(value, (float, list, dict))
+def _has_fraction(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_fraction, value.values()))
+    return isinstance(value, float) or (isinstance(value, list) and any(map(_has_fraction, value)))
 
 
 # CSV
 
 
+#: The most characters of a cell: PostgreSQL holds no longer value. Python's own limit is 131,072, and a vector of
+#: 16,000 dimensions takes up to three times as many.
+_LONGEST_CELL = 1 << 30
+
+
 def _csv(file: BinaryIO, path: Path) -> Iterator[Row]:
     """Rows of a CSV file with a header; an empty cell is NULL."""
-    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-        reader = csv.DictReader(text, strict=True)
+    usual = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
+            reader = csv.DictReader(_of_utf8(text, path), strict=True)
+            try:
+                yield from _csv_rows(reader, path)
+            except csv.Error as error:
+                # Not DictReader's own number, which is that of the last whole row.
+                line = reader.reader.line_num
+                raise InvalidOption(f"{path}, line {line}: expected CSV, with quotes around a cell: {error}") from error
+    finally:
+        csv.field_size_limit(usual)
+
+
+def _csv_rows(reader: csv.DictReader[str], path: Path) -> Iterator[Row]:
+    names = reader.fieldnames or ()
+    _check_headings(names, path)
+    for row in reader:
+        if None in row or None in row.values():
+            raise InvalidOption(f"{path}, line {reader.line_num}: expected {len(names)} cells")
+        yield Row(reader.line_num, {name: value or None for name, value in row.items()})
+
+
+def _of_utf8(lines: Iterable[str], path: Path) -> Iterator[str]:
+    """The lines, of which none has bytes that are no UTF-8: those came as surrogates, so that their line is known."""
+    for number, line in enumerate(lines, 1):
         try:
-            _check_headings(reader.fieldnames or (), path)
-            for row in reader:
-                if None in row or None in row.values():
-                    wanted = len(reader.fieldnames or ())
-                    raise InvalidOption(f"{path}, line {reader.line_num}: expected {wanted} cells")
-                yield Row(reader.line_num, {name: value or None for name, value in row.items()})
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InvalidOption(f"{path}, line {reader.line_num}: expected CSV in UTF-8: {error}") from error
+            line.isascii() or line.encode()
+        except UnicodeEncodeError as error:
+            byte = ord(line[error.start]) - 0xDC00
+            raise InvalidOption(
+                f"{path}, line {number}: expected CSV in UTF-8, got the byte {byte:#04x}: save it as UTF-8"
+            ) from error
+        yield line
 
 
 def _check_headings(names: Sequence[str], path: Path) -> None:

@@ -13,35 +13,45 @@ from lightvec.types._messages import show
 
 __all__ = ["condition", "row_by_text"]
 
-#: What is written to Peewee's operator; those on texts look at any column as a text. Longer ones are looked for first.
+#: What is written to Peewee's operator; those on texts look at any column as a text.
 _OPERATORS: Mapping[str, str] = {"!=": "!=", "<=": "<=", ">=": ">=", "=": "=", "<": "<", ">": ">"}
 _ON_TEXT: Mapping[str, str] = {"~": "~", "like": "LIKE"}
+#: How other languages write them.
+_AS_ELSEWHERE: Mapping[str, str] = {"<>": "!=", "==": "="}
 
-_OPERATOR = re.compile(r"\s*(!=|<=|>=|=|<|>|~)|\s+(like)(?=\s)", re.IGNORECASE)
+# All of the signs are the operator: a part of them with the rest as value would be another condition.
+_OPERATOR = re.compile(r"\s*(~\*|[<>=!~]+)|\s+(like)(?=\s)", re.IGNORECASE)
 
 #: Rows that are shown where a text is that of several.
 _SHOWN = 5
 
 
 def condition(text: str, columns: Mapping[str, Field]) -> Expression:
-    """``COLUMN OP VALUE`` as an expression; OP is one of ``= != < <= > >= ~ like``.
+    """``COLUMN OP VALUE`` as an expression; OP is one of ``= != < <= > >= ~ like``, or ``<>`` or ``==``.
 
     The column is one of ``columns``, whatever its name holds; the value travels as a parameter, and the server reads it
-    as a value of the column. Quotes around it are taken off. :class:`~lightvec.errors.InvalidOption` for anything else.
+    as a value of the column. Quotes around it are taken off; one that begins with a sign of an operator needs them, or
+    a blank before it. :class:`~lightvec.errors.InvalidOption` for anything else.
 
     >>> from peewee import TextField
     >>> condition("kind != 'a b'", {"kind": TextField(column_name="kind")}).op
     '!='
     """
+    unknown = ""
     for start in (text, text.strip()):
         for name in sorted(columns, key=len, reverse=True):
             found = _OPERATOR.match(start, len(name)) if start.startswith(name) else None
-            if found is not None:
-                return _expression(columns[name], (found[1] or found[2]).lower(), _unquoted(start[found.end() :]))
+            if found is None:
+                continue
+            written = (found[1] or found[2]).lower()
+            operator = _AS_ELSEWHERE.get(written, written)
+            if operator in _OPERATORS or operator in _ON_TEXT:
+                return _expression(columns[name], operator, _unquoted(start[found.end() :]))
+            unknown = f"; {written} is none (quote a value that begins so)"
     operators = " ".join((*_OPERATORS, *_ON_TEXT))
     raise InvalidOption(
         f"--where {show(text)[: -len(' (str)')]}: expected COLUMN OP VALUE, with an OP of {operators} "
-        f"and a COLUMN of {', '.join(columns)}"
+        f"and a COLUMN of {', '.join(columns)}{unknown}"
     )
 
 

@@ -11,7 +11,7 @@ from lightvec.cli.failing import told_if_interrupted
 from lightvec.cli.models import models_of
 from lightvec.cli.options import json_option, not_empty, open_database, schema_option, url_option
 from lightvec.cli.output import in_a_line, print_json
-from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
 from lightvec.metrics import INDEX_DIMENSIONS
 
 if TYPE_CHECKING:
@@ -87,7 +87,12 @@ def command(
     options = {"create_extension": create_extension, "schema": schema, "concurrently": concurrently}
     left = _LEFT if concurrently else "nothing was kept"
     with open_database(url, None if url else _own_database(wanted)) as database, told_if_interrupted(left):
-        steps = make(database, wanted, **options)
+        try:
+            steps = make(database, wanted, **options)
+        except Exception:
+            if concurrently and not dry_run:
+                _tell_left(database, wanted, options)
+            raise
     for step in steps:
         if step.note and not step.stands:
             click.echo(f"note: {step.note}", err=True)
@@ -97,6 +102,24 @@ def command(
         _print_sql(steps)
     else:
         _print_steps(steps)
+
+
+def _tell_left(database: Pg8000Database, models: Sequence[type[Model]], options: dict[str, Any]) -> None:
+    """Which indexes a set-up that failed left behind, as far as they can be asked for."""
+    from peewee import PeeweeException
+
+    from lightvec.peewee.schema import plan
+
+    try:
+        left = [step.name for step in plan(database, models, **options) if step.remains is not None]
+    except (PeeweeException, LightvecError):
+        return  # What failed is told, and that is why this does, too.
+    for name in left:
+        click.echo(
+            f"the index {name} is left invalid, which nothing uses: running the command again drops it and builds it "
+            f"anew",
+            err=True,
+        )
 
 
 def _as_json(step: Step, dry_run: bool) -> dict[str, Any]:

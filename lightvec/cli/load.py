@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import click
 from lightvec.cli.failing import told_if_interrupted
 from lightvec.cli.files import FORMATS, MATRICES, arrays, format_of, matrix, rows_of
 from lightvec.cli.options import open_database, table_options
-from lightvec.cli.output import print_json
+from lightvec.cli.output import in_a_line, print_json
 from lightvec.cli.progress import Line, duration
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def command(
     """
     from lightvec.cli.loading import Loading, Mapped
     from lightvec.peewee.reflect import model_of, vector_field
+    from lightvec.pg8000.dbapi import Arguments
     from lightvec.pg8000.identifiers import identifier
 
     if only and not maps:
@@ -80,8 +83,13 @@ def command(
         raise click.UsageError(
             f"--vectors goes with a file of rows, and {file} is one of arrays: put them into one .npz"
         )
+    if vector_column is not None and not vectors and found != "npy":
+        raise click.UsageError(
+            f"--vector-column says where --vectors or a .npy matrix go, and {file} names its columns itself: leave it "
+            f"out, or say --map NAME:{vector_column}"
+        )
     start = time.monotonic()
-    with open_database(url) as database:
+    with open_database(url, schema=schema) as database:
         with told_if_interrupted("no row was kept"):
             model = model_of(database, table, schema)
             column = vector_field(model, vector_column).column_name if vectors or found == "npy" else None
@@ -94,13 +102,15 @@ def command(
                 else:
                     loaded = _load_rows(loading, mapped, file, found, vectors, column, shown)
                 mapped.check_used()
-        if loaded:
-            # Without it the planner guesses, and may leave an index aside; autovacuum comes a minute later, or never.
-            database.execute_sql(f"ANALYZE {identifier(*filter(None, (schema, table)))}")
-    if as_json:
-        print_json({"table": table, "rows": loaded, **({"left_out": loading.read - loaded} if on_conflict else {})})
-    else:
-        _tell(table, loaded, loading.read - loaded, on_conflict, time.monotonic() - start)
+        named = filter(None, (schema, table))
+        with _loaded_all_the_same(table, schema):
+            if as_json:
+                left_out = {"left_out": loading.read - loaded} if on_conflict else {}
+                print_json({"table": table, "rows": loaded, **left_out})
+            else:
+                _tell(table, loaded, loading.read - loaded, on_conflict, time.monotonic() - start)
+            if loaded:
+                database.execute_sql(f"ANALYZE {identifier(*named)}", Arguments((), _ANALYZE_SETTINGS))
 
 
 def _load_arrays(loading: Loading, mapped: Mapped, file: Path, column: str | None, shown: _Shown) -> int:
@@ -126,6 +136,32 @@ def _load_rows(
         return loading.rows(source, mapped, file, extra, lambda done: shown(done, source.part(done)))
 
 
+#: ANALYZE waits so long for who has a lock on the table, such as a VACUUM.
+_ANALYZE_SETTINGS = {"lock_timeout": "2s", "statement_timeout": 0}
+
+
+@contextmanager
+def _loaded_all_the_same(table: str, schema: str | None) -> Iterator[None]:
+    """Around the ANALYZE that follows a load: says where it does not run that the rows are there.
+
+    Without it the planner guesses, and may leave an index aside; autovacuum comes a minute later, or never.
+    """
+    from peewee import PeeweeException
+
+    from lightvec.pg8000.identifiers import identifier
+
+    named, why = identifier(*filter(None, (schema, table))), ""
+    try:
+        yield
+    except KeyboardInterrupt:
+        why = "interrupted"
+    except PeeweeException as error:
+        why = in_a_line(str(error))
+    if why:
+        told = f"the rows are loaded, and the planner does not know of them yet ({why}): run ANALYZE {named} later"
+        click.echo(told, err=True)
+
+
 class _Shown:
     """How far a load is, on a terminal."""
 
@@ -144,6 +180,9 @@ class _Shown:
 
 
 def _tell(table: str, loaded: int, left_out: int, on_conflict: str | None, seconds: float) -> None:
+    if not loaded and not left_out:
+        click.echo(f"0 rows loaded into {table}: the file holds no rows", err=True)
+        return
     speed = f" in {seconds:.1f} s, {loaded / seconds:,.0f} rows/s" if seconds >= 0.1 else ""
     why = {"ignore": "were there already", "update": "came again further down"}.get(on_conflict or "", "")
     others = f"; {left_out:,} {why}" if left_out and why else ""

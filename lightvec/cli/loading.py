@@ -22,6 +22,8 @@ __all__ = ["Loading", "Mapped"]
 
 Progress = Callable[[int], object]
 
+_UNIQUE_VIOLATION, _WRONG_OBJECT_TYPE = "23505", "42809"
+
 #: Rows that are looked at before anything is sent.
 _AHEAD = 100
 
@@ -112,10 +114,22 @@ class Loading:
             fields = getattr(error, "fields", None)
             if isinstance(fields, ErrorFields) and fields.remedy and before:
                 fields.remedy += f", counted from {values.place(piece.first.number)}"
+            self._advise(fields)
             if fields or not isinstance(error, (InvalidVector, DataError)):
                 raise
             what = at_fault(self.name, piece.columns, piece.row) or str(error)
             raise SchemaMismatch(f"{values.place(piece.last.number)}: {what}") from error
+
+    def _advise(self, fields: Any) -> None:
+        """Say which option helps, or where rows can go."""
+        if not isinstance(fields, ErrorFields):
+            return
+        told = [fields.remedy] if fields.remedy else []
+        if fields.get("C") == _UNIQUE_VIOLATION and self._on_conflict is None:
+            told.append("--on-conflict ignore leaves the row that is there, --on-conflict update writes over it")
+        elif fields.get("C") == _WRONG_OBJECT_TYPE:
+            told.append("load the rows into the table behind it (and REFRESH MATERIALIZED VIEW)")
+        fields.remedy = "; ".join(told) or None
 
 
 class _Placed(NamedTuple):
@@ -247,6 +261,10 @@ class Mapped:
         if not self.is_wanted(name):
             return None
         column = self._loading.known.get(self._maps.get(name, name))
+        if column is None and not name:
+            raise SchemaMismatch(
+                "the file has a column without a name: --skip '' leaves it out; to load it, give it a name there"
+            )
         if column is None:
             raise SchemaMismatch(
                 f"the file has {name!r}, and the table {self._loading.name} no such column: it has "

@@ -50,7 +50,7 @@ def _is_model(value: object) -> TypeGuard[type[Model]]:
 
 
 def _module(name: str, path: str) -> ModuleType:
-    if not all(part.isidentifier() for part in name.split(".")):
+    if not all(part.isidentifier() for part in name.split(".")) or Path(name).is_file():
         hint = f": write {_dotted(name)}" if name.endswith(".py") else ""
         raise InvalidOption(f"expected package.module or package.module:Model, got {path!r}{hint}")
     here = str(Path.cwd())

@@ -68,14 +68,32 @@ def table_options(command: F) -> F:
 
 
 @contextmanager
-def open_database(url: str | None, own: Pg8000Database | None = None) -> Iterator[Pg8000Database]:
-    """The database that is meant, connected; ``own`` is the models' database, for when no URL is given."""
+def open_database(
+    url: str | None, own: Pg8000Database | None = None, *, schema: str | None = None
+) -> Iterator[Pg8000Database]:
+    """The database that is meant, connected; ``own`` is the models' database, for when no URL is given.
+
+    ``schema`` is one that must be there.
+    """
     database = _meant(url, own)
     database.connect(reuse_if_open=True)
     try:
+        if schema is not None:
+            _check_schema(database, schema)
         yield database
     finally:
         database.close()
+
+
+_SCHEMAS = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' ORDER BY nspname"
+
+
+def _check_schema(database: Pg8000Database, schema: str) -> None:
+    from lightvec.errors import SchemaMismatch
+
+    known = [name for (name,) in database.execute_sql(_SCHEMAS).fetchall()]
+    if schema not in known and not schema.startswith("pg_"):
+        raise SchemaMismatch(f"there is no schema {schema}; the schemas there are: {', '.join(known)}")
 
 
 def _meant(url: str | None, own: Pg8000Database | None) -> Pg8000Database:

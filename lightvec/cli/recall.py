@@ -98,7 +98,7 @@ def measuring(
 
         check_plot(plot)
     vectors = None if queries is None else matrix(queries)
-    with open_database(url) as database, Line() as line:
+    with open_database(url, schema=schema) as database, Line() as line:
         field = vector_field(model_of(database, table, schema), vector_column)
         yield (
             field,

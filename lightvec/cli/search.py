@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ import click
 from lightvec.cli.files import matrix, standard_input
 from lightvec.cli.options import open_database, table_options
 from lightvec.cli.output import print_json, print_table
-from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
 
 if TYPE_CHECKING:
     from peewee import Expression, Field
@@ -79,7 +80,7 @@ def command(
         raise click.UsageError("say what to search with: one of --vector or --like or --text")
     if text_column is not None and text is None:
         raise click.UsageError("--text-column says where --text looks: give that, too")
-    with open_database(url) as database:
+    with open_database(url, schema=schema) as database:
         model = model_of(database, table, schema)
         field = vector_field(model, vector_column)
         plain = {each.column_name: each for each in plain_fields(model)}
@@ -90,7 +91,8 @@ def command(
         query = field.nearest(wanted.vector, k, metric=metric, exact=exact, ef_search=ef_search, probes=probes)
         for each in (*wanted.others, *where):
             query = query.where(each)
-        rows = _nearest(database, model, query, columns)
+        with _explained(conditions):
+            rows = _nearest(database, model, query, columns)
     if as_json:
         print_json(rows)
     else:
@@ -104,6 +106,26 @@ def _tell_short(found: int, k: int, exact: bool) -> None:
     if not exact:
         why += ", or the index ended its search early (--exact looks at every row)"
     click.echo(f"{found} of {k} rows: {why}", err=True)
+
+
+#: Values that are none of their type: malformed, out of range, no date, no regular expression.
+_NO_VALUES = ("22P02", "22003", "22007", "22008", "2201B")
+
+
+@contextmanager
+def _explained(conditions: Sequence[str]) -> Iterator[None]:
+    """Where the server could not read a value, say that it is one of --where: the vector was looked at before."""
+    from peewee import DataError
+
+    from lightvec.pg8000.exceptions import ErrorFields
+
+    try:
+        yield
+    except DataError as error:
+        fields: Any = error.args[0]
+        if conditions and isinstance(fields, ErrorFields) and fields.get("C") in _NO_VALUES and not fields.remedy:
+            fields.remedy = f"the value of --where {' or '.join(map(repr, conditions))} is read as its column's type is"
+        raise
 
 
 def _nearest(database: Pg8000Database, model: Any, query: Any, shown: Sequence[Field]) -> list[dict[str, Any]]:
@@ -184,7 +206,10 @@ def _row_like(model: Any, field: Any, key: str) -> Any:
     has_none = field.is_null().alias("has_none")
     row = model.select(model._meta.primary_key, has_none).where(model._meta.primary_key.cast("text") == key).first()
     if row is None:
-        raise SchemaMismatch(f"the table {model._meta.table_name} has no row {key}")
+        raise SchemaMismatch(
+            f"the table {model._meta.table_name} has no row {key}: --like takes a value of its primary key, "
+            f"{model._meta.primary_key.column_name}"
+        )
     if row.has_none:
         raise SchemaMismatch(f"the row {key} of {model._meta.table_name} has no embedding")
     return row
@@ -199,12 +224,19 @@ def _read(text: str, field: Any) -> Any:
         if path.suffix == ".npy":
             return _only_row(path)
         text = _text_of(path)
-    return field.value_class.from_text(text.strip())
+    try:
+        return field.value_class.from_text(text.strip())
+    except InvalidVector as error:
+        raise InvalidVector(f"--vector: {error}") from error
 
 
 def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidOption(
+            f"--vector @{path}: expected a file with a vector, such as [1,2,3], which cannot be read: {error.strerror}"
+        ) from error
     except UnicodeDecodeError as error:
         raise InvalidOption(f"{path}: expected a vector as text, such as [1,2,3], or a .npy file: {error}") from error
 

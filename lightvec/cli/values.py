@@ -19,10 +19,10 @@ from uuid import UUID
 
 from lightvec.errors import InvalidVector, SchemaMismatch
 from lightvec.pg8000.copying.target import Column
-from lightvec.pg8000.copying.vectors import VALUES
 from lightvec.pg8000.parameters import Json
 from lightvec.types._inputs import is_ndarray
 from lightvec.types._messages import show
+from lightvec.types.fields import VALUES
 
 __all__ = ["Convert", "at_fault", "converter", "is_read_here", "needs_server"]
 
@@ -123,7 +123,10 @@ def _vector(name: str, column: Column, value: Any) -> Any:
         raise SchemaMismatch(f"{name} is {column.type}: expected a list of numbers or its text, got {show(value)}")
     if column.size is not None and len(value) != column.size:
         unit = "bits" if column.vector == "bit" else "dimensions"
-        raise SchemaMismatch(f"{name} takes {column.size:,} {unit}, got {len(value):,}")
+        raise SchemaMismatch(
+            f"{name} takes {column.size:,} {unit}, got {len(value):,}: the value is from another model, or "
+            f"the column must change"
+        )
     return value
 
 

@@ -29,9 +29,10 @@ from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.estimates import Estimate, estimate
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.remains import PATIENCE, Remains, drop_remains
+from lightvec.peewee.sessions import held, server_process
 from lightvec.peewee.watching import Progress, Watcher
 from lightvec.pg8000 import connect
-from lightvec.pg8000.exceptions import ErrorFields, OperationalError
+from lightvec.pg8000.exceptions import DatabaseError, ErrorFields, OperationalError
 from lightvec.pg8000.identifiers import identifier
 from lightvec.pg8000.native import Connection
 
@@ -43,6 +44,8 @@ _PACE = 0.25
 _CANCEL_PATIENCE = 60
 
 _DISK_FULL = "53100"
+#: Two names that are one: seen by the catalog's own unique index where both builds began at once, else before.
+_MADE_MEANWHILE = ("23505", "42P07")
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ def plan_index(
     _check_table(database, table, schema)
     standing = vector_indexes(database, table, schema)
     named = [other for other in standing if other.name == index._name]
+    if index.concurrently:
+        _check_not_partitioned(database, identifier(*filter(None, (schema, table))))
     _check_name(database, index, identifier(*filter(None, (schema, table))), named)
     concerned = [other for other in standing if other in named or _is_alike(index, other)]
     for other in concerned:
@@ -129,6 +134,15 @@ def _check_table(database: Pg8000Database, table: str, schema: str | None) -> No
     if sources is not None:
         raise SchemaMismatch(
             f"{table} is a view, which no index can stand on: build it on its table ({', '.join(sources) or 'none'})"
+        )
+
+
+def _check_not_partitioned(database: Pg8000Database, table: str) -> None:
+    asked = "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)"
+    if (True,) in database.execute_sql(asked, (table,)).fetchall():
+        raise InvalidOption(
+            f"{table} is a partitioned table, on which PostgreSQL builds no index concurrently: leave concurrently "
+            f"out, or build the index on one partition after the other"
         )
 
 
@@ -264,34 +278,15 @@ def _session(conn: Any, plan: IndexPlan) -> Iterator[Mapping[str, object] | None
         yield plan.settings or None
         return
     settings = {name: str(value) for name, value in plan.settings.items()}
-    if _server_process(conn) is None:
+    if server_process(conn) is None:
         if needed := settings.keys() - _OPTIONAL:
             raise InvalidOption(
                 f"{', '.join(sorted(needed))} cannot be set for CREATE INDEX CONCURRENTLY behind a connection pooler, "
                 f"which may run it on another session: connect to the server itself, or leave out one of the two"
             )
         settings = {}
-    former = _exchange(conn, settings)
-    try:
+    with held(conn, settings):
         yield None
-    finally:
-        if not conn.closed:
-            _exchange(conn, former)
-
-
-def _exchange(conn: Any, settings: Mapping[str, str]) -> dict[str, str]:
-    """Set these for the session; their former values."""
-    former = {}
-    for name, value in settings.items():
-        asked = "SELECT current_setting($1), set_config($1, $2, false)"
-        former[name] = conn.execute_unnamed(asked, [name, value]).rows[0][0]
-    return former
-
-
-def _server_process(conn: Any) -> int | None:
-    """The server's process behind this connection; None where a pooler is between, whose key is one of its own."""
-    pid: int = conn.execute_unnamed("SELECT pg_catalog.pg_backend_pid()").rows[0][0]
-    return pid if pid == conn.backend_pid else None
 
 
 def _clean_up(database: Pg8000Database, conn: Any, plan: IndexPlan) -> None:
@@ -312,7 +307,7 @@ class _Build:
     def __init__(self, conn: Any, plan: IndexPlan, settings: Mapping[str, object] | None) -> None:
         self._conn = conn
         self._plan = plan
-        self._pid = _server_process(conn)
+        self._pid = server_process(conn)
         self._error: BaseException | None = None
         conn.notices.clear()
         # Not Thread.join: that can take a thread for dead when who waits is interrupted.
@@ -349,7 +344,7 @@ class _Build:
                 watcher.close()
         self._tell(notice)
         if self._error is not None:
-            raise _explained(self._error)
+            raise _explained(self._error, self._plan) from self._error
 
     def _tell(self, notice: Callable[[Notice], object] | None) -> None:
         while self._conn.notices:
@@ -370,9 +365,15 @@ class _Build:
             self._conn.close()
 
 
-def _explained(error: BaseException) -> BaseException:
-    """The error, with what to do where it is the shared memory of a parallel build that is full."""
-    if isinstance(error, OperationalError) and error.sqlstate == _DISK_FULL and isinstance(error.fields, ErrorFields):
+def _explained(error: BaseException, plan: IndexPlan) -> BaseException:
+    """The error, with what to do where the shared memory of a parallel build is full, or another build was quicker."""
+    state = error.sqlstate if isinstance(error, DatabaseError) else None
+    if state in _MADE_MEANWHILE:
+        return SchemaMismatch(
+            f"an index {plan.name} was made by somebody else at the same time: run the command again, which takes that "
+            f"one if it is the same"
+        )
+    if state == _DISK_FULL and isinstance(error, DatabaseError) and isinstance(error.fields, ErrorFields):
         error.fields.remedy = (
             "if it is shared memory that is full, which holds maintenance_work_mem in a parallel build and which "
             "containers limit (--shm-size): raise that limit, take less memory, or build with 0 workers"

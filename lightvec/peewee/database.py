@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from peewee import Context, Database, Entity, Field, Model, ModelIndex, PostgresqlDatabase, SelectBase
+from peewee import (
+    BaseQuery,
+    Context,
+    Database,
+    Entity,
+    Field,
+    Model,
+    ModelIndex,
+    PostgresqlDatabase,
+    RawQuery,
+    SelectBase,
+)
 from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
 from lightvec.errors import InvalidOption
@@ -15,6 +26,7 @@ from lightvec.peewee.adapter import PAGE, PagedCursor, Pg8000Adapter
 from lightvec.peewee.indexes import check_entity, fitting
 from lightvec.pg8000 import dbapi
 from lightvec.pg8000.identifiers import check_name
+from lightvec.pg8000.settings import WithSchema
 
 if TYPE_CHECKING:
     from lightvec.pg8000.copying.load import Progress
@@ -124,13 +136,17 @@ class Pg8000Database(PostgresqlDatabase):
         context: Any = self.get_sql_context(**context_options)
         sql, params = context.sql(query).query()
         named_cursor = named_cursor or (self._named_cursors and isinstance(query, SelectBase))
-        settings, page = None, 0
+        settings: Mapping[str, object] | None = None
+        page = 0
         if context.nearest:
             from lightvec.peewee.nearest import settings_of
 
             settings = settings_of(context.nearest, self)
             # A cursor on the server searches when it is fetched from, when the settings are gone again.
             named_cursor = False
+        elif isinstance(query, BaseQuery) and not isinstance(query, RawQuery):
+            # Not for definitions, of which some cannot share a write, nor for SQL of the caller's own.
+            settings = self._path_for(params)
         if isinstance(query, SelectBase) and not named_cursor and not _CALL.search(sql):
             page = PAGE
         if settings or page:
@@ -180,6 +196,20 @@ class Pg8000Database(PostgresqlDatabase):
         """What the database says of pgvector: its version, schema and the OIDs of its types."""
         with in_peewees_words:
             return self._live_connection().extension()
+
+    def path_to_extension(self) -> dict[str, object]:
+        """The search path with pgvector's schema, as a setting for a statement, where the session's lacks it."""
+        schema = self.extension().out_of_path
+        return {"search_path": WithSchema(schema)} if schema else {}
+
+    def _path_for(self, params: Sequence[Any]) -> dict[str, object] | None:
+        """The same for a statement with these values, without a round trip that it does not need itself."""
+        conn: dbapi.Connection | None = None if self.is_closed() else self._state.conn
+        if conn is not None and conn.known_types.oids and not conn.known_types.out_of_path:
+            return None
+        conn = conn or self._live_connection()
+        is_known = conn.known_types.oids or conn.lacks(params)
+        return (self.path_to_extension() or None) if is_known else None
 
     def rollback(self) -> None:
         """Roll back. Where the connection broke the server has done it, and the error that broke it is what counts."""

@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from functools import reduce
+from math import inf, isnan
 from numbers import Integral, Real
 from operator import and_
 from typing import TYPE_CHECKING, Any
 
-from peewee import Column, CommaNodeList, Expression, Model, ModelSelect, Value
+from peewee import Column, Expression, Model, Value
 
 from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.index_options import OPTIONS, check_range
 from lightvec.metrics import Metric
 from lightvec.peewee.indexes import VectorIndex
+from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.quantization import Quantization
+from lightvec.peewee.typed import M
 from lightvec.pg8000.settings import AtLeast
 from lightvec.types import SparseVector
+from lightvec.types._messages import show
 
 if TYPE_CHECKING:
     from lightvec.peewee.database import Pg8000Database
 
 __all__ = ["MOST_EF_SEARCH", "Nearest", "checked_count", "settings_of"]
 
+#: PostgreSQL counts rows by a bigint.
+MOST_ROWS = 2**63 - 1
+
 #: pgvector's own default of ``hnsw.ef_search``, and the most it takes.
 _DEFAULT_EF_SEARCH, MOST_EF_SEARCH = 40, 1_000
 _ITERATIVE_SCANS = ("strict_order", "relaxed_order")
 
 
-class Nearest(ModelSelect):
+class Nearest(MeasuredSelect[M]):
     """What ``Model.embedding.nearest(...)`` gives: go on with ``where``, ``join``, ``select``, ``dicts``.
 
     Each row has ``distance`` and ``score`` beside the model's fields, whatever is selected; a field of the model that
     has one of these names keeps it, so select that by another (``alias``) where both are wanted. The query can stand in
     another one, too: as a source (``alias``, ``cte``, ``union``) with the two, as a value (``in_``) with what was
     selected.
+
+    Rows come in the order of ``distance``, also where an index gives them in another (IVFFlat that searches on, an
+    index of a coarser form); of such a search each page (``offset``, ``paginate``) is sorted by itself.
     """
 
     # Peewee's own; its annotations leave them out.
-    _is_default: bool
+    _distinct: Any
     _joins: Any
     _limit: Any
     _offset: Any
-    _returning: Any
+    _simple_distinct: Any
     _where: Any
 
     def __init__(
@@ -68,8 +77,9 @@ class Nearest(ModelSelect):
         check_range("probes", probes, 1, OPTIONS["ivfflat"]["lists"].most)
         self.metric = field.resolve_metric(metric)
         distance = field.distance(vector, metric=self.metric.name)
+        self._is_looked_up = not isinstance(distance.rhs, Value)
         _check_direction(field, self.metric, distance.rhs)
-        self._measures = (distance.alias("distance"), self.metric.score.of(distance).alias("score"))
+        self._own = (distance.alias("distance"), self.metric.score.of(distance).alias("score"))
         self._k = checked_count(k)
         #: Rows that the index finds and that are none of those that are wanted.
         self._unwanted = 0 if others is None else 1
@@ -77,37 +87,46 @@ class Nearest(ModelSelect):
         self._ef_search = ef_search
         self._probes = probes
         self._iterative_scan = _checked_scan(iterative_scan)
-        super().__init__(field.model, [field.model, *self._measures], is_default=True)
+        super().__init__(field.model, [field.model, *self._own], is_default=True)
         self._has_least_score = min_score is not None
         self._own_filter = self._where = self._rows_with_a_distance(field, distance, min_score, others)
         self._form = None if exact else _form_of_index(field, self.metric)
         coarse = distance if self._form is None else _coarse_distance(self._form, self.metric, distance)
-        # An index serves its operator only: adding nothing to the distance makes it another expression.
-        self._order_by = self._by_distance = (distance + 0.0 if exact else coarse,)
+        self._order_by = self._by_distance = (_unindexed(distance) if exact else coarse,)
         self._limit = self._k
 
     def _rows_with_a_distance(self, field: Any, distance: Expression, min_score: float | None, others: Any) -> Any:
         """Rows without a vector are no neighbours: an index leaves them out, and so does the query without one."""
         conditions = [field.is_null(False)] if field.null else []
-        if not isinstance(distance.rhs, Value):
-            # A row that is not there, or has no vector, has no neighbours; an index would give any rows for it.
-            conditions.append(distance.is_null(False))
+        if self._is_looked_up:
+            # A row that is not there, or has no vector, has no neighbours; an index would give any rows for it. One of
+            # zeros has none by cosine: it is at the distance NaN, which PostgreSQL takes for more than all numbers.
+            conditions.append(distance < inf if self.metric.name == "cosine" else distance.is_null(False))
         if others is not None:
             conditions.append(others)
         if min_score is not None:
             conditions.append(distance <= self.metric.score.to_distance(_checked_score(min_score)))
         return reduce(and_, conditions) if conditions else None
 
-    def select(self, *fields: Any) -> Any:
-        """Choose what comes with each row; ``distance`` and ``score`` always do."""
-        return super().select(*fields, *self._measures) if fields else self
-
     def __sql__(self, ctx: Any) -> Any:
         # Whichever statement it stands in is run with its settings.
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)
-        query = self._chosen_among_more() if self._overfetch > 1 else self
+        query: Any = self if not ctx._sql else self._nested()
+        if self._overfetch > 1:
+            query = query._chosen_among_more()
         return super(Nearest, query).__sql__(ctx)
+
+    def _nested(self) -> Nearest[M]:
+        """The query as it stands in another one, whose order by ``distance`` has to be made.
+
+        Of the very expression that an index gives its rows by, the server believes that they come in its order.
+        """
+        distance = self._own[0]
+        query = self.clone()
+        query._own = (_unindexed(distance.unalias()).alias("distance"), *self._own[1:])
+        query._returning = [query._own[0] if column is distance else column for column in self._returning]
+        return query
 
     @property
     def _overfetch(self) -> int:
@@ -116,26 +135,22 @@ class Nearest(ModelSelect):
             return 1
         return self._form.overfetch
 
-    def _chosen_among_more(self) -> Nearest:
+    def _chosen_among_more(self) -> Nearest[M]:
         """The rows that are nearest by the whole vector, of more that are nearest by its coarser form."""
+        chosen = self.clone()
+        chosen._form = None
+        chosen._order_by = (self._own[0].unalias(),)
+        if self._limit is None:
+            return chosen
         key = _key_of(self.model)
         found = self.clone()
         found._form = None
         found._returning = [key]
+        found._distinct, found._simple_distinct = None, False
         found._limit, found._offset = self._found, None
-        chosen = self.clone()
-        chosen._form = None
         among = key.in_(found)
         chosen._where = among if self._where is None else self._where & among
-        chosen._order_by = (self._measures[0].unalias(),)
         return chosen
-
-    def __sql_selection__(self, ctx: Any, is_subquery: bool = False) -> Any:
-        """As a value in another query (``in_``, a column) it has the columns that were chosen and no more."""
-        if is_subquery and not self._is_default:
-            chosen = [column for column in self._returning if not any(column is own for own in self._measures)]
-            return ctx.sql(CommaNodeList(chosen or self._returning))
-        return super().__sql_selection__(ctx, is_subquery)
 
     @property
     def short(self) -> str | None:
@@ -146,11 +161,13 @@ class Nearest(ModelSelect):
         found, wanted = len(self), self._limit
         if not isinstance(wanted, int) or found >= wanted:
             return None
-        return f"{found} of {wanted} rows: {self._why_short()}"
+        return f"{found} of {wanted} rows: {self._why_short(found)}"
 
-    def _why_short(self) -> str:
+    def _why_short(self, found: int) -> str:
         if self._exact:
             return "no more match"
+        if self._is_looked_up and not found:
+            return "no other row has a vector, or the one that is searched by has none, or one of zeros"
         if self._scans_iteratively(self._database):  # type: ignore[attr-defined]
             return (
                 "no more match, or the index gave up the search (hnsw.max_scan_tuples, ivfflat.max_probes); exact=True "
@@ -164,21 +181,24 @@ class Nearest(ModelSelect):
         left_out = " and vectors of zeros" if self.metric.name == "cosine" else ""
         return (
             f"the table has no more, or its index has not found them: it leaves out NULL{left_out}, and IVFFlat looks "
-            f"at `probes` of its lists; exact=True looks at every row"
+            f"at `probes` of its lists; where a view or row-level security hides rows of what it found, "
+            f"iterative_scan=True searches on (pgvector 0.8 and newer); exact=True looks at every row"
         )
 
     def _get_cursor_wrapper(self, cursor: Any) -> Any:
-        column = self._distance_column(cursor.description) if self._order_by is self._by_distance else None
+        is_by_distance = not self._exact and self._order_by and self._order_by[0] is self._by_distance[0]
+        column = self._distance_column(cursor.description) if is_by_distance else None
         # What an index finds when it searches on in relaxed order (IVFFlat knows no other) comes in batches, of which
-        # each is sorted, and the server takes that for the order.
-        if column is not None and self._searches_on and not self._exact:
+        # each is sorted, and the server takes that for the order. It may do so for the sake of another query in the
+        # same statement. An index of a coarser form has the order of that.
+        if column is not None and self._limit is not None:
             cursor = _Sorted(cursor, column)
         return super()._get_cursor_wrapper(cursor)  # type: ignore[misc]
 
     def _distance_column(self, description: Any) -> int | None:
         """Which column of the answer the distance is, counted from the end: ``SQL("*")`` may stand before it."""
         for column, selected in enumerate(self._returning, -len(self._returning)):
-            if selected is self._measures[0] and description and description[column][0] == "distance":
+            if selected is self._own[0] and description and description[column][0] == "distance":
                 return column
         return None
 
@@ -207,14 +227,14 @@ class Nearest(ModelSelect):
     def _rows(self) -> int:
         """How many rows are wanted, and with them those that an offset skips."""
         if self._limit is None:
-            return sys.maxsize
+            return MOST_ROWS
         rows = (self._limit, self._offset or 0)
         return sum(rows) if all(isinstance(number, int) for number in rows) else self._k
 
     @property
     def _found(self) -> int:
         """How many rows the index has to find."""
-        return (self._rows + self._unwanted) * self._overfetch
+        return min((self._rows + self._unwanted) * self._overfetch, MOST_ROWS)
 
     def _scans_iteratively(self, database: Pg8000Database) -> bool:
         return self._searches_on and database.extension().version >= (0, 8)
@@ -233,6 +253,11 @@ class Nearest(ModelSelect):
         """IVFFlat has no strict order; whichever index serves the query finds its own setting."""
         order = self._iterative_scan if isinstance(self._iterative_scan, str) else "strict_order"
         return {"hnsw.iterative_scan": order, "ivfflat.iterative_scan": "relaxed_order"}
+
+
+def _unindexed(distance: Any) -> Any:
+    """The same number as another expression: an index serves its operator only."""
+    return distance + 0.0
 
 
 def _form_of_index(field: Any, metric: Metric) -> Quantization | None:
@@ -288,7 +313,7 @@ def _unknown_last(distance: float | None) -> tuple[bool, float]:
 
 def settings_of(queries: Iterable[Nearest], database: Pg8000Database) -> Mapping[str, object] | None:
     """The settings for a statement with several of these queries: the larger number, ``strict_order`` first."""
-    together: dict[str, Any] = {}
+    together: dict[str, Any] = database.path_to_extension()
     for query in queries:
         for name, value in (query.settings(database) or {}).items():
             together[name] = max(together.get(name, value), value, key=lambda each: getattr(each, "value", each))
@@ -320,15 +345,15 @@ def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
         )
 
 
-def checked_count(number: object, name: str = "k", of: str = "that are wanted") -> int:
+def checked_count(number: object, name: str = "k", of: str = "") -> int:
     """A number of rows; :class:`~lightvec.errors.InvalidOption` for what is none."""
-    if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
-        raise InvalidOption(f"expected {name}, the number of rows {of}, to be at least 1, got {number!r}")
+    if isinstance(number, bool) or not isinstance(number, Integral) or not 1 <= int(number) <= MOST_ROWS:
+        raise InvalidOption(f"expected {name}, the number of rows{of}, to be at least 1, got {show(number)}")
     return int(number)
 
 
 def _checked_score(score: object) -> float:
-    if isinstance(score, bool) or not isinstance(score, Real):
+    if isinstance(score, bool) or not isinstance(score, Real) or isnan(score):
         raise InvalidOption(f"expected min_score to be a number, got {score!r}")
     return float(score)
 

@@ -126,7 +126,10 @@ def model_of(database: Pg8000Database, table: str, schema: str | None = None) ->
 def no_table(database: Pg8000Database, table: str, schema: str | None = None) -> SchemaMismatch:
     """What is said of a name that no table has."""
     known = ", ".join(database.get_tables(schema)) or "none"
-    return SchemaMismatch(f"there is no table {table}; the tables there are: {known}")
+    return SchemaMismatch(
+        f"there is no table {table}; the tables there are: {known} (`lightvec init-db` makes tables, --schema and "
+        f"--url say where to look)"
+    )
 
 
 def _declare(model: Any, standing: StandingIndex) -> None:

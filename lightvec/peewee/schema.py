@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import peewee
-from peewee import Model, ProgrammingError
+from peewee import Model, NotSupportedError, ProgrammingError
+from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex, fitting
 from lightvec.peewee.remains import Remains, drop_remains
+from lightvec.peewee.sessions import held, server_process
 from lightvec.pg8000 import exceptions
 from lightvec.pg8000.identifiers import identifier
 
@@ -103,7 +105,7 @@ def set_up(database: Pg8000Database, models: Sequence[type[Model]], **options: A
     """
     steps = _make_together(database, models, options)
     if any(step.alone and not step.stands for step in steps):
-        with _alone(database):
+        with _alone(database), _untimed(database):
             # While this one waited for its turn, another may have built the same.
             _make(database, [step for step in plan(database, models, **options) if step.alone])
     return steps
@@ -118,6 +120,8 @@ def _make_together(database: Pg8000Database, models: Sequence[type[Model]], opti
     while True:
         with database.atomic():
             if _exists(database, "SELECT nullif(pg_try_advisory_xact_lock(%s), false)", _LOCK):
+                # A table with rows has its index built here, which takes its time.
+                database.execute_sql("SELECT set_config('statement_timeout', '0', true)")
                 steps = plan(database, models, **options)
                 _make(database, [step for step in steps if not step.alone])
                 return steps
@@ -135,6 +139,16 @@ def _alone(database: Pg8000Database) -> Iterator[None]:
         database.execute_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
+@contextmanager
+def _untimed(database: Pg8000Database) -> Iterator[None]:
+    """No statement_timeout, which a build overruns; behind a pooler, which may run it on another session, it stays."""
+    with in_peewees_words:
+        conn = database._live_connection()
+        settings = {} if server_process(conn) is None else {"statement_timeout": "0"}
+        with held(conn, settings):
+            yield
+
+
 def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
     in_reach = False
     for step in [step for step in steps if not step.stands]:
@@ -150,6 +164,12 @@ def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
                 raise exceptions.ProgrammingError(
                     f"this user may not create the extension vector: the database's owner or an administrator must run "
                     f"`{step.sql[0]}` in it first"
+                ) from error
+            raise
+        except NotSupportedError as error:
+            if step.alone:
+                raise SchemaMismatch(
+                    f"the index {step.name} cannot be built concurrently ({error}): leave concurrently out"
                 ) from error
             raise
 

@@ -182,14 +182,20 @@ _BY_CLASS: dict[str, type[DatabaseError]] = {
 
 #: What to do about a SQLSTATE, where one sentence can say it.
 REMEDIES: Mapping[str, str] = {
+    "25006": "the server is a standby, or default_transaction_read_only is on: connect to the primary "
+    "(target_session_attrs=read-write), or turn that off",
     "25P02": "roll the transaction back, then run it again",
     "28P01": "check the user and the password",
     "3D000": "create the database or name another",
     "40001": "run the transaction again",
     "40P01": "run the transaction again",
+    "3F000": "create the schema, or see how it is spelled",
+    "42501": "connect as who may (the owner, an administrator), or have them GRANT it to this user",
+    "42703": "see how it is spelled, and whether the table has it (\\d TABLE in psql)",
     "42P01": "create it first (lightvec init-db makes the tables of models), or see whether the search path has it",
     "53300": "close connections that are not needed, use a pool, or raise max_connections",
-    "57014": "the statement was cancelled or ran into statement_timeout",
+    "55P03": "somebody else has a lock on it: pg_stat_activity says who; run it again when that is done",
+    "57014": "if nobody cancelled it, it took longer than statement_timeout: SET that to more, or ask for less",
     "57P01": "the connection is closed; connect again",
 }
 

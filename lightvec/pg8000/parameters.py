@@ -105,7 +105,7 @@ def _json_text(value: Json) -> str:
 
 
 def _vector(name: str) -> Dumper:
-    return Dumper(name, name, lambda value: value.to_text(), lambda value: value.to_binary())
+    return Dumper(name, name, lambda value: value.wire_text(), lambda value: value.to_binary())
 
 
 _INET, _CIDR = Dumper(869, 1041, str), Dumper(650, 651, str)

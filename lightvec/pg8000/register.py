@@ -11,9 +11,10 @@ from pg8000.core import CoreConnection
 from lightvec.pg8000.exceptions import MissingExtension
 from lightvec.pg8000.extension import LookUp
 from lightvec.pg8000.parameters import holds_vector, plain, text_of
-from lightvec.pg8000.results import BIT, VECTOR_TYPES
+from lightvec.pg8000.results import BIT
 from lightvec.pg8000.wire import Wire
 from lightvec.types import Bit
+from lightvec.types.columns import VECTOR_TYPES
 
 __all__ = ["register_vector"]
 
@@ -45,7 +46,7 @@ def register_vector(conn: CoreConnection) -> None:
 
 
 def _register(conn: CoreConnection, cls: Any, oid: int, array_oid: int) -> None:
-    conn.register_out_adapter(cls, cls.to_text)
+    conn.register_out_adapter(cls, cls.wire_text)
     conn.register_in_adapter(oid, cls.from_text)
     conn.register_in_adapter(array_oid, _array_in(cls.from_text))
 
@@ -55,7 +56,7 @@ def _register_ndarray(conn: CoreConnection) -> None:
         from numpy import ndarray
     except ImportError:
         return
-    conn.register_out_adapter(ndarray, lambda value: plain(value).to_text())
+    conn.register_out_adapter(ndarray, lambda value: plain(value).wire_text())
 
 
 def _register_list(conn: CoreConnection) -> None:

@@ -22,9 +22,9 @@ from lightvec.pg8000.messages import BINARY, SYNC, TEXT
 from lightvec.pg8000.placeholders import may_be_several
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types._messages import show_bytes
+from lightvec.types.columns import VECTOR_TYPES
 
 __all__ = [
-    "VECTOR_TYPES",
     "CatalogQuestion",
     "Result",
     "column_descriptions",
@@ -43,13 +43,6 @@ _FIELD_NAMES = ("table_oid", "column_attrnum", "type_oid", "type_size", "type_mo
 BIT, _BIT_ARRAY = 1560, 1561
 
 _VectorClass = type[Vector] | type[HalfVector] | type[SparseVector] | type[Bit]
-
-#: pgvector's types by name.
-VECTOR_TYPES: Mapping[str, _VectorClass] = {
-    "vector": Vector,
-    "halfvec": HalfVector,
-    "sparsevec": SparseVector,
-}
 
 Decoder = Callable[[bytes], Any]
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lightvec.pg8000.exceptions import InterfaceError
+from lightvec.pg8000.identifiers import identifier
 
-__all__ = ["AtLeast", "restoring", "setting"]
+__all__ = ["AtLeast", "WithSchema", "restoring", "setting"]
 
 _KEPT = "lightvec.former_"
 
@@ -23,6 +24,13 @@ class AtLeast:
 
     value: int
     default: int
+
+
+@dataclass(frozen=True)
+class WithSchema:
+    """A search path that gets a schema at its end, where it hides nothing that is found without it."""
+
+    name: str
 
 
 def setting(settings: Mapping[str, object], *, keep: bool) -> tuple[str, list[str]]:
@@ -47,6 +55,9 @@ def setting(settings: Mapping[str, object], *, keep: bool) -> tuple[str, list[st
         if isinstance(value, AtLeast):
             former = f"coalesce(nullif(current_setting({name_at}, true), ''), '{value.default:d}')::int"
             calls.append(f"set_config({name_at}, greatest({former}, {value_at}::int)::text, true)")
+        elif isinstance(value, WithSchema):
+            former = f"nullif(current_setting({name_at}), '')"
+            calls.append(f"set_config({name_at}, concat_ws(', ', {former}, {value_at}::text), true)")
         else:
             calls.append(f"set_config({name_at}, {value_at}, true)")
     return f"SELECT {', '.join(calls)}", values
@@ -71,6 +82,8 @@ def _as_text(value: object) -> str:
         return "on" if value else "off"
     if isinstance(value, AtLeast):
         return str(value.value)
+    if isinstance(value, WithSchema):
+        return identifier(value.name)
     if not isinstance(value, (str, int, float)):
         raise InterfaceError(f"expected a setting's value as str, int, float or bool, got {type(value).__name__}")
     return str(value)

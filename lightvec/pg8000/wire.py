@@ -137,7 +137,7 @@ class Wire(Conversation):
                 self.run_all(later)
         except DatabaseError as error:
             self._doubt_types(error)
-            _explain(error, vals)
+            self._explain(statement, error, vals)
             if not self._columns_changed(kind, error):
                 raise
             return self.execute_unnamed(statement, vals, oids, stream, settings=settings, before=before, page=page)
@@ -286,6 +286,21 @@ class Wire(Conversation):
         if error.sqlstate in ("XX000", "42704"):
             self._types, self._looked_up = NO_EXTENSION, False
 
+    def _explain(self, statement: str, error: DatabaseError, vals: Sequence[Any]) -> None:
+        """Say what to do about what vectors have to do with."""
+        if error.sqlstate not in _ABOUT_VECTORS or not isinstance(error.fields, ErrorFields):
+            return
+        from lightvec.pg8000.advice import advice, may_be_pgvectors
+
+        if (
+            error.sqlstate in _NOT_FOUND
+            and not (self._looked_up or self.in_transaction or self.closed)
+            and may_be_pgvectors(statement)
+        ):
+            self.extension()
+        remedy = advice(self._types if self._looked_up else None, statement, error.sqlstate, vals)
+        error.fields.remedy = remedy or error.fields.remedy
+
     def _columns_changed(self, kind: Kind, error: DatabaseError) -> bool:
         """Whether Bind was refused because the statement has other columns than remembered, which are then forgotten.
 
@@ -304,16 +319,9 @@ class Wire(Conversation):
                 raise result.error
 
 
-_UNDEFINED_FUNCTION = "42883"
-
-
-def _explain(error: DatabaseError, vals: Sequence[Any]) -> None:
-    """Say what to do about an operator that is missing for an array, where a vector was meant."""
-    fields = error.fields
-    has_list = any(isinstance(value, list) for value in vals)
-    if has_list and error.sqlstate == _UNDEFINED_FUNCTION and isinstance(fields, ErrorFields):
-        fields.remedy = "a list is sent as an array: write lightvec.Vector([...]) for a vector"
-
+#: Functions and operators; types, operator classes and index methods.
+_NOT_FOUND = ("42883", "42704")
+_ABOUT_VECTORS = (*_NOT_FOUND, "22003")
 
 _COMMIT = re.compile(r"\s*(COMMIT|END)\b", re.IGNORECASE)
 

@@ -6,18 +6,24 @@ Learning Methods", SIGIR 2009: each half gives a row ``weight / (60 + its place 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
+from math import inf
 from numbers import Real
 from operator import add
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from peewee import JOIN, SQL, Cast, Expression, Field, Join, ModelSelect, Select, Value, fn
+from peewee import JOIN, SQL, Cast, Expression, Field, Join, Select, Value, fn
 from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
+from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.nearest import Nearest, checked_count
+from lightvec.peewee.typed import M, TypedField
 from lightvec.pg8000.identifiers import identifier
+
+if TYPE_CHECKING:
+    pass
 
 __all__ = ["Hybrid", "hybrid"]
 
@@ -31,7 +37,7 @@ _MATCHES = {"any": "plainto_tsquery", "all": "plainto_tsquery", "web": "websearc
 
 
 def hybrid(
-    field: Any,
+    field: TypedField[Any, M],
     vector: Any,
     text_field: Field | Sequence[Field],
     text: str,
@@ -42,7 +48,7 @@ def hybrid(
     weights: tuple[float, float] = (1.0, 1.0),
     candidates: int | None = None,
     **nearest: Any,
-) -> Hybrid:
+) -> Hybrid[M]:
     """The ``k`` rows that are best by a vector and by words together: a Peewee query to go on with.
 
     ``field`` and ``vector`` are those of ``field.nearest(vector)``, whose options (``metric``, ``ef_search``, ``exact``
@@ -74,14 +80,17 @@ def hybrid(
     return Hybrid(field, vector, text_field, text, k, language, match, weights, candidates, nearest)
 
 
-class Hybrid(ModelSelect):
-    """What :func:`hybrid` gives; ``where``, ``join``, ``select``, ``dicts`` go on with it."""
+class Hybrid(MeasuredSelect[M]):
+    """What :func:`hybrid` gives; ``where``, ``join``, ``select``, ``dicts`` go on with it.
+
+    As a condition of a half a join says which rows there are; how often each one comes is said by the join outside.
+    """
 
     # Peewee's own; its annotations leave them out.
     _from_list: Any
     _limit: Any
     _order_by: Any
-    _returning: Any
+    _joins: Any
     _offset: Any
     _where: Any
 
@@ -103,11 +112,11 @@ class Hybrid(ModelSelect):
             raise InvalidOption(f"expected match='any', 'all' or 'web', got {match!r}")
         if not isinstance(text, str):
             raise InvalidOption(f"expected the words to search for as a str, got {type(text).__name__}")
-        if candidates is not None and checked_count(candidates, "candidates", "of each half") < k:
+        if candidates is not None and checked_count(candidates, "candidates", " of each half") < k:
             raise InvalidOption(f"expected candidates of at least k ({k}), got {candidates!r}")
-        self._count = candidates or max(_LEAST_CANDIDATES, _CANDIDATES * k)
+        self._given_count = candidates
         self._weights = _checked_weights(weights)
-        self._near: Nearest = field.nearest(vector, self._count, **nearest)
+        self._near: Nearest = field.nearest(vector, k, **nearest)
         self._document, self._words = _full_text(_text_fields(field, text_field), text, language, match)
         key = field.model._meta.primary_key
         if not key or field.model._meta.composite_key:
@@ -119,10 +128,6 @@ class Hybrid(ModelSelect):
         super().__init__(field.model, [field.model, *self._own], is_default=True)
         self._limit = k
 
-    def select(self, *fields: Any) -> Any:
-        """Choose what comes with each row; the score, the distance and the places always do."""
-        return super().select(*fields, *self._own) if fields else self
-
     def __sql__(self, ctx: Any) -> Any:
         query = self.clone()
         ranks = self._ranks()
@@ -131,9 +136,17 @@ class Hybrid(ModelSelect):
             query._order_by = (ranks.c.score.desc(), self._key)
         return super(Hybrid, query).__sql__(ctx)
 
+    @property
+    def _count(self) -> int | None:
+        """How many rows of each half are ranked: enough for those that are wanted and those that are skipped."""
+        if self._limit is None:
+            return None
+        wanted = int(self._limit) + int(self._offset or 0)
+        return max(self._given_count or max(_LEAST_CANDIDATES, _CANDIDATES * wanted), wanted)
+
     def _ranks(self) -> Any:
         """The keys of what the halves found, with their places in them and what these are worth together."""
-        near = self._half(self._near.select(self._key.alias("key"))).alias("near")
+        near = self._half(self._near.select(self._key.alias("key")).limit(self._count)).alias("near")
         found = self._half(self._with_words()).alias("found")
         near_place = fn.row_number().over(order_by=[near.c.distance]).alias("place")
         text_place = fn.row_number().over(order_by=[found.c.worth.desc(), found.c.key]).alias("place")
@@ -158,8 +171,12 @@ class Hybrid(ModelSelect):
 
     def _half(self, query: Any) -> Any:
         """A half under the conditions that the whole is under."""
-        query._from_list = self._from_list
-        return query if self._where is None else query.where(self._where)
+        if not self._joins:
+            return query if self._where is None else query.where(self._where)
+        # Joined to several rows, a row would be ranked several times.
+        joined: Any = self.model.select(self._key)
+        joined._from_list, joined._where = self._from_list, self._where
+        return query.where(self._key.in_(joined))
 
     def _with_words(self) -> Any:
         worth = fn.ts_rank_cd(self._document, self._words).alias("worth")
@@ -196,11 +213,11 @@ def _text_fields(field: Any, given: Field | Sequence[Field]) -> list[Any]:
 
 
 def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
-    numbers = tuple(weights)
+    numbers = tuple(weights) if isinstance(weights, Iterable) else ()
     if len(numbers) != 2 or not all(map(_is_weight, numbers)) or not any(numbers):
         raise InvalidOption(f"expected two weights, of vector and text, of at least 0 and not both 0, got {weights!r}")
     return tuple(map(float, numbers))
 
 
 def _is_weight(value: object) -> bool:
-    return type(value) is not bool and isinstance(value, Real) and float(value) >= 0
+    return type(value) is not bool and isinstance(value, Real) and 0 <= float(value) < inf

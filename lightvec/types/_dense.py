@@ -9,7 +9,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, SupportsFloat, SupportsIndex, TypeVar, overload
 
 from lightvec.errors import InvalidVector
-from lightvec.types._decimal import is_decimal, malformed, read_floats, shortest, strip
+from lightvec.types._decimal import exact, is_decimal, malformed, read_floats, shortest, strip
 from lightvec.types._floats import FloatFormat
 from lightvec.types._inputs import contents, require_numpy
 from lightvec.types._limits import MAX_DIMENSIONS, require_size
@@ -127,6 +127,9 @@ class DenseVector(Value, Sequence[float], Generic[Scalar]):
         Each number has the fewest digits that read back as the same float32.
         """
         return f"[{','.join(shortest(self.to_list()))}]"
+
+    def wire_text(self) -> str:
+        return f"[{exact(self.to_list(), self._format.digits)}]"
 
     @classmethod
     def from_text(cls, value: str, /) -> Self:

@@ -26,6 +26,7 @@ class FloatFormat:
     name: ClassVar[str]
     code: ClassVar[str]  # of array.array; float16 has none there, so its raw bits are kept as uint16
     size: ClassVar[int]
+    digits: ClassVar[int]  # decimals of so many tell apart all numbers
     dtype: ClassVar[str]
     largest: ClassVar[str]
     #: The most significant bytes that a NaN or an infinity can have. Looking for them in every size-th
@@ -155,7 +156,7 @@ def _refuse_rows(items: Sequence[Any]) -> None:
 
 
 class _Float32(FloatFormat):
-    name, code, size, dtype, largest = "float32", "f", 4, "f4", "3.4028235e+38"
+    name, code, size, digits, dtype, largest = "float32", "f", 4, 9, "f4", "3.4028235e+38"
     _suspects = b"\x7f\xff"
 
     def _pack(self, items: Sequence[Any]) -> array[Any]:
@@ -166,7 +167,7 @@ class _Float32(FloatFormat):
 
 
 class _Float16(FloatFormat):
-    name, code, size, dtype, largest = "halfvec (float16)", "H", 2, "f2", "65504"
+    name, code, size, digits, dtype, largest = "halfvec (float16)", "H", 2, 5, "f2", "65504"
     _suspects = bytes(byte for byte in range(256) if byte & 0x7C == 0x7C)
 
     def _pack(self, items: Sequence[Any]) -> array[Any]:

@@ -16,9 +16,16 @@ class Value:
     if TYPE_CHECKING:
 
         def __new__(cls, value: Any, /) -> Self: ...
+        def to_text(self) -> str: ...
+        @classmethod
+        def from_text(cls, value: str, /) -> Self: ...
         def to_binary(self) -> bytes: ...
         @classmethod
         def from_binary(cls, value: bytes, /) -> Self: ...
+
+    def wire_text(self) -> str:
+        """The text for a driver that sends text: read back it is the same value, and it need not be the shortest."""
+        return self.to_text()
 
     @classmethod
     def coerce(cls, value: Any, /) -> Self:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from examples.aws_lambda.build import collect, unfit, write_zip
 from tests.benchmarks.figures import Figure, Limit, Pair
 from tests.benchmarks.stand import Stand
-from tests.packaging import compiled_files, install, write_zip
 
 
 def _zip(stand: Stand, rounds: int) -> Sequence[Pair]:
-    installed = install(stand.folder / "source", stand.folder / "installed")
-    size = write_zip(installed, stand.folder / "function.zip")
-    return [Pair([size / 1e6]), Pair([len(compiled_files(installed))])]
+    contents = collect()
+    file = stand.folder / "function.zip"
+    write_zip(contents, file)
+    return [Pair([file.stat().st_size / 1e6]), Pair([len(unfit(contents))])]
 
 
 FIGURES = (

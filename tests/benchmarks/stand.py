@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -21,7 +20,7 @@ import numpy as np
 import lightvec
 from lightvec.pg8000 import Connection, connect
 from lightvec.server import Server
-from tests.places import open_folder
+from tests.places import free_port, open_folder
 
 ROOT = Path(__file__).parents[2]
 WORDNET = ROOT / "examples" / "data" / "wordnet"
@@ -44,18 +43,12 @@ _SETTINGS = {
 PASSWORD = "bench"
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
-
-
 @contextmanager
 def open_stand() -> Iterator[Stand]:
     """A server in a folder that goes away."""
     folder = open_folder("bench")
     try:
-        port = _free_port()
+        port = free_port()
         listening = {"listen_addresses": "127.0.0.1", "port": str(port)}
         with Server(folder / "db", settings=_SETTINGS | listening) as server:
             yield Stand(server, folder, f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable")

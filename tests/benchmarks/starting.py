@@ -1,4 +1,4 @@
-"""From nothing to the first search result."""
+"""From nothing to the first search result, and to the help of a command line."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from importlib.metadata import distribution
 from pathlib import Path
 from statistics import median
 
+import lightvec
 from tests.benchmarks.figures import Figure, Limit, Pair
 from tests.benchmarks.measuring import Sample, in_turn, walls
-from tests.benchmarks.stand import ROOT, Stand
+from tests.benchmarks.stand import Stand
 
 _OURS = ("peewee", "pg8000")
 _THEIRS = ("peewee", "pgvector", "psycopg", "psycopg-binary")
+
+#: What each side runs for its help.
+OUR_HELP = "from lightvec.cli import main; main(['--help'])"
+THEIR_HELP = "from tool import main; main(['--help'])"
 
 
 def _first_result(stand: Stand, rounds: int) -> Sequence[Pair]:
@@ -33,6 +38,25 @@ def _first_result(stand: Stand, rounds: int) -> Sequence[Pair]:
     return [Pair(walls(samples[0], 1e3), walls(samples[1], 1e3), f"python -c pass: {bare:.1f} ms, in both")]
 
 
+def _help(stand: Stand, rounds: int) -> Sequence[Pair]:
+    ours = _environment(stand.folder / "our-tool", needed([*_OURS, "click"]))
+    _link_lightvec(ours)
+    theirs = make_their_tool(stand.folder / "their-tool")
+    samples = in_turn(
+        rounds,
+        lambda: _started(ours, OUR_HELP),
+        lambda: _started(theirs, THEIR_HELP),
+        lambda: _started(ours, "import click"),
+    )
+    least = median(walls(samples[2], 1e3))
+    return [Pair(walls(samples[0], 1e3), walls(samples[1], 1e3), f"python -c 'import click': {least:.1f} ms, in both")]
+
+
+def make_their_tool(folder: Path) -> Path:
+    """The interpreter of an environment with a command line that stands on psycopg."""
+    return _environment(folder, needed([*_THEIRS, "click"]), "tool")
+
+
 def make_deployments(folder: Path) -> tuple[Path, Path]:
     """The interpreters of two environments, each with what its side needs and nothing else.
 
@@ -40,20 +64,24 @@ def make_deployments(folder: Path) -> tuple[Path, Path]:
     left alone.
     """
     ours = _environment(folder / "ours", [*needed(_OURS), "numpy"], "ours")
-    packages = ours.parents[1] / _site_packages()
-    (packages / "lightvec").symlink_to(ROOT / "lightvec")
+    _link_lightvec(ours)
     return ours, _environment(folder / "theirs", [*needed(_THEIRS), "numpy"], "theirs")
 
 
-def _environment(folder: Path, distributions: Sequence[str], app: str) -> Path:
-    """A virtual environment with links to installed distributions and to an app; its interpreter."""
+def _link_lightvec(python: Path) -> None:
+    (python.parents[1] / _site_packages() / "lightvec").symlink_to(Path(lightvec.__file__).parent)
+
+
+def _environment(folder: Path, distributions: Sequence[str], *apps: str) -> Path:
+    """A virtual environment with links to installed distributions and to apps; its interpreter."""
     venv.create(folder, symlinks=True)
     packages = folder / _site_packages()
     for name in distributions:
         for path in _top_level(name):
             if not (packages / path.name).exists():
                 (packages / path.name).symlink_to(path)
-    (packages / f"{app}.py").symlink_to(Path(__file__).parent / "apps" / f"{app}.py")
+    for app in apps:
+        (packages / f"{app}.py").symlink_to(Path(__file__).parent / "apps" / f"{app}.py")
     return folder / "bin" / "python"
 
 
@@ -108,6 +136,12 @@ FIGURES = (
         "cold-start",
         (Limit("fresh interpreter to first search result", "ms", 0.7, "Peewee on psycopg 3 (C)"),),
         _first_result,
+        rounds=40,
+    ),
+    Figure(
+        "help",
+        (Limit("lightvec --help", "ms", 0.3, "a tool on psycopg 3 (C) and Peewee"),),
+        _help,
         rounds=40,
     ),
 )

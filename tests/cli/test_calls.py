@@ -140,6 +140,23 @@ def test_a_reader_that_has_seen_enough(url: str) -> None:
     assert done.stderr == ""
 
 
+def test_help_lists_every_command_in_whole_sentences(run: Run) -> None:
+    _, _, listed = run("--help").out.partition("Commands:\n")
+    lines = [line.split(maxsplit=1) for line in listed.splitlines()]
+    assert [name for name, _ in lines] == cli.list_commands(click.Context(cli))
+    assert all(summary.endswith(".") and not summary.endswith("..") for _, summary in lines)
+
+
+def test_help_loads_no_command() -> None:
+    code = (
+        "import sys\nfrom lightvec.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('lightvec')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    needed = ["lightvec", "lightvec.cli", "lightvec.cli.commands", "lightvec.cli.failing", "lightvec.errors"]
+    assert done.stdout.splitlines()[-1].split() == needed
+
+
 def test_help_loads_no_driver() -> None:
     code = (
         "import sys\nfrom lightvec.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"

@@ -66,7 +66,15 @@ def test_a_name_with_line_breaks(run: Run, made: str) -> None:
 def test_a_table_that_is_not_there(run: Run, made: str) -> None:
     outcome = run("doctor", "docs", "--url", made)
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == "lightvec: there is no table docs; the tables there are: doc\n"
+    assert outcome.err.startswith("lightvec: there is no table docs; the tables there are: doc (`lightvec init-db`")
+
+
+def test_a_schema_that_is_not_there(run: Run, made: str) -> None:
+    """A mistyped one must not pass in a pipeline."""
+    outcome = run("doctor", "--schema", "nosuch", "--url", made)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == "lightvec: there is no schema nosuch; the schemas there are: information_schema, public\n"
+    assert run("doctor", "--schema", "public", "--url", made).status == 0
 
 
 @pytest.mark.parametrize("arguments", [("--nonsense",), ("--schema", ""), ("--url", "")])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -364,7 +366,7 @@ def test_a_module_that_cannot_be_imported(run: Run, write_module: Write, url: st
         (("examples.models", "--dimensions", "3"), "--dimensions describes a table, so it needs --table"),
         (("--table", "t", "--dimensions", "3", "--metric", "euclid"), "'euclid' is not a metric here"),
         (("--table", "t", "--dimensions", "3", "--metric", "hamming"), "'hamming' is not a metric here"),
-        (("--table", "t", "--dimensions", "70000"), "at most 2000"),
+        (("--table", "t", "--dimensions", "70000"), "at most 16,000"),
     ],
 )
 def test_wrong_calls(run: Run, arguments: tuple[str, ...], told: str, url: str) -> None:
@@ -390,3 +392,57 @@ def test_more_dimensions_than_an_index_takes(run: Run, empty_url: str) -> None:
     assert outcome.err.startswith("note: ")
     assert "3,072 dimensions" in outcome.err
     assert run(*arguments).err == "", "it is said when it is made"
+
+
+# In the way of a build
+
+
+@contextmanager
+def writing(url: str, seconds: float) -> Iterator[None]:
+    """Somebody writes to the table for so long."""
+    with connect(url) as other:
+        other.run("BEGIN")
+        other.run("INSERT INTO doc DEFAULT VALUES")
+        timer = Timer(seconds, other.run, ["COMMIT"])
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.join()
+
+
+@pytest.mark.parametrize("concurrently", [(), ("--concurrently",)])
+def test_a_role_with_a_statement_timeout(run: Run, empty_url: str, concurrently: tuple[str, ...]) -> None:
+    table = ("--table", "doc", "--dimensions", 3)
+    assert run("init-db", *table, "--index", "none", "--url", empty_url).status == 0
+    with writing(empty_url, 1.5):
+        where = f"{empty_url}&options=-c%20statement_timeout%3D500ms"
+        outcome = run("init-db", *table, *concurrently, "--url", where)
+    assert outcome.status == 0, outcome.err
+    assert "doc_embedding_cosine_hnsw" in relations(empty_url)
+
+
+def test_what_a_build_that_failed_left_is_told(run: Run, empty_url: str) -> None:
+    table = ("--table", "doc", "--dimensions", 3, "--concurrently")
+    assert run("init-db", *table, "--index", "none", "--url", empty_url).status == 0
+    with writing(empty_url, 1.5):
+        outcome = run("init-db", *table, "--url", f"{empty_url}&options=-c%20lock_timeout%3D300ms")
+    assert outcome.status == 1
+    assert outcome.err.startswith(
+        "the index doc_embedding_cosine_hnsw is left invalid, which nothing uses: running the command again drops it "
+        "and builds it anew\nlightvec: canceling statement due to lock timeout (SQLSTATE 55P03)"
+    )
+    assert run("init-db", *table, "--url", empty_url).status == 0
+
+
+def test_no_concurrent_build_on_a_partitioned_table(run: Run, empty_url: str) -> None:
+    with connect(empty_url) as conn:
+        conn.run("CREATE EXTENSION vector")
+        conn.run("CREATE TABLE doc (id bigint, embedding vector(3)) PARTITION BY LIST (id)")
+    outcome = run("init-db", "--table", "doc", "--dimensions", 3, "--concurrently", "--url", empty_url)
+    assert outcome.status == 1
+    assert outcome.err == (
+        "lightvec: the index doc_embedding_cosine_hnsw cannot be built concurrently (cannot create index on "
+        'partitioned table "doc" concurrently (SQLSTATE 0A000)): leave concurrently out\n'
+    )
+    assert run("init-db", "--table", "doc", "--dimensions", 3, "--url", empty_url).status == 0

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lightvec.cli import load
 from lightvec.pg8000 import connect
 from lightvec.pg8000.copying import load as copying
 from tests.cli.conftest import Run
@@ -764,3 +766,92 @@ def test_an_array_of_what_its_elements_cannot_be(run: Run, typed: str, tmp_path:
         outcome = run("load", "t", "d.jsonl", "--url", typed)
         assert (outcome.status, "t.v is integer[]: expected a whole number, got 'x'" in outcome.err) == (1, True)
         assert conn.run("SELECT count(*) FROM t") == [[0]]
+
+
+# After the load
+
+
+@pytest.mark.parametrize("timeout", ["lock_timeout", "statement_timeout"])
+def test_rows_are_loaded_where_somebody_is_in_the_way_of_analyze(
+    run: Run, doc: str, tmp_path: Path, timeout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(load._ANALYZE_SETTINGS, "lock_timeout", "300ms")
+    (tmp_path / "d.jsonl").write_bytes(json_lines(ROWS))
+    where = f"{doc}&options=-c%20{timeout}%3D200ms"
+    with connect(doc) as other, other.transaction():
+        other.run("LOCK TABLE doc IN SHARE UPDATE EXCLUSIVE MODE")
+        outcome = run("load", "doc", "d.jsonl", "--url", where, "--json")
+    assert (outcome.status, json.loads(outcome.out)) == (0, {"table": "doc", "rows": 3})
+    assert outcome.err.startswith("the rows are loaded, and the planner does not know of them yet (canceling")
+    assert outcome.err.endswith('run ANALYZE "doc" later\n')
+    assert contents(doc) == expected()
+
+
+def test_an_interrupt_behind_the_commit(doc: str, tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_bytes(json_lines(ROWS))
+    with connect(doc) as other, other.transaction():
+        other.run("LOCK TABLE doc IN SHARE UPDATE EXCLUSIVE MODE")
+        command = [sys.executable, "-m", "lightvec", "load", "doc", "d.jsonl", "--url", doc]
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as loading:
+            assert loading.stderr is not None
+            told = loading.stderr.readline()
+            loading.send_signal(signal.SIGINT)
+            told += loading.stderr.read()
+    assert loading.returncode == 0
+    assert told.startswith("3 rows loaded into doc")
+    assert "the rows are loaded, and the planner does not know of them yet (interrupted): run ANALYZE" in told
+
+
+# CSV
+
+
+def test_long_cells(run: Run, empty_url: str, tmp_path: Path) -> None:
+    """Python's csv takes 131,072 characters of a cell."""
+    with connect(empty_url) as conn:
+        conn.run("CREATE EXTENSION vector; CREATE TABLE wide (title text, e vector(8000))")
+    vector = [n / 7 + 0.1 for n in range(8_000)]
+    limit = csv.field_size_limit()
+    (tmp_path / "wide.csv").write_text(f'title,e\n{"x" * 200_000},"{vector}"\n')
+    outcome = run("load", "wide", "wide.csv", "--url", empty_url)
+    assert outcome.status == 0, outcome.err
+    assert csv.field_size_limit() == limit
+    with connect(empty_url) as conn:
+        assert conn.run("SELECT length(title), vector_dims(e) FROM wide") == [[200_000, 8_000]]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b'title\na\nb"\n"c"d\n', """, line 4: expected CSV, with quotes around a cell: ',' expected after '"'"""),
+        (b'title\n"c"d\n', ", line 2: expected CSV"),
+        (b"title\na\n\xe9\n", ", line 3: expected CSV in UTF-8, got the byte 0xe9: save it as UTF-8"),
+        (b"t\xe9\na\n", ", line 1: expected CSV in UTF-8"),
+        (b"title\na\nb,c\n", ", line 3: expected 1 cells"),
+        (b",title\n0,a\n", "the file has a column without a name: --skip '' leaves it out"),
+    ],
+)
+def test_the_line_at_fault(run: Run, doc: str, tmp_path: Path, data: bytes, told: str) -> None:
+    (tmp_path / "bad.csv").write_bytes(data)
+    outcome = run("load", "doc", "bad.csv", "--url", doc)
+    assert (outcome.status in (1, 2), told in outcome.err) == (True, True), outcome.err
+    assert contents(doc) == []
+
+
+def test_a_column_without_a_name_is_left_out(run: Run, doc: str, tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text(",title\n0,a\n")
+    assert run("load", "doc", "d.csv", "--skip", "", "--url", doc).status == 0
+
+
+@pytest.mark.parametrize(("name", "data"), [("d.jsonl", b""), ("d.csv", b""), ("d.csv", b"title,embedding\n")])
+def test_a_file_without_rows_is_told(run: Run, doc: str, tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    outcome = run("load", "doc", name, "--url", doc)
+    assert (outcome.status, outcome.err) == (0, "0 rows loaded into doc: the file holds no rows\n")
+
+
+def test_a_vector_column_that_nothing_goes_into(run: Run, doc: str, tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_bytes(json_lines(ROWS))
+    outcome = run("load", "doc", "d.jsonl", "--vector-column", "nosuch", "--url", doc)
+    assert outcome.status == 2
+    assert "--vector-column says where --vectors or a .npy matrix go, and d.jsonl names its columns" in outcome.err
+    assert contents(doc) == []

@@ -183,8 +183,8 @@ def test_columns_of_values_that_are_none(columns: bytes, value: bytes) -> None:
 @pytest.mark.parametrize("numbers", [20_000, 70_000])
 def test_columns_of_vectors_with_too_many_dimensions(numbers: int) -> None:
     vectors = answer(
-        row_description(*[(name, 25) for name in "abcde"]),
-        data_row(b"0.8.6", b"public", b"vector", b"16385", b"16390"),
+        row_description(*[(name, 25) for name in "abcdef"]),
+        data_row(b"0.8.6", b"public", b"vector", b"16385", b"16390", b""),
         complete("SELECT 1"),
     )
     columns = row_description(("a", 16385), form=1)
@@ -257,8 +257,8 @@ def test_where_a_load_failed_is_looked_for_in_little_time() -> None:
 def test_one_row_takes_the_room_of_one() -> None:
     """A vector of 16,000 dimensions is 64 KB, and 1,024 of them were made room for."""
     vectors = answer(
-        row_description(*[(name, 25) for name in "abcde"]),
-        data_row(b"0.8.6", b"public", b"vector", b"16385", b"16390"),
+        row_description(*[(name, 25) for name in "abcdef"]),
+        data_row(b"0.8.6", b"public", b"vector", b"16385", b"16390", b""),
         complete("SELECT 1"),
     )
     columns, value = row_description(("a", 16385), form=1), pack("!HH", 16_000, 0) + bytes(64_000)

@@ -44,6 +44,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     "pg8000/copying/load.py:_load.copy": dict.fromkeys(("into.name", "into.column_list"), _TARGET),
     "pg8000/dbapi.py:Connection.beginning": {"ISOLATION_LEVELS[level]": "a constant of the table"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},
+    "peewee/remains.py:drop_remains": {"remains.table": "quoted by whoever makes a Remains: identifier() or regclass"},
     "errors.py:MissingExtension.__init__": {"type_name": "a sentence"},
     "pg8000/settings.py:setting": {"', '.join(calls)": _CALLS},
     "search/explaining.py:": {"NEVER_ANALYZED": "a constant of tables.py"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -424,3 +425,43 @@ def test_behind_a_transaction_pooler(server: Server, url: str, house: Connection
             build_index(database, planned(database, name="other", concurrently=True))
         assert left_behind(pooled) == []
     assert len(house.run("SELECT FROM pg_index WHERE indrelid = 'built'::regclass AND indisvalid") or ()) == 3
+
+
+# Somebody else
+
+
+def test_the_same_index_was_built_meanwhile(base: Pg8000Database) -> None:
+    plan = planned(base)
+    build_index(base, plan)
+    with pytest.raises(SchemaMismatch, match=f"an index {plan.name} was made by somebody else at the same time: run"):
+        build_index(base, plan)
+    assert planned(base).stands
+
+
+def test_the_same_index_is_built_at_once(base: Pg8000Database, url: str) -> None:
+    """Neither sees the other's name, so that it is the catalog's own index that refuses the second."""
+    plan = planned(base)
+    with connect(url) as other:
+        other.run("BEGIN")
+        other.run(plan.create)
+
+        def commit() -> None:
+            time.sleep(1)
+            other.run("COMMIT")
+
+        committing = Thread(target=commit)
+        committing.start()
+        with pytest.raises(SchemaMismatch, match="by somebody else at the same time") as refused:
+            build_index(base, plan)
+        committing.join()
+    assert getattr(refused.value.__cause__, "sqlstate", None) == "23505"
+
+
+def test_a_partitioned_table_is_not_indexed_concurrently(base: Pg8000Database, house: Connection) -> None:
+    house.run("CREATE TABLE parted (n int, e vector(2)) PARTITION BY RANGE (n)")
+    try:
+        index = HnswIndex(vector_field(model_of(base, "parted")), metric="l2", concurrently=True)
+        with pytest.raises(InvalidOption, match='"parted" is a partitioned table, on which PostgreSQL builds no index'):
+            plan_index(base, index)
+    finally:
+        house.run("DROP TABLE parted")

@@ -291,6 +291,7 @@ def test_a_column_called_score_keeps_its_name(use: Use) -> None:
         ({"k": "3"}, "got '3'"),
         ({"iterative_scan": "fast"}, "expected iterative_scan to be .*, got 'fast'"),
         ({"iterative_scan": 1}, "got 1"),
+        ({"min_score": float("nan")}, "expected min_score to be a number, got nan"),
         ({"ef_search": 0}, "expected ef_search from 1 to 1,000, got 0"),
         ({"ef_search": 1001}, "got 1001"),
         ({"probes": 0}, "expected probes from 1 to 32,768, got 0"),

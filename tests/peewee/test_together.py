@@ -81,6 +81,12 @@ def test_many(spots: str) -> None:
         assert [row.number for (row,) in found] == list(range(len(MATRIX)))
 
 
+@pytest.mark.parametrize("query", [1, "SELECT 1", Spot, None])
+def test_of_what_is_no_query(query: Any) -> None:
+    with pytest.raises(InvalidOption, match="expected Peewee selects"):
+        together([query])
+
+
 def test_of_two_databases(spots: str) -> None:
     class Other(Model):
         place = VectorField(4, metric="l2")

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from lightvec.server import Server
+from tests.places import free_port
 
 _SETTINGS = {
     "listen_addr": "127.0.0.1",
@@ -58,7 +59,7 @@ class PgBouncer:
         # The owner of the data is the account that may open the server's socket; as root, pgbouncer refuses to run.
         self._account = pwd.getpwuid(server.data.stat().st_uid)
         self.folder = Path(tempfile.mkdtemp(prefix="lightvec-pgbouncer-"))
-        self.port = _free_port()
+        self.port = free_port()
 
     def url(self, database_url: str, *, tcp: bool = False) -> str:
         """The same database through PgBouncer."""
@@ -120,9 +121,3 @@ class PgBouncer:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"pgbouncer did not start: {(self.folder / 'log').read_text()}")
             time.sleep(0.02)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

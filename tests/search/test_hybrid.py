@@ -15,7 +15,7 @@ from playhouse.postgres_ext import TSVectorField
 
 from examples import data
 from lightvec.errors import InvalidOption
-from lightvec.peewee import Pg8000Database, VectorField
+from lightvec.peewee import IvfflatIndex, Pg8000Database, VectorField
 from lightvec.pg8000 import connect
 from lightvec.search import hybrid
 from tests.pg8000.roundtrips import Relay
@@ -239,3 +239,114 @@ def test_it_beats_either_half(url: str) -> None:
     vector_alone, text_alone, both = (float(np.mean(ranks[name])) for name in ("vector", "text", "both"))
     print(f"mean reciprocal rank: vector {vector_alone:.3f}, text {text_alone:.3f}, both {both:.3f}")
     assert both > 1.1 * max(vector_alone, text_alone)
+
+
+# What an index gives in another order
+
+
+class Listed(Model):
+    id = IntegerField(primary_key=True)
+    text = TextField()
+    embedding = VectorField(384, metric="cosine")
+
+    class Meta:
+        table_name = "hybrid_listed"
+
+
+Listed.add_index(IvfflatIndex(Listed.embedding, lists=45))
+
+
+def test_ivfflat_that_searches_on_gives_ranks_by_distance(url: str) -> None:
+    """With lists of 45 rows an index has to search on for 50 candidates, and gives them list by list."""
+    base, queries = (np.load(WORDNET / f"{name}.f16.npy").astype(np.float32) for name in ("base", "queries"))
+    db = Pg8000Database(url)
+    with db.bind_ctx([Listed]), db.connection_context():
+        db.create_tables([Listed])
+        try:
+            rows = {"id": list(range(len(base))), "text": ["nothing"] * len(base), "embedding": base}
+            db.connection().copy_columns("hybrid_listed", rows)
+            db.execute_sql("REINDEX INDEX hybrid_listed_embedding_cosine_ivfflat")
+            db.execute_sql("SET enable_seqscan = off")
+            for query in queries:
+                found = list(search(Listed.embedding, query, Listed.text, "quagga", 50))
+                distances = [row.distance for row in sorted(found, key=lambda row: row.vector_rank)]
+                assert distances == sorted(distances)
+                assert [row.vector_rank for row in found] == list(range(1, 51))
+        finally:
+            db.drop_tables([Listed])
+
+
+# Arguments, limits, joins
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"k": 0},
+        {"k": -1},
+        {"k": 2.5},
+        {"k": "5"},
+        {"k": None},
+        {"k": True},
+        {"candidates": True},
+        {"weights": None},
+        {"weights": (float("inf"), 1)},
+        {"weights": (float("nan"), 1)},
+    ],
+)
+def test_more_arguments_that_cannot_be(pages: Pg8000Database, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOption, match="expected"):
+        search(Page.embedding, [1, 0], Page.body, "red", **options)
+
+
+def test_candidates_follow_the_limit(pages: Pg8000Database) -> None:
+    class Many(Model):
+        body = TextField()
+        embedding = VectorField(2, metric="cosine")
+
+        class Meta:
+            database = pages
+            temporary = True
+
+    Many.create_table()
+    Many.insert_many([("red", [1, n]) for n in range(300)]).execute()
+    query = search(Many.embedding, [1, 0], Many.body, "red", 10)
+    assert len(query.limit(200)) == 200
+    assert len(query.limit(None)) == 300
+    paged = [row.id for page in range(1, 11) for row in query.paginate(page, 30)]
+    assert sorted(paged) == list(range(1, 301))
+
+
+def test_as_a_value_it_is_what_was_selected(pages: Pg8000Database) -> None:
+    found = search(Page.embedding, [1, 0.1], Page.body, "red shoes", 2)
+    assert bodies(Page.select().where(Page.id.in_(found.select(Page.id))).order_by(Page.id)) == [
+        "red shoes",
+        "blue shoes",
+    ]
+    assert len(Page.select().where(Page.id.in_(found))) == 2
+
+
+def test_a_join_to_several_rows_each(pages: Pg8000Database) -> None:
+    """It says which rows there are and how often each one comes, not what ranks they have."""
+
+    class Tag(Model):
+        page = ForeignKeyField(Page)
+        name = TextField()
+
+        class Meta:
+            database = pages
+            table_name = "hybrid_tag"
+
+    Tag.create_table()
+    try:
+        Tag.insert_many([(1, "a"), (1, "b"), (1, "c"), (2, "a"), (3, "a")]).execute()
+        alone = {page.id: page for page in search(Page.embedding, [1, 0.1], Page.body, "red shoes").where(Page.id < 4)}
+        joined = list(search(Page.embedding, [1, 0.1], Page.body, "red shoes").join(Tag))
+        assert [page.id for page in joined] == [page for page in alone for _ in range(3 if page == 1 else 1)]
+        for page in joined:
+            own = alone[page.id]
+            assert (page.vector_rank, page.text_rank, page.score) == (own.vector_rank, own.text_rank, own.score)
+        named = search(Page.embedding, [1, 0.1], Page.body, "red shoes").join(Tag).where(Tag.name == "b")
+        assert bodies(named) == ["red shoes"]
+    finally:
+        Tag.drop_table()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ import pytest
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import OperationalError
 from lightvec.server.accounts import current, service
-from tests.places import open_folder
+from tests.places import free_port, open_folder
 from tests.tls.certificates import Certificate
 
 __all__ = ["DATABASE", "PASSWORD", "PEOPLE", "ROLES", "Postgres", "programs"]
@@ -90,7 +89,7 @@ class Postgres:
         self._settings: dict[str, str] = {}
         self._numbers = count()
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def admin_url(self) -> str:
@@ -235,9 +234,3 @@ class Postgres:
             if time.monotonic() > deadline:
                 pytest.fail(f"PostgreSQL is not ready: {self.log()}")
             time.sleep(0.01)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

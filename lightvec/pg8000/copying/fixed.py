@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from lightvec.errors import InvalidVector
 from lightvec.pg8000.copying.target import Column
-from lightvec.pg8000.copying.vectors import value_of
 from lightvec.types._inputs import is_ndarray
+from lightvec.types.fields import value_of
 
 __all__ = ["Fixed", "fixed"]
 

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from lightvec.errors import InvalidVector, LightvecError
 from lightvec.pg8000.copying.scalars import SCALARS, Encoder, Encoding
-from lightvec.pg8000.copying.vectors import VALUES, array_encoding, vector_encoding
+from lightvec.pg8000.copying.vectors import array_encoding, vector_encoding
 from lightvec.pg8000.exceptions import DataError, Error, InterfaceError, InternalError, ProgrammingError
 from lightvec.pg8000.identifiers import identifier
 from lightvec.pg8000.results import CatalogQuestion
 from lightvec.pg8000.wire import Wire
 from lightvec.types._messages import show
+from lightvec.types.fields import VALUES
 
 __all__ = ["CatalogQuestion", "Column", "Target", "ask", "look_up"]
 

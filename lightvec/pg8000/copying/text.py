@@ -15,8 +15,9 @@ from uuid import UUID
 
 from lightvec.pg8000.copying.scalars import json_text, numeric_of
 from lightvec.pg8000.copying.target import Column
-from lightvec.pg8000.copying.vectors import check_depth, listed, nested, value_of
 from lightvec.pg8000.parameters import Dumpers, plain
+from lightvec.types.arrays import check_depth, listed, nested
+from lightvec.types.fields import value_of
 
 __all__ = ["NULL", "text_encoder"]
 

@@ -343,24 +343,29 @@ def _system_user() -> str:
 def _with_passwords(
     hosts: Iterable[Address], user: str, database: str, read: Mapping[str, Any], environ: Mapping[str, str]
 ) -> Iterator[Address]:
-    path = Path(read.get("passfile") or _default_passfile(environ))
-    lines = passfile.entries(path)
+    path = read.get("passfile") or _default_passfile(environ)
+    lines = passfile.entries(Path(path)) if path else []
     for address in hosts:
         # libpq looks its default socket folder up as "localhost".
         name = "localhost" if address.host in _SOCKET_FOLDERS else address.host
         yield replace(address, password=passfile.find(lines, name, address.port, database, user))
 
 
-def _default_passfile(environ: Mapping[str, str]) -> Path:
+def _default_passfile(environ: Mapping[str, str]) -> Path | None:
     folder = _settings_folder(environ)
+    if folder is None:
+        return None
     return folder / "pgpass.conf" if os.name == "nt" else folder.parent / ".pgpass"
 
 
-def _settings_folder(environ: Mapping[str, str]) -> Path:
-    """``~/.postgresql``, where libpq keeps certificates (on Windows ``%APPDATA%\\postgresql``)."""
+def _settings_folder(environ: Mapping[str, str]) -> Path | None:
+    """``~/.postgresql``, where libpq keeps certificates (on Windows ``%APPDATA%\\postgresql``); None without a home."""
     if os.name == "nt":
         return Path(environ.get("APPDATA", "."), "postgresql")
-    return Path(environ.get("HOME") or Path.home(), ".postgresql")
+    try:
+        return Path(environ.get("HOME") or Path.home(), ".postgresql")
+    except RuntimeError:  # An account without a name has none, as in containers that are given just a number.
+        return None
 
 
 # --- TLS ----------------------------------------------------------------------------------------------------
@@ -371,17 +376,17 @@ def _tls(
 ) -> dict[str, Any]:
     """The mode, and libpq's default files where they exist."""
     folder, remote = _settings_folder(environ), [address for address in hosts if not address.socket_path]
-    rootcert = filled.get("sslrootcert") or _existing(folder / "root.crt")
+    rootcert = filled.get("sslrootcert") or _existing(folder, "root.crt")
     sslmode = _sslmode(filled, all(address.is_local for address in remote))
     if sslmode == "verify-ca" and not rootcert and remote and "ssl_context" not in filled:
         raise InvalidOption(
             "sslmode=verify-ca without sslrootcert would take any host's certificate from any public "
             "authority: give sslrootcert=FILE, or say sslmode=verify-full"
         )
-    certificate = filled.get("sslcert") or _existing(folder / "postgresql.crt")
+    certificate = filled.get("sslcert") or _existing(folder, "postgresql.crt")
     if read.get("sslcertmode") == "disable":
         certificate = None
-    key = filled.get("sslkey") or _existing(folder / "postgresql.key")
+    key = filled.get("sslkey") or _existing(folder, "postgresql.key")
     return {
         "sslmode": sslmode,
         "sslrootcert": rootcert,
@@ -390,8 +395,10 @@ def _tls(
     }
 
 
-def _existing(path: Path) -> str | None:
-    return str(path) if path.is_file() else None
+def _existing(folder: Path | None, name: str) -> str | None:
+    # Not Path.is_file, which raises where the home is closed to this account: another one's, as under sudo -E.
+    path = folder and str(folder / name)
+    return path if path and os.path.isfile(path) else None  # noqa: PTH113
 
 
 def _sslmode(filled: Mapping[str, Any], local: bool) -> str:

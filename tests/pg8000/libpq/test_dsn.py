@@ -261,6 +261,15 @@ def test_a_target_does_not_show_its_secrets(home: dict[str, str]) -> None:
     assert "password=***" in repr(target)
 
 
+def test_without_a_home_there_are_no_files_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    target = resolve("host=h user=me", environ={})
+    assert (target.hosts[0].password, target.sslrootcert, target.sslcert) == (None, None, None)
+
+
 def test_a_callable_password_is_asked_each_time(home: dict[str, str]) -> None:
     tokens = iter(["first", "second"])
     target = resolve("host=h", environ=home, password=lambda: next(tokens))

@@ -1,0 +1,1 @@
+"""What Lambda gets; its handler is ``function.app.handler``."""

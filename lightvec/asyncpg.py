@@ -1,0 +1,93 @@
+"""Vectors with `asyncpg <https://magicstack.github.io/asyncpg/>`_, which sends and reads binary.
+
+::
+
+    conn = await asyncpg.connect(...)
+    await register_vector(conn)
+    await conn.execute("INSERT INTO item (embedding) VALUES ($1)", [1, 2, 3])
+    await conn.fetchval("SELECT embedding FROM item")  # Vector([1.0, 2.0, 3.0])
+
+asyncpg asks the server for the type of each parameter. So once a connection is registered, whatever ``Vector`` can be
+made of can stand where a vector is expected (also in ``copy_records_to_table``): vectors, lists, tuples,
+``array.array``, NumPy arrays of any real dtype, byte order and stride, and PostgreSQL's text of a vector. The same
+holds for halfvec and ``HalfVector``, for sparsevec and ``SparseVector``. Where ``vector[]`` is expected, it is a list
+of these, or a NumPy array of rows. What can be no vector raises asyncpg's ``DataError``, whose ``__cause__`` is
+:class:`lightvec.errors.InvalidVector`.
+
+Results of the three vector types give their classes, arrays of them lists. A ``bit`` stays asyncpg's own:
+``asyncpg.BitString(bits.to_text())`` goes in, and of what comes out ``Bit(found.as_string().replace(" ", ""))`` makes a
+``Bit``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lightvec import errors
+from lightvec.extension import TYPES_SQL, ExtensionTypes, types_from
+from lightvec.types.arrays import array_from_binary, array_to_binary
+from lightvec.types.columns import VECTOR_TYPES
+from lightvec.types.fields import binary_encoder, field_encoder
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+    from asyncpg.pool import PoolConnectionProxy
+
+    _Connection = Connection[Any] | PoolConnectionProxy[Any]
+
+__all__ = ["MissingExtension", "register_vector"]
+
+
+class MissingExtension(errors.MissingExtension, ValueError):
+    """pgvector is not installed in the database; ``ValueError`` is what asyncpg raises for a type that is not there."""
+
+
+async def register_vector(conn: _Connection, /, *, schema: str = "public") -> None:
+    """Teach a connection the types vector, halfvec and sparsevec, in binary.
+
+    The types are asked for by the extension, which stands in one schema of a database, on the search path or not. So
+    ``schema`` need not be given; it is taken because pgvector's own package needs it. Types that an old version of the
+    extension does not have are left out. Registering again is harmless, and needed after the extension was made anew.
+    What the module's text says can then stand as a value.
+
+    It is the ``init`` callback of ``asyncpg.create_pool`` as it stands.
+
+    Raises :class:`MissingExtension` (a ``ValueError``) where pgvector is not installed in the database.
+    """
+    types = types_from(await conn.fetch(TYPES_SQL))
+    if "vector" not in types.oids:
+        raise MissingExtension
+    for name in types.oids:
+        _register_array(conn, types, name)
+        await conn.set_type_codec(
+            name,
+            schema=types.schema,
+            encoder=binary_encoder(name),
+            decoder=VECTOR_TYPES[name].from_binary,
+            format="binary",
+        )
+
+
+def _register_array(conn: _Connection, types: ExtensionTypes, name: str) -> None:
+    """An array's own codec: asyncpg's takes any element with a length, such as a vector, for an array in the array.
+
+    ``set_type_codec`` refuses arrays; this is the call that it makes itself.
+    """
+    conn.get_settings().add_python_codec(
+        types.array_oids[name],
+        f"_{name}",
+        types.schema,
+        [],
+        "scalar",
+        partial(_array, field_encoder(name), types.oids[name]),
+        partial(array_from_binary, decode=VECTOR_TYPES[name].from_binary),
+        "binary",
+    )
+
+
+def _array(encode: Callable[[Any], bytes], oid: int, value: Any) -> bytes:
+    # Like asyncpg, any iterable; the rows of an ndarray are vectors.
+    rows = value if isinstance(value, (list, tuple)) else list(value)
+    return array_to_binary(rows, encode, oid, of_vectors=True)

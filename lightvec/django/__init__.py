@@ -1,0 +1,54 @@
+"""Django's models on pgvector: the extension, four fields, two kinds of index, six distances.
+
+The names and arguments are those of pgvector's Python package, and so are the paths that migrations name
+(``lightvec.django.vector.VectorField``). Values come back as :class:`lightvec.Vector` and its sisters; whatever their
+constructors take, and their text, can be assigned, looked up and compared with.
+
+>>> from django.db.models import F
+>>> VectorField(dimensions=3).to_python("[1, 2, 3]")
+Vector([1.0, 2.0, 3.0])
+>>> CosineDistance("embedding", [1, 2, 3])
+CosineDistance(F(embedding) <=> Given('[1,2,3]'))
+>>> CosineDistance("embedding", F("other"))
+CosineDistance(F(embedding) <=> F(other))
+
+Importing this registers two things with Django: a look-up of pgvector's types at a new connection, so that drivers
+take arrays of vectors apart, and a check that says before ``migrate`` does when nothing installs pgvector.
+"""
+
+from __future__ import annotations
+
+from lightvec.django import checks, connections
+from lightvec.django.bit import BitField
+from lightvec.django.extensions import VectorExtension
+from lightvec.django.functions import (
+    CosineDistance,
+    HammingDistance,
+    JaccardDistance,
+    L1Distance,
+    L2Distance,
+    MaxInnerProduct,
+)
+from lightvec.django.halfvec import HalfVectorField
+from lightvec.django.indexes import HnswIndex, IvfflatIndex
+from lightvec.django.sparsevec import SparseVectorField
+from lightvec.django.vector import VectorField
+
+__all__ = [
+    "BitField",
+    "CosineDistance",
+    "HalfVectorField",
+    "HammingDistance",
+    "HnswIndex",
+    "IvfflatIndex",
+    "JaccardDistance",
+    "L1Distance",
+    "L2Distance",
+    "MaxInnerProduct",
+    "SparseVectorField",
+    "VectorExtension",
+    "VectorField",
+]
+
+connections.register()
+checks.register()

@@ -1,0 +1,130 @@
+"""What the four model fields share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from lightvec.django.forms import ValueFormField
+from lightvec.errors import InvalidVector
+from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types.columns import check_dimensions, column_value
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    Field = models.Field[Any, Any]
+else:
+    Field = models.Field
+
+__all__ = ["ValueField"]
+
+_Value = Vector | HalfVector | SparseVector | Bit
+
+
+class _EmptyValues(list[Any]):
+    """Django asks ``value in field.empty_values``, which a NumPy array answers with an array."""
+
+    def __contains__(self, value: object) -> bool:
+        return (value is None or isinstance(value, str | list | tuple | dict)) and super().__contains__(value)
+
+
+class ValueField(Field):
+    """A column of one of pgvector's types, or of ``bit(n)``.
+
+    A value that does not fit is a ``ValidationError`` where Django validates (``full_clean``, forms, fixtures) and
+    :class:`~lightvec.errors.InvalidVector` where it saves or looks up; both name the field, what it
+    takes and what came.
+    """
+
+    value_class: ClassVar[type[_Value]]
+    column_type: ClassVar[str]
+    form_class: ClassVar[type[ValueFormField]]
+    #: The keyword that declares the size.
+    size_keyword: ClassVar[str] = "dimensions"
+
+    empty_strings_allowed = False
+    empty_values = _EmptyValues(Field.empty_values)
+
+    def __init__(self, *args: Any, dimensions: int | None = None, **kwargs: Any) -> None:
+        self.dimensions = check_dimensions(dimensions)
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> tuple[Any, Any, Any, Any]:
+        name, path, args, kwargs = super().deconstruct()
+        if self.dimensions is not None:
+            kwargs[self.size_keyword] = self.dimensions
+        for default in ("default", "db_default"):
+            if isinstance(kwargs.get(default), _Value):
+                kwargs[default] = kwargs[default].to_text()  # what a migration can write down
+        return name, path, args, kwargs
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return self.column_type if self.dimensions is None else f"{self.column_type}({self.dimensions})"
+
+    # Values
+
+    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        """The value as it came: a text, or what a driver made of it that was taught the type."""
+        if value is None:
+            return None
+        return self.value_class.from_text(value) if isinstance(value, str) else self.value_class.coerce(value)
+
+    def to_python(self, value: Any) -> Any:
+        """The value as an instance of the field's class; None for None and for an empty text."""
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        try:
+            return self.read(value)
+        except InvalidVector as error:
+            raise ValidationError(str(error), code="invalid") from error
+
+    def validate(self, value: Any, model_instance: models.Model | None) -> None:
+        # Of an array, the items come here as they were given.
+        super().validate(self.to_python(value), model_instance)
+
+    def get_prep_value(self, value: Any) -> Any:
+        """The text that is sent, whatever driver sends it."""
+        value = super().get_prep_value(value)
+        return None if value is None else self.read(value).wire_text()
+
+    def value_to_string(self, obj: models.Model) -> str:
+        value = self.value_from_object(obj)
+        return "" if value is None else str(self.read(value).to_text())
+
+    def read(self, value: Any) -> Any:
+        """Whatever the column takes, its text included; :class:`~lightvec.errors.InvalidVector` names the field."""
+        if isinstance(value, str):
+            value = self._from_text(value)
+        return column_value(self.value_class, value, self.dimensions, self._label)  # type: ignore[type-var]
+
+    def _from_text(self, text: str) -> _Value:
+        try:
+            return self.value_class.from_text(text)
+        except InvalidVector as error:
+            raise InvalidVector(f"{self._label}: {error}") from error
+
+    @property
+    def _label(self) -> str:
+        """The field as its users know it; one in an expression belongs to no model."""
+        model = getattr(self, "model", None)
+        return type(self).__name__ if model is None else f"{model.__name__}.{self.name}"
+
+    @property
+    def _is_item(self) -> bool:
+        """Whether the model's field is an array of this one."""
+        model = getattr(self, "model", None)
+        return model is not None and all(field is not self for field in model._meta.local_fields)
+
+    def formfield(self, form_class: Any = None, choices_form_class: Any = None, **kwargs: Any) -> forms.Field | None:
+        if form_class is None:
+            form_class = self.form_class
+            kwargs = {"reader": self.read, "in_array": self._is_item, **kwargs}
+        return super().formfield(
+            form_class=form_class,
+            choices_form_class=choices_form_class,
+            **kwargs,
+        )

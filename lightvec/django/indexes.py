@@ -1,0 +1,102 @@
+"""The two kinds of index that pgvector has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.postgres.indexes import PostgresIndex
+
+from lightvec.django.fields import ValueField
+from lightvec.errors import InvalidOption
+from lightvec.index_options import check_options
+from lightvec.metrics import metric_for
+
+if TYPE_CHECKING:
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+    from django.db.backends.ddl_references import Statement
+    from django.db.models import Model
+
+__all__ = ["HnswIndex", "IvfflatIndex"]
+
+
+class _VectorIndex(PostgresIndex):
+    """An index with options of its own, which are checked when it is declared.
+
+    ``metric`` is a name in :mod:`lightvec.metrics`. It stands for ``opclasses``: the operator class follows from it and
+    from the type of the field. An index on an expression names its class with Django's ``OpClass``.
+    """
+
+    def __init__(self, *expressions: Any, metric: str | None, options: dict[str, int | None], **kwargs: Any) -> None:
+        self.metric = None if metric is None else metric_for(metric).name
+        self.options = check_options(self.suffix, **options)
+        if self.metric is not None and (expressions or kwargs.get("opclasses")):
+            raise InvalidOption(
+                f"{type(self).__name__} takes metric={metric!r} with fields=[...] and without opclasses: "
+                f"an expression names its operator class with OpClass"
+            )
+        super().__init__(*expressions, **kwargs)
+
+    def deconstruct(self) -> tuple[str, Any, dict[str, Any]]:
+        path, args, kwargs = super().deconstruct()
+        kwargs.update(self.options)
+        if self.metric is not None:
+            kwargs["metric"] = self.metric
+        return path, args, kwargs
+
+    def get_with_params(self) -> list[str]:
+        return [f"{name} = {value}" for name, value in self.options.items()]
+
+    def create_sql(
+        self, model: type[Model], schema_editor: BaseDatabaseSchemaEditor, using: str = "", **kwargs: Any
+    ) -> Statement:
+        if self.metric is None:
+            return super().create_sql(model, schema_editor, using, **kwargs)
+        index: Any = self.clone()
+        index.metric = None
+        index.opclasses = [self._operator_class(model, name) for name, _ in self.fields_orders]
+        statement: Statement = index.create_sql(model, schema_editor, using, **kwargs)
+        return statement
+
+    def _operator_class(self, model: type[Model], name: str) -> str:
+        field = model._meta.get_field(name)
+        if self.metric is None or not isinstance(field, ValueField):
+            raise InvalidOption(
+                f"{type(self).__name__} {self.name!r} indexes a vector field, and {model.__name__}.{name} is none"
+            )
+        return metric_for(self.metric).operator_class(field.column_type, self.suffix)
+
+
+class HnswIndex(_VectorIndex):
+    """An HNSW index.
+
+    :class:`~lightvec.errors.InvalidOption` for options that pgvector would refuse.
+
+    >>> index = HnswIndex(name="doc_embedding", fields=["embedding"], metric="cosine", m=24)
+    >>> index.get_with_params()
+    ['m = 24']
+    """
+
+    suffix = "hnsw"
+
+    def __init__(
+        self,
+        *expressions: Any,
+        m: int | None = None,
+        ef_construction: int | None = None,
+        metric: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        options = {"m": m, "ef_construction": ef_construction}
+        super().__init__(*expressions, metric=metric, options=options, **kwargs)
+
+
+class IvfflatIndex(_VectorIndex):
+    """An IVFFlat index, which is made when the table has its rows.
+
+    :class:`~lightvec.errors.InvalidOption` for options that pgvector would refuse.
+    """
+
+    suffix = "ivfflat"
+
+    def __init__(self, *expressions: Any, lists: int | None = None, metric: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*expressions, metric=metric, options={"lists": lists}, **kwargs)

@@ -1,0 +1,36 @@
+"""Selects whose rows have columns of the query's own beside those that were chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from peewee import CommaNodeList
+
+from lightvec.peewee.typed import M, TypedSelect
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["MeasuredSelect"]
+
+
+class MeasuredSelect(TypedSelect[M]):
+    """A select of a model whose rows have ``_own`` columns, such as a distance, whatever is selected."""
+
+    _own: Sequence[Any]
+
+    # Peewee's own; its annotations leave them out.
+    _is_default: bool
+    _returning: Any
+
+    def select(self, *fields: Any) -> Self:
+        """Choose what comes with each row; the query's own columns always do."""
+        return cast("Self", super().select(*fields, *self._own)) if fields else self
+
+    def __sql_selection__(self, ctx: Any, is_subquery: bool = False) -> Any:
+        """As a value in another query (``in_``, a column) it has the columns that were chosen and no more."""
+        if is_subquery and not self._is_default:
+            chosen = [column for column in self._returning if not any(column is own for own in self._own)]
+            return ctx.sql(CommaNodeList(chosen or self._returning))
+        return super().__sql_selection__(ctx, is_subquery)

@@ -1,0 +1,63 @@
+"""What to do about an error of the server's that vectors have to do with.
+
+Where it does not find a type, a function or an operator, that may be one of pgvector's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from lightvec.extension import ExtensionTypes
+from lightvec.metrics import METRICS
+
+__all__ = ["advice", "may_be_pgvectors"]
+
+_UNDEFINED_FUNCTION, _OUT_OF_RANGE = "42883", "22003"
+
+_AS_HALFVEC = re.compile(r"(?i:\bas\s+|::\s*)halfvec\b")
+
+# By what was asked: the server's words are in its own language.
+_PGVECTORS = re.compile(
+    "|".join(
+        (
+            r"(?i:vector|halfvec|sparsevec|hnsw|ivfflat|_ops\b|_distance\b|_product\b|binary_quantize|l2_norm)",
+            *(re.escape(metric.operator) for metric in METRICS.values()),
+        )
+    )
+)
+
+
+_TOO_LARGE = (
+    "a halfvec, as an index with quantize='halfvec' holds, has numbers up to 65,504: scale the vectors down "
+    "(Vector(...).normalized()), or search with exact=True (--exact)"
+)
+
+
+def may_be_pgvectors(statement: str) -> bool:
+    """Whether a statement holds a name of pgvector's.
+
+    >>> may_be_pgvectors("SELECT a <=> b"), may_be_pgvectors("SELECT a < b")
+    (True, False)
+    """
+    return _PGVECTORS.search(statement) is not None
+
+
+def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: Sequence[Any]) -> str | None:
+    """What to do about an error of this statement, if that can be said; ``types`` are None where nobody has asked."""
+    if sqlstate == _OUT_OF_RANGE:
+        return _TOO_LARGE if _AS_HALFVEC.search(statement) else None
+    is_pgvectors = may_be_pgvectors(statement)
+    if is_pgvectors and types is not None and not types.oids:
+        return "pgvector is not installed in this database: run `lightvec init-db` or CREATE EXTENSION vector"
+    if is_pgvectors and types is not None and types.out_of_path:
+        return (
+            f"pgvector is in the schema {types.out_of_path}, which is not in the search path: `lightvec doctor` prints "
+            f"the statement that puts it there"
+        )
+    if sqlstate == _UNDEFINED_FUNCTION and any(isinstance(value, list) for value in values):
+        return "a list is sent as an array: write lightvec.Vector([...]) for a vector"
+    if is_pgvectors and types is None:
+        return "see by `lightvec doctor` whether pgvector is in this database and in its search path"
+    return None

@@ -1,0 +1,179 @@
+"""Vectors with `psycopg 3 <https://www.psycopg.org/psycopg3/>`_, as text and binary.
+
+::
+
+    with psycopg.connect(...) as conn:
+        register_vector(conn)
+        conn.execute("INSERT INTO item (embedding) VALUES (%s)", [Vector([1, 2, 3])])
+        conn.execute("SELECT embedding FROM item", binary=True).fetchall()  # [(Vector([1.0, 2.0, 3.0]),)]
+
+What can stand as a value once a connection is registered:
+
+- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, in every place: ``%s`` (binary), ``%b``, ``%t``, both
+  formats of COPY, server-side and client-side binding.
+- A one-dimensional NumPy array of any real dtype, byte order and stride. It is sent as ``vector``, which PostgreSQL
+  casts to the type of a halfvec or sparsevec column by itself.
+- A list of these, as an array: ``vector[]`` and its like.
+- A plain list of floats is ``float8[]`` to psycopg and stays so. PostgreSQL casts it where it is stored in a column, or
+  written ``%s::vector``. Operators do not cast, psycopg sends a list of ints as ``smallint[]``, which has no cast, and
+  refuses a list of floats and ints: pass ``Vector(numbers)``. A tuple is a record to psycopg.
+- In a binary COPY after ``copy.set_types(["vector", ...])`` (``halfvec``, ``sparsevec``, ``bit``), whatever the type's
+  class can be made of (lists, tuples, arrays), and PostgreSQL's text of it.
+
+Results of the three vector types give their classes in both formats, arrays of them lists. A ``bit`` stays what psycopg
+makes of it: a text of 0 and 1, and in binary the bytes that ``Bit.from_binary`` reads.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, ClassVar
+
+from lightvec import errors
+from lightvec.errors import InvalidOption, MissingExtra
+from lightvec.extension import TYPES_SQL, types_from
+from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types.columns import VECTOR_TYPES, driver_value
+from lightvec.types.fields import VALUES, binary_encoder
+
+try:
+    import psycopg
+    from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
+    from psycopg.abc import AdaptContext, Buffer
+    from psycopg.adapt import AdaptersMap, Dumper, Loader
+    from psycopg.postgres import types as builtin_types
+    from psycopg.pq import Format
+    from psycopg.rows import tuple_row
+    from psycopg.sql import Identifier
+    from psycopg.types import TypeInfo
+except ModuleNotFoundError as error:
+    raise MissingExtra("psycopg", "lightvec.psycopg") from error
+
+__all__ = ["MissingExtension", "register_vector", "register_vector_async"]
+
+_Kind = type[Vector] | type[HalfVector] | type[SparseVector] | type[Bit]
+
+
+class MissingExtension(psycopg.ProgrammingError, errors.MissingExtension):
+    """pgvector is not installed in the database."""
+
+
+def register_vector(context: AdaptContext, /, *, adapters: AdaptersMap | None = None) -> None:
+    """Teach a connection, or one cursor, the types vector, halfvec, sparsevec and bit.
+
+    ``context`` is a :class:`psycopg.Connection` or a cursor of one. The types are asked for by the extension, in one
+    query, so its schema need not be on the search path; a transaction that is open stays open, and none is left
+    behind. Types that an old version of the extension does not have are left out. Registering again is harmless, and
+    needed after the extension was made anew. What the module's text says can then stand as a value.
+
+    With ``adapters``, that map is taught instead: ``psycopg.adapters`` is the one of all connections made later on,
+    which must be to the same database, because the types' OIDs differ from one to another.
+
+    It is the ``configure`` callback of a :class:`psycopg_pool.ConnectionPool` as it stands.
+
+    Raises :class:`MissingExtension` (a :class:`psycopg.ProgrammingError`) where pgvector is not installed in the
+    database, :class:`lightvec.errors.InvalidOption` for a ``context`` without such a connection.
+    """
+    conn = context.connection
+    if not isinstance(conn, Connection):
+        raise _no_connection(context, "Connection")
+    with conn.transaction(), Cursor(conn, row_factory=tuple_row) as cursor:
+        rows = cursor.execute(TYPES_SQL).fetchall()
+    _register(adapters or context.adapters, rows)
+
+
+async def register_vector_async(context: AdaptContext, /, *, adapters: AdaptersMap | None = None) -> None:
+    """The same as :func:`register_vector`, of a :class:`psycopg.AsyncConnection` or a cursor of one."""
+    conn = context.connection
+    if not isinstance(conn, AsyncConnection):
+        raise _no_connection(context, "AsyncConnection")
+    async with conn.transaction(), AsyncCursor(conn, row_factory=tuple_row) as cursor:
+        rows = await (await cursor.execute(TYPES_SQL)).fetchall()
+    _register(adapters or context.adapters, rows)
+
+
+def _no_connection(context: AdaptContext, expected: str) -> InvalidOption:
+    got = type(context.connection or context).__name__
+    return InvalidOption(
+        f"expected a psycopg.{expected} or a cursor of one, got {got}: register_vector is for connections, "
+        f"await register_vector_async(...) for asynchronous ones"
+    )
+
+
+def _register(adapters: AdaptersMap, rows: Sequence[tuple[Any, ...]]) -> None:
+    types = types_from([[_text(value) for value in row] for row in rows])
+    if "vector" not in types.oids:
+        raise MissingExtension
+    for name, oid in types.oids.items():
+        # The regtype is what casts are written with where values are put into the statement (ClientCursor).
+        regtype = Identifier(types.schema, name).as_string()
+        TypeInfo(name, oid, types.array_oids[name], regtype=regtype).register(adapters)
+        _register_type(adapters, name, oid)
+    _register_dumpers(adapters, Bit, "bit", builtin_types["bit"].oid)
+    _register_dumpers(adapters, "numpy.ndarray", "vector", types.oids["vector"])
+    # psycopg puts the class in place of its name when it first meets an array; from then on the class counts.
+    if ndarray := getattr(sys.modules.get("numpy"), "ndarray", None):
+        _register_dumpers(adapters, ndarray, "vector", types.oids["vector"])
+
+
+def _text(value: Any) -> Any:
+    """A text, which psycopg gives as bytes where the client's encoding is SQL_ASCII."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _register_type(adapters: AdaptersMap, name: str, oid: int) -> None:
+    _register_dumpers(adapters, VECTOR_TYPES[name], name, oid)
+    for loader in _loaders(name):
+        adapters.register_loader(oid, loader)
+
+
+def _register_dumpers(adapters: AdaptersMap, of: type[Any] | str, name: str, oid: int) -> None:
+    for dumper in _dumpers(name, oid):
+        adapters.register_dumper(of, dumper)
+
+
+class _TextDumper(Dumper):
+    kind: ClassVar[_Kind]
+
+    def dump(self, obj: Any) -> bytes:
+        return driver_value(self.kind, obj).wire_text().encode()
+
+
+class _BinaryDumper(Dumper):
+    format = Format.BINARY
+    encode: ClassVar[staticmethod[[Any], bytes]]
+
+    def dump(self, obj: Any) -> bytes:
+        return self.encode(obj)
+
+
+class _TextLoader(Loader):
+    kind: ClassVar[_Kind]
+
+    def load(self, data: Buffer) -> Any:
+        return self.kind.from_text(str(data, "ascii", "replace"))
+
+
+class _BinaryLoader(Loader):
+    format = Format.BINARY
+    kind: ClassVar[_Kind]
+
+    def load(self, data: Buffer) -> Any:
+        return self.kind.from_binary(data)
+
+
+# psycopg keeps every class that is ever registered: new ones for each connection would be a leak.
+@cache
+def _dumpers(name: str, oid: int) -> tuple[type[Dumper], type[Dumper]]:
+    """The dumpers to text and to binary; of two, psycopg takes the last one registered for ``%s``."""
+    text = {"oid": oid, "kind": VALUES[name]}
+    binary = {"oid": oid, "encode": staticmethod(binary_encoder(name))}
+    return type(f"{name}_dumper", (_TextDumper,), text), type(f"{name}_binary_dumper", (_BinaryDumper,), binary)
+
+
+@cache
+def _loaders(name: str) -> tuple[type[Loader], type[Loader]]:
+    members = {"kind": VECTOR_TYPES[name]}
+    return type(f"{name}_loader", (_TextLoader,), members), type(f"{name}_binary_loader", (_BinaryLoader,), members)

@@ -1,0 +1,121 @@
+"""Vectors with `psycopg 2 <https://www.psycopg.org/docs/>`_, which sends and reads text.
+
+::
+
+    conn = psycopg2.connect(...)
+    register_vector(conn)
+    with conn.cursor() as cursor:
+        cursor.execute("INSERT INTO item (embedding) VALUES (%s)", [Vector([1, 2, 3])])
+        cursor.execute("SELECT embedding FROM item")
+        cursor.fetchall()  # [(Vector([1.0, 2.0, 3.0]),)]
+
+What can stand as a value once a connection is registered:
+
+- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``. Each is a literal without a type, as a text is to psycopg2:
+  it takes the type of the column or the operand beside it, and a cast (``%s::vector``) where there is none.
+- A one-dimensional NumPy array of any real dtype, byte order and stride, as a ``Vector``.
+- A list of these, as an ``ARRAY[...]`` of literals, which needs its cast: ``%s::vector[]``.
+- A plain list of numbers is an ``ARRAY[...]`` of numbers to psycopg2 and stays so. PostgreSQL casts it where it is
+  stored in a column of vector or halfvec, or written ``%s::vector``; operators do not cast. A tuple is a list of values
+  for ``IN``: pass ``Vector(numbers)``.
+
+Results of the three vector types give their classes, arrays of them lists. A ``bit`` stays a text of 0 and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lightvec import errors
+from lightvec.errors import MissingExtra
+from lightvec.extension import TYPES_SQL, ExtensionTypes, types_from
+from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types.columns import VECTOR_TYPES
+
+try:
+    import psycopg2
+    from psycopg2.extensions import (
+        TRANSACTION_STATUS_IDLE,
+        QuotedString,
+        connection,
+        cursor,
+        new_array_type,
+        new_type,
+        register_adapter,
+        register_type,
+    )
+except ModuleNotFoundError as error:
+    raise MissingExtra("psycopg2", "lightvec.psycopg2") from error
+
+__all__ = ["MissingExtension", "register_vector"]
+
+_Kind = type[Vector] | type[HalfVector] | type[SparseVector] | type[Bit]
+
+
+class MissingExtension(errors.MissingExtension, psycopg2.ProgrammingError):
+    """pgvector is not installed in the database."""
+
+
+def register_vector(conn_or_curs: connection | cursor, /, *, globally: bool = False, arrays: bool = True) -> None:
+    """Teach a connection, or one cursor, the types vector, halfvec and sparsevec.
+
+    The types are asked for by the extension, in one query, so its schema need not be on the search path; a transaction
+    that is open stays open, and none is left behind. Types that an old version of the extension does not have are
+    left out. Registering twice is harmless.
+
+    With ``globally`` results are read so on every connection of the process, which must be to the same database,
+    because the types' OIDs differ from one to another. ``arrays=False`` leaves arrays of vectors the texts they are.
+    That values can be *sent* holds for the whole process in any case: psycopg2 has no other way. What the module's text
+    says can then stand as a value.
+
+    Raises :class:`MissingExtension` (a :class:`psycopg2.ProgrammingError`) where pgvector is not installed in the
+    database.
+    """
+    conn = conn_or_curs if isinstance(conn_or_curs, connection) else conn_or_curs.connection
+    types = _types(conn)
+    if "vector" not in types.oids:
+        raise MissingExtension
+    scope = None if globally else conn_or_curs
+    for name, oid in types.oids.items():
+        _register_results(name, oid, types.array_oids[name] if arrays else None, scope)
+    _register_values()
+
+
+def _types(conn: connection) -> ExtensionTypes:
+    idle = conn.info.transaction_status == TRANSACTION_STATUS_IDLE
+    with conn.cursor(cursor_factory=cursor) as asking:  # the caller's own kind may give rows that are dicts
+        asking.execute(TYPES_SQL)
+        types = types_from(asking.fetchall())
+    if idle and not conn.autocommit:
+        conn.rollback()
+    return types
+
+
+def _register_results(name: str, oid: int, array_oid: int | None, scope: connection | cursor | None) -> None:
+    reader = new_type((oid,), name.upper(), _reader(VECTOR_TYPES[name]))
+    register_type(reader, scope)
+    if array_oid is not None:
+        register_type(new_array_type((array_oid,), f"{name.upper()}ARRAY", reader), scope)
+
+
+def _reader(kind: _Kind) -> Callable[[Any, cursor], Any]:
+    return lambda text, _: None if text is None else kind.from_text(text)
+
+
+def _register_values() -> None:
+    for kind in (*VECTOR_TYPES.values(), Bit):
+        register_adapter(kind, _literal)
+    try:
+        from numpy import ndarray
+    except ImportError:
+        return
+    register_adapter(ndarray, _ndarray_literal)
+
+
+def _literal(value: Any) -> QuotedString:
+    return QuotedString(value.wire_text())
+
+
+def _ndarray_literal(value: Any) -> QuotedString:
+    return _literal(Vector(value))

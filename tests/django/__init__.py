@@ -1,0 +1,1 @@
+"""lightvec.django, on the real server."""

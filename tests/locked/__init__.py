@@ -1,0 +1,1 @@
+"""lightvec where nearly everything is forbidden."""
