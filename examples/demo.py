@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from examples.models import Gloss, database
-from lightvec.types import HalfVector
+from examples.wordnet import DATA, Query, read_queries
+from lightvec.peewee import Nearest
 
-DATA = Path(__file__).parent / "data" / "wordnet"
 SHOWN = (3, 16, 30)
 WIDTH = 100
-
-
-class Query(NamedTuple):
-    """A definition that is not in the table, its embedding, and the ids of its true nearest neighbours."""
-
-    text: str
-    embedding: HalfVector
-    truth: list[int]
 
 
 def main() -> None:
@@ -49,21 +35,11 @@ def command(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "lightvec", *words], check=True)
 
 
-def read_queries() -> Iterator[Query]:
-    """The queries that come with the data."""
-    rows = (json.loads(line) for line in (DATA / "queries.jsonl").open(encoding="utf-8"))
-    embeddings = np.load(DATA / "queries.f16.npy")
-    truth = np.load(DATA / "truth.int32.npy")
-    for row, embedding, ids in zip(rows, embeddings, truth, strict=True):
-        yield Query(row["text"], HalfVector(embedding), ids.tolist())
-
-
 def show(query: Query) -> None:
     """A query and the nearest definitions, as a table."""
     print(f"\n{bold('nearest to')} {query.text}")
     print(f"{'─' * 7}┬{'─' * 26}┬{'─' * (WIDTH - 35)}")
-    glosses: list[Any] = list(Gloss.embedding.nearest(query.embedding, k=5))
-    for gloss in glosses:
+    for gloss in Gloss.embedding.nearest(query.embedding, k=5):
         lemma = textwrap.shorten(gloss.lemma, 24, placeholder="…")
         text = textwrap.shorten(gloss.text, WIDTH - 37, placeholder="…")
         print(f" {bar(gloss.score)} │ {lemma:<24} │ {text}")
@@ -79,7 +55,7 @@ def summary(queries: list[Query]) -> None:
     print(f"\n{len(queries)} searches, {took * 1000:.1f} ms each; recall of the ten nearest: {recall:.3f}")
 
 
-def nearest(query: Query) -> Any:
+def nearest(query: Query) -> Nearest[Gloss]:
     """The ids of the ten nearest."""
     return Gloss.embedding.nearest(query.embedding, k=10).select(Gloss.id)
 

@@ -14,6 +14,12 @@ database = Pg8000Database(os.environ.get("DATABASE_URL", "embedded:.lightvec"))
 class Gloss(Model):
     """A definition from WordNet. The embeddings are stored as they were published, in half precision."""
 
+    # What searches add to their rows, the last two only hybrid ones.
+    distance: float
+    score: float
+    vector_rank: int | None
+    text_rank: int | None
+
     id = IntegerField(primary_key=True)
     synset = CharField()
     lemma = TextField()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, overload
 
-from peewee import SQL, NodeList, Select, SelectBase
+from peewee import SQL, ModelSelect, NodeList, Select, SelectBase
 
 from lightvec.errors import InvalidOption
+from lightvec.peewee.typed import M
 from lightvec.types._messages import show
 
 __all__ = ["together"]
 
 
+@overload
+def together(queries: Iterable[ModelSelect[M]]) -> list[list[M]]: ...
+@overload
+def together(queries: Iterable[Any]) -> list[list[Any]]: ...
 def together(queries: Iterable[Any]) -> list[list[Any]]:
     """The rows of several select queries, each as it gives them by itself, in one statement and one round trip.
 
@@ -28,26 +33,26 @@ def together(queries: Iterable[Any]) -> list[list[Any]]:
     [[1], [2]]
     >>> Doc.drop_table()
     """
-    queries = list(queries)
-    if not queries:
+    asked: list[Any] = list(queries)
+    if not asked:
         return []
-    for query in queries:
+    for query in asked:
         if not isinstance(query, SelectBase):
             raise InvalidOption(f"expected Peewee selects, such as Doc.embedding.nearest(...), got {show(query)}")
-    database = queries[0]._database
-    if any(query._database is not database for query in queries):
+    database = asked[0]._database
+    if any(query._database is not database for query in asked):
         raise InvalidOption("expected queries of one database: run those of another by themselves")
     selects = (
         Select([query.alias("each")], [SQL(f"{number:d}").alias("query"), SQL('"each".*')])
-        for number, query in enumerate(queries)
+        for number, query in enumerate(asked)
     )
     cursor = database.execute(NodeList(tuple(selects), glue=" UNION ALL "))
-    answers: list[list[Any]] = [[] for _ in queries]
+    answers: list[list[Any]] = [[] for _ in asked]
     for number, *row in cursor.fetchall():
         answers[number].append(tuple(row))
-    for query, rows in zip(queries, answers, strict=True):
+    for query, rows in zip(asked, answers, strict=True):
         query._cursor_wrapper = query._get_cursor_wrapper(_Answer(cursor.description[1:], rows))
-    return [list(query) for query in queries]
+    return [list(query) for query in asked]
 
 
 class _Answer:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
-from peewee import Expression, Field, Node, Value
+from peewee import Expression, Field, Model, Node, Value
 
 from lightvec.errors import InvalidOption
 from lightvec.metrics import METRICS, Metric, metric_for, metrics_of
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex, bind_indexes, declare_index
 from lightvec.peewee.quantization import usual_quantization
+from lightvec.peewee.typed import M, TypedField, V
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import check_dimensions, column_value
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
     from lightvec.peewee.nearest import Nearest
+
+    Owner = TypeVar("Owner", bound=Model)
 
 __all__ = ["FixedBitField", "HalfVectorField", "SparseVectorField", "VectorField"]
 
@@ -25,7 +30,7 @@ _INDEXES: Mapping[str, Callable[..., VectorIndex]] = {"hnsw": HnswIndex, "ivffla
 _ELEMENT = "__array_"
 
 
-class _DistanceField(Field):
+class _DistanceField(TypedField[V, M]):
     """What the four fields share: one value class, dimensions, a metric that is declared once, plain lists everywhere.
 
     Values come back as the value class; whatever its constructor takes can be written and compared with.
@@ -132,7 +137,7 @@ class _DistanceField(Field):
         probes: int | None = None,
         iterative_scan: str | bool | None = None,
         min_score: float | None = None,
-    ) -> Nearest:
+    ) -> Nearest[M]:
         """The ``k`` rows nearest to a vector, nearest first: a Peewee query to go on with.
 
         Instead of a vector it takes a stored row of the model, and finds the rows that are like that one, or a query
@@ -175,7 +180,7 @@ class _DistanceField(Field):
         return Expression(self, metric.operator.replace("%", "%%"), self.to_value(vector))
 
 
-class _NumericField(_DistanceField):
+class _NumericField(_DistanceField[V, M]):
     """Fields of numbers, with the four distances that pgvector has for them."""
 
     metrics = metrics_of("vector")
@@ -197,32 +202,84 @@ class _NumericField(_DistanceField):
         return self._distance(METRICS["l1"], vector)
 
 
-class VectorField(_NumericField):
+class VectorField(_NumericField[V, M]):
     """A ``vector`` column, single precision; values are :class:`lightvec.Vector`."""
 
     field_type = "vector"
     value_class = Vector
 
+    if TYPE_CHECKING:
 
-class HalfVectorField(_NumericField):
+        @overload
+        def __new__(
+            cls, dimensions: int | None = None, *, null: Literal[True], **options: Any
+        ) -> VectorField[Vector | None]: ...
+        @overload
+        def __new__(
+            cls, dimensions: int | None = None, *, null: Literal[False] = ..., **options: Any
+        ) -> VectorField[Vector]: ...
+        def __new__(cls, *args: Any, **options: Any) -> Any: ...
+
+        @overload
+        def __get__(self, instance: None, owner: type[Owner]) -> VectorField[V, Owner]: ...
+        @overload
+        def __get__(self, instance: object, owner: Any) -> V: ...
+        def __get__(self, instance: object | None, owner: Any) -> Any: ...
+
+
+class HalfVectorField(_NumericField[V, M]):
     """A ``halfvec`` column, half precision; values are :class:`lightvec.HalfVector`."""
 
     field_type = "halfvec"
     value_class = HalfVector
 
+    if TYPE_CHECKING:
 
-class SparseVectorField(_NumericField):
+        @overload
+        def __new__(
+            cls, dimensions: int | None = None, *, null: Literal[True], **options: Any
+        ) -> HalfVectorField[HalfVector | None]: ...
+        @overload
+        def __new__(
+            cls, dimensions: int | None = None, *, null: Literal[False] = ..., **options: Any
+        ) -> HalfVectorField[HalfVector]: ...
+        def __new__(cls, *args: Any, **options: Any) -> Any: ...
+
+        @overload
+        def __get__(self, instance: None, owner: type[Owner]) -> HalfVectorField[V, Owner]: ...
+        @overload
+        def __get__(self, instance: object, owner: Any) -> V: ...
+        def __get__(self, instance: object | None, owner: Any) -> Any: ...
+
+
+class SparseVectorField(_NumericField[V, M]):
     """A ``sparsevec`` column; values are :class:`lightvec.SparseVector`."""
 
     field_type = "sparsevec"
     value_class = SparseVector
 
+    if TYPE_CHECKING:
 
-class FixedBitField(_DistanceField):
-    """A ``bit(max_length)`` column; values are :class:`lightvec.Bit`, which equals the text of its bits."""
+        @overload
+        def __new__(
+            cls, dimensions: int | None = None, *, null: Literal[True], **options: Any
+        ) -> SparseVectorField[SparseVector | None]: ...
+        @overload
+        def __new__(
+            cls, dimensions: int | None = None, *, null: Literal[False] = ..., **options: Any
+        ) -> SparseVectorField[SparseVector]: ...
+        def __new__(cls, *args: Any, **options: Any) -> Any: ...
 
-    field_type = "bit"
-    value_class = Bit
+        @overload
+        def __get__(self, instance: None, owner: type[Owner]) -> SparseVectorField[V, Owner]: ...
+        @overload
+        def __get__(self, instance: object, owner: Any) -> V: ...
+        def __get__(self, instance: object | None, owner: Any) -> Any: ...
+
+
+class _BitField(_DistanceField[V, M]):
+    """A field of bits, with the two distances that pgvector has for them."""
+
     metrics = metrics_of("bit")
 
     def __init__(self, max_length: int | None = None, **options: Any) -> None:
@@ -240,6 +297,31 @@ class FixedBitField(_DistanceField):
     def jaccard_distance(self, vector: Any) -> Expression:
         """1 minus the share of common ones among all ones."""
         return self._distance(METRICS["jaccard"], vector)
+
+
+class FixedBitField(_BitField[V, M]):
+    """A ``bit(max_length)`` column; values are :class:`lightvec.Bit`, which equals the text of its bits."""
+
+    field_type = "bit"
+    value_class = Bit
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __new__(
+            cls, max_length: int | None = None, *, null: Literal[True], **options: Any
+        ) -> FixedBitField[Bit | None]: ...
+        @overload
+        def __new__(
+            cls, max_length: int | None = None, *, null: Literal[False] = ..., **options: Any
+        ) -> FixedBitField[Bit]: ...
+        def __new__(cls, *args: Any, **options: Any) -> Any: ...
+
+        @overload
+        def __get__(self, instance: None, owner: type[Owner]) -> FixedBitField[V, Owner]: ...
+        @overload
+        def __get__(self, instance: object, owner: Any) -> V: ...
+        def __get__(self, instance: object | None, owner: Any) -> Any: ...
 
 
 def _convert_elements(model: Any, name: str) -> None:

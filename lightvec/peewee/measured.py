@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from peewee import CommaNodeList, ModelSelect
+from peewee import CommaNodeList
+
+from lightvec.peewee.typed import M, TypedSelect
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["MeasuredSelect"]
 
 
-class MeasuredSelect(ModelSelect):
+class MeasuredSelect(TypedSelect[M]):
     """A select of a model whose rows have ``_own`` columns, such as a distance, whatever is selected."""
 
     _own: Sequence[Any]
@@ -19,9 +24,9 @@ class MeasuredSelect(ModelSelect):
     _is_default: bool
     _returning: Any
 
-    def select(self, *fields: Any) -> Any:
+    def select(self, *fields: Any) -> Self:
         """Choose what comes with each row; the query's own columns always do."""
-        return super().select(*fields, *self._own) if fields else self
+        return cast("Self", super().select(*fields, *self._own)) if fields else self
 
     def __sql_selection__(self, ctx: Any, is_subquery: bool = False) -> Any:
         """As a value in another query (``in_``, a column) it has the columns that were chosen and no more."""

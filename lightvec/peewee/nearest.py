@@ -17,6 +17,7 @@ from lightvec.metrics import Metric
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.quantization import Quantization
+from lightvec.peewee.typed import M
 from lightvec.pg8000.settings import AtLeast
 from lightvec.types import SparseVector
 from lightvec.types._messages import show
@@ -34,7 +35,7 @@ _DEFAULT_EF_SEARCH, MOST_EF_SEARCH = 40, 1_000
 _ITERATIVE_SCANS = ("strict_order", "relaxed_order")
 
 
-class Nearest(MeasuredSelect):
+class Nearest(MeasuredSelect[M]):
     """What ``Model.embedding.nearest(...)`` gives: go on with ``where``, ``join``, ``select``, ``dicts``.
 
     Each row has ``distance`` and ``score`` beside the model's fields, whatever is selected; a field of the model that
@@ -111,12 +112,12 @@ class Nearest(MeasuredSelect):
         # Whichever statement it stands in is run with its settings.
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)
-        query = self if not ctx._sql else self._nested()
+        query: Any = self if not ctx._sql else self._nested()
         if self._overfetch > 1:
             query = query._chosen_among_more()
         return super(Nearest, query).__sql__(ctx)
 
-    def _nested(self) -> Nearest:
+    def _nested(self) -> Nearest[M]:
         """The query as it stands in another one, whose order by ``distance`` has to be made.
 
         Of the very expression that an index gives its rows by, the server believes that they come in its order.
@@ -134,7 +135,7 @@ class Nearest(MeasuredSelect):
             return 1
         return self._form.overfetch
 
-    def _chosen_among_more(self) -> Nearest:
+    def _chosen_among_more(self) -> Nearest[M]:
         """The rows that are nearest by the whole vector, of more that are nearest by its coarser form."""
         chosen = self.clone()
         chosen._form = None
@@ -264,10 +265,18 @@ def _form_of_index(field: Any, metric: Metric) -> Quantization | None:
     forms = [
         index.quantization
         for index in field.model._meta.indexes
-        if isinstance(index, VectorIndex) and index.is_bound and index.field is field and index.metric is metric
+        if isinstance(index, VectorIndex) and index.is_bound and index.field is field and _finds(index, metric)
     ]
     coarse = [form for form in forms if form is not None]
     return None if len(coarse) < len(forms) else min(coarse, key=lambda form: form.overfetch, default=None)
+
+
+def _finds(index: VectorIndex, metric: Metric) -> bool:
+    """Whether an index finds neighbours by this metric; bits are compared by Hamming for each metric they are for."""
+    form = index.quantization
+    if form is None or index.metric is metric:
+        return index.metric is metric
+    return metric.name in form.metrics and form.metric(index.metric) is form.metric(metric)
 
 
 def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -> Expression:

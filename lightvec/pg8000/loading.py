@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lightvec.pg8000.wire import Wire
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from lightvec.pg8000.copying.load import Progress
 
 __all__ = ["LoadingWire"]
@@ -15,6 +17,10 @@ __all__ = ["LoadingWire"]
 
 class LoadingWire(Wire):
     """The wire, with COPY; what that needs is loaded at its first use."""
+
+    def __enter__(self) -> Self:
+        """The connection, which is closed at the end of the block."""
+        return self
 
     def copy_rows(
         self,

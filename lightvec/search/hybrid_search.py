@@ -11,7 +11,7 @@ from functools import reduce
 from math import inf
 from numbers import Real
 from operator import add
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import JOIN, SQL, Cast, Expression, Field, Join, Select, Value, fn
 from playhouse.postgres_ext import TSVectorField
@@ -19,7 +19,11 @@ from playhouse.postgres_ext import TSVectorField
 from lightvec.errors import InvalidOption
 from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.nearest import Nearest, checked_count
+from lightvec.peewee.typed import M, TypedField
 from lightvec.pg8000.identifiers import identifier
+
+if TYPE_CHECKING:
+    pass
 
 __all__ = ["Hybrid", "hybrid"]
 
@@ -33,7 +37,7 @@ _MATCHES = {"any": "plainto_tsquery", "all": "plainto_tsquery", "web": "websearc
 
 
 def hybrid(
-    field: Any,
+    field: TypedField[Any, M],
     vector: Any,
     text_field: Field | Sequence[Field],
     text: str,
@@ -44,7 +48,7 @@ def hybrid(
     weights: tuple[float, float] = (1.0, 1.0),
     candidates: int | None = None,
     **nearest: Any,
-) -> Hybrid:
+) -> Hybrid[M]:
     """The ``k`` rows that are best by a vector and by words together: a Peewee query to go on with.
 
     ``field`` and ``vector`` are those of ``field.nearest(vector)``, whose options (``metric``, ``ef_search``, ``exact``
@@ -76,7 +80,7 @@ def hybrid(
     return Hybrid(field, vector, text_field, text, k, language, match, weights, candidates, nearest)
 
 
-class Hybrid(MeasuredSelect):
+class Hybrid(MeasuredSelect[M]):
     """What :func:`hybrid` gives; ``where``, ``join``, ``select``, ``dicts`` go on with it.
 
     As a condition of a half a join says which rows there are; how often each one comes is said by the join outside.

@@ -111,7 +111,10 @@ class Server:
 
     @property
     def url(self) -> str:
-        """What to connect to: ``postgresql://postgres@/postgres?host=<socket folder>``, and the port if not 5432."""
+        """What to connect to: ``postgresql://postgres@/postgres?host=<socket folder>``, and the port if not 5432.
+
+        Where the environment has a ``PGPORT``, which would name another socket, the port is always said.
+        """
         return _url(self.socket_folder, self.port)
 
     def __enter__(self) -> Server:
@@ -273,7 +276,7 @@ def _leave(cluster: Cluster, use: _Use) -> None:
 
 def _url(socket_folder: Path, port: int) -> str:
     url = f"postgresql://postgres@/postgres?host={quote(os.fsencode(socket_folder))}"
-    return url if port == settings.DEFAULT_PORT else f"{url}&port={port}"
+    return f"{url}&port={port}" if port != settings.DEFAULT_PORT or "PGPORT" in os.environ else url
 
 
 def _version() -> str | None:

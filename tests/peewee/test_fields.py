@@ -105,17 +105,18 @@ def test_update_and_save_back() -> None:
     row.save()
     row.half = (4, 5, 6)
     row.save()
-    again = Four.get_by_id(row.id)
+    again: Any = Four.get_by_id(row.id)
     assert (again.dense, again.half, again.bits) == ([1, 2, 3], [4, 5, 6], "101")
     Four.update(dense=np.array([7, 8, 9]), bits="111").where(Four.id == row.id).execute()
-    assert (Four.get_by_id(row.id).dense, Four.get_by_id(row.id).bits) == ([7, 8, 9], "111")
+    again = Four.get_by_id(row.id)
+    assert (again.dense, again.bits) == ([7, 8, 9], "111")
     Four.update(dense=None).where(Four.id == row.id).execute()
     assert Four.get_by_id(row.id).dense is None
 
 
 def test_bulk() -> None:
     Four.bulk_create([Four(name=str(number), dense=[number] * 3, bits="000") for number in range(4)], batch_size=3)
-    rows = list(Four.select().order_by(Four.name))
+    rows: list[Any] = list(Four.select().order_by(Four.name))
     for number, row in enumerate(rows):
         row.dense, row.half, row.sparse, row.bits = [0, 0, number], (number, 0, 0), [0, number, 0], "101"
     rows[0].dense = None

@@ -66,7 +66,7 @@ def test_insert_and_read() -> None:
     item.save()
     item = Item.get_by_id(item.id)
     assert item.embedding == [1, 2, 3]
-    assert np.array_equal(item.half_embedding.to_numpy(), [1, 2, 3])
+    assert np.array_equal(np.asarray(item.half_embedding), [1, 2, 3])
     assert item.binary_embedding == "101"
     assert item.sparse_embedding == SparseVector([1, 0, 3])
 

@@ -171,7 +171,7 @@ def test_conflict_updates_with_a_plain_list() -> None:
     Item.insert(name="a", embedding=[3, 4]).on_conflict(
         conflict_target=[Item.name], update={Item.embedding: [5, 6], Item.count: Item.count + 1}
     ).execute()
-    item = Item.get(Item.name == "a")
+    item: Any = Item.get(Item.name == "a")
     assert (item.embedding, item.count) == ([5, 6], 1)
 
 
@@ -197,7 +197,7 @@ def test_conflict_by_the_excluded_row() -> None:
 
     upsert(5)
     upsert(3)
-    item = Item.get(Item.name == "a")
+    item: Any = Item.get(Item.name == "a")
     assert (item.count, item.embedding) == (5, [5, 0])
 
 
@@ -212,5 +212,5 @@ def test_all_four_kinds_in_one_upsert(use: Use) -> None:
     (stored,) = Four.select()
     assert stored.dense == [4, 5, 6]
     assert stored.half == [4, 5, 6]
-    assert stored.sparse.to_list() == [4, 0, 0]
+    assert stored.sparse == [4, 0, 0]
     assert stored.bits == "010"

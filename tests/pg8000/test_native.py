@@ -87,7 +87,7 @@ def test_prepare(conn: Connection) -> None:
 
 def test_the_end_of_the_block_closes(url: str) -> None:
     with connect(url) as connection:
-        assert not connection.closed
+        assert connection.is_alive()
     assert connection.closed
     connection.close()
     with pytest.raises(InterfaceError, match="closed"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import lightvec
 from lightvec.errors import InvalidOption, ServerError
 from lightvec.server import Server, ensure, start, status, stop
 from lightvec.server import settings as server_settings
@@ -247,3 +248,10 @@ def test_ensure_here(path: Path) -> None:
     server = ensure(path)
     assert ensure(path) is server
     assert query(server, "select 1") == 1
+
+
+def test_a_port_in_the_environment_is_another_servers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPORT", "1")
+    with Server(path) as server, lightvec.connect(server.url) as conn:
+        assert server.url == f"postgresql://postgres@/postgres?host={path}/run&port=5432"
+        assert conn.run("SELECT 1") == [[1]]
