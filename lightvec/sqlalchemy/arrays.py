@@ -36,7 +36,7 @@ class VectorArray(postgresql.ARRAY[Any]):
         item = self.item_type
         if not isinstance(item, VectorType):
             return super().bind_processor(dialect)
-        send = _as_it_is if sends_binary(dialect) else _array_text
+        send = _as_it_is if sends_binary(dialect) else _wire_text
         return lambda value: None if value is None else send(_vectors(item, value, self.dimensions))
 
     def literal_processor(self, dialect: Dialect) -> Any:
@@ -71,6 +71,10 @@ def _read(value: Any, read: Callable[[Any], Any], collect: Callable[[Any], Any])
     if isinstance(value, str):
         value = parse_array(value, read)
     return collect(_read(element, read, collect) if isinstance(element, list) else read(element) for element in value)
+
+
+def _wire_text(vectors: list[Any]) -> str:
+    return array_text(vectors, lambda vector: vector.wire_text())
 
 
 def _array_text(vectors: list[Any]) -> str:

@@ -257,5 +257,5 @@ def _as_it_is(vector: Any) -> Any:
 
 
 def _text(vector: Any) -> str:
-    text: str = vector.to_text()
+    text: str = vector.wire_text()
     return text
