@@ -24,7 +24,7 @@ from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[att
 
 from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
 from lightvec.index_options import DEFAULTS
-from lightvec.peewee.catalog import StandingIndex, vector_indexes
+from lightvec.peewee.catalog import StandingIndex, sources_of_view, vector_indexes
 from lightvec.peewee.citus import shards_and_pages
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.estimates import Estimate, estimate
@@ -102,10 +102,11 @@ def plan_index(
 
     ``maintenance_work_mem`` (bytes) and ``workers`` (``max_parallel_maintenance_workers``) hold for this build.
     ``any_name`` takes the same index by another name for this one. :class:`~lightvec.errors.SchemaMismatch` where
-    something else has the name, or the index is being built at this moment.
+    something else has the name, the index is being built at this moment, or a view stands in place of the table.
     """
     meta: Any = index.field.model._meta
     schema, table = meta.schema or None, meta.table_name
+    _check_table(database, table, schema)
     standing = vector_indexes(database, table, schema)
     named = [other for other in standing if other.name == index._name]
     if index.concurrently:
@@ -129,6 +130,14 @@ def plan_index(
         settings=_settings(database, maintenance_work_mem, workers),
         on_shards=bool(shards_and_pages(database, identifier(*filter(None, (schema, table))))[0]),
     )
+
+
+def _check_table(database: Pg8000Database, table: str, schema: str | None) -> None:
+    sources = sources_of_view(database, table, schema)
+    if sources is not None:
+        raise SchemaMismatch(
+            f"{table} is a view, which no index can stand on: build it on its table ({', '.join(sources) or 'none'})"
+        )
 
 
 def _check_not_partitioned(database: Pg8000Database, table: str) -> None:

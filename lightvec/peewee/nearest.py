@@ -271,10 +271,18 @@ def _form_of_index(field: Any, metric: Metric) -> Quantization | None:
     forms = [
         index.quantization
         for index in field.model._meta.indexes
-        if isinstance(index, VectorIndex) and index.is_bound and index.field is field and index.metric is metric
+        if isinstance(index, VectorIndex) and index.is_bound and index.field is field and _finds(index, metric)
     ]
     coarse = [form for form in forms if form is not None]
     return None if len(coarse) < len(forms) else min(coarse, key=lambda form: form.overfetch, default=None)
+
+
+def _finds(index: VectorIndex, metric: Metric) -> bool:
+    """Whether an index finds neighbours by this metric; bits are compared by Hamming for each metric they are for."""
+    form = index.quantization
+    if form is None or index.metric is metric:
+        return index.metric is metric
+    return metric.name in form.metrics and form.metric(index.metric) is form.metric(metric)
 
 
 def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -> Expression:

@@ -98,8 +98,8 @@ class Wire(Conversation):
         if self._usock is None:
             raise InterfaceError("connection is closed")
         if self._broken:
-            lost = ", with it the transaction that was open" if self.forget_transaction() else ""
-            raise ConnectionLost(f"the connection broke earlier and is closed{lost}: connect again")
+            lost = ", and with it the transaction that was open" if self.forget_transaction() else ""
+            raise ConnectionLost(f"the connection is closed, because it broke earlier{lost}: connect again")
         if self._limits.is_over():
             if self.in_transaction:
                 self._break()  # The server rolls back, instead of keeping its locks for who cannot go on.

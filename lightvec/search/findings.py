@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-__all__ = ["NOTE", "OK", "PROBLEM", "Finding", "index_command", "shown_size"]
+__all__ = ["NOTE", "OK", "PROBLEM", "Finding", "index_command", "shown_size", "told_name"]
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
@@ -31,12 +31,23 @@ class Finding:
         return "; ".join(filter(None, (self.what, self.remedy)))
 
 
+def told_name(schema: str, name: str) -> str:
+    """The name of a table or an index as it is told.
+
+    >>> told_name("public", "doc"), told_name("tenant_1", "doc")
+    ('doc', 'tenant_1.doc')
+    """
+    return name if schema == "public" else f"{schema}.{name}"
+
+
 def index_command(table: str, schema: str | None = None, **options: str | None) -> str:
-    """The command that builds or repairs an index on a table.
+    """The command that builds or repairs an index on a table; on a temporary one only its own session can.
 
     >>> index_command("my docs", "public", metric="cosine")
     "lightvec create-index 'my docs' --metric cosine"
     """
+    if schema == "pg_temp":
+        return "CREATE INDEX in the session of this temporary table"
     words = ["lightvec", "create-index", table]
     given = {"schema": None if schema == "public" else schema, **options}
     for name, value in given.items():

@@ -17,7 +17,7 @@ from lightvec.peewee.reflect import default_metric, model_of, vector_field
 from lightvec.pg8000.identifiers import identifier
 from lightvec.search.findings import NOTE, OK, PROBLEM, Finding, index_command, shown_size
 from lightvec.search.server_health import Server
-from lightvec.search.tables import Seen, Table, VectorColumn
+from lightvec.search.tables import Part, Seen, Table, VectorColumn
 
 __all__ = ["table_findings"]
 
@@ -58,7 +58,8 @@ def _column(table: Table, column: VectorColumn) -> Iterator[Finding]:
             "not_readable",
             subject,
             "this user may not read it, so its rows were not looked at",
-            f"GRANT SELECT ON {identifier(table.schema, table.name)} TO CURRENT_USER, by its owner",
+            f"have its owner GRANT USAGE ON SCHEMA {identifier(table.schema)} and GRANT SELECT ON "
+            f"{identifier(table.schema, table.name)} to this user",
         )
     else:
         yield from _rows(table, column, column.seen, subject)
@@ -185,7 +186,7 @@ def _lists(table: Table, index: StandingIndex) -> Iterator[Finding]:
             f"misses much",
             f"REINDEX INDEX CONCURRENTLY {name}",
         )
-    lists = int(index.options.get("lists", DEFAULTS["lists"]))
+    lists = index.lists
     wanted = usual_lists(int(table.rows))
     if not wanted / _FAR <= lists <= max(wanted, _FEW_LISTS) * _FAR:
         few_or_many = "few: a search reads too many rows" if lists < wanted else "many: a search finds too little"
@@ -249,24 +250,34 @@ def _writes(table: Table) -> Iterator[Finding]:
     else:
         done = f"last analysed {_when(table.analyzed)}, last vacuumed {_when(table.vacuumed)}"
         yield Finding(OK, "statistics", table.told, done)
-    if table.dead >= _MANY_DEAD and table.dead > table.live / 5:
+    has_graph = any(index.method == "hnsw" for index in table.indexes)
+    for part in table.parts:
+        yield from _dead_rows(part)
+        yield from _updates(part) if has_graph else ()
+
+
+def _dead_rows(part: Part) -> Iterator[Finding]:
+    if part.dead >= _MANY_DEAD and part.dead > part.live / 5:
         yield Finding(
             PROBLEM,
             "dead_rows",
-            table.told,
-            f"{table.dead:,} dead rows beside {table.live:,} live ones: a search reads them, too, and finds fewer",
-            f"VACUUM (ANALYZE) {identifier(table.schema, table.name)}; so that it happens by itself, "
+            part.told,
+            f"{part.dead:,} dead rows beside {part.live:,} live ones: a search reads them, too, and finds fewer",
+            f"VACUUM (ANALYZE) {identifier(part.schema, part.name)}; so that it happens by itself, "
             f"lower autovacuum_vacuum_scale_factor of the table",
         )
-    new = table.updated - table.updated_in_place
-    if any(index.method == "hnsw" for index in table.indexes) and new >= _MANY_UPDATES and new > table.updated / 2:
+
+
+def _updates(part: Part) -> Iterator[Finding]:
+    new = part.updated - part.updated_in_place
+    if new >= _MANY_UPDATES and new > part.updated / 2:
         yield Finding(
             PROBLEM,
             "updates_not_hot",
-            table.told,
-            f"{new:,} of {table.updated:,} updates wrote the row into all of its indexes again, which is slow with "
-            f"HNSW (fillfactor {table.fillfactor})",
-            f"ALTER TABLE {identifier(table.schema, table.name)} SET (fillfactor = 70) keeps room for "
+            part.told,
+            f"{new:,} of {part.updated:,} updates wrote the row into all of its indexes again, which is slow with "
+            f"HNSW (fillfactor {part.fillfactor})",
+            f"ALTER TABLE {identifier(part.schema, part.name)} SET (fillfactor = 70) keeps room for "
             f"updates of columns without an index; move columns that often change into a table of their own",
         )
 
@@ -308,6 +319,8 @@ def _memory_of_indexes(server: Server, indexes: Sequence[StandingIndex]) -> Iter
 def _memory_of_builds(database: Pg8000Database, table: Table) -> Iterator[Finding]:
     """Indexes that would not fit into what a build may use, were they built again."""
     columns = {column.name: column for column in table.columns if column.dimensions and column.seen}
+    if not columns:
+        return
     model = model_of(database, table.name, table.schema)
     for index in table.indexes:
         if index.column not in columns or index.metric is None:
@@ -332,7 +345,7 @@ def _declared(index: StandingIndex, field: Any) -> VectorIndex:
     """A standing index as a model declares it."""
     metric = default_metric(field) if index.quantize == "bit" else index.metric
     if index.method == "ivfflat":
-        lists = int(index.options.get("lists", DEFAULTS["lists"]))
+        lists = index.lists
         return IvfflatIndex(field, metric=metric, quantize=index.quantize, lists=lists)
     options: dict[str, Any] = {name: int(index.options.get(name, DEFAULTS[name])) for name in ("m", "ef_construction")}
     return HnswIndex(field, metric=metric, quantize=index.quantize, **options)
