@@ -25,7 +25,11 @@ __all__ = ["command"]
 @click.command("search")
 @click.argument("table")
 @click.option("--vector", metavar="VECTOR", help="A vector as text, [1,2,3]; @FILE or - reads one, also from .npy.")
-@click.option("--like", metavar="ID", help="Search with the embedding of the row with this primary key.")
+@click.option(
+    "--like",
+    metavar="ID",
+    help="Search with the embedding of the row with this primary key (A,B for one of two columns).",
+)
 @click.option(
     "--text", metavar="WORDS", help="Search with the embedding of the row whose text is, or begins with, this."
 )

@@ -216,6 +216,24 @@ def test_a_build_that_is_stopped_leaves_nothing(own: Pg8000Database) -> None:
     assert not is_left_invalid(own, plan)
 
 
+def test_a_build_concurrently_that_is_stopped_can_be_done_again(own: Pg8000Database) -> None:
+    index = HnswIndex(field_of(own, "own"), metric="l2", ef_construction=1000, m=64, concurrently=True)
+
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_index(own, plan_index(own, index), progress=stop)
+    quick = HnswIndex(field_of(own, "own"), metric="l2", concurrently=True, name=index._name)
+    plan = plan_index(own, quick)
+    assert not plan.stands
+    build_index(own, plan)
+    assert plan_index(own, quick).stands
+    (table,) = vector_tables(own, ["own"])
+    assert table.shards is not None
+    assert list(table.shards.wrong_indexes([index._name])) == []
+
+
 # The command line
 
 
