@@ -28,7 +28,7 @@ __all__ = ["command"]
 @click.option(
     "--like",
     metavar="ID",
-    help="Search with the embedding of the row with this primary key (A,B for one of two columns).",
+    help="Search with the embedding of the row with this primary key (A,B: of two).",
 )
 @click.option(
     "--text", metavar="WORDS", help="Search with the embedding of the row whose text is, or begins with, this."
