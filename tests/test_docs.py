@@ -147,7 +147,7 @@ def test_shell_blocks_name_targets_and_extras_that_exist() -> None:
     setup = (README.parent / "setup.cfg").read_text()
     makefile = (README.parent / "Makefile").read_text()
     text = "".join(block.text for block in blocks() if block.language == "sh")
-    for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
+    for target in re.findall(r"^make ([\w-]+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
     for extra in re.findall(r"lightvec\[(\w+)\]", text):
         assert re.search(rf"^{extra} =", setup, re.MULTILINE)
