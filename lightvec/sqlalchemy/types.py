@@ -134,11 +134,14 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
         """The same type as another class, as dialects ask for it."""
         adapted = cls(**{**self._options(), **kw})
         adapted._column, adapted._is_shared = self._column, self._is_shared
+        adapted._variant_mapping = self._variant_mapping
         return adapted
 
     def copy(self, **kw: Any) -> Self:
         """The same type, of no column; SQLAlchemy's options for it are about schemas, which it has none of."""
-        return type(self)(**self._options())
+        copied = type(self)(**self._options())
+        copied._variant_mapping = self._variant_mapping  # what with_variant() said, for a column that is copied
+        return copied
 
     def _options(self) -> dict[str, Any]:
         return {"dim": self.dim, "metric": self.metric}

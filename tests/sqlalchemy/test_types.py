@@ -8,8 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Column, Engine, Index, Integer, MetaData, Table, cast, func, inspect, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import (
+    JSON,
+    Column,
+    Engine,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    cast,
+    create_engine,
+    func,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import lightvec.sqlalchemy
@@ -30,11 +44,11 @@ TYPES: list[tuple[Any, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("made", "text", "sql"), TYPES)
-def test_a_type_is_written_copied_and_pickled(made: Any, text: str, sql: str) -> None:
-    again = eval(text, vars(lightvec.sqlalchemy))
+@pytest.mark.parametrize(("made", "written", "sql"), TYPES)
+def test_a_type_is_written_copied_and_pickled(made: Any, written: str, sql: str) -> None:
+    again = eval(written, vars(lightvec.sqlalchemy))
     for same in (made, again, made.copy(), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
-        assert (type(same), repr(same), same.get_col_spec()) == (type(made), text, sql)
+        assert (type(same), repr(same), same.get_col_spec()) == (type(made), written, sql)
         assert same.compile(dialect=postgresql.dialect()) == sql
         assert same._static_cache_key == made._static_cache_key
 
@@ -64,6 +78,31 @@ def test_a_column_is_named_if_it_is_one() -> None:
     assert copied.place == "u.c"
     with pytest.raises(InvalidVector, match=r"^t\.c expected 3 dimensions, not 1"):
         own.value([1])
+
+
+def test_a_copied_column_keeps_its_variants() -> None:
+    """A mixin's columns are copied, and a model that runs on SQLite in tests has a variant."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Embedded:
+        embedding: Mapped[Any] = mapped_column(VECTOR(3).with_variant(JSON(), "sqlite"))
+
+    class Doc(Embedded, Base):
+        __tablename__ = "sqla_variant"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Doc(embedding=[1, 2, 3]))
+        session.commit()
+        assert session.scalars(select(Doc.embedding)).all() == [[1, 2, 3]]
+        assert session.scalars(text("SELECT embedding FROM sqla_variant")).all() == ["[1, 2, 3]"]
+    engine.dispose()
+    adapted: Any = VECTOR(3).with_variant(JSON(), "sqlite").adapt(VECTOR)
+    assert adapted.compile(dialect=sqlite.dialect()) == "JSON"
 
 
 def test_statements_are_cached_by_what_they_are(wire: Engine) -> None:
