@@ -20,15 +20,20 @@ there, ``sqlalchemy.exc.ProgrammingError``, with what to do about it in its text
 cannot be sent has :class:`lightvec.pg8000.exceptions.MissingExtension` as its ``orig``.
 
 Alembic compares the types by itself; ``context.configure(render_item=render_item, …)`` gives migrations the import.
+Migrations that were made with pgvector's package name its modules (``pgvector.sqlalchemy.vector.VECTOR``), which stand
+here under the same names.
 """
 
 from __future__ import annotations
 
 from lightvec.sqlalchemy.arrays import teach_dialects
+from lightvec.sqlalchemy.bit import BIT
 from lightvec.sqlalchemy.functions import avg, sum
+from lightvec.sqlalchemy.halfvec import HALFVEC
 from lightvec.sqlalchemy.migrations import render_item
 from lightvec.sqlalchemy.remedies import explain_missing_types
-from lightvec.sqlalchemy.types import BIT, HALFVEC, SPARSEVEC, VECTOR, Bit, HalfVec, SparseVec, Vector
+from lightvec.sqlalchemy.sparsevec import SPARSEVEC
+from lightvec.sqlalchemy.vector import VECTOR
 
 __all__ = [
     "BIT",
@@ -43,6 +48,8 @@ __all__ = [
     "render_item",
     "sum",
 ]
+
+Vector, HalfVec, SparseVec, Bit = VECTOR, HALFVEC, SPARSEVEC, BIT
 
 teach_dialects()
 explain_missing_types()

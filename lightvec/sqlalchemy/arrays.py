@@ -14,11 +14,18 @@ from sqlalchemy import ARRAY, Dialect
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import asyncpg, base, pg8000, psycopg, psycopg2
 
-from lightvec.sqlalchemy.types import BIT, HALFVEC, SPARSEVEC, VECTOR, VectorType, quoted_literal, sends_binary
+from lightvec.sqlalchemy.bit import BIT
+from lightvec.sqlalchemy.halfvec import HALFVEC
+from lightvec.sqlalchemy.sparsevec import SPARSEVEC
+from lightvec.sqlalchemy.types import VectorType, quoted_literal, sends_binary
+from lightvec.sqlalchemy.vector import VECTOR
 from lightvec.types.array_texts import array_text, parse_array
 from lightvec.types.arrays import nested
 
 __all__ = ["teach_dialects"]
+
+#: The types by the names that reflection finds.
+_REFLECTED = {"vector": VECTOR, "halfvec": HALFVEC, "sparsevec": SPARSEVEC, "bit": BIT, "bit varying": BIT}
 
 _DIALECTS: tuple[Any, ...] = (
     base.PGDialect,
@@ -134,7 +141,8 @@ class _TextArray(VectorArray):
 
 
 def teach_dialects() -> None:
-    """Have the dialects' arrays read and write vectors; doing it twice changes nothing."""
+    """Have the dialects reflect the types and their arrays read and write them; doing it twice changes nothing."""
+    base.ischema_names.update(_REFLECTED)
     for dialect in _DIALECTS:
         taught = dialect.colspecs[ARRAY]
         if not issubclass(taught, VectorArray):

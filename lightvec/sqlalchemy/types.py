@@ -1,4 +1,4 @@
-"""The four column types."""
+"""What the four column types share."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Column, Dialect
-from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.sql.base import SchemaEventTarget
 from sqlalchemy.sql.operators import concat_op
 from sqlalchemy.types import String, TypeEngine, UserDefinedType
 
-from lightvec import types
 from lightvec.errors import InvalidOption, InvalidVector
-from lightvec.metrics import Metric, metric_for, metrics_of
-from lightvec.sqlalchemy.comparators import BitComparator, VectorComparator
+from lightvec.metrics import Metric, metric_for
 from lightvec.types.columns import check_dimensions, column_value
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["BIT", "HALFVEC", "SPARSEVEC", "VECTOR", "Bit", "HalfVec", "SparseVec", "Vector", "VectorType"]
+__all__ = ["VectorType", "quoted_literal", "sends_binary"]
 
 #: Numbers without a point or exponent, in the text of a vector.
 _WHOLE = re.compile(r"(?<=[\[,:])(-?\d+)(?=[,\]}])")
@@ -149,92 +146,6 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
     def __getstate__(self) -> dict[str, Any]:
         """A pickled type does not bring its table along."""
         return {key: value for key, value in self.__dict__.items() if key not in ("_column", "_is_shared", "dispatch")}
-
-
-class VECTOR(VectorType):
-    """A ``vector`` column, single precision; values are :class:`lightvec.Vector`.
-
-    ``dim`` is how many dimensions its vectors have, None for any. ``metric`` (``"l2"``, ``"ip"``, ``"cosine"`` or
-    ``"l1"``) is what ``distance()`` and ``score()`` go by.
-
-    >>> VECTOR(3), VECTOR(3, metric="cosine")
-    (VECTOR(dim=3), VECTOR(dim=3, metric='cosine'))
-    """
-
-    __module__ = "lightvec.sqlalchemy"
-    cache_ok = True
-    name = "VECTOR"
-    value_class = types.Vector
-    metrics = metrics_of("vector")
-    comparator_factory = VectorComparator
-
-
-class HALFVEC(VectorType):
-    """A ``halfvec`` column, half precision; values are :class:`lightvec.HalfVector`."""
-
-    __module__ = "lightvec.sqlalchemy"
-    cache_ok = True
-    name = "HALFVEC"
-    value_class = types.HalfVector
-    metrics = metrics_of("halfvec")
-    comparator_factory = VectorComparator
-
-
-class SPARSEVEC(VectorType):
-    """A ``sparsevec`` column; values are :class:`lightvec.SparseVector`."""
-
-    __module__ = "lightvec.sqlalchemy"
-    cache_ok = True
-    name = "SPARSEVEC"
-    value_class = types.SparseVector
-    metrics = metrics_of("sparsevec")
-    comparator_factory = VectorComparator
-
-
-class BIT(VectorType):
-    """A ``bit(length)`` column, or with ``varying`` one of up to so many bits; values are :class:`lightvec.Bit`.
-
-    They equal the text of their bits. As in SQL, ``BIT()`` is one bit.
-
-    >>> BIT(3), BIT(8, varying=True)
-    (BIT(length=3), BIT(length=8, varying=True))
-    """
-
-    __module__ = "lightvec.sqlalchemy"
-    cache_ok = True
-    name = "BIT"
-    value_class = types.Bit
-    metrics = metrics_of("bit")
-    comparator_factory = BitComparator
-
-    def __init__(self, length: int | None = None, varying: bool = False, *, metric: str | None = None) -> None:
-        super().__init__(None if varying else length, metric=metric)
-        self.length = check_dimensions(length, self.value_class)
-        self.varying = varying
-
-    def get_col_spec(self, **kw: Any) -> str:
-        name = "BIT VARYING" if self.varying else "BIT"
-        return name if self.length is None else f"{name}({self.length:d})"
-
-    def __repr__(self) -> str:
-        given = {"length": self.length, "varying": self.varying, "metric": self.metric}
-        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in given.items() if value)})"
-
-    def sender(self, dialect: Dialect) -> Callable[[Any], Any]:
-        if dialect.driver != "asyncpg":
-            return super().sender(dialect)
-        # asyncpg takes no text for a bit column.
-        bit_string: Any = getattr(dialect.dbapi, "asyncpg").BitString  # noqa: B009 (no attribute to mypy)
-        return lambda bits: bit_string(bits.to_text())
-
-    def _options(self) -> dict[str, Any]:
-        return {"length": self.length, "varying": self.varying, "metric": self.metric}
-
-
-Vector, HalfVec, SparseVec, Bit = VECTOR, HALFVEC, SPARSEVEC, BIT
-
-# Reflection.
-ischema_names.update({"vector": VECTOR, "halfvec": HALFVEC, "sparsevec": SPARSEVEC, "bit": BIT, "bit varying": BIT})
 
 
 def sends_binary(dialect: Dialect) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,13 @@ def test_pgvectors_names() -> None:
     assert (names.Vector, names.HalfVec, names.SparseVec, names.Bit) == (VECTOR, HALFVEC, SPARSEVEC, BIT)
     for name in names.__all__:
         assert hasattr(names, name)
+
+
+@pytest.mark.parametrize("name", ["VECTOR", "HALFVEC", "SPARSEVEC", "BIT"])
+def test_modules_that_pgvectors_migrations_name(name: str) -> None:
+    """Alembic writes ``pgvector.sqlalchemy.vector.VECTOR(dim=3)`` into a migration."""
+    module = import_module(f"lightvec.sqlalchemy.{name.lower()}")
+    assert getattr(module, name) is getattr(lightvec.sqlalchemy, name)
 
 
 def test_declarations_that_cannot_be() -> None:
