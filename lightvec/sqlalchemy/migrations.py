@@ -16,11 +16,12 @@ def render_item(kind: str, obj: Any, autogen_context: Any) -> str | bool:
 
         context.configure(connection=connection, target_metadata=target_metadata, render_item=render_item)
 
-    False for whatever is not one of lightvec's types, which Alembic then renders by itself. Without the hook the types
-    are rendered the same, and the import is for the migration's author to write.
+    False for whatever is not one of lightvec's types, or has variants, which Alembic then renders by itself. Without
+    the hook the types are rendered the same, and the import is for the migration's author to write.
     """
     if kind != "type" or not isinstance(obj, VectorType):
         return False
     module = type(obj).__module__
     autogen_context.imports.add(f"import {module}")
-    return f"{module}.{obj!r}"
+    # Alembic writes the variants itself, around what this would give.
+    return False if obj._variant_mapping else f"{module}.{obj!r}"
