@@ -8,6 +8,7 @@ then for each element int32 length (-1 for NULL) and its bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from math import prod
 from numbers import Real
 from struct import Struct
@@ -26,6 +27,9 @@ _HEAD = Struct("!iiI")
 _BOUND = Struct("!ii")
 
 _NULL = _int32.pack(-1)
+
+#: What numbers are instances of; a Decimal is none of ``numbers.Real``.
+_NUMBERS = (Real, Decimal)
 
 
 def field(data: bytes) -> bytes:
@@ -126,7 +130,7 @@ def nested(value: Any, of_vectors: bool) -> bool:
     """
     if not isinstance(value, (list, tuple)):
         return False
-    return not (of_vectors and value and isinstance(value[0], Real))
+    return not (of_vectors and value and isinstance(value[0], _NUMBERS))
 
 
 def listed(value: Any, of_vectors: bool) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +35,12 @@ def test_the_bytes() -> None:
 @pytest.mark.parametrize("value", [[], [V], [None], [V, None], [[V], [None]], [[[[[[V]]]]]]])
 def test_there_and_back(value: Any) -> None:
     assert array_from_binary(encoded(value), Vector.from_binary) == value
+
+
+@pytest.mark.parametrize("number", [1, 1.0, True, Fraction(1), Decimal(1), np.float32(1), np.int8(1)])
+def test_a_list_of_numbers_is_an_element(number: Any) -> None:
+    assert encoded([[number, 2], None]) == encoded([V, None])
+    assert encoded(((number, 2), [1, 2])) == encoded([V, V])
 
 
 @pytest.mark.parametrize("end", range(len(WHOLE)))
