@@ -12,7 +12,7 @@ made of can stand where a vector is expected (also in ``copy_records_to_table``)
 ``array.array``, NumPy arrays of any real dtype, byte order and stride, and PostgreSQL's text of a vector. The same
 holds for halfvec and ``HalfVector``, for sparsevec and ``SparseVector``. Where ``vector[]`` is expected, it is a list
 of these, or a NumPy array of rows. What can be no vector raises asyncpg's ``DataError``, whose ``__cause__`` is
-:class:`lightvec.errors.InvalidVector`.
+:class:`lightvec.errors.InvalidVector`; in a COPY, where asyncpg wraps nothing, it is that one itself.
 
 Results of the three vector types give their classes, arrays of them lists. A ``bit`` stays asyncpg's own:
 ``asyncpg.BitString(bits.to_text())`` goes in, and of what comes out ``Bit(found)`` makes a ``Bit``.

@@ -6,6 +6,7 @@ import asyncio
 from array import array
 from collections import deque
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -117,7 +118,10 @@ def test_ndarrays(given: Any, url: str) -> None:
 
 def test_copy(url: str) -> None:
     async def use(conn: Any) -> None:
-        records = [(V, H, S, [V, None]), ([1.5, 2, 3], np.array([1.5, 2, 3]), (1.5, 0, 3), [[1.5, 2, 3], None])]
+        records = [
+            (V, H, S, [V, None]),
+            ([1.5, 2, 3], np.array([1.5, 2, 3]), (1.5, 0, 3), [[Decimal("1.5"), 2, 3], None]),
+        ]
         await conn.copy_records_to_table("item", records=records, columns=["v", "h", "s", "a"])
         assert await conn.fetch("SELECT v, h, s, a FROM item") == [(V, H, S, [V, None])] * 2
 
@@ -130,6 +134,9 @@ def test_no_vector(url: str) -> None:
             with pytest.raises(asyncpg.DataError) as raised:
                 await conn.fetchval("SELECT $1::vector", bad)
             assert isinstance(raised.value.__cause__, InvalidVector)
+            with pytest.raises(InvalidVector):
+                await conn.copy_records_to_table("item", records=[(bad,)], columns=["v"])
+        assert await conn.fetchval("SELECT count(*) FROM item") == 0
 
     registered(url, use)
 
