@@ -71,7 +71,8 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
 
     def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
         """A value beside the column is a vector of its type; what is put behind it (``||``) has other dimensions."""
-        return type(self)() if op is concat_op else self
+        joins = op is concat_op or getattr(op, "opstring", None) == "||"  # concat(), or op("||")
+        return type(self)() if joins else self
 
     # Values
 

@@ -113,7 +113,7 @@ def test_aggregates_and_casts(engine: Engine) -> None:
         signs = func.cast(func.binary_quantize(item.c.dense), BIT(3))
         assert connection.scalars(nearest).all() == [2, 1]
         assert connection.scalars(select(signs.hamming_distance("000"))).all() == [3, 3]
-        joined = connection.scalar(select(item.c.dense.op("||")(literal([9.0], VECTOR()))).where(item.c.id == 1))
+        joined = connection.scalar(select(item.c.dense.op("||")([9.0])).where(item.c.id == 1))
         longer: Any = connection.scalar(select(item.c.dense.concat([9, 8])).where(item.c.id == 1))
         assert longer == [1, 2, 3, 9, 8]
         more = operator.add(item.c.dense, [1, 1, 1])
