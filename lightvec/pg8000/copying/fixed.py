@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from lightvec.errors import InvalidVector
 from lightvec.pg8000.copying.target import Column
 from lightvec.types._inputs import is_ndarray
+from lightvec.types._limits import MAX_DIMENSIONS
 from lightvec.types.fields import value_of
 
 __all__ = ["Fixed", "fixed"]
@@ -98,8 +99,8 @@ def _vectors(column: Column, values: Any, key: str) -> Fixed | None:
     dtype, size = _VECTORS.get(column.vector or ""), values.shape[1]
     if dtype is None or values.dtype.kind not in "fiu":
         return None
-    if not 1 <= size <= 16_000 or column.size not in (None, size):
-        expected = f"{column.size:,}" if column.size else "1 to 16,000"
+    if not 1 <= size <= MAX_DIMENSIONS or column.size not in (None, size):
+        expected = f"{column.size:,}" if column.size else f"1 to {MAX_DIMENSIONS:,}"
         raise InvalidVector(
             f"column {column.name!r} ({column.type}): expected {expected} dimensions, "
             f"got an array of the shape {values.shape}"
