@@ -11,14 +11,15 @@ What can stand as a value once a connection is registered:
 
 - ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, in every place: ``%s`` (binary), ``%b``, ``%t``, both
   formats of COPY, server-side and client-side binding.
-- A one-dimensional NumPy array of any real dtype, byte order and stride. It is sent as ``vector``, which PostgreSQL
-  casts to the type of a halfvec or sparsevec column by itself.
+- A one-dimensional NumPy array of any real dtype, byte order and stride, and an ``array.array`` of numbers. It is sent
+  as ``vector``, which PostgreSQL casts to the type of a halfvec or sparsevec column by itself.
 - A list of these, as an array: ``vector[]`` and its like.
 - A plain list of floats is ``float8[]`` to psycopg and stays so. PostgreSQL casts it where it is stored in a column, or
   written ``%s::vector``. Operators do not cast, psycopg sends a list of ints as ``smallint[]``, which has no cast, and
   refuses a list of floats and ints: pass ``Vector(numbers)``. A tuple is a record to psycopg.
 - In a binary COPY after ``copy.set_types(["vector", ...])`` (``halfvec``, ``sparsevec``, ``bit``), whatever the type's
-  class can be made of (lists, tuples, arrays), and PostgreSQL's text of it.
+  class can be made of (lists, tuples, arrays), and PostgreSQL's text of it; for ``vector[]`` and its like, lists of
+  these and NumPy arrays of rows.
 
 Results of the three vector types give their classes in both formats, arrays of them lists. A ``bit`` stays what psycopg
 makes of it: a text of 0 and 1, and in binary the bytes that ``Bit.from_binary`` reads.
@@ -27,16 +28,18 @@ makes of it: a text of 0 and 1, and in binary the bytes that ``Bit.from_binary``
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 
 from lightvec import errors
 from lightvec.errors import InvalidOption, MissingExtra
 from lightvec.extension import TYPES_SQL, types_from
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types.arrays import array_to_binary
 from lightvec.types.columns import VECTOR_TYPES, driver_value
-from lightvec.types.fields import VALUES, binary_encoder
+from lightvec.types.fields import VALUES, binary_encoder, field_encoder
 
 try:
     import psycopg
@@ -110,8 +113,10 @@ def _register(adapters: AdaptersMap, rows: Sequence[tuple[Any, ...]]) -> None:
         # The regtype is what casts are written with where values are put into the statement (ClientCursor).
         regtype = Identifier(types.schema, name).as_string()
         TypeInfo(name, oid, types.array_oids[name], regtype=regtype).register(adapters)
+        adapters.register_dumper(None, _array_dumper(name, oid, types.array_oids[name]))
         _register_type(adapters, name, oid)
     _register_dumpers(adapters, Bit, "bit", builtin_types["bit"].oid)
+    _register_dumpers(adapters, array, "vector", types.oids["vector"])
     _register_dumpers(adapters, "numpy.ndarray", "vector", types.oids["vector"])
     # psycopg puts the class in place of its name when it first meets an array; from then on the class counts.
     if ndarray := getattr(sys.modules.get("numpy"), "ndarray", None):
@@ -171,6 +176,14 @@ def _dumpers(name: str, oid: int) -> tuple[type[Dumper], type[Dumper]]:
     text = {"oid": oid, "kind": VALUES[name]}
     binary = {"oid": oid, "encode": staticmethod(binary_encoder(name))}
     return type(f"{name}_dumper", (_TextDumper,), text), type(f"{name}_binary_dumper", (_BinaryDumper,), binary)
+
+
+@cache
+def _array_dumper(name: str, oid: int, array_oid: int) -> type[Dumper]:
+    """For a type that is named, as in a COPY; psycopg's own takes a list of numbers for a dimension of the array."""
+    encode = partial(array_to_binary, encode=field_encoder(name), oid=oid, of_vectors=True)
+    members = {"oid": array_oid, "encode": staticmethod(encode)}
+    return type(f"{name}_array_binary_dumper", (_BinaryDumper,), members)
 
 
 @cache

@@ -13,7 +13,8 @@ What can stand as a value once a connection is registered:
 
 - ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``. Each is a literal without a type, as a text is to psycopg2:
   it takes the type of the column or the operand beside it, and a cast (``%s::vector``) where there is none.
-- A one-dimensional NumPy array of any real dtype, byte order and stride, as a ``Vector``.
+- A one-dimensional NumPy array of any real dtype, byte order and stride, and an ``array.array`` of numbers, as a
+  ``Vector``.
 - A list of these, as an ``ARRAY[...]`` of literals, which needs its cast: ``%s::vector[]``.
 - A plain list of numbers is an ``ARRAY[...]`` of numbers to psycopg2 and stays so. PostgreSQL casts it where it is
   stored in a column of vector or halfvec, or written ``%s::vector``; operators do not cast. A tuple is a list of values
@@ -24,6 +25,7 @@ Results of the three vector types give their classes, arrays of them lists. A ``
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -106,16 +108,17 @@ def _reader(kind: _Kind) -> Callable[[Any, cursor], Any]:
 def _register_values() -> None:
     for kind in (*VECTOR_TYPES.values(), Bit):
         register_adapter(kind, _literal)
+    register_adapter(array, _vector_literal)
     try:
         from numpy import ndarray
     except ImportError:
         return
-    register_adapter(ndarray, _ndarray_literal)
+    register_adapter(ndarray, _vector_literal)
 
 
 def _literal(value: Any) -> QuotedString:
     return QuotedString(value.wire_text())
 
 
-def _ndarray_literal(value: Any) -> QuotedString:
+def _vector_literal(value: Any) -> QuotedString:
     return _literal(Vector(value))

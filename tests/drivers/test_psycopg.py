@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection, ClientCursor, Connection, errors
 from psycopg.adapt import AdaptersMap, PyFormat
-from psycopg.pq import TransactionStatus
+from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
@@ -147,6 +148,18 @@ def test_binary_copy_with_types_takes_whatever_makes_a_vector(make: Callable[[An
     assert one(db, "SELECT v, h, b FROM item") == (V, HalfVector([1, 2, 3]), "101")
 
 
+@pytest.mark.parametrize(
+    "pages", [[[1.5, 2, 3], None], ((1.5, 2, 3), None), [array("f", [1.5, 2, 3]), None], ["[1.5,2,3]", None], [V, None]]
+)
+def test_binary_copy_with_types_takes_lists_of_them(pages: Any, db: Connection[Any]) -> None:
+    with db.cursor().copy("COPY item (a) FROM STDIN (FORMAT binary)") as copy:
+        copy.set_types(["vector[]"])
+        for given in (pages, [pages, pages], np.array([[1.5, 2, 3]]), [], None):
+            copy.write_row([given])
+    found = [row[0] for row in db.execute("SELECT a FROM item ORDER BY id").fetchall()]
+    assert found == [[V, None], [[V, None], [V, None]], [V], [], None]
+
+
 @pytest.mark.parametrize("options", [b"", b" (FORMAT binary)"], ids=["text", "binary"])
 def test_copy_out(options: bytes, db: Connection[Any]) -> None:
     db.execute("INSERT INTO item (v, h, s, a) VALUES (%s, %s, %s, %s)", (V, H, S, [V]))
@@ -242,15 +255,20 @@ def test_pool(url: str) -> None:
                 assert one(conn, "SELECT %s", V) == V
 
 
+def array_oid(conn: Connection[Any]) -> int:
+    return int(one(conn, "SELECT 'vector[]'::regtype::oid"))
+
+
 def test_classes_are_made_once(url: str) -> None:
     """psycopg keeps each for ever."""
-    classes = set()
+    classes, arrays = set(), set()
     for _ in range(3):
         with open_connection(url) as conn:
             register_vector(conn)
             classes.add(conn.adapters.get_dumper(Vector, PyFormat.BINARY))
             classes.add(conn.adapters.get_dumper(np.ndarray, PyFormat.BINARY))
-    assert len(classes) == 1
+            arrays.add(conn.adapters.get_dumper_by_oid(array_oid(conn), Format.BINARY))
+    assert len(classes) == len(arrays) == 1
 
 
 def test_registering_again(db: Connection[Any]) -> None:

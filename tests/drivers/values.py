@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ OF_TYPES = [
 ]
 BIT = Bit("010100001")
 
-#: Arrays of the numbers 1.5, 2 and -3 (integers: 1, 2 and -3) of every kind.
+#: Arrays, NumPy's and Python's, of the numbers 1.5, 2 and -3 (integers: 1, 2 and -3) of every kind.
 NDARRAYS: list[Any] = [
     pytest.param(np.array([1.5, 2, -3], dtype), id=dtype) for dtype in ("<f4", ">f4", "<f8", ">f8", "<f2", ">f2")
 ] + [
@@ -25,6 +26,8 @@ NDARRAYS: list[Any] = [
     pytest.param(np.array([1, 2, -3]), id="int"),
     pytest.param(np.array([[1.5, 9], [2, 9], [-3, 9]], np.float32)[:, 0], id="column"),
     pytest.param(np.array([-3, 2, 1.5])[::-1], id="reversed"),
+    pytest.param(array("d", [1.5, 2, -3]), id="array"),
+    pytest.param(array("b", [1, 2, -3]), id="array-int"),
 ]
 
 MISSING = "run `lightvec init-db` or CREATE EXTENSION vector"
