@@ -19,6 +19,9 @@ Where the database lacks the extension, the error is the one that SQLAlchemy alw
 there, ``sqlalchemy.exc.ProgrammingError``, with what to do about it in its text; on lightvec's wire a vector that
 cannot be sent has :class:`lightvec.pg8000.exceptions.MissingExtension` as its ``orig``.
 
+In a model of SQLModel or Pydantic a field can be annotated ``Vector``; it takes whatever makes one. In JSON it is a
+list of its numbers, as it is in a field that is annotated ``Any``; a sparse vector and bits are their texts there.
+
 Alembic compares the types by itself; ``context.configure(render_item=render_item, …)`` gives migrations the import.
 Migrations that were made with pgvector's package name its modules (``pgvector.sqlalchemy.vector.VECTOR``), which stand
 here under the same names.

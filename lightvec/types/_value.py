@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +35,26 @@ class Value:
         Raises :class:`lightvec.errors.InvalidVector` as the constructor does.
         """
         return value if isinstance(value, cls) else cls(value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from lightvec.types import _pydantic
+
+        return _pydantic.schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        from lightvec.types import _pydantic
+
+        return _pydantic.json_schema(cls)
+
+    @property
+    def __pydantic_serializer__(self) -> Any:
+        if "pydantic_core" not in sys.modules:  # then it is not Pydantic that asks
+            raise AttributeError("__pydantic_serializer__")
+        from lightvec.types import _pydantic
+
+        return _pydantic.serializer()
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} cannot be changed: make a new one instead")
