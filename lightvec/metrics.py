@@ -24,7 +24,7 @@ from typing import Any
 
 from lightvec.errors import InvalidOption
 
-__all__ = ["INDEX_DIMENSIONS", "METRICS", "Metric", "Score", "metric_for", "metrics_of"]
+__all__ = ["INDEX_DIMENSIONS", "METRICS", "Metric", "Score", "metric_for", "metric_of_call", "metrics_of"]
 
 #: The most dimensions that an HNSW or IVFFlat index takes, by column type (of a sparsevec: non-zero elements).
 INDEX_DIMENSIONS: Mapping[str, int] = MappingProxyType(
@@ -131,6 +131,20 @@ def metric_for(name: str, allowed: Iterable[str] = METRICS) -> Metric:
     if name not in allowed:
         raise InvalidOption(f"{name!r} is not a metric here: expected {_listed(map(repr, allowed))}")
     return METRICS[name]
+
+
+def metric_of_call(name: str | None, column: str, kind: str, allowed: tuple[str, ...]) -> Metric:
+    """The metric that a call or the column's declaration names; :class:`InvalidOption` where neither does.
+
+    ``column`` is what its users call it, ``kind`` what it is declared with.
+
+    >>> metric_of_call(None, "doc.embedding", "VectorField", metrics_of("vector"))
+    Traceback (most recent call last):
+    lightvec.errors.InvalidOption: doc.embedding declares no metric: write VectorField(metric='l2') or name one in the call
+    """  # noqa: E501 (an error is one line)
+    if name is None:
+        raise InvalidOption(f"{column} declares no metric: write {kind}(metric={allowed[0]!r}) or name one in the call")
+    return metric_for(name, allowed)
 
 
 def _listed(words: Iterable[str]) -> str:

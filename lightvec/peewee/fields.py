@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 from peewee import Database, Expression, Field, Model, Node, Value
 
 from lightvec.errors import InvalidOption
-from lightvec.metrics import METRICS, Metric, metric_for, metrics_of
+from lightvec.metrics import METRICS, Metric, metric_for, metric_of_call, metrics_of
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex, bind_indexes, declare_index
 from lightvec.peewee.quantization import usual_quantization
 from lightvec.peewee.typed import M, TypedField, V
@@ -182,13 +182,7 @@ class _DistanceField(TypedField[V, M]):
 
     def resolve_metric(self, metric: str | None = None) -> Metric:
         """The metric by this name, or the declared one."""
-        name = metric or self.metric
-        if name is None:
-            raise InvalidOption(
-                f"{self._name} declares no metric: write {type(self).__name__}(metric='{self.metrics[0]}') or name one "
-                f"in the call"
-            )
-        return metric_for(name, self.metrics)
+        return metric_of_call(metric or self.metric, self._name, type(self).__name__, self.metrics)
 
     def _distance(self, metric: Metric, vector: Any) -> Expression:
         # A percent sign in SQL that Peewee passes on with parameters is written twice.

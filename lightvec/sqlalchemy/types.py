@@ -11,8 +11,8 @@ from sqlalchemy.sql.base import SchemaEventTarget
 from sqlalchemy.sql.operators import concat_op
 from sqlalchemy.types import String, TypeEngine, UserDefinedType
 
-from lightvec.errors import InvalidOption, InvalidVector
-from lightvec.metrics import Metric, metric_for
+from lightvec.errors import InvalidVector
+from lightvec.metrics import Metric, metric_for, metric_of_call
 from lightvec.types.columns import check_dimensions, column_value
 
 if TYPE_CHECKING:
@@ -46,13 +46,7 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
 
     def resolve_metric(self, metric: str | None = None) -> Metric:
         """The metric by this name, or the declared one."""
-        name = metric or self.metric
-        if name is None:
-            raise InvalidOption(
-                f"{self.place} declares no metric: write {type(self).__name__}(…, metric={self.metrics[0]!r}) or name "
-                f"one in the call"
-            )
-        return metric_for(name, self.metrics)
+        return metric_of_call(metric or self.metric, self.place, type(self).__name__, self.metrics)
 
     @property
     def python_type(self) -> type[Any]:
