@@ -175,11 +175,12 @@ class Pg8000Database(PostgresqlDatabase):
         fields: Iterable[Field | str] | None = None,
         on_conflict: str | None = None,
         progress: Progress | None = None,
+        jobs: int = 1,
     ) -> int:
         """Load rows into a model's table by binary COPY; :func:`lightvec.peewee.loading.copy_rows` says it all."""
         from lightvec.peewee.loading import copy_rows
 
-        return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress)
+        return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress, jobs=jobs)
 
     def sequence_exists(self, sequence: str, *schema: str | None) -> bool:
         """As in Peewee (4.3 takes no schema), which then writes the name unquoted into a column's default."""
