@@ -28,6 +28,7 @@ import pytest
 from lightvec.cli import load
 from lightvec.pg8000 import connect
 from lightvec.pg8000.copying import load as copying
+from lightvec.pg8000.copying import sending
 from tests.cli.conftest import Run
 from tests.cli.rows import ROWS, contents, expected, json_lines
 from tests.names.hostile import FEW
@@ -493,14 +494,14 @@ def test_what_a_row_leaves_out_is_its_default_or_null(run: Run, empty_url: str, 
 def counted(url: str) -> Iterator[Callable[[], int]]:
     """Counts the COPY statements that begin within."""
     calls: list[str] = []
-    usual = copying.copy_in
+    usual = sending.copy_in
 
     def copy_in(conn: Any, into: Any, *rest: Any) -> int:
         calls.append(into.name)
         return usual(conn, into, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(copying, "copy_in", copy_in)
+        patch.setattr("lightvec.pg8000.copying.load.copy_in", copy_in)
         yield lambda: len(calls)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,10 @@ from lightvec.pg8000.exceptions import (
     PartlyLoaded,
 )
 from lightvec.pg8000.wire import Wire
+from lightvec.server import Server
 from tests.faults.proxy import Proxy
 from tests.pg8000.test_interrupts import Interrupt, Striker
+from tests.places import free_port, open_folder
 
 COUNT = 3_000
 
@@ -123,13 +127,7 @@ def test_every_job_has_a_connection(conn: Connection, table: Connection) -> None
     assert found == [[0, 999], [1000, 1999], [2000, 2999]]
     table.run("TRUNCATE jobbed")
 
-    def slowly() -> Iterator[Any]:
-        for number in range(1_000):
-            yield row(number)
-            if number % parallel._CHUNK == 0:
-                time.sleep(0.005)
-
-    copy_rows(conn, "jobbed", ["id", "title", "v"], slowly(), jobs=3)
+    slow_rows(conn, jobs=3)
     assert table.run("SELECT count(DISTINCT xmin::text) FROM jobbed") == [[3]]
 
 
@@ -149,9 +147,8 @@ def test_rows_are_read_in_the_callers_thread(conn: Connection) -> None:
 
 
 def test_what_is_like_the_given_connection(url: str, table: Connection) -> None:
-    """Parameters and limits are; the password is asked for each; what was SET is not, but the table is the one meant."""
-    asked: list[int] = []
-    table.run("CREATE SCHEMA aside; CREATE TABLE aside.jobbed (id int); ALTER DATABASE test_1 RESET ALL")
+    """Parameters and limits are; what was SET is not, but the table is the one that is meant here."""
+    table.run("CREATE SCHEMA aside; CREATE TABLE aside.jobbed (id int)")
     seen: list[tuple[Any, ...]] = []
     usual = Part.__init__
 
@@ -161,18 +158,46 @@ def test_what_is_like_the_given_connection(url: str, table: Connection) -> None:
             (type(conn), conn.command_timeout, conn.deadline, conn.execute_simple("SHOW application_name").rows)
         )
 
-    left = lambda: 60_000.0  # noqa: E731
+    def left() -> float:
+        return 60_000
+
     try:
-        with connect(url, application_name="loader", password=lambda: str(asked.append(1))) as conn:
+        with connect(url, application_name="loader") as conn, pytest.MonkeyPatch.context() as patch:
             conn.command_timeout, conn.deadline = 50, left
             conn.run("SET search_path = aside, public")
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Part, "__init__", part)
-                assert copy_rows(conn, "jobbed", ["id"], [[1], [2]], jobs=2) == 2
+            patch.setattr(Part, "__init__", part)
+            assert copy_rows(conn, "jobbed", ["id"], [[1], [2]], jobs=2) == 2
         assert table.run("SELECT count(*) FROM aside.jobbed") == [[2]]
         assert seen == [(Connection, 50, left, [["loader"]])] * 2
     finally:
         table.run("DROP SCHEMA aside CASCADE")
+
+
+def test_the_password_is_asked_for_each(table: Connection, guarded: str) -> None:
+    asked: list[int] = []
+
+    def password() -> str:
+        asked.append(1)
+        return "secret"
+
+    with connect(guarded, password=password) as conn:
+        assert len(asked) == 1
+        assert conn.copy_rows("guarded", ["id"], [[1]], jobs=3) == 1
+    assert len(asked) == 4
+
+
+@pytest.fixture
+def guarded() -> Iterator[str]:
+    """A server that asks for a password."""
+    folder = open_folder("jobs")
+    port = free_port()
+    try:
+        with Server(folder / "db", settings={"listen_addresses": "127.0.0.1", "port": str(port)}) as server:
+            with connect(server.url) as admin:
+                admin.run("ALTER ROLE postgres PASSWORD 'secret'; CREATE TABLE guarded (id int)")
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
+    finally:
+        shutil.rmtree(folder)
 
 
 # What is refused
@@ -273,7 +298,7 @@ def test_a_row_that_the_server_refuses_is_named(conn: Connection, table: Connect
 def test_a_key_in_two_parts(conn: Connection, table: Connection) -> None:
     """The second would wait for the first, which is committed when the second is done."""
     begun = time.monotonic()
-    with pytest.raises(OperationalError, match="one waits for the other.*nothing was kept, load with one job"):
+    with pytest.raises(OperationalError, match=r"one waits for the other.*nothing was kept, load with one job"):
         copy_columns(conn, "jobbed", {"id": np.arange(COUNT) % 2_000}, jobs=2)
     assert time.monotonic() - begun < 10
     nothing_is_kept(conn, table)
@@ -346,7 +371,7 @@ def test_a_connection_that_breaks(url: str, conn: Connection, table: Connection)
             yield row(number)
 
     mine = others(table)
-    with pytest.raises(OperationalError, match="57P01|broke|ended"):
+    with pytest.raises(OperationalError, match=r"57P01|broke|ended"):
         copy_rows(conn, "jobbed", ["id", "title", "v"], breaking(), jobs=3)
     nothing_is_kept(conn, table)
 
@@ -399,7 +424,7 @@ def test_an_interrupt(load: str, url: str, conn: Connection, table: Connection) 
 @pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("load", ["rows", "columns"])
 def test_an_interrupt_at_any_line(load: str, url: str, table: Connection) -> None:
-    """In the caller's thread: afterwards all rows are there or none, and the connection is good or says it is broken."""
+    """In the caller's thread: afterwards all rows are there or none; the connection is good, or says that it is not."""
     with connect(url) as conn:
         conn.extension()
         with Striker() as counter:
@@ -408,11 +433,8 @@ def test_an_interrupt_at_any_line(load: str, url: str, table: Connection) -> Non
         for at in range(1, counter.count + 1, stride):
             table.run("TRUNCATE jobbed")
             with connect(url) as struck:
-                with Striker(at):
-                    try:
-                        LOADS[load](struck, jobs=2)
-                    except Interrupt:
-                        pass
+                with Striker(at), suppress(Interrupt):
+                    LOADS[load](struck, jobs=2)
                 assert struck.closed or struck.run("SELECT 1") == [[1]]
             wait_for_the_end(table)
             assert table.run(f"SELECT count(*) IN (0, {COUNT:d}) FROM jobbed") == [[True]], f"line {at}"
@@ -472,11 +494,25 @@ def test_the_first_commit_fails(conn: Connection, table: Connection, monkeypatch
     nothing_is_kept(conn, table)
 
 
-@pytest.mark.parametrize("load", ["rows", "columns"])
-def test_a_later_commit_fails(load: str, conn: Connection, table: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def slow_rows(conn: Connection, **options: Any) -> int:
+    """So slowly that no part takes them all."""
+
+    def read() -> Iterator[Any]:
+        for each in rows():
+            yield each
+            if each[0] % parallel._CHUNK == 0:
+                time.sleep(0.005)
+
+    return copy_rows(conn, "jobbed", ["id", "title", "v"], read(), **options)
+
+
+@pytest.mark.parametrize("load", [slow_rows, LOADS["columns"]], ids=["rows", "columns"])
+def test_a_later_commit_fails(
+    load: Callable[..., int], conn: Connection, table: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Commits(monkeypatch, before_2=kill(table))
     with pytest.raises(PartlyLoaded, match=r"of 3,000 rows .* are in \(.*, the others are not; DELETE FROM") as caught:
-        LOADS[load](conn, jobs=3)
+        load(conn, jobs=3)
     error = caught.value
     kept = {number for span in error.kept for number in span}
     assert 0 < len(kept) < COUNT
