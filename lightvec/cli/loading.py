@@ -123,8 +123,6 @@ class Loading:
             self._advise(fields)
             if fields or not isinstance(error, (InvalidVector, DataError)):
                 raise
-            if self._jobs > 1:  # More rows were read than the one that is named.
-                raise SchemaMismatch(f"{error}, counted from {values.place(piece.first.number)}") from error
             what = at_fault(self.name, piece.columns, piece.row) or str(error)
             raise SchemaMismatch(f"{values.place(piece.last.number)}: {what}") from error
 

@@ -84,12 +84,12 @@ def copy_rows(
     if as_text:
         target.encoders = None
 
-    def blocks(sender: Wire, numbered: NumberedRows) -> Iterator[Block]:
-        return _row_blocks(sender, target, conn.dumpers, numbered)
+    def blocks(sender: Wire) -> Iterator[Block]:
+        return _row_blocks(sender, target, conn.dumpers, enumerate(rows, 1))
 
     if jobs > 1:
-        return load_in_parts(conn, target, RowsInTurn(rows, jobs, blocks), jobs, progress)
-    return _load(conn, target, lambda: blocks(conn, enumerate(rows, 1)), on_conflict, progress)
+        return load_in_parts(conn, target, RowsInTurn(jobs, blocks), jobs, progress)
+    return _load(conn, target, lambda: blocks(conn), on_conflict, progress)
 
 
 def copy_columns(

@@ -18,7 +18,7 @@ import pytest
 from lightvec import Vector
 from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.pg8000 import Connection, connect, dbapi
-from lightvec.pg8000.copying import committing, parallel
+from lightvec.pg8000.copying import blocks, committing, parallel
 from lightvec.pg8000.copying.load import copy_columns, copy_rows
 from lightvec.pg8000.copying.parts import Part
 from lightvec.pg8000.exceptions import (
@@ -37,6 +37,12 @@ from tests.pg8000.test_interrupts import Interrupt, Striker
 from tests.places import free_port, open_folder
 
 COUNT = 3_000
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that there are some for every part."""
+    monkeypatch.setattr(blocks, "BLOCK", 4_096)
 
 
 @pytest.fixture(autouse=True)
@@ -500,7 +506,7 @@ def slow_rows(conn: Connection, **options: Any) -> int:
     def read() -> Iterator[Any]:
         for each in rows():
             yield each
-            if each[0] % parallel._CHUNK == 0:
+            if each[0] % 100 == 0:
                 time.sleep(0.005)
 
     return copy_rows(conn, "jobbed", ["id", "title", "v"], read(), **options)
