@@ -21,7 +21,7 @@ from typing import Protocol
 from lightvec.errors import InvalidOption
 from lightvec.pg8000.copying.blocks import HEADER, TRAILER, Block
 from lightvec.pg8000.copying.committing import commit
-from lightvec.pg8000.copying.parts import Part, open_parts, place_of
+from lightvec.pg8000.copying.parts import Part, Place, open_parts, place_of
 from lightvec.pg8000.copying.sending import Progress, copy_in, is_binary
 from lightvec.pg8000.copying.target import Target, ask
 from lightvec.pg8000.exceptions import DatabaseError, Error, ErrorFields, OperationalError
@@ -41,6 +41,11 @@ _WAITING = """\
 SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks w
 WHERE NOT w.granted AND w.locktype = 'transactionid' AND w.pid = ANY ($1::int[])
   AND pg_catalog.pg_blocking_pids(w.pid) && $1::int[]"""
+
+#: The same on Citus, where it is on other nodes that they wait; a process of another node has that one's number ahead.
+_WAITING_ON_CITUS = """\
+SELECT pg_catalog.count(*) FROM pg_catalog.citus_lock_waits
+WHERE waiting_gpid % 10000000000 = ANY ($1::int[]) AND blocking_gpid % 10000000000 = ANY ($1::int[])"""
 
 _FOR_EACH_OTHER = (
     "two parts of the load write the same row or the same unique key, or a trigger does for them, so that one waits "
@@ -179,7 +184,7 @@ def load_in_parts(conn: Wire, target: Target, source: Source, jobs: int, progres
         source.share(parts)
         conn.is_streaming = True
         try:
-            Crew(conn, place.target, parts, source, progress).load()
+            Crew(conn, place, parts, source, progress).load()
         finally:
             conn.is_streaming = False
         commit(conn, place, parts)
@@ -193,10 +198,11 @@ class Crew:
     """The parts at work. ``check`` is for their threads, ``look`` for the caller's."""
 
     def __init__(
-        self, conn: Wire, target: Target, parts: Sequence[Part], source: Source, progress: Progress | None
+        self, conn: Wire, place: Place, parts: Sequence[Part], source: Source, progress: Progress | None
     ) -> None:
         self._conn = conn
-        self.target = target
+        self.target = place.target
+        self._waiting = _WAITING_ON_CITUS if place.on_citus else _WAITING
         self._parts = parts
         self._source = source
         self._progress = progress
@@ -278,7 +284,7 @@ class Crew:
         self._conn.is_streaming = False
         try:
             pids = "{" + ",".join(str(part.pid) for part in self._parts) + "}"
-            (waiting,) = ask(self._conn, _WAITING, pids, read=int)
+            (waiting,) = ask(self._conn, self._waiting, pids, read=int)
         finally:
             self._conn.is_streaming = True
         if waiting:
