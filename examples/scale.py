@@ -165,13 +165,11 @@ def _fit(given: Constants) -> str:
 
 
 def _storage(given: Constants) -> str:
-    best = max(given[f"load rows/s 1536 jobs {jobs}"] for jobs in _JOBS)
     one = given["load rows/s 1536 jobs 1"]
     rows = [
         ["EXTERNAL (pgvector's default): in TOAST", f"{given['table bytes large vector 1536']:,.0f}", f"{one:,.0f}"],
         ["PLAIN: in the row", f"{given['table bytes plain 1536']:,.0f}", f"{given['load rows/s plain 1536']:,.0f}"],
     ]
-    assert best >= one
     return _rows("1,536 dimensions | table bytes a row | load rows/s, one job", rows)
 
 
@@ -179,11 +177,10 @@ def _size(count: float) -> str:
     """Bytes in decimal units.
 
     >>> _size(950_000_000), _size(1_638_400_000), _size(7.7e12)
-    ('0.95 GB', '1.6 GB', '7.7 TB')
+    ('1.0 GB', '1.6 GB', '7.7 TB')
     """
     unit, name = (1e12, "TB") if count >= 1e12 else (1e9, "GB")
-    value = count / unit
-    return f"{value:.2g} {name}" if value < 10 else f"{value:,.0f} {name}"
+    return f"{_two_digits(count / unit)} {name}"
 
 
 def _time(seconds: float) -> str:
@@ -194,8 +191,12 @@ def _time(seconds: float) -> str:
     """
     for limit, unit, name in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
         if seconds < limit:
-            return f"{seconds / unit:.2g} {name}"
-    return f"{seconds / 86_400:.2g} days"
+            return f"{_two_digits(seconds / unit)} {name}"
+    return f"{_two_digits(seconds / 86_400)} days"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -182,11 +183,14 @@ def _other_loads(bench: Bench, rows: int) -> Constants:
     with file.open("w", encoding="utf-8") as lines:
         for number, vector in enumerate(bench.vectors(384, few).tolist()):
             lines.write(json.dumps({"id": number, "v": vector}) + "\n")
-    for jobs in JOBS:
-        times = [_indexed(bench, few, jobs) for _ in range(ROUNDS)]
-        found[f"load rows/s indexed jobs {jobs}"] = few / median(times)
-        times = [_command(bench, file, jobs) for _ in range(ROUNDS)]
-        found[f"load rows/s JSON jobs {jobs}"] = few / median(times)
+    ways: dict[str, Callable[[int], float]] = {
+        "indexed": lambda jobs: _indexed(bench, few, jobs),
+        "JSON": lambda jobs: _command(bench, file, jobs),
+    }
+    for name, load in ways.items():
+        rounds = [[load(jobs) for jobs in JOBS] for _ in range(ROUNDS)]
+        for jobs, times in zip(JOBS, zip(*rounds, strict=True), strict=True):
+            found[f"load rows/s {name} jobs {jobs}"] = few / median(times)
     print({key: round(value) for key, value in found.items()}, file=sys.stderr, flush=True)
     return found
 

@@ -55,8 +55,8 @@ def copy_rows(
     raises before stops the load, then it is too late for that.
 
     ``jobs`` loads over so many connections at once, opened with the parameters of this one (not what was SET on it);
-    the iterable is read in this thread. It is for what the server takes longer for than Python: a table with an index,
-    constraints or triggers, and columns of arrays. All parts are done, deferred constraints too, before the first is
+    the iterable is read, and its rows are encoded, in this thread. It is for what the server takes longer for than Python:
+    a table with an index, constraints or triggers, and columns of arrays on a server with cores of its own. All parts are done, deferred constraints too, before the first is
     committed, so that what any of them raises leaves nothing. Only a server or a network that breaks down between two
     commits can part them: :class:`~lightvec.pg8000.exceptions.PartlyLoaded` then says which rows are in. Rows are
     counted in the order of the iterable; in which order they get into the table, and a key that counts up by itself, is
