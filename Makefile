@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOAK := $(addprefix tests/,faults fuzz load pooler pg8000/test_interrupts.py tls/test_traffic.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean
+.PHONY: help demo test test-all test-citus soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ test-all:  ## run the test suite on each Python from 3.10 that is found (TESTS=t
 	            && passed="$$passed $$version" || failed="$$failed $$version"; \
 	    done; \
 	    echo "passed:$${passed:- none}; failed:$${failed:- none}"; test -n "$$passed" && test -z "$$failed"; }
+
+test-citus: $(VENV)/.installed-test  ## run the tests on the Citus cluster that LIGHTVEC_CITUS_URL names
+	@test -n "$$LIGHTVEC_CITUS_URL" || { echo "set LIGHTVEC_CITUS_URL to the coordinator of a cluster" >&2; exit 2; }
+	$(BIN)/python -m pytest tests/citus
 
 soak: $(VENV)/.installed-test $(VENV)/.installed-fuzz  ## try faults, poolers, load and hostile bytes for hours
 	LIGHTVEC_SOAK=1 $(BIN)/python -m pytest $(SOAK)

@@ -10,7 +10,7 @@ It prints::
     POST /documents {"title": "cocoa", "embedding": [0.6, 0.1, 0.3]}
       409 {"error": "there is a document with this title already"}
     POST /documents {"title": "a flat one", "embedding": [1, 2]}
-      422 {"error": "Document.embedding takes 3 dimensions, got 2: …"}
+      422 {"error": "Document.embedding expected 3 dimensions, not 2: …"}
     POST /search {"vector": [1, 0.2, 0], "k": 2}
       200 [{"id": 1, "score": 0.996, "title": "tea"}, {"id": 2, "score": 0.98, "title": "coffee"}]
     POST /search {"vector": 7}

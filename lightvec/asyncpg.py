@@ -15,8 +15,7 @@ of these, or a NumPy array of rows. What can be no vector raises asyncpg's ``Dat
 :class:`lightvec.errors.InvalidVector`.
 
 Results of the three vector types give their classes, arrays of them lists. A ``bit`` stays asyncpg's own:
-``asyncpg.BitString(bits.to_text())`` goes in, and of what comes out ``Bit(found.as_string().replace(" ", ""))`` makes a
-``Bit``.
+``asyncpg.BitString(bits.to_text())`` goes in, and of what comes out ``Bit(found)`` makes a ``Bit``.
 """
 
 from __future__ import annotations

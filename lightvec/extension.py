@@ -1,4 +1,4 @@
-"""What one database says of pgvector: its types' OIDs, its version and schema.
+"""What one database says of pgvector: its types' OIDs, its version and schema; and whether it is one of Citus.
 
 OIDs of an extension's types differ from database to database. They are asked for by the extension, not by the search
 path, so types in another schema are found too. Whatever talks to a database, with any driver, asks in these words.
@@ -10,16 +10,20 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-__all__ = ["NO_EXTENSION", "TYPES_SQL", "ExtensionTypes", "types_from", "version_numbers"]
+__all__ = ["NO_EXTENSION", "TYPES_BUT_NO_CITUS_SQL", "TYPES_SQL", "ExtensionTypes", "types_from", "version_numbers"]
 
 #: Gives a row for each type of the extension, and none where it is not installed.
 TYPES_SQL = """\
 SELECT e.extversion, n.nspname, t.typname, t.oid, t.typarray,
-    CASE WHEN n.nspname = ANY (pg_catalog.current_schemas(true)) THEN '' ELSE n.nspname END
+    CASE WHEN n.nspname = ANY (pg_catalog.current_schemas(true)) THEN '' ELSE n.nspname END,
+    (SELECT c.extversion FROM pg_catalog.pg_extension c WHERE c.extname = 'citus')
 FROM pg_catalog.pg_extension e
 JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 JOIN pg_catalog.pg_type t ON t.typnamespace = e.extnamespace
 WHERE e.extname = 'vector' AND t.typname IN ('vector', 'halfvec', 'sparsevec')"""
+
+#: The same, but where Citus is installed it fails (SQLSTATE 22P02), and with it what was sent behind it.
+TYPES_BUT_NO_CITUS_SQL = TYPES_SQL.replace("(SELECT c.extversion", "(SELECT ('citus ' || c.extversion)::int::text")
 
 
 class ExtensionTypes(NamedTuple):
@@ -27,6 +31,7 @@ class ExtensionTypes(NamedTuple):
 
     ``out_of_path`` is the schema again where the session's search path did not have it, else empty: there a statement
     finds neither operators nor functions nor type names of pgvector by their bare names.
+    ``citus`` is the version of Citus, empty where that is not installed.
     """
 
     oids: Mapping[str, int]
@@ -34,6 +39,7 @@ class ExtensionTypes(NamedTuple):
     version: tuple[int, ...] = ()
     schema: str = ""
     out_of_path: str = ""
+    citus: tuple[int, ...] = ()
 
 
 NO_EXTENSION = ExtensionTypes(MappingProxyType({}), MappingProxyType({}))
@@ -51,13 +57,14 @@ def types_from(rows: Sequence[Sequence[Any]]) -> ExtensionTypes:
         version=version_numbers(rows[0][0]) if rows else (),
         schema=rows[0][1] if rows else "",
         out_of_path=rows[0][5] if rows else "",
+        citus=version_numbers(rows[0][6] or "") if rows and len(rows[0]) > 6 else (),
     )
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
     """The numbers of an extension's version.
 
-    >>> version_numbers("0.8.6")
-    (0, 8, 6)
+    >>> version_numbers("0.8.6"), version_numbers("14.0-1")
+    ((0, 8, 6), (14, 0, 1))
     """
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+    return tuple(int(part) for part in version.replace("-", ".").split(".") if part.isdigit())

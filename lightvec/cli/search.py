@@ -25,7 +25,11 @@ __all__ = ["command"]
 @click.command("search")
 @click.argument("table")
 @click.option("--vector", metavar="VECTOR", help="A vector as text, [1,2,3]; @FILE or - reads one, also from .npy.")
-@click.option("--like", metavar="ID", help="Search with the embedding of the row with this primary key.")
+@click.option(
+    "--like",
+    metavar="ID",
+    help="Search with the embedding of the row with this primary key (A,B: of two).",
+)
 @click.option(
     "--text", metavar="WORDS", help="Search with the embedding of the row whose text is, or begins with, this."
 )
@@ -199,16 +203,24 @@ def _text_column(model: Any, plain: dict[str, Field], name: str | None) -> Field
 
 def _row_like(model: Any, field: Any, key: str) -> Any:
     """The row with this key, by which the server finds the others: its vector does not travel."""
-    if not model._meta.primary_key or model._meta.composite_key:
+    keys = model._meta.get_primary_keys()
+    if not keys:
         raise SchemaMismatch(
-            f"the table {model._meta.table_name} has no primary key of one column to find a row by: use --vector"
+            f"the table {model._meta.table_name} has no primary key of one column or more to find a row by: use "
+            f"--vector"
         )
-    has_none = field.is_null().alias("has_none")
-    row = model.select(model._meta.primary_key, has_none).where(model._meta.primary_key.cast("text") == key).first()
+    names = ",".join(each.column_name for each in keys)
+    values = [key] if len(keys) == 1 else key.split(",")
+    if len(values) != len(keys):
+        raise SchemaMismatch(
+            f"the table {model._meta.table_name} has no primary key of one column, but of several: give --like a "
+            f"value of each, separated by commas ({names})"
+        )
+    is_it = (each.cast("text") == value for each, value in zip(keys, values, strict=True))
+    row = model.select(*keys, field.is_null().alias("has_none")).where(*is_it).first()
     if row is None:
         raise SchemaMismatch(
-            f"the table {model._meta.table_name} has no row {key}: --like takes a value of its primary key, "
-            f"{model._meta.primary_key.column_name}"
+            f"the table {model._meta.table_name} has no row {key}: --like takes a value of its primary key, {names}"
         )
     if row.has_none:
         raise SchemaMismatch(f"the row {key} of {model._meta.table_name} has no embedding")

@@ -124,7 +124,7 @@ def _vector(name: str, column: Column, value: Any) -> Any:
     if column.size is not None and len(value) != column.size:
         unit = "bits" if column.vector == "bit" else "dimensions"
         raise SchemaMismatch(
-            f"{name} takes {column.size:,} {unit}, got {len(value):,}: the value is from another model, or "
+            f"{name} expected {column.size:,} {unit}, not {len(value):,}: the value is from another model, or "
             f"the column must change"
         )
     return value

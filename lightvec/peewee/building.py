@@ -24,7 +24,8 @@ from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[att
 
 from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
 from lightvec.index_options import DEFAULTS
-from lightvec.peewee.catalog import StandingIndex, vector_indexes
+from lightvec.peewee.catalog import StandingIndex, sources_of_view, vector_indexes
+from lightvec.peewee.citus import shards_and_pages
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.estimates import Estimate, estimate
 from lightvec.peewee.indexes import VectorIndex
@@ -52,8 +53,8 @@ _MADE_MEANWHILE = ("23505", "42P07")
 class IndexPlan:
     """What is to be done for an index, in ``schema`` and ``table`` (the first may be None) under ``name``.
 
-    ``stands`` says that there is nothing to do. Else ``remains`` are dropped, which are not valid, and ``create`` is
-    run, with these ``settings``.
+    ``stands`` says that there is nothing to do, ``on_shards`` that the table is one of Citus. Else
+    ``remains`` are dropped, which are not valid, and ``create`` is run, with these ``settings``.
     """
 
     name: str
@@ -66,6 +67,7 @@ class IndexPlan:
     concurrently: bool
     estimate: Estimate
     settings: Mapping[str, object] = field(repr=False)
+    on_shards: bool = False
 
     @property
     def sql(self) -> tuple[str, ...]:
@@ -100,10 +102,11 @@ def plan_index(
 
     ``maintenance_work_mem`` (bytes) and ``workers`` (``max_parallel_maintenance_workers``) hold for this build.
     ``any_name`` takes the same index by another name for this one. :class:`~lightvec.errors.SchemaMismatch` where
-    something else has the name, or the index is being built at this moment.
+    something else has the name, the index is being built at this moment, or a view stands in place of the table.
     """
     meta: Any = index.field.model._meta
     schema, table = meta.schema or None, meta.table_name
+    _check_table(database, table, schema)
     standing = vector_indexes(database, table, schema)
     named = [other for other in standing if other.name == index._name]
     if index.concurrently:
@@ -125,7 +128,16 @@ def plan_index(
         concurrently=index.concurrently,
         estimate=estimate(database, index, maintenance_work_mem),
         settings=_settings(database, maintenance_work_mem, workers),
+        on_shards=bool(shards_and_pages(database, identifier(*filter(None, (schema, table))))[0]),
     )
+
+
+def _check_table(database: Pg8000Database, table: str, schema: str | None) -> None:
+    sources = sources_of_view(database, table, schema)
+    if sources is not None:
+        raise SchemaMismatch(
+            f"{table} is a view, which no index can stand on: build it on its table ({', '.join(sources) or 'none'})"
+        )
 
 
 def _check_not_partitioned(database: Pg8000Database, table: str) -> None:
@@ -232,6 +244,11 @@ def build_index(
         return
     if plan.concurrently and database.in_transaction():
         raise InvalidOption("CREATE INDEX CONCURRENTLY cannot run in a transaction: leave that first")
+    if plan.concurrently and plan.on_shards and (needed := plan.settings.keys() - _OPTIONAL):
+        raise InvalidOption(
+            f"{', '.join(sorted(needed))} cannot reach the nodes of Citus with CREATE INDEX CONCURRENTLY, which cannot "
+            f"run in a transaction: set it on the nodes (ALTER SYSTEM), or leave out one of the two"
+        )
     for other in plan.remains:
         drop_remains(database, _remains(other), concurrently=plan.concurrently)
     with in_peewees_words:
@@ -320,7 +337,9 @@ class _Build:
         notice: Callable[[Notice], object] | None,
     ) -> None:
         """Build, and tell of it until that is done."""
-        watcher = None if progress is None else Watcher(connect, self._pid, self._plan.schema, self._plan.table)
+        plan, watcher = self._plan, None
+        if progress is not None:
+            watcher = Watcher(connect, self._pid, plan.schema, plan.table, on_shards=plan.on_shards)
         try:
             self._thread.start()
             while not self._done.wait(_PACE):

@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightvec.index_options import DEFAULTS
 from lightvec.metrics import METRICS
 from lightvec.peewee.database import Pg8000Database
 from lightvec.pg8000.identifiers import identifier
 
-__all__ = ["StandingIndex", "metric_of", "vector_indexes"]
+__all__ = ["StandingIndex", "metric_of", "sources_of_view", "vector_indexes"]
 
-# An index on an expression names its columns in pg_depend only; those of its condition are among them.
+# An index on an expression names its columns in pg_depend only; those of its condition are among them. The session's
+# own temporary tables are in pg_temp, as EXPLAIN says, too.
 _INDEXES = """\
-SELECT n.nspname, c.relname, tn.nspname, t.relname, column_name, column_type, m.amname, o.opcname,
+SELECT CASE n.oid WHEN pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname END, c.relname,
+    CASE tn.oid WHEN pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE tn.nspname END, t.relname,
+    column_name, column_type, m.amname, o.opcname,
     nullif(a.atttypmod, -1), pg_catalog.pg_get_expr(i.indexprs, i.indrelid),
     pg_catalog.pg_get_expr(i.indpred, i.indrelid), i.indisvalid,
     EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = c.oid),
@@ -84,6 +88,11 @@ class StandingIndex:
         """``"halfvec"`` or ``"bit"`` where it indexes a coarser form of its column, as ``quantize=`` declares."""
         return self.indexed_type if self.expression is not None and self.indexed_type != self.column_type else None
 
+    @property
+    def lists(self) -> int:
+        """The lists of an IVFFlat index."""
+        return int(self.options.get("lists", DEFAULTS["lists"]))
+
 
 def metric_of(operator_class: str) -> str | None:
     """The metric of one of pgvector's operator classes.
@@ -101,6 +110,25 @@ def vector_indexes(
     """The HNSW and IVFFlat indexes of a table, or of all tables, by the names of schema, table and index."""
     name = None if table is None else identifier(*filter(None, (schema, table)))
     return [_standing(row) for row in database.execute_sql(_INDEXES, (name, name)).fetchall()]
+
+
+# Not by to_regclass, which fails for a schema that the user may not use.
+_SOURCES = """\
+SELECT DISTINCT d.refobjid::regclass::text
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid
+LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+    AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid <> c.oid
+WHERE c.relkind = 'v' AND c.relname = %s
+  AND CASE WHEN %s::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = %s END
+ORDER BY 1"""
+
+
+def sources_of_view(database: Pg8000Database, table: str, schema: str | None = None) -> list[str] | None:
+    """The tables and views that a view reads, as SQL has them; None for what is no view."""
+    rows = database.execute_sql(_SOURCES, (table, schema, schema)).fetchall()
+    return [name for (name,) in rows if name] if rows else None
 
 
 def _standing(row: Sequence[Any]) -> StandingIndex:

@@ -27,6 +27,7 @@ from lightvec.peewee.indexes import check_entity, fitting
 from lightvec.pg8000 import dbapi
 from lightvec.pg8000.identifiers import check_name
 from lightvec.pg8000.settings import WithSchema
+from lightvec.types.columns import VECTOR_TYPES
 
 if TYPE_CHECKING:
     from lightvec.pg8000.copying.load import Progress
@@ -50,9 +51,36 @@ class _Context(Context):
     Names that the server would cut off, or cannot have, are refused.
     """
 
+    # Peewee's own; its annotations leave them out.
+    _sql: Any
+    _values: Any
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
+        #: Vectors of stored rows that stand ahead of what is being written.
+        self.materialized: list[Any] = []
+        #: The schema of pgvector, where vectors are to be written as texts that are cast to its types.
+        self.vectors_as_text = ""
+        #: Where the statement is to run; None where it is only to be looked at.
+        self.database: Pg8000Database | None = None
+
+    def value(self, value: Any, converter: Any = None, add_param: bool = True) -> Any:
+        """As in Peewee; and as a text that is cast, where that is asked for."""
+        count = len(self._values)
+        super().value(value, converter, add_param)
+        if self.vectors_as_text and len(self._values) > count:
+            vector = self._values[-1]
+            name = next((name for name, kind in VECTOR_TYPES.items() if isinstance(vector, kind)), None)
+            if name is not None:
+                placeholder, self._values[-1] = self._sql.pop(), vector.to_text()
+                self.literal("CAST(CAST(").literal(placeholder).literal(" AS text) AS ")
+                self.sql(Entity(self.vectors_as_text, name)).literal(")")
+        return self
+
+    def is_on_citus(self) -> bool:
+        """Whether the statement is to run on Citus; a round trip where that is not yet known."""
+        return self.database is not None and bool(self.database.extension().citus)
 
     def sql(self, obj: Any) -> Any:
         if isinstance(obj, Entity):
@@ -133,7 +161,7 @@ class Pg8000Database(PostgresqlDatabase):
         The rows of a long answer are read as they are asked for, so that ``iterator()`` needs memory for a page only.
         Where functions are called all is read at once: what they do must be done when this returns.
         """
-        context: Any = self.get_sql_context(**context_options)
+        context = self.context_to_run(**context_options)
         sql, params = context.sql(query).query()
         named_cursor = named_cursor or (self._named_cursors and isinstance(query, SelectBase))
         settings: Mapping[str, object] | None = None
@@ -155,6 +183,12 @@ class Pg8000Database(PostgresqlDatabase):
         if array_size and isinstance(cursor, dbapi.ServerCursor):
             cursor.itersize = array_size
         return cursor
+
+    def context_to_run(self, **options: Any) -> Any:
+        """Peewee's builder of a statement that is to run here."""
+        context: Any = self.get_sql_context(**options)
+        context.database = self
+        return context
 
     def execute_sql(self, sql: str, params: Any = None, named_cursor: bool | None = None) -> dbapi.Cursor:
         """Run SQL with ``%s`` placeholders."""
@@ -181,6 +215,15 @@ class Pg8000Database(PostgresqlDatabase):
         from lightvec.peewee.loading import copy_rows
 
         return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress, jobs=jobs)
+
+    def conflict_update(self, on_conflict: Any, query: Any) -> Any:
+        """As in Peewee; on a model that is distributed the column it is by must be among those of the conflict."""
+        model = getattr(query, "model", None)
+        if model is not None and on_conflict._conflict_target:
+            from lightvec.peewee.citus import check_conflict_target
+
+            check_conflict_target(model, on_conflict)
+        return super().conflict_update(on_conflict, query)
 
     def sequence_exists(self, sequence: str, *schema: str | None) -> bool:
         """As in Peewee (4.3 takes no schema), which then writes the name unquoted into a column's default."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 
 from lightvec.errors import InvalidOption
 from lightvec.index_options import DEFAULTS
+from lightvec.peewee.citus import shards_and_pages
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.pg8000.identifiers import identifier
@@ -69,14 +70,23 @@ def estimate(database: Pg8000Database, index: VectorIndex, maintenance_work_mem:
     meta = index.field.model._meta
     table = tuple(filter(None, (meta.schema, meta.table_name)))
     ((pages, allowed),) = database.execute_sql(_PAGES, (identifier(*table),) * 2).fetchall()
-    rows, average = _rows(database, table, index.field.column_name, pages)
+    shards, shards_pages = shards_and_pages(database, identifier(*table))
+    rows, average = _rows(database, table, index.field.column_name, pages + shards_pages)
+    if shards:
+        # Each shard has a graph, or lists, of its own.
+        each = _estimate(index, -(-rows // shards), average, shards_pages // shards, maintenance_work_mem or allowed)
+        return replace(each, rows=rows)
+    return _estimate(index, rows, average, pages, maintenance_work_mem or allowed)
+
+
+def _estimate(index: VectorIndex, rows: int, average: float, pages: int, allowed: int) -> Estimate:
     size = _vector_bytes(index, average)
     if index.method == "hnsw":
         needed = rows * _hnsw_bytes(size, index._options.get("m", DEFAULTS["m"]))
     else:
         lists = index._options.get("lists", DEFAULTS["lists"])
         needed = _kmeans_bytes(size, index.field.dimensions, lists, rows, pages)
-    return Estimate(rows, needed, maintenance_work_mem or allowed)
+    return Estimate(rows, needed, allowed)
 
 
 def _rows(database: Pg8000Database, table: tuple[str, ...], column: str, pages: int) -> tuple[int, float]:

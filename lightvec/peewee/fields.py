@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
-from peewee import Expression, Field, Model, Node, Value
+from peewee import Database, Expression, Field, Model, Node, Value
 
 from lightvec.errors import InvalidOption
 from lightvec.metrics import METRICS, Metric, metric_for, metrics_of
@@ -70,10 +70,14 @@ class _DistanceField(TypedField[V, M]):
     # Values
 
     def db_value(self, value: Any) -> Any:
-        """The value as it is sent; :class:`~lightvec.errors.InvalidVector` names the field if it does not fit."""
+        """The value as it is sent; :class:`~lightvec.errors.InvalidVector` names the field if it does not fit.
+
+        A database of Peewee's own has a driver that does not know the types: it gets their text.
+        """
         if value is None or isinstance(value, Node):
             return value
-        return column_value(self.value_class, value, self.dimensions, self._name)
+        vector = column_value(self.value_class, value, self.dimensions, self._name)
+        return vector if self._others_database is None else vector.wire_text()
 
     def python_value(self, value: Any) -> Any:
         """The value as it came; a text is read, which a driver that does not know the type gives."""
@@ -81,8 +85,14 @@ class _DistanceField(TypedField[V, M]):
 
     def to_value(self, value: Any) -> Any:
         # Converted once, here: an expression that stands twice in a query then holds the same object twice, and the
-        # wire sends it once.
-        return value if isinstance(value, Node) else Value(self.db_value(value), unpack=False)
+        # wire sends it once. False is Peewee's word for no conversion by the field beside it.
+        return value if isinstance(value, Node) else Value(self.db_value(value), converter=False, unpack=False)
+
+    @property
+    def _others_database(self) -> Database | None:
+        """The model's database, where it is one that runs on another driver."""
+        database = self.model._meta.get_database_instance() if hasattr(self, "model") else None
+        return None if database is None or hasattr(database, "extension") else database
 
     @property
     def _name(self) -> str:
@@ -153,6 +163,11 @@ class _DistanceField(TypedField[V, M]):
         """
         from lightvec.peewee.nearest import Nearest
 
+        if self._others_database is not None:
+            raise InvalidOption(
+                f"{self._name}.nearest needs a lightvec.peewee.Pg8000Database, which takes the settings of a search "
+                f"along; on a {type(self._others_database).__name__} order by a distance method, and limit"
+            )
         return Nearest(
             self,
             vector,

@@ -17,6 +17,7 @@ from lightvec.metrics import Metric
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.quantization import Quantization
+from lightvec.peewee.stored import StoredVector
 from lightvec.peewee.typed import M
 from lightvec.pg8000.settings import AtLeast
 from lightvec.types import SparseVector
@@ -71,8 +72,10 @@ class Nearest(MeasuredSelect[M]):
         if vector is None:
             raise InvalidVector(f"{field._name}.nearest expected a vector to search for, got None")
         others = None
+        self._stored: StoredVector | None = None
         if isinstance(vector, Model):
             vector, others = _stored(field, vector)
+            self._stored = vector
         check_range("ef_search", ef_search, 1, MOST_EF_SEARCH)
         check_range("probes", probes, 1, OPTIONS["ivfflat"]["lists"].most)
         self.metric = field.resolve_metric(metric)
@@ -115,7 +118,10 @@ class Nearest(MeasuredSelect[M]):
         query: Any = self if not ctx._sql else self._nested()
         if self._overfetch > 1:
             query = query._chosen_among_more()
-        return super(Nearest, query).__sql__(ctx)
+        if self._stored is None or not (hasattr(ctx, "is_on_citus") and ctx.is_on_citus()):
+            return super(Nearest, query).__sql__(ctx)
+        with self._stored.once(ctx, query) as query:
+            return super(Nearest, query).__sql__(ctx)
 
     def _nested(self) -> Nearest[M]:
         """The query as it stands in another one, whose order by ``distance`` has to be made.
@@ -265,10 +271,18 @@ def _form_of_index(field: Any, metric: Metric) -> Quantization | None:
     forms = [
         index.quantization
         for index in field.model._meta.indexes
-        if isinstance(index, VectorIndex) and index.is_bound and index.field is field and index.metric is metric
+        if isinstance(index, VectorIndex) and index.is_bound and index.field is field and _finds(index, metric)
     ]
     coarse = [form for form in forms if form is not None]
     return None if len(coarse) < len(forms) else min(coarse, key=lambda form: form.overfetch, default=None)
+
+
+def _finds(index: VectorIndex, metric: Metric) -> bool:
+    """Whether an index finds neighbours by this metric; bits are compared by Hamming for each metric they are for."""
+    form = index.quantization
+    if form is None or index.metric is metric:
+        return index.metric is metric
+    return metric.name in form.metrics and form.metric(index.metric) is form.metric(metric)
 
 
 def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -> Expression:
@@ -280,6 +294,7 @@ def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -
 
 def _key_of(model: Any) -> Any:
     """What tells a row: its primary key, or its place in the table (PostgreSQL documentation, 5.6 "System Columns")."""
+    # On Citus a place is one in each shard: those of other shards are chosen among, too, which finds no less.
     key = model._meta.primary_key
     return Column(model._meta.table, "ctid") if not key or model._meta.composite_key else key
 
@@ -322,7 +337,7 @@ def _stored(field: Any, row: Model) -> tuple[Any, Any]:
     if not field.model._meta.primary_key or row._pk is None:
         raise InvalidVector(f"{field._name}.nearest expected a row that is stored and has a key: give its vector")
     this: Any = row._pk_expr()
-    return field.model.select(field).where(this), ~this
+    return StoredVector(field, this), ~this
 
 
 def _check_direction(field: Any, metric: Metric, vector: Any) -> None:

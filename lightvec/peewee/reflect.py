@@ -135,7 +135,8 @@ def no_table(database: Pg8000Database, table: str, schema: str | None = None) ->
 def _declare(model: Any, standing: StandingIndex) -> None:
     """Have the model know an index that stands, so that ``nearest`` writes the query that it serves."""
     field = model._meta.columns[standing.column]
-    metric = (field.metric or default_metric(field)) if standing.quantize == "bit" else standing.metric
+    # Bits serve each metric that they are for (nearest.py), so any of those declares them.
+    metric = QUANTIZATIONS["bit"].metrics[-1] if standing.quantize == "bit" else standing.metric
     if field.dimensions is None or metric not in field.metrics or standing.quantize not in (None, *QUANTIZATIONS):
         return
     kind = HnswIndex if standing.method == "hnsw" else IvfflatIndex

@@ -21,7 +21,8 @@ import peewee
 from peewee import Model, NotSupportedError, ProgrammingError
 from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
-from lightvec.errors import SchemaMismatch
+from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.peewee.citus import Distribution, Spread, distribute_schema, distributions, require_citus
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex, fitting
 from lightvec.peewee.remains import Remains, drop_remains
@@ -79,21 +80,34 @@ def plan(
     create_extension: bool = True,
     schema: str | None = None,
     concurrently: bool = False,
+    distribution: Distribution | None = None,
+    with_schema: bool = False,
 ) -> list[Step]:
     """What the models need, in the order in which it is made; the database is read, not changed.
 
     ``schema`` is made too if it does not stand. ``concurrently`` builds vector indexes without locking out writers.
+    ``distribution`` is that of models which declare none (:mod:`lightvec.peewee.citus`), and ``with_schema`` has Citus
+    take the schema as a whole, each with its tables on one node.
     :class:`~lightvec.errors.SchemaMismatch` where a table stands that does not fit its model,
     :class:`~lightvec.pg8000.exceptions.MissingExtension` where pgvector is not there and must not or cannot be created.
     """
+    wanted = distributions(models, distribution)
+    if wanted and with_schema:
+        raise InvalidOption("a schema that is distributed has its tables whole: distribute it, or the tables, not both")
+    if wanted or with_schema:
+        require_citus(database)
     steps = [_extension(database, create_extension)]
     if schema is not None:
         stands = _exists(database, "SELECT to_regnamespace(%s)", identifier(schema))
         steps.append(Step("schema", schema, stands, (f"CREATE SCHEMA {identifier(schema)}",)))
+    if with_schema:
+        steps.append(_schema_distribution(database, schema))
     with database.bind_ctx(models):
+        spread = Spread(database, models, wanted)
         for model in peewee.sort_models(models):  # type: ignore[attr-defined]
             steps += _sequences(database, model)
-            steps.append(_table(database, model))
+            table = _table(database, model, spread.keys_added_later(model))
+            steps += (table, *_distribution(spread, model, table))
             steps += _indexes(database, model, concurrently)
     return steps
 
@@ -151,7 +165,11 @@ def _untimed(database: Pg8000Database) -> Iterator[None]:
 
 def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
     in_reach = False
-    for step in [step for step in steps if not step.stands]:
+    missing = [step for step in steps if not step.stands]
+    if any(step.kind == "distribution" for step in missing):
+        # Several tables in one transaction, of which some refer to others, go over one connection to each worker.
+        database.execute_sql("SELECT set_config('citus.multi_shard_modify_mode', 'sequential', true)")
+    for step in missing:
         if step.kind in ("table", "index") and not in_reach:
             in_reach = _bring_types_in_reach(database)
         try:
@@ -213,12 +231,38 @@ def _sequences(database: Pg8000Database, model: Any) -> Iterator[Step]:
             yield Step("sequence", name, stands, () if stands else _sql(model._schema._create_sequence(field)))
 
 
-def _table(database: Pg8000Database, model: Any) -> Step:
+def _table(database: Pg8000Database, model: Any, keys_added_later: Sequence[Any] = ()) -> Step:
     name = _qualified(model)
     stands = _exists(database, "SELECT to_regclass(%s)", name)
     if stands:
         _check_columns(database, model, name)
-    return Step("table", model._meta.table_name, stands, _sql(model._schema._create_table(safe=False)))
+    with _deferred(keys_added_later):
+        return Step("table", model._meta.table_name, stands, _sql(model._schema._create_table(safe=False)))
+
+
+@contextmanager
+def _deferred(fields: Sequence[Any]) -> Iterator[None]:
+    """Have Peewee leave these foreign keys out of a table's definition."""
+    for field in fields:
+        field.deferred = True
+    try:
+        yield
+    finally:
+        for field in fields:
+            field.deferred = False
+
+
+def _distribution(spread: Spread, model: Any, table: Step) -> Iterator[Step]:
+    calls = spread.calls(model, is_there=table.stands)
+    if calls is not None:
+        yield Step("distribution", *calls)
+
+
+def _schema_distribution(database: Pg8000Database, schema: str | None) -> Step:
+    if schema is None:
+        raise InvalidOption("name the schema that is to be distributed (schema=, --schema)")
+    stands, call = distribute_schema(database, schema)
+    return Step("distribution", f"schema {schema}", stands, (call,))
 
 
 def _check_columns(database: Pg8000Database, model: Any, name: str) -> None:

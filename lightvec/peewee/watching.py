@@ -38,10 +38,35 @@ FROM (SELECT 1) AS one LEFT JOIN pg_catalog.pg_stat_progress_create_index p
 LIMIT 1"""
 
 
-class Watcher:
-    """Looks at how far a build is: by its process, or behind a pooler by its table."""
+# On Citus the builds are on the nodes that have the shards, one for each shard at a time or all at once.
+_BUILDS = """\
+SELECT coalesce(jsonb_agg(jsonb_build_array(phase, coalesce(nullif(tuples_done, 0), blocks_done),
+    coalesce(nullif(tuples_total, 0), blocks_total))), '[]')
+FROM pg_stat_progress_create_index p JOIN unnest(%L::text[]) AS shard (name) ON p.relid = to_regclass(name)
+WHERE command LIKE 'CREATE INDEX%%'"""
+_COUNTERS_OF_SHARDS = """\
+SELECT min(phase), sum(done), sum(total), count(*)::int, (SELECT count(*)::int FROM pg_catalog.pg_dist_shard
+    WHERE logicalrelid = to_regclass(:table))
+FROM run_command_on_all_nodes(pg_catalog.format(:builds, ARRAY(
+    SELECT shard_name(logicalrelid, shardid) FROM pg_catalog.pg_dist_shard
+    WHERE logicalrelid = to_regclass(:table)))) node
+CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN node.success THEN node.result::jsonb ELSE '[]' END) build
+CROSS JOIN LATERAL (SELECT build ->> 0, (build ->> 1)::float8, (build ->> 2)::float8) AS counted (phase, done, total)"""
 
-    def __init__(self, connect: Callable[[], Connection], pid: int | None, schema: str | None, table: str) -> None:
+
+class Watcher:
+    """Looks at how far a build is: by its process, or behind a pooler by its table; on Citus on the nodes."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        pid: int | None,
+        schema: str | None,
+        table: str,
+        *,
+        on_shards: bool = False,
+    ) -> None:
+        self._on_shards = on_shards
         self._pid = pid or 0
         self._table = identifier(*filter(None, (schema, table)))
         self._phase = ""
@@ -60,11 +85,21 @@ class Watcher:
             trouble, self._trouble = self._trouble, None
             return None if trouble is None else Progress(trouble)
         try:
+            if self._on_shards:
+                return self._progress_of_shards(self._conn)
             rows = self._conn.run(_COUNTERS, pid=self._pid, table=self._table)
         except LightvecError as error:
             self.close()
             return Progress(f"its progress cannot be read ({error})")
         return self._progress(*rows[0]) if rows else None
+
+    def _progress_of_shards(self, conn: Connection) -> Progress | None:
+        """How far the builds are that run at this moment, together."""
+        rows = conn.run(_COUNTERS_OF_SHARDS, builds=_BUILDS, table=self._table) or [[None] * 5]
+        phase, done, total, builds, shards = rows[0]
+        if phase is None:
+            return None
+        return self._progress(f"{phase}, {builds} of {shards} shards at once", done, total, 0, 0, None, None, None)
 
     def close(self) -> None:
         """Leave the server."""
@@ -75,8 +110,8 @@ class Watcher:
     def _progress(
         self,
         phase: str | None,
-        tuples: int | None,
-        all_tuples: int | None,
+        tuples: float | None,
+        all_tuples: float | None,
         blocks: int | None,
         all_blocks: int | None,
         lockers: int | None,

@@ -17,6 +17,7 @@ from pg8000.core import IDLE, IN_FAILED_TRANSACTION, IN_TRANSACTION
 
 from lightvec.extension import NO_EXTENSION
 from lightvec.pg8000 import messages
+from lightvec.pg8000.citus import Begin
 from lightvec.pg8000.copy import copy_in_messages
 from lightvec.pg8000.duplex import Hear, send_listening
 from lightvec.pg8000.exceptions import (
@@ -99,6 +100,8 @@ class Conversation(LoggedIn):
         self._overran: Deadline | None = None
         self._types = NO_EXTENSION
         self._looked_up = self._is_logged_in = False
+        #: Whether a transaction is open that the caller knows nothing of.
+        self._is_in_ours = False
         self._decoders: Mapping[tuple[int, int], Decoder] = vector_decoders(NO_EXTENSION)
         super().__init__(stream, trusted=trusted, channel_binding=channel_binding, **start_up)
         self._transaction_status = IDLE
@@ -327,7 +330,18 @@ class Conversation(LoggedIn):
                     return code
         answers.are_over = True
         self._unread = None
+        if code == b"Z" and self._is_in_ours:
+            self._leave_ours()
         return code
+
+    def _leave_ours(self) -> None:
+        """Roll back a transaction of ours in which the caller's statement failed; one that did not is committed."""
+        self._is_in_ours = False
+        if self.in_failed_transaction:
+            self._stream.limit = self._limits.grace()
+            self._in_step = False
+            self._stream.send(messages.query(b"ROLLBACK"))
+            self._read_answers(Answers([Result("ROLLBACK", list)]), b"Z")
 
     def _check_end(self, code: bytes, result: Result, until: bytes) -> None:
         """Refuse ReadyForQuery and PortalSuspended where they were not asked for, or before the answers are over."""
@@ -386,6 +400,8 @@ class Conversation(LoggedIn):
             self._looked_up = True
             self._types = result.types
             self._decoders = vector_decoders(self._types)
+        elif isinstance(result, Begin):
+            self._is_in_ours = True
         elif result.command in ("CREATE EXTENSION", "DROP EXTENSION"):
             self._types, self._looked_up = NO_EXTENSION, False
             self._decoders = vector_decoders(NO_EXTENSION)

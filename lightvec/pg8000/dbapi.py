@@ -14,6 +14,10 @@ import pg8000.dbapi
 from pg8000.converters import PY_PG
 from pg8000.dbapi import (
     BINARY,
+    INTERVAL,
+    ROWID,
+    STRING,
+    UNKNOWN,
     Binary,
     Date,
     DateFromTicks,
@@ -22,8 +26,10 @@ from pg8000.dbapi import (
     Timestamp,
     TimestampFromTicks,
 )
+from pg8000.types import PGInterval, Range
 
 from lightvec.pg8000.connecting import open_connection
+from lightvec.pg8000.dialect import DialectWire
 from lightvec.pg8000.exceptions import (
     DatabaseError,
     DataError,
@@ -37,14 +43,17 @@ from lightvec.pg8000.exceptions import (
     Warning,
 )
 from lightvec.pg8000.identifiers import identifier
-from lightvec.pg8000.loading import LoadingWire
 from lightvec.pg8000.placeholders import from_format
 from lightvec.pg8000.results import Result
 from lightvec.pg8000.wire import check_committed
 
 __all__ = [
     "BINARY",
+    "INTERVAL",
     "ISOLATION_LEVELS",
+    "ROWID",
+    "STRING",
+    "UNKNOWN",
     "Arguments",
     "Binary",
     "Connection",
@@ -59,7 +68,9 @@ __all__ = [
     "InternalError",
     "NotSupportedError",
     "OperationalError",
+    "PGInterval",
     "ProgrammingError",
+    "Range",
     "ServerCursor",
     "Time",
     "TimeFromTicks",
@@ -107,7 +118,7 @@ def connect(dsn: str | None = None, **params: Any) -> Connection:
     return open_connection(Connection, dsn, params)
 
 
-class Connection(LoadingWire, pg8000.dbapi.Connection):
+class Connection(DialectWire, pg8000.dbapi.Connection):
     """A PEP 249 connection. Rows are tuples; a transaction begins by itself unless ``autocommit`` is set.
 
     Beside PEP 249 it has ``copy_rows`` and ``copy_columns``, which load in such a transaction as any statement.
@@ -224,15 +235,17 @@ class Cursor:
         placeholders to look for, and none.
         """
         connection = self.connection
-        before, page = connection.beginning(), 0
+        # SQLAlchemy's pool asks by an empty statement whether a connection is alive. A transaction that began there
+        # would swallow what is run in autocommit afterwards.
+        before, page = None if _is_empty(operation) else connection.beginning(), 0
         if isinstance(args, Arguments):
             settings = settings or args.settings
             page = args.page if before is None else 0
         if not args and stream is None:
-            statement = operation if args is None else from_format(operation, args)[0]
+            statement = operation if args is None else self._dollars(operation, args)[0]
             self._take(connection.execute_text(statement, settings, before, page), page)
             return self
-        statement, values = from_format(operation, args) if args is not None else (operation, ())
+        statement, values = self._dollars(operation, args) if args is not None else (operation, ())
         oids, self._input_oids = self._input_oids, ()
         self._take(
             connection.execute_unnamed(statement, values, oids, stream, settings=settings, before=before, page=page),
@@ -246,7 +259,7 @@ class Cursor:
         ``rowcount`` is the number of rows that they changed together; rows that they give are not kept.
         """
         connection = self.connection
-        statements = (from_format(operation, args) for args in param_sets)
+        statements = (self._dollars(operation, args) for args in param_sets)
         oids, self._input_oids = self._input_oids, ()
         self._result = self._rows = None
         self._rowcount = connection.execute_many(statements, oids, connection.beginning())
@@ -293,6 +306,10 @@ class Cursor:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def _dollars(self, operation: str, args: Values) -> tuple[str, Sequence[Any]]:
+        # pg8000 looks into no string, psycopg into all; Peewee writes for the latter.
+        return from_format(operation, args, keep_strings=self.connection.serves_sqlalchemy)
+
     def _take(self, result: Result, page: int = 0) -> None:
         self._result = result
         self._rowcount = result.row_count
@@ -313,6 +330,10 @@ class Cursor:
         if self._rows is None:
             raise ProgrammingError("there are no rows to fetch: the cursor has run no statement that gives any")
         return self._rows
+
+
+def _is_empty(operation: str) -> bool:
+    return isinstance(operation, str) and not operation.strip("; \t\r\n")
 
 
 class ServerCursor(Cursor):

@@ -53,6 +53,7 @@ class ErrorFields(dict[str, str]):
         return "; ".join([*parts, _DOUBT] if self.in_doubt else parts)
 
 
+_CLOSED = "connection is closed"
 _DOUBT = "whether the statement took effect is not known"
 
 
@@ -156,11 +157,12 @@ class ProgrammingError(DatabaseError, theirs.ProgrammingError):
 class ConnectionLost(OperationalError, theirs.InterfaceError):
     """The connection broke; it is closed and stays so. pg8000 calls this an InterfaceError, so it is one too.
 
-    ``what`` is what happened, without the doubt that there may be.
+    ``what`` is what happened, without the doubt that there may be. The text says that the connection is closed, by
+    which SQLAlchemy's dialect for pg8000 knows that its pool has to connect anew.
     """
 
     def __init__(self, what: str, *, in_doubt: bool = False) -> None:
-        super().__init__(what)
+        super().__init__(what if _CLOSED in what else f"{what}; the {_CLOSED}")
         self.what = what
         if in_doubt:
             self.leave_in_doubt()

@@ -1,4 +1,4 @@
-"""The one place where a name becomes SQL."""
+"""The one place where a name becomes SQL, and a text where that cannot be a parameter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from lightvec.errors import InvalidOption
 
-__all__ = ["MAX_BYTES", "check_name", "identifier"]
+__all__ = ["MAX_BYTES", "check_name", "identifier", "text_literal"]
 
 #: PostgreSQL cuts longer names off without an error (NAMEDATALEN - 1), so that they can mean another object.
 MAX_BYTES = 63
@@ -41,6 +41,21 @@ def check_name(name: Any) -> None:
     if size > MAX_BYTES:
         shown = f"{name[:20]}…"
         raise InvalidOption(f"expected a name of at most {MAX_BYTES} bytes, got one of {size} bytes: {shown!r}")
+
+
+def text_literal(text: str) -> str:
+    """A text as SQL, for statements that are shown or cannot have parameters (PostgreSQL documentation, 4.1.2).
+
+    >>> text_literal("it's")
+    "'it''s'"
+    """
+    if "\x00" in text:
+        raise InvalidOption(f"expected a text without NUL characters, got {text[:20]!r}")
+    quoted = text.replace("'", "''")
+    if "\\" not in quoted:
+        return f"'{quoted}'"
+    escaped = quoted.replace("\\", "\\\\")
+    return f"E'{escaped}'"
 
 
 def _quoted(name: str) -> str:

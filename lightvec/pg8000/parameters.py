@@ -30,6 +30,7 @@ from lightvec.pg8000.exceptions import DataError, MissingExtension, ProgrammingE
 from lightvec.pg8000.messages import BINARY, NULL, TEXT, Parameter
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types._messages import show
+from lightvec.types.array_texts import array_text, quoted
 
 __all__ = ["Dumper", "Dumpers", "Json", "Jsonb", "holds_vector", "plain", "text_of"]
 
@@ -285,21 +286,12 @@ def _flat(value: list[Any], dimensions: int = 1) -> Iterator[Any]:
 
 
 def _array_text(value: list[Any], text: Callable[[Any], str]) -> str:
-    """An array literal, every element quoted (PostgreSQL documentation, 8.15.6)."""
-    return "{" + ",".join(_element_text(element, text) for element in value) + "}"
-
-
-def _element_text(element: Any, text: Callable[[Any], str]) -> str:
-    if element is None:
-        return "NULL"
-    if isinstance(element, list):
-        return _array_text(element, text)
-    return _quoted(text(plain(element)))
+    return array_text(value, lambda element: text(plain(element)))
 
 
 def _composite_text(value: tuple[Any, ...]) -> str:
     """A composite value's literal, every field quoted; pg8000's does not quote parentheses (ibid., 8.16.6)."""
-    fields = ("" if field is None else _quoted(text_of(field)) for field in value)
+    fields = ("" if field is None else quoted(text_of(field)) for field in value)
     return f"({','.join(fields)})"
 
 
@@ -310,11 +302,6 @@ _DEFAULTS = Dumpers(PY_TYPES)
 def text_of(value: Any) -> str:
     """The text of a value, a list too, wherever it does not depend on a connection."""
     return _DEFAULTS.text(value)
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _encoded(text: str) -> bytes:

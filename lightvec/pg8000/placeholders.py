@@ -83,10 +83,13 @@ def may_be_several(sql: str) -> bool:
     return ";" in sql and ";" in _FORMAT.sub("", sql).rstrip("; \t\n")
 
 
-def from_format(sql: str, args: Sequence[Any] | Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
+def from_format(
+    sql: str, args: Sequence[Any] | Mapping[str, Any], *, keep_strings: bool = False
+) -> tuple[str, Sequence[Any]]:
     """SQL with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping) to SQL with ``$1``, and its values in order.
 
-    ``%%`` is a percent sign. Inside strings and comments nothing else is looked at, inside quoted names nothing at all.
+    ``%%`` is a percent sign. Inside strings and comments nothing else is looked at, with ``keep_strings`` not even
+    that, inside quoted names nothing at all.
 
     >>> from_format("SELECT %s::int + %s", [1, 2])
     ('SELECT $1::int + $2', [1, 2])
@@ -94,14 +97,14 @@ def from_format(sql: str, args: Sequence[Any] | Mapping[str, Any]) -> tuple[str,
     ("SELECT $1, $1, '5 %'", [1])
     """
     if isinstance(args, Mapping):
-        statement, names, count = _numbered(sql)
+        statement, names, count = _numbered(sql, keep_strings=keep_strings)
         missing = [name for name in names if name not in args]
         if missing or count:
             wanted = f"a value for {missing[0]!r}" if missing else "%(name)s placeholders, not %s"
             raise ProgrammingError(f"with a mapping of values the statement needs {wanted}; got {sorted(args)}")
         return statement, [args[name] for name in names]
     numbers = _shared(args)
-    statement, names, count = _numbered(sql, numbers)
+    statement, names, count = _numbered(sql, numbers, keep_strings=keep_strings)
     if names or count != len(args):
         wanted = "a mapping of values" if names else f"{count} values"
         raise ProgrammingError(f"the statement's placeholders need {wanted}, got {len(args)} in a sequence")
@@ -126,7 +129,9 @@ def _shared(args: Sequence[Any]) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _numbered(sql: str, numbers: tuple[int, ...] = ()) -> tuple[str, tuple[str, ...], int]:
+def _numbered(
+    sql: str, numbers: tuple[int, ...] = (), *, keep_strings: bool = False
+) -> tuple[str, tuple[str, ...], int]:
     """The statement with ``$n``, numbered as ``numbers`` says; the names in order of ``n``; how many ``%s`` it has."""
     names: dict[str, int] = {}
     count = 0
@@ -135,7 +140,7 @@ def _numbered(sql: str, numbers: tuple[int, ...] = ()) -> tuple[str, tuple[str, 
         nonlocal count
         if match["verbatim"]:
             # Names are written as they are, by Peewee and by SQLAlchemy for pg8000 alike.
-            return match[0] if match[0].startswith('"') else match[0].replace("%%", "%")
+            return match[0] if keep_strings or match[0].startswith('"') else match[0].replace("%%", "%")
         if match["percent"] == "%%":
             return "%"
         if match["name"] is not None:

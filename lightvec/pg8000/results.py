@@ -17,14 +17,17 @@ from pg8000.core import Context
 from lightvec.errors import LightvecError
 from lightvec.extension import ExtensionTypes
 from lightvec.pg8000.exceptions import DataError, InternalError
-from lightvec.pg8000.mended import mended, parse_array
+from lightvec.pg8000.mended import mended
 from lightvec.pg8000.messages import BINARY, SYNC, TEXT
 from lightvec.pg8000.placeholders import may_be_several
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types._messages import show_bytes
+from lightvec.types.array_texts import parse_array
 from lightvec.types.columns import VECTOR_TYPES
 
 __all__ = [
+    "BIT",
+    "BIT_ARRAY",
     "CatalogQuestion",
     "Result",
     "column_descriptions",
@@ -40,7 +43,7 @@ _field = Struct("!IhIhih").unpack_from
 _FIELD_NAMES = ("table_oid", "column_attrnum", "type_oid", "type_size", "type_modifier", "format")
 
 #: The OIDs of PostgreSQL's own ``bit`` and ``bit[]``, the same in every database.
-BIT, _BIT_ARRAY = 1560, 1561
+BIT, BIT_ARRAY = 1560, 1561
 
 _VectorClass = type[Vector] | type[HalfVector] | type[SparseVector] | type[Bit]
 
@@ -265,7 +268,7 @@ def text_decoder(convert: Callable[[str], Any], encoding: str) -> Decoder:
 
 def vector_decoders(types: ExtensionTypes) -> dict[tuple[int, int], Decoder]:
     """The decoders by OID and format, of bits and of pgvector's types where the database has these OIDs."""
-    decoders = _decoders(Bit, BIT, _BIT_ARRAY)
+    decoders = _decoders(Bit, BIT, BIT_ARRAY)
     for name, oid in types.oids.items():
         decoders |= _decoders(VECTOR_TYPES[name], oid, types.array_oids[name])
     return decoders

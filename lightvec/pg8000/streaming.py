@@ -37,6 +37,8 @@ def streamed(
     """The rows (:meth:`lightvec.pg8000.wire.Wire.stream_rows`); the statement is sent when the first is asked for."""
     wire.check_usable()
     wire.meet(vals)
+    if settings:
+        wire.meet_citus()  # How they are sent goes by that.
     result = Result(statement, wire.row_class)
     result.after_copy = b""  # The Sync is yet to come.
     parameters = wire.parameters(vals, oids)
@@ -65,8 +67,9 @@ def streamed(
             wire.is_streaming = False
             result.end()  # What was not asked for does not come.
             if not wire.closed:
-                data = b"" if code == b"E" else b"".join(statement.data for statement in after)
-                wire.exchange(data + SYNC, [statement.result for statement in after] or [result])
+                behind = () if code == b"E" else after
+                data = b"".join(statement.data for statement in behind)
+                wire.exchange(data + SYNC, [statement.result for statement in behind] or [result])
     except BaseException:
         wire.is_streaming = False
         wire.close_unless_in_step()
@@ -97,14 +100,10 @@ def paged(wire: Wire, result: Result, answers: Answers | None, page: int) -> Gen
         raise result.error
 
 
-def _around(wire: Wire, statement: str, settings: Mapping[str, object] | None) -> tuple[list[Any], list[Any]]:
+def _around(wire: Wire, statement: str, settings: Mapping[str, object] | None) -> tuple[list[Any], Sequence[Any]]:
     """What goes before the statement and what goes behind it: the look-up of types, and settings."""
-    ahead = wire.ahead(statement, None)
-    if not settings:
-        return ahead, []
-    main = wire.statement(Result(statement, list))
-    framed = wire.framed(main, settings, keep=wire.in_transaction)
-    return [*ahead, framed[0]], framed[2:]
+    frame = wire.frame(settings, keep=wire.in_transaction)
+    return [*wire.ahead(statement, None), *frame.before], frame.after
 
 
 def _start(wire: Wire, result: Result, parameters: Sequence[Parameter], before: Sequence[Any], batch: int) -> bytes:

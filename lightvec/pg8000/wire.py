@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from lightvec.extension import NO_EXTENSION, ExtensionTypes
-from lightvec.pg8000 import messages
+from lightvec.pg8000 import citus, messages
 from lightvec.pg8000.conversation import Conversation
 from lightvec.pg8000.exceptions import (
     ConnectionLost,
@@ -44,6 +44,13 @@ class Statement(NamedTuple):
 
     data: bytes
     result: Result
+
+
+class Frame(NamedTuple):
+    """What goes before a statement and behind it in its write, so that its settings hold for it, and for it only."""
+
+    before: Sequence[Statement] = ()
+    after: Sequence[Statement] = ()
 
 
 class Wire(Conversation):
@@ -91,8 +98,8 @@ class Wire(Conversation):
         if self._usock is None:
             raise InterfaceError("connection is closed")
         if self._broken:
-            lost = ", with it the transaction that was open" if self.forget_transaction() else ""
-            raise ConnectionLost(f"the connection broke earlier and is closed{lost}: connect again")
+            lost = ", and with it the transaction that was open" if self.forget_transaction() else ""
+            raise ConnectionLost(f"the connection is closed, because it broke earlier{lost}: connect again")
         if self._limits.is_over():
             if self.in_transaction:
                 self._break()  # The server rolls back, instead of keeping its locks for who cannot go on.
@@ -122,20 +129,27 @@ class Wire(Conversation):
         """
         self.check_usable()
         self.meet(vals)
+        may_be_citus = bool(settings) and not self._looked_up
+        if may_be_citus and (self.in_transaction or stream is not None or not gives_rows(statement)):
+            self.meet_citus()
+            may_be_citus = False
         result = Result(statement, self.row_class, stream)
         parameters = self.parameters(vals, oids)
         kind = kind_of(statement, parameters)
         wanted = self.wanted_formats(kind) if formats is None else formats
         main = self.statement(result, parameters, wanted)
         keep = self.in_transaction or before is not None
-        framed = self.framed(main, settings, keep)
+        frame = self.frame(settings, keep)
         # Behind a COPY only rows can follow: what puts the settings back goes out when they are over.
-        later = framed[2:] if stream is not None else []
+        later = frame.after if stream is not None else ()
+        ahead = self.ahead(statement, before, may_be_citus=may_be_citus)
         try:
-            self.run_all([*self.ahead(statement, before), *framed[: len(framed) - len(later)]], page=page)
+            self.run_all([*ahead, *frame.before, main, *(() if later else frame.after)], page=page)
             if later:
                 self.run_all(later)
         except DatabaseError as error:
+            if self._is_to_be_framed_anew(ahead, before):
+                return self.execute_unnamed(statement, vals, oids, stream, settings=settings, before=before, page=page)
             self._doubt_types(error)
             self._explain(statement, error, vals)
             if not self._columns_changed(kind, error):
@@ -208,27 +222,42 @@ class Wire(Conversation):
             self.execute_simple(before)
         return self.execute_simple(statement)
 
-    def ahead(self, statement: str, before: str | None) -> list[Statement]:
+    def ahead(self, statement: str, before: str | None, *, may_be_citus: bool = False) -> list[Statement]:
         """What goes before a statement in its write: the look-up of pgvector's types costs no round trip there.
 
         It goes only before statements with rows of their own, since what cannot run inside a transaction block
-        (VACUUM, CREATE INDEX CONCURRENTLY) cannot share its Sync with another statement either.
+        (VACUUM, CREATE INDEX CONCURRENTLY) cannot share its Sync with another statement either. If settings go with a
+        statement, it must not run on what turns out to be Citus (``may_be_citus``): they would not reach the workers.
         """
         ahead = [] if before is None else [self.statement(Result(before, list))]
         if not self._looked_up and not self.in_failed_transaction and gives_rows(statement):
-            ahead.append(self.statement(LookUp()))
+            ahead.append(self.statement(LookUp(not_on_citus=may_be_citus)))
         return ahead
 
-    def framed(self, main: Statement, settings: Mapping[str, object] | None, keep: bool) -> list[Statement]:
-        """A statement between the one that applies its settings and, in a transaction, the one that puts them back."""
+    def _is_to_be_framed_anew(self, ahead: Sequence[Statement], before: str | None) -> bool:
+        """Whether nothing ran, because this is Citus, which is known from now on."""
+        if not any(isinstance(each.result, LookUp) and each.result.found_citus for each in ahead):
+            return False
+        if before is not None:
+            self.run_all([self.statement(Result("ROLLBACK", list))])
+        self.extension()
+        return True
+
+    def frame(self, settings: Mapping[str, object] | None, keep: bool) -> Frame:
+        """What applies a statement's settings and, in a transaction, puts them back; on Citus on the workers, too."""
         if not settings:
-            return [main]
+            return Frame()
+        if self._types.citus:
+            return Frame(*map(self._statements, citus.around(settings, keep=keep)))
         sql, values = setting(settings, keep=keep)
-        framed = [self.statement(Result(sql, list), self.parameters(values)), main]
-        if keep:
-            sql, values = restoring(settings)
-            framed.append(self.statement(Result(sql, list), self.parameters(values)))
-        return framed
+        before = self.statement(Result(sql, list), self.parameters(values))
+        if not keep:
+            return Frame([before])
+        sql, values = restoring(settings)
+        return Frame([before], [self.statement(Result(sql, list), self.parameters(values))])
+
+    def _statements(self, parts: Iterable[tuple[Result, Sequence[Any]]]) -> list[Statement]:
+        return [self.statement(result, self.parameters(values)) for result, values in parts]
 
     def statement(self, result: Result, parameters: Sequence[Parameter] = (), formats: Sequence[int] = ()) -> Statement:
         """A statement that is ready to be written."""
@@ -248,6 +277,11 @@ class Wire(Conversation):
     def meet(self, vals: Sequence[Any]) -> None:
         """Have what these values need to be sent: a round trip if pgvector's types are not yet known."""
         if self.lacks(vals):
+            self.extension()
+
+    def meet_citus(self) -> None:
+        """Learn whether this is Citus: a round trip if that is not yet known."""
+        if not self._looked_up:
             self.extension()
 
     def lacks(self, vals: Sequence[Any]) -> bool:

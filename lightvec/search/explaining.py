@@ -7,7 +7,7 @@ forbidden. If it takes the index then, it had found something cheaper; if it doe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from peewee import SelectBase
@@ -16,11 +16,18 @@ from lightvec.errors import InvalidOption
 from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.nearest import Nearest, settings_of
+from lightvec.peewee.quantization import QUANTIZATIONS
 from lightvec.pg8000.dbapi import Arguments
 from lightvec.pg8000.identifiers import identifier
-from lightvec.search.findings import Finding, index_command
-from lightvec.search.plans import Plan, SortKey, Step, groups, is_limited, joins, sort_key
+from lightvec.search.citus_plans import unplanned
+from lightvec.search.expressions import SortKey
+from lightvec.search.findings import Finding, index_command, told_name
+from lightvec.search.plans import IndexName, Plan, Step, groups, joins, limit_above, sort_key
 from lightvec.search.reasons import reason
+from lightvec.search.scans import Scan, scan_of
+from lightvec.search.shards import behind
+from lightvec.search.shortfalls import shortfalls
+from lightvec.search.tables import NEVER_ANALYZED
 
 __all__ = ["Explanation", "explain"]
 
@@ -35,13 +42,10 @@ _FORBIDDEN: Mapping[str, object] = {
 _EXPLAIN = "EXPLAIN (FORMAT JSON, VERBOSE, SETTINGS) "
 _ANALYZE = "EXPLAIN (FORMAT JSON, VERBOSE, SETTINGS, ANALYZE) "
 
-# The server counts the rows of a table that it never counted as -1. CREATE INDEX counts them, too, and leaves the
-# columns without statistics.
-_TABLE = """\
-SELECT c.reltuples::float8, c.reltuples < 0 OR c.reltuples > 0 AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_stats s WHERE s.schemaname = n.nspname AND s.tablename = c.relname)
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = to_regclass(%s)"""
+_TABLE = f"""\
+SELECT p.reltuples::float8, {NEVER_ANALYZED}
+FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+WHERE p.oid = to_regclass(%s)"""
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,15 @@ def explain(query: Any, *, analyze: bool = False, database: Pg8000Database | Non
     """
     planner = _Planner(query, _database_of(query, database))
     plan = planner.plan(query, analyze=analyze)
-    indexes = {index.name: index for index in vector_indexes(planner.database)}
+    indexes: Mapping[IndexName, StandingIndex] = {
+        (index.schema, index.name): index for index in vector_indexes(planner.database)
+    }
     searches, sorts = plan.searches(indexes), plan.unserved(indexes)
     name = str(searches[0].facts["Index Name"]) if searches else None
     if searches and not sorts:
-        reasons = () if all(map(is_limited, searches)) else (reason("unlimited", str(name)),)
-        return Explanation(True, name, reasons, plan.json)
+        indexes = _with_rows(planner.database, indexes, searches)
+        # Of a table on Citus each shard has its own.
+        return Explanation(True, name, tuple(dict.fromkeys(_shortfalls(planner, searches, indexes))), plan.json)
     return Explanation(False, name, tuple(_reasons(planner, plan, indexes, sorts)), plan.json)
 
 
@@ -110,29 +117,51 @@ class _Planner:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the query asks for every row to be compared."""
+        """Whether the query, or a part of it, asks for every row to be compared."""
         return any(nearest._exact for nearest in self._written(self.query)[0].nearest)
+
+    @property
+    def keys(self) -> set[frozenset[str]]:
+        """The columns of the primary keys of the query's models."""
+        models = {getattr(each, "model", None) for each in (self.query, *self._written(self.query)[0].nearest)}
+        keys = (model._meta.get_primary_keys() for model in models if model is not None)
+        return {frozenset(field.column_name for field in key) for key in keys}
+
+    def scan(self, method: str) -> Scan:
+        """How the query searches an index of this method."""
+        context = self._written(self.query)[0]
+        return scan_of(self.database, method, settings_of(context.nearest, self.database))
 
     def plan(self, query: Any, settings: Mapping[str, object] | None = None, *, analyze: bool = False) -> Plan:
         """The plan of a query, with its own settings and these."""
         context, sql, values = self._written(query, _ANALYZE if analyze else _EXPLAIN)
         together = dict(settings_of(context.nearest, self.database) or {}) | dict(settings or {})
+        if context.is_on_citus():
+            together["citus.explain_all_tasks"] = True
         return Plan(self.database.execute_sql(sql, Arguments(values, together or None)).fetchall()[0][0])
 
     def _written(self, query: Any, before: str = "") -> tuple[Any, str, Any]:
-        context: Any = self.database.get_sql_context()
+        context = self.database.context_to_run()
+        if context.is_on_citus():
+            # Citus gets no plan of a shard where a parameter is of a type that has other OIDs on other nodes.
+            context.vectors_as_text = self.database.extension().schema
         return context, *context.literal(before).sql(query).query()
 
 
 def _reasons(
-    planner: _Planner, plan: Plan, indexes: Mapping[str, StandingIndex], sorts: list[Step]
+    planner: _Planner, plan: Plan, indexes: Mapping[IndexName, StandingIndex], sorts: list[Step]
 ) -> Iterator[Finding]:
-    read = sort_key(sorts[0]) if sorts else None
     if planner.is_exact:
-        yield reason("exact")
+        # What another part does without an index nobody asked for.
+        sorts = [sort for sort in sorts if not _is_exact(sort)]
+        if not sorts:
+            yield reason("exact")
+            return
+    read = sort_key(sorts[0]) if sorts else None
+    if unplanned(plan.json):
+        yield reason("unplanned")
     elif read is None:
-        code = "in_where" if plan.filters_by_distance else "in_subquery" if plan.sorts_a_subquery else "no_distance"
-        yield reason(code)
+        yield reason(_without_sort(plan))
     else:
         key, comes_first = read
         forced = planner.plan(planner.query, _FORBIDDEN)
@@ -143,7 +172,22 @@ def _reasons(
             yield from found or [reason("grouped" if groups(sorts[0]) else "unexplained")]
 
 
-def _is_served(plan: Plan, indexes: Mapping[str, StandingIndex]) -> bool:
+def _without_sort(plan: Plan) -> str:
+    """Why no step sorts by a distance."""
+    if plan.orders_on_coordinator:
+        return "not_on_shards" if any(map(limit_above, plan.steps)) else "no_limit"
+    if plan.filters_by_distance:
+        return "in_where"
+    return "in_subquery" if plan.sorts_a_subquery else "no_distance"
+
+
+def _is_exact(sort: Step) -> bool:
+    """Whether it sorts as ``nearest(exact=True)`` does."""
+    read = sort_key(sort)
+    return read is not None and read[0].adds_zero
+
+
+def _is_served(plan: Plan, indexes: Mapping[IndexName, StandingIndex]) -> bool:
     return bool(plan.searches(indexes)) and not plan.unserved(indexes)
 
 
@@ -152,7 +196,42 @@ def _subject(plan: Plan, key: SortKey) -> str:
     if key.operand is None:
         return ""
     table = plan.relation(key.operand.alias)
-    return f"{table[1] if table else key.operand.alias}.{key.operand.column}"
+    return f"{told_name(*table) if table else key.operand.alias}.{key.operand.column}"
+
+
+# An index serves it
+
+
+def _with_rows(
+    database: Pg8000Database, indexes: Mapping[IndexName, StandingIndex], searches: list[Step]
+) -> Mapping[IndexName, StandingIndex]:
+    """The indexes that are searched, with the rows that they have: on Citus those of the largest shard."""
+    if not database.extension().citus:
+        return indexes
+    found = dict(indexes)
+    for name in {name for step in searches for name in step.index_names() if name in indexes}:
+        index = indexes[name]
+        shards = behind(database, index.table_schema, index.table)
+        if shards is not None and shards.shards:
+            found[name] = replace(index, rows=max(shard.rows for shard in shards.shards))
+    return found
+
+
+def _shortfalls(
+    planner: _Planner, searches: list[Step], indexes: Mapping[IndexName, StandingIndex]
+) -> Iterator[Finding]:
+    """What is wrong all the same."""
+    if not all(map(limit_above, searches)):
+        yield reason("unlimited", str(searches[0].facts["Index Name"]))
+    methods = {index.method for step in searches for name in step.index_names() if (index := indexes.get(name))}
+    offset = getattr(planner.query, "_offset", None)
+    yield from shortfalls(
+        searches,
+        indexes,
+        {method: planner.scan(method) for method in methods},
+        offset if isinstance(offset, int) else 0,
+        planner.keys,
+    )
 
 
 # The query cannot be served as it is written
@@ -174,7 +253,7 @@ def _shape(plan: Plan, key: SortKey, comes_first: bool) -> Iterator[Finding]:
 # The table has no index that could serve it
 
 
-def _mismatches(plan: Plan, key: SortKey, indexes: Mapping[str, StandingIndex]) -> Iterator[Finding]:
+def _mismatches(plan: Plan, key: SortKey, indexes: Mapping[IndexName, StandingIndex]) -> Iterator[Finding]:
     table = plan.relation(key.operand.alias) if key.operand else None
     if key.operand is None or table is None:
         return
@@ -193,6 +272,10 @@ def _mismatches(plan: Plan, key: SortKey, indexes: Mapping[str, StandingIndex]) 
         yield _misfit(index, key)
 
 
+def _told(index: StandingIndex) -> str:
+    return told_name(index.schema, index.name)
+
+
 def _indexed(index: StandingIndex) -> str | None:
     return index.expression or index.column
 
@@ -200,28 +283,30 @@ def _indexed(index: StandingIndex) -> str | None:
 def _unusable(index: StandingIndex) -> Iterator[Finding]:
     """Why an index that fits the query is not used."""
     if index.being_built and not index.valid:
-        yield reason("index_being_built", index.name)
+        yield reason("index_being_built", _told(index))
     elif not index.valid:
         command = index_command(index.table, index.table_schema, vector_column=index.column, metric=index.metric)
-        yield reason("invalid_index", index.name, name=identifier(index.schema, index.name), command=command)
+        yield reason("invalid_index", _told(index), name=identifier(index.schema, index.name), command=command)
     elif index.where is not None:
-        yield reason("partial_index", index.name, where=index.where)
+        yield reason("partial_index", _told(index), where=index.where)
 
 
 def _misfit(index: StandingIndex, key: SortKey) -> Finding:
     """Why an index on the column is none for the query."""
     assert key.operand is not None
-    if _indexed(index) == key.operand.text:
+    form = QUANTIZATIONS.get(index.quantize or "")
+    if _indexed(index) == key.operand.text or (form and index.metric in form.metrics and index.metric != key.metric):
         command = index_command(index.table, index.table_schema, vector_column=key.operand.column, metric=key.metric)
-        return reason("wrong_metric", index.name, built=index.metric, wanted=key.metric, command=command)
-    quantize = f" (nearest() does where the model's index has quantize={index.quantize!r})" if index.quantize else ""
-    return reason("wrong_expression", index.name, built=_indexed(index), wanted=key.operand.text, quantize=quantize)
+        return reason("wrong_metric", _told(index), built=index.metric, wanted=key.metric, command=command)
+    is_written = form is not None and key.metric in form.metrics
+    quantize = f" (nearest() does where the model's index has quantize={index.quantize!r})" if is_written else ""
+    return reason("wrong_expression", _told(index), built=_indexed(index), wanted=key.operand.text, quantize=quantize)
 
 
 class _Choice:
     """Why the planner preferred something else to an index that could serve."""
 
-    def __init__(self, planner: _Planner, plan: Plan, forced: Plan, indexes: Mapping[str, StandingIndex]) -> None:
+    def __init__(self, planner: _Planner, plan: Plan, forced: Plan, indexes: Mapping[IndexName, StandingIndex]) -> None:
         self._planner = planner
         self._plan = plan
         self._forced = forced
@@ -236,7 +321,7 @@ class _Choice:
         rows = "all"
         if table is not None:
             name = identifier(*table)
-            counted, is_unknown = self._planner.database.execute_sql(_TABLE, (name,)).fetchall()[0]
+            counted, is_unknown = _counted(self._planner.database, *table)
             rows = f"{counted:,.0f}" if counted >= 0 else "an unknown number of"
             if is_unknown:
                 yield reason("never_analyzed", _subject(self._plan, key), name=name)
@@ -246,7 +331,7 @@ class _Choice:
 
     def _preferred(self, sort: Step) -> str:
         """Found by leaving parts of the query out."""
-        if not is_limited(sort):
+        if limit_above(sort) is None:
             return "no_limit"
         if self._serves_when(_without_filter):
             return "filter_first"
@@ -263,6 +348,15 @@ class _Choice:
     def _serves(self, settings: Mapping[str, object] | None, query: Any = None) -> bool:
         """Whether an index serves the query, or this one in its place, with these settings."""
         return _is_served(self._planner.plan(self._planner.query if query is None else query, settings), self._indexes)
+
+
+def _counted(database: Pg8000Database, schema: str, table: str) -> tuple[float, bool]:
+    """How many rows the server last counted, and whether it never looked at them."""
+    on_citus = behind(database, schema, table)
+    if on_citus is not None:
+        return on_citus.total("rows"), any(shard.unseen for shard in on_citus.shards)
+    ((rows, is_unknown),) = database.execute_sql(_TABLE, (identifier(schema, table),)).fetchall()
+    return rows, is_unknown
 
 
 def _without_filter(query: Any) -> bool:

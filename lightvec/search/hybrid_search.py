@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from math import inf
 from numbers import Real
-from operator import add
+from operator import add, and_
 from typing import TYPE_CHECKING, Any
 
-from peewee import JOIN, SQL, Cast, Expression, Field, Join, Select, Value, fn
+from peewee import JOIN, SQL, Cast, Expression, Field, Join, Select, Tuple, Value, fn
 from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
@@ -118,12 +118,10 @@ class Hybrid(MeasuredSelect[M]):
         self._weights = _checked_weights(weights)
         self._near: Nearest = field.nearest(vector, k, **nearest)
         self._document, self._words = _full_text(_text_fields(field, text_field), text, language, match)
-        key = field.model._meta.primary_key
-        if not key or field.model._meta.composite_key:
-            raise InvalidOption(
-                f"{field.model.__name__} has no primary key of one column, which ties the halves together"
-            )
-        self._key = key
+        keys = field.model._meta.get_primary_keys()
+        if not keys:
+            raise InvalidOption(f"{field.model.__name__} has no primary key, which ties the halves together")
+        self._keys = {f"key_{place}" if place else "key": key for place, key in enumerate(keys)}
         self._own = [SQL(identifier("ranks", name)).alias(name) for name in _OWN]
         super().__init__(field.model, [field.model, *self._own], is_default=True)
         self._limit = k
@@ -131,9 +129,10 @@ class Hybrid(MeasuredSelect[M]):
     def __sql__(self, ctx: Any) -> Any:
         query = self.clone()
         ranks = self._ranks()
-        query._from_list = [Join(self._from_list[0], ranks, on=ranks.c.key == self._key)]
+        is_same = reduce(and_, (getattr(ranks.c, name) == key for name, key in self._keys.items()))
+        query._from_list = [Join(self._from_list[0], ranks, on=is_same)]
         if not query._order_by:
-            query._order_by = (ranks.c.score.desc(), self._key)
+            query._order_by = (ranks.c.score.desc(), *self._keys.values())
         return super(Hybrid, query).__sql__(ctx)
 
     @property
@@ -146,12 +145,12 @@ class Hybrid(MeasuredSelect[M]):
 
     def _ranks(self) -> Any:
         """The keys of what the halves found, with their places in them and what these are worth together."""
-        near = self._half(self._near.select(self._key.alias("key")).limit(self._count)).alias("near")
+        near = self._half(self._near.select(*self._named_keys()).limit(self._count)).alias("near")
         found = self._half(self._with_words()).alias("found")
         near_place = fn.row_number().over(order_by=[near.c.distance]).alias("place")
-        text_place = fn.row_number().over(order_by=[found.c.worth.desc(), found.c.key]).alias("place")
-        by_vector = Select([near], [near.c.key, near.c.distance, near_place]).alias("by_vector")
-        by_text = Select([found], [found.c.key, text_place]).alias("by_text")
+        text_place = fn.row_number().over(order_by=[found.c.worth.desc(), *self._keys_in(found)]).alias("place")
+        by_vector = Select([near], [*self._keys_in(near), near.c.distance, near_place]).alias("by_vector")
+        by_text = Select([found], [*self._keys_in(found), text_place]).alias("by_text")
         score = reduce(
             add,
             (
@@ -159,14 +158,15 @@ class Hybrid(MeasuredSelect[M]):
                 for weight, half in zip(self._weights, (by_vector, by_text), strict=True)
             ),
         )
+        pairs = list(zip(self._keys_in(by_vector), self._keys_in(by_text), strict=True))
         columns = [
-            fn.coalesce(by_vector.c.key, by_text.c.key).alias("key"),
+            *(fn.coalesce(*both).alias(name) for name, both in zip(self._keys, pairs, strict=True)),
             by_vector.c.distance,
             score.alias("score"),
             by_vector.c.place.alias("vector_rank"),
             by_text.c.place.alias("text_rank"),
         ]
-        both = Join(by_vector, by_text, JOIN.FULL_OUTER, on=by_vector.c.key == by_text.c.key)
+        both = Join(by_vector, by_text, JOIN.FULL_OUTER, on=reduce(and_, (one == other for one, other in pairs)))
         return Select([both], columns).alias("ranks")
 
     def _half(self, query: Any) -> Any:
@@ -174,16 +174,21 @@ class Hybrid(MeasuredSelect[M]):
         if not self._joins:
             return query if self._where is None else query.where(self._where)
         # Joined to several rows, a row would be ranked several times.
-        joined: Any = self.model.select(self._key)
+        keys = list(self._keys.values())
+        joined: Any = self.model.select(*keys)
         joined._from_list, joined._where = self._from_list, self._where
-        return query.where(self._key.in_(joined))
+        return query.where((keys[0] if len(keys) == 1 else Tuple(*keys)).in_(joined))
+
+    def _named_keys(self) -> list[Any]:
+        return [key.alias(name) for name, key in self._keys.items()]
+
+    def _keys_in(self, source: Any) -> list[Any]:
+        return [getattr(source.c, name) for name in self._keys]
 
     def _with_words(self) -> Any:
         worth = fn.ts_rank_cd(self._document, self._words).alias("worth")
         has_words = Expression(self._document, "@@", self._words)
-        return (
-            self.model.select(self._key.alias("key"), worth).where(has_words).order_by(worth.desc()).limit(self._count)
-        )
+        return self.model.select(*self._named_keys(), worth).where(has_words).order_by(worth.desc()).limit(self._count)
 
 
 def _full_text(fields: Sequence[Any], text: str, language: str | None, match: str) -> tuple[Any, Any]:

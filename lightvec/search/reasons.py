@@ -79,10 +79,43 @@ REASONS: Mapping[str, _Reason] = MappingProxyType(
             "no index is used, and PostgreSQL does not say why",
             "look at .plan; where tables are joined, order and limit the rows before they are",
         ),
+        "not_on_shards": _Reason(
+            PROBLEM,
+            "no index is used: Citus brings the distances of all rows to the coordinator and orders them there, as it "
+            "does where rows are grouped or made distinct",
+            "order and limit the rows in a subquery, which each shard does by its index, and go on with what it gives",
+        ),
+        "unplanned": _Reason(
+            PROBLEM,
+            "whether an index is used is not known: Citus could not get the plan of a shard",
+            "write values of types that an extension or a user made (not vectors) into the query as text, with a cast",
+        ),
         "unlimited": _Reason(
             PROBLEM,
             "the query has no LIMIT, and an index gives no more rows than it looks at (hnsw.ef_search, ivfflat.probes)",
             "add .limit(k)",
+        ),
+        # What an index that serves it leaves out
+        "limit_over_ef_search": _Reason(
+            PROBLEM,
+            "the query wants {wanted} rows, and the index {subject} gives no more than hnsw.ef_search, which is "
+            "{looked_at}",
+            "raise that (nearest(vector, k) does), or have it search on (iterative_scan=True, or SET "
+            "hnsw.iterative_scan, with pgvector 0.8 and newer)",
+        ),
+        "limit_over_probes": _Reason(
+            PROBLEM,
+            "the query wants {wanted} rows, and the lists of the index {subject} that ivfflat.probes allows have about "
+            "{looked_at}",
+            "raise that (nearest(vector, k, probes=...)), or have it search on (iterative_scan=True, or SET "
+            "ivfflat.iterative_scan, with pgvector 0.8 and newer)",
+        ),
+        "filtered_short": _Reason(
+            PROBLEM,
+            "the index {subject} looks at about {looked_at} rows, and of those only the ones come that pass what the "
+            "query, a view or row-level security asks for ({dropped}): they may be fewer than the {wanted} wanted",
+            "have it search on (nearest(vector, k, iterative_scan=True), or SET {method}.iterative_scan, with pgvector "
+            "0.8 and newer), or make a partial index for the filter",
         ),
         # The indexes
         "no_index": _Reason(PROBLEM, "there is no vector index on {subject}", "create one ({command})"),

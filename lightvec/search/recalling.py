@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import fsum, inf, sqrt
-from re import sub
 from statistics import median, stdev
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -14,13 +13,12 @@ from typing import Any, NamedTuple
 from peewee import Column, fn
 
 from lightvec.errors import InvalidOption, SchemaMismatch
-from lightvec.peewee.catalog import StandingIndex, vector_indexes
-from lightvec.pg8000.dbapi import Arguments
+from lightvec.peewee.catalog import StandingIndex, sources_of_view, vector_indexes
 from lightvec.search.explaining import Explanation, explain
+from lightvec.search.scans import SETTINGS, scan_of
 
 __all__ = [
     "ROWS_ARE_EASY",
-    "SETTINGS",
     "Case",
     "Comparison",
     "Measured",
@@ -33,10 +31,6 @@ __all__ = [
 
 #: What a long measurement is told with: what is done, how many of them are, and of how many.
 Progress = Callable[[str, int, int], object]
-
-#: Index method to the setting that trades time for recall, and its value where nobody has set it (pgvector 0.8).
-SETTINGS: Mapping[str, tuple[str, int]] = {"hnsw": ("ef_search", 40), "ivfflat": ("probes", 1)}
-
 
 #: Of 30,000 embeddings of texts HNSW at ef_search=10 finds 0.99 for rows, 0.91 for new texts; IVFFlat as many for both.
 ROWS_ARE_EASY = (
@@ -140,7 +134,10 @@ def recall(
 
 
 class _Query(NamedTuple):
-    """A vector to search with, and the key of the row that it is from, if it is from one."""
+    """A vector to search with, and the key of the row that it is from, if it is from one.
+
+    Where rows have no key it is the distance of the vector from itself.
+    """
 
     vector: Any
     own: tuple[Any, ...] | None
@@ -203,7 +200,7 @@ class Comparison:
         self._metric = field.resolve_metric(metric).name
         self._where = where
         self._progress = progress or (lambda *_: None)
-        self._key = _key_of(field.model)
+        self._key = _key_of(field.model, self._database)
         #: How many rows a query asks for: a row that is its own query is found beside the others.
         self.asked = k + (queries is None)
         self._queries = self._sampled(sample, seed) if queries is None else self._given(queries)
@@ -238,9 +235,9 @@ class Comparison:
     def index(self, **options: Any) -> StandingIndex | None:
         """The vector index that serves the queries with these settings, by the server's own plan."""
         explanation = self._explained(options)
-        # On Citus it is a shard's, with the shard's number behind its name.
-        names = (explanation.index, sub(r"_\d+\Z", "", explanation.index or "")) if explanation.uses_index else ()
-        return next((index for name in names for index in self._indexes if index.name == name), None)
+        if not explanation.uses_index:
+            return None
+        return next((index for index in self._indexes if index.name == explanation.index), None)
 
     def why_exact(self, **options: Any) -> str:
         """Why no index serves the queries with these settings."""
@@ -252,13 +249,9 @@ class Comparison:
     def settings(self, index: StandingIndex, **options: Any) -> dict[str, int | str]:
         """The settings of this index with which the queries run, whoever made them."""
         settings = self._nearest(self._queries[0], options).settings(self._database)
-        name, default = SETTINGS[index.method]
-        names = (f"{index.method}.{name}", f"{index.method}.iterative_scan")
-        sql = "SELECT nullif(current_setting(%s, true), ''), nullif(current_setting(%s, true), '')"
-        # Nothing is known of them in a session that has not used pgvector yet, such as a pooler may give.
-        ((value, scan),) = self._database.execute_sql(sql, Arguments(names, settings)).fetchall()
-        effort: dict[str, int | str] = {name: int(value or default)}
-        return effort if scan in (None, "off") else {**effort, "iterative_scan": scan}
+        scan = scan_of(self._database, index.method, settings)
+        effort: dict[str, int | str] = {SETTINGS[index.method][0]: scan.effort}
+        return effort if scan.order is None else {**effort, "iterative_scan": scan.order}
 
     def measure(self, cases: Sequence[Case], what: str, **options: Any) -> Measured:
         """Ask these queries with these settings, and compare with their exact answers."""
@@ -290,10 +283,12 @@ class Comparison:
     def _sampled(self, sample: int, seed: int) -> list[_Query]:
         """Rows in an order that the seed makes of their keys: always the same ones.
 
-        That reads each row's key, which is little beside the one exact answer that reads each row's vector.
+        That reads each row's key, which is little beside the one exact answer that reads each row's vector. Rows that
+        have none are told by their vector, and by the distance that each has from itself.
         """
-        order = fn.hashtextextended(fn.concat_ws(",", *self._key), seed)
-        rows = self._rows().select(*self._key, self._field).order_by(order).limit(sample).tuples()
+        own = self._key or [self._field.distance(self._field, metric=self._metric)]
+        order = fn.hashtextextended(fn.concat_ws(",", *(self._key or [self._field.cast("text")])), seed)
+        rows = self._rows().select(*own, self._field).order_by(order).limit(sample).tuples()
         if self._metric == "cosine":
             # Zeros have no direction to search in. PostgreSQL takes NaN for more than all numbers.
             rows = rows.where(self._field.cosine_distance(self._field) < inf)
@@ -328,9 +323,11 @@ class Comparison:
         rows = list(statement.execute(self._database))
         ms = (perf_counter() - began) * 1000
         width = len(self._key)
-        distances = [row[width] for row in rows if row[:width] != query.own][: self._k]
+        distances = [row[width] for row in rows if not width or row[:width] != query.own]
+        if not width and query.own is not None and query.own[0] in distances:
+            distances.remove(query.own[0])
         # PostgreSQL sorts behind all others what is at no distance, NaN.
-        return _Answer([distance for distance in distances if distance == distance], ms)
+        return _Answer([distance for distance in distances[: self._k] if distance == distance], ms)
 
     def _nearest(self, query: _Query, options: Mapping[str, Any]) -> Any:
         """The query, whose rows are a key and a distance.
@@ -350,9 +347,11 @@ class Comparison:
         return own + vector_indexes(self._database)
 
 
-def _key_of(model: Any) -> list[Any]:
-    """What tells apart the rows of a table: its primary key, else where each one lies."""
+def _key_of(model: Any, database: Any) -> list[Any]:
+    """What tells apart the rows of a table: its primary key, else where each one lies; nothing does so in a view."""
     keys = model._meta.get_primary_keys()
+    if not keys and sources_of_view(database, model._meta.table_name, model._meta.schema) is not None:
+        return []
     return list(keys) or [Column(model._meta.table, name).cast("text") for name in ("tableoid", "ctid")]
 
 

@@ -15,9 +15,9 @@ from lightvec.peewee.estimates import estimate, usual_lists
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex
 from lightvec.peewee.reflect import default_metric, model_of, vector_field
 from lightvec.pg8000.identifiers import identifier
-from lightvec.search.findings import NOTE, OK, PROBLEM, Finding, index_command
+from lightvec.search.findings import NOTE, OK, PROBLEM, Finding, index_command, shown_size
 from lightvec.search.server_health import Server
-from lightvec.search.tables import Seen, Table, VectorColumn
+from lightvec.search.tables import Part, Seen, Table, VectorColumn
 
 __all__ = ["table_findings"]
 
@@ -58,7 +58,8 @@ def _column(table: Table, column: VectorColumn) -> Iterator[Finding]:
             "not_readable",
             subject,
             "this user may not read it, so its rows were not looked at",
-            f"GRANT SELECT ON {identifier(table.schema, table.name)} TO CURRENT_USER, by its owner",
+            f"have its owner GRANT USAGE ON SCHEMA {identifier(table.schema)} and GRANT SELECT ON "
+            f"{identifier(table.schema, table.name)} to this user",
         )
     else:
         yield from _rows(table, column, column.seen, subject)
@@ -158,7 +159,7 @@ def _index(table: Table, index: StandingIndex) -> Iterator[Finding]:
         )
     else:
         on = f"{table.told} ({index.expression or index.column})"
-        yield Finding(OK, "index", index.name, f"{index.method} on {on} by {index.metric}, {_size(index.size)}")
+        yield Finding(OK, "index", index.name, f"{index.method} on {on} by {index.metric}, {shown_size(index.size)}")
         if index.method == "ivfflat":
             yield from _lists(table, index)
 
@@ -185,7 +186,7 @@ def _lists(table: Table, index: StandingIndex) -> Iterator[Finding]:
             f"misses much",
             f"REINDEX INDEX CONCURRENTLY {name}",
         )
-    lists = int(index.options.get("lists", DEFAULTS["lists"]))
+    lists = index.lists
     wanted = usual_lists(int(table.rows))
     if not wanted / _FAR <= lists <= max(wanted, _FEW_LISTS) * _FAR:
         few_or_many = "few: a search reads too many rows" if lists < wanted else "many: a search finds too little"
@@ -249,24 +250,34 @@ def _writes(table: Table) -> Iterator[Finding]:
     else:
         done = f"last analysed {_when(table.analyzed)}, last vacuumed {_when(table.vacuumed)}"
         yield Finding(OK, "statistics", table.told, done)
-    if table.dead >= _MANY_DEAD and table.dead > table.live / 5:
+    has_graph = any(index.method == "hnsw" for index in table.indexes)
+    for part in table.parts:
+        yield from _dead_rows(part)
+        yield from _updates(part) if has_graph else ()
+
+
+def _dead_rows(part: Part) -> Iterator[Finding]:
+    if part.dead >= _MANY_DEAD and part.dead > part.live / 5:
         yield Finding(
             PROBLEM,
             "dead_rows",
-            table.told,
-            f"{table.dead:,} dead rows beside {table.live:,} live ones: a search reads them, too, and finds fewer",
-            f"VACUUM (ANALYZE) {identifier(table.schema, table.name)}; so that it happens by itself, "
+            part.told,
+            f"{part.dead:,} dead rows beside {part.live:,} live ones: a search reads them, too, and finds fewer",
+            f"VACUUM (ANALYZE) {identifier(part.schema, part.name)}; so that it happens by itself, "
             f"lower autovacuum_vacuum_scale_factor of the table",
         )
-    new = table.updated - table.updated_in_place
-    if any(index.method == "hnsw" for index in table.indexes) and new >= _MANY_UPDATES and new > table.updated / 2:
+
+
+def _updates(part: Part) -> Iterator[Finding]:
+    new = part.updated - part.updated_in_place
+    if new >= _MANY_UPDATES and new > part.updated / 2:
         yield Finding(
             PROBLEM,
             "updates_not_hot",
-            table.told,
-            f"{new:,} of {table.updated:,} updates wrote the row into all of its indexes again, which is slow with "
-            f"HNSW (fillfactor {table.fillfactor})",
-            f"ALTER TABLE {identifier(table.schema, table.name)} SET (fillfactor = 70) keeps room for "
+            part.told,
+            f"{new:,} of {part.updated:,} updates wrote the row into all of its indexes again, which is slow with "
+            f"HNSW (fillfactor {part.fillfactor})",
+            f"ALTER TABLE {identifier(part.schema, part.name)} SET (fillfactor = 70) keeps room for "
             f"updates of columns without an index; move columns that often change into a table of their own",
         )
 
@@ -285,8 +296,8 @@ def _memory_of_indexes(server: Server, indexes: Sequence[StandingIndex]) -> Iter
             PROBLEM,
             "indexes_beyond_cache",
             "effective_cache_size",
-            f"the vector indexes have {_size(size)}, and the server counts on {_size(server.cache)} of memory for what "
-            f"it reads: searches wait for the disk",
+            f"the vector indexes have {shown_size(size)}, and the server counts on {shown_size(server.cache)} of "
+            f"memory for what it reads: searches wait for the disk",
             "give the server more memory, or halve the indexes (quantize='halfvec'); if it has the memory, say so in "
             "effective_cache_size",
         )
@@ -295,17 +306,21 @@ def _memory_of_indexes(server: Server, indexes: Sequence[StandingIndex]) -> Iter
             NOTE,
             "indexes_beyond_buffers",
             "shared_buffers",
-            f"the vector indexes have {_size(size)}, and shared_buffers is {_size(server.shared_buffers)}: searches "
-            f"read through the system's cache",
+            f"the vector indexes have {shown_size(size)}, and shared_buffers is {shown_size(server.shared_buffers)}: "
+            f"searches read through the system's cache",
             "raise shared_buffers, to a quarter of the server's memory",
         )
     elif indexes:
-        yield Finding(OK, "index_memory", "shared_buffers", f"the vector indexes have {_size(size)} and fit into it")
+        yield Finding(
+            OK, "index_memory", "shared_buffers", f"the vector indexes have {shown_size(size)} and fit into it"
+        )
 
 
 def _memory_of_builds(database: Pg8000Database, table: Table) -> Iterator[Finding]:
     """Indexes that would not fit into what a build may use, were they built again."""
     columns = {column.name: column for column in table.columns if column.dimensions and column.seen}
+    if not columns:
+        return
     model = model_of(database, table.name, table.schema)
     for index in table.indexes:
         if index.column not in columns or index.metric is None:
@@ -319,8 +334,9 @@ def _memory_of_builds(database: Pg8000Database, table: Table) -> Iterator[Findin
                 NOTE,
                 "maintenance_work_mem",
                 index.name,
-                f"to build it takes {_size(needed.needed)}, and maintenance_work_mem is {_size(needed.allowed)}: a "
-                f"build is {'many times slower' if index.method == 'hnsw' else 'refused'} then",
+                f"to build it takes {shown_size(needed.needed)}, and maintenance_work_mem is "
+                f"{shown_size(needed.allowed)}: a build is "
+                f"{'many times slower' if index.method == 'hnsw' else 'refused'} then",
                 f"SET maintenance_work_mem = '{(needed.needed >> 20) + 1:d}MB' in the session that builds it",
             )
 
@@ -329,16 +345,7 @@ def _declared(index: StandingIndex, field: Any) -> VectorIndex:
     """A standing index as a model declares it."""
     metric = default_metric(field) if index.quantize == "bit" else index.metric
     if index.method == "ivfflat":
-        lists = int(index.options.get("lists", DEFAULTS["lists"]))
+        lists = index.lists
         return IvfflatIndex(field, metric=metric, quantize=index.quantize, lists=lists)
     options: dict[str, Any] = {name: int(index.options.get(name, DEFAULTS[name])) for name in ("m", "ef_construction")}
     return HnswIndex(field, metric=metric, quantize=index.quantize, **options)
-
-
-def _size(size: float) -> str:
-    """A number of bytes as PostgreSQL would write it."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 10 * 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GB" if size < 100 else f"{size:,.0f} GB"

@@ -10,34 +10,45 @@ from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.reflect import no_table
 from lightvec.pg8000.identifiers import identifier
+from lightvec.search.findings import told_name
+from lightvec.search.shards import Shards, behind
 
-__all__ = ["Seen", "Table", "VectorColumn", "vector_tables"]
+__all__ = ["NEVER_ANALYZED", "Part", "Seen", "Table", "VectorColumn", "vector_tables"]
 
 #: What is read of a table to count its rows; of a larger one that much is taken, page by page at random.
 _MOST_BYTES = 64 << 20
 
+# Whether a table p in the schema pn was surely never analysed. The server counts the rows of one that it never counted
+# as -1; CREATE INDEX counts them, too, and leaves the columns without statistics. Those are shown to who may read the
+# table, and not where policies hide rows. Nobody analyses an empty partition.
+NEVER_ANALYZED = """(p.relkind <> 'p' AND pg_catalog.pg_relation_size(p.oid) > 0 AND (
+    p.reltuples < 0 OR p.reltuples > 0 AND pg_catalog.has_any_column_privilege(p.oid, 'SELECT')
+    AND NOT pg_catalog.row_security_active(p.oid) AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_stats ps WHERE ps.schemaname = pn.nspname AND ps.tablename = p.relname)))"""
+
 # A column of bits is one of vectors where it has a vector index. The partitions of a table count as the table.
-_COLUMNS = """\
+_COLUMNS = f"""\
 SELECT c.oid::int8, n.nspname, c.relname, a.attname, t.typname,
     nullif(CASE d.typbasetype WHEN 0 THEN a.atttypmod ELSE d.typtypmod END, -1),
-    pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'), size.bytes, size.rows, size.parts, size.unseen,
-    coalesce(s.n_live_tup, 0), coalesce(s.n_dead_tup, 0), coalesce(s.n_tup_upd, 0), coalesce(s.n_tup_hot_upd, 0),
-    greatest(s.last_analyze, s.last_autoanalyze), greatest(s.last_vacuum, s.last_autovacuum),
-    coalesce((SELECT option_value::int FROM pg_catalog.pg_options_to_table(c.reloptions)
-        WHERE option_name = 'fillfactor'), 100)
+    pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'),
+    size.bytes, size.rows, size.parts, size.unseen,
+    size.analyzed, size.vacuumed
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
 JOIN pg_catalog.pg_type t ON t.oid = coalesce(nullif(d.typbasetype, 0), d.oid)
-LEFT JOIN pg_catalog.pg_stat_all_tables s ON s.relid = c.oid
 CROSS JOIN LATERAL (
     SELECT sum(pg_catalog.pg_table_size(p.oid))::int8 AS bytes, sum(greatest(p.reltuples, 0))::float8 AS rows,
-        jsonb_agg(jsonb_build_array(pn.nspname, p.relname)) AS parts,
-        bool_or(p.relkind <> 'p' AND (p.reltuples < 0 OR p.reltuples > 0 AND NOT EXISTS (
-            SELECT FROM pg_catalog.pg_stats ps
-            WHERE ps.schemaname = pn.nspname AND ps.tablename = p.relname))) AS unseen
+        jsonb_agg(jsonb_build_array(pn.nspname, p.relname, coalesce(s.n_live_tup, 0), coalesce(s.n_dead_tup, 0),
+            coalesce(s.n_tup_upd, 0), coalesce(s.n_tup_hot_upd, 0),
+            coalesce((SELECT option_value::int FROM pg_catalog.pg_options_to_table(p.reloptions)
+                WHERE option_name = 'fillfactor'), 100)) ORDER BY pn.nspname, p.relname) AS parts,
+        max(greatest(s.last_analyze, s.last_autoanalyze)) AS analyzed,
+        max(greatest(s.last_vacuum, s.last_autovacuum)) AS vacuumed,
+        bool_or({NEVER_ANALYZED}) AS unseen
     FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+    LEFT JOIN pg_catalog.pg_stat_all_tables s ON s.relid = p.oid
     WHERE p.oid = c.oid OR p.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) size
 WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
   AND (t.typname IN ('vector', 'halfvec', 'sparsevec') AND t.typnamespace = (
@@ -79,11 +90,30 @@ class VectorColumn:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A table or a partition, and what was written to it: rows, live and dead, and updates, some of them in place."""
+
+    schema: str
+    name: str
+    live: int
+    dead: int
+    updated: int
+    updated_in_place: int
+    fillfactor: int
+
+    @property
+    def told(self) -> str:
+        """Its name as it is told."""
+        return told_name(self.schema, self.name)
+
+
+@dataclass(frozen=True)
 class Table:
     """A table with vector columns, its partitions included.
 
     ``rows`` is exact where ``is_sample`` is false, else what the server last counted; ``late`` is, by the name of an
-    IVFFlat index, the share of the rows that are newer than it.
+    IVFFlat index, the share of the rows that are newer than it. ``parts`` are its partitions, or itself. ``shards`` are
+    Citus's, of which the numbers are sums then.
     """
 
     schema: str
@@ -91,22 +121,24 @@ class Table:
     size: int
     rows: float
     never_analyzed: bool
-    live: int
-    dead: int
-    updated: int
-    updated_in_place: int
     analyzed: Any
     vacuumed: Any
-    fillfactor: int
+    parts: tuple[Part, ...]
     columns: tuple[VectorColumn, ...]
     indexes: tuple[StandingIndex, ...]
     is_sample: bool = False
     late: Mapping[str, float] = field(default_factory=dict)
+    shards: Shards | None = None
 
     @property
     def told(self) -> str:
         """Its name as it is told."""
-        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+        return told_name(self.schema, self.name)
+
+    @property
+    def updated(self) -> int:
+        """How many updates there were."""
+        return sum(part.updated for part in self.parts)
 
     def indexes_of(self, column: VectorColumn) -> list[StandingIndex]:
         """The vector indexes on a column."""
@@ -126,35 +158,62 @@ def vector_tables(
     found: dict[int, list[Sequence[Any]]] = {}
     for row in rows:
         found.setdefault(row[0], []).append(row)
-    return [_looked_at(database, _table(each, indexes)) for each in found.values()]
+    return [_looked_at(database, _spread(database, _table(each, indexes))) for each in found.values()]
+
+
+# Not by to_regclass, which fails for a schema that the user may not use: of that doctor is to tell.
+_OID = """\
+SELECT c.oid::int8 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = %s
+  AND CASE WHEN %s::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = %s END"""
 
 
 def _oid(database: Pg8000Database, table: str, schema: str | None) -> int:
-    name = identifier(*filter(None, (schema, table)))
-    ((oid,),) = database.execute_sql("SELECT to_regclass(%s)::oid::int8", (name,)).fetchall()
-    if oid is None:
+    row = database.execute_sql(_OID, (table, schema, schema)).fetchone()
+    if row is None:
         raise no_table(database, table, schema)
-    return int(oid)
+    return int(row[0])
 
 
 def _table(rows: Sequence[Sequence[Any]], indexes: Sequence[StandingIndex]) -> Table:
-    _, schema, name, *_, size, counted, parts, unseen, live, dead, updated, in_place, analyzed, vacuumed, fill = rows[0]
-    members = {tuple(part) for part in parts}
+    _, schema, name, *_, size, counted, members, unseen, analyzed, vacuumed = rows[0]
+    parts = tuple(Part(*member) for member in members)
+    names = {(part.schema, part.name) for part in parts}
     return Table(
         schema=schema,
         name=name,
         size=size or 0,
         rows=counted,
         never_analyzed=bool(unseen),
-        live=live,
-        dead=dead,
-        updated=updated,
-        updated_in_place=in_place,
         analyzed=analyzed,
         vacuumed=vacuumed,
-        fillfactor=fill,
+        parts=parts,
         columns=tuple(VectorColumn(*row[3:7]) for row in rows),
-        indexes=tuple(index for index in indexes if (index.table_schema, index.table) in members),
+        indexes=tuple(index for index in indexes if (index.table_schema, index.table) in names),
+    )
+
+
+def _written(part: Part, shards: Shards) -> Part:
+    """What was written to a table, by its shards."""
+    written = {name: shards.total(name) for name in ("live", "dead", "updated")}
+    return replace(part, **written, updated_in_place=shards.total("in_place"))
+
+
+def _spread(database: Pg8000Database, table: Table) -> Table:
+    """The table with what its shards say, where it has some: on the coordinator it has no rows."""
+    shards = behind(database, table.schema, table.name)
+    if shards is None:
+        return table
+    return replace(
+        table,
+        size=shards.total("size"),
+        rows=shards.total("rows"),
+        never_analyzed=any(shard.unseen for shard in shards.shards),
+        parts=tuple(_written(part, shards) for part in table.parts),
+        analyzed=shards.latest("analyzed"),
+        vacuumed=shards.latest("vacuumed"),
+        indexes=tuple(replace(index, size=shards.index_size(index.name)) for index in table.indexes),
+        shards=shards,
     )
 
 
@@ -162,7 +221,8 @@ def _looked_at(database: Pg8000Database, table: Table) -> Table:
     """The table after a look at its rows, or at a sample of them, in one pass."""
     if not all(column.is_readable for column in table.columns):
         return table
-    lists = [index for index in table.indexes if index.method == "ivfflat" and index.valid]
+    # Citus does not say which transaction wrote a row.
+    lists = [index for index in table.indexes if index.method == "ivfflat" and index.valid and table.shards is None]
     share = min(1.0, _MOST_BYTES / max(table.size, 1))
     values = (*(identifier(index.schema, index.name) for index in lists), 100 * share)
     sql = _question(table, len(lists), database.extension().schema)

@@ -13,7 +13,6 @@ from lightvec.peewee.catalog import StandingIndex
 from lightvec.peewee.nearest import MOST_EF_SEARCH
 from lightvec.search.recalling import (
     ROWS_ARE_EASY,
-    SETTINGS,
     Case,
     Comparison,
     Measured,
@@ -21,6 +20,7 @@ from lightvec.search.recalling import (
     check_count,
     counted,
 )
+from lightvec.search.scans import SETTINGS
 
 __all__ = ["Trial", "Tuning", "tune"]
 
@@ -203,7 +203,7 @@ class _Search:
             return [0]
         first, most = 10, MOST_EF_SEARCH
         if self.index.method == "ivfflat":
-            first, most = 1, int(self.index.options.get("lists", DEFAULTS["lists"]))
+            first, most = 1, self.index.lists
         least = self._least[SETTINGS[self.index.method][0]]
         doubled = (first << power for power in range(most.bit_length()))
         return sorted({least, *(value for value in doubled if least < value < most), most})

@@ -63,14 +63,13 @@ class FloatFormat:
     def pack_ndarray(self, value: Any, most: int, who: str) -> array[Any]:
         """A one-dimensional NumPy array of any real dtype, byte order and stride."""
         if value.ndim != 1:
-            raise InvalidVector(
-                f"{who} expected a one-dimensional array and got the shape {value.shape}: pass one row."
-            )
+            raise InvalidVector(f"{who} expected ndim to be 1 and got the shape {value.shape}: pass one row.")
         require_size(len(value), most, who)
         if value.dtype.kind == "O":
             return self.pack(value.tolist(), who)
         if value.dtype.kind not in "fiub":
-            raise InvalidVector(f"{who} expected an array of real numbers and got the dtype {value.dtype}.")
+            why = "; could not convert string to float" if value.dtype.kind in "SU" else ""
+            raise InvalidVector(f"{who} expected an array of real numbers and got the dtype {value.dtype}{why}.")
         refuse_masked(value, who)
         converted = value
         if value.dtype != self.dtype:

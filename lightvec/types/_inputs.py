@@ -28,6 +28,11 @@ def is_scipy_sparse(value: object) -> bool:
     return _is_instance(value, "scipy.sparse", "spmatrix") or _is_instance(value, "scipy.sparse", "sparray")
 
 
+def is_bit_string(value: object) -> bool:
+    """Whether asyncpg is loaded and ``value`` is one of its bit strings."""
+    return _is_instance(value, "asyncpg.pgproto.types", "BitString")
+
+
 def _is_instance(value: object, module: str, name: str) -> bool:
     # getattr, because another thread may be half way through importing the module.
     kind = getattr(sys.modules.get(module), name, None)

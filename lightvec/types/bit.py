@@ -7,7 +7,15 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, overload
 
 from lightvec.errors import InvalidVector
-from lightvec.types._inputs import contents, is_ndarray, new_array, refuse_masked, require_numpy, sequence
+from lightvec.types._inputs import (
+    contents,
+    is_bit_string,
+    is_ndarray,
+    new_array,
+    refuse_masked,
+    require_numpy,
+    sequence,
+)
 from lightvec.types._limits import MAX_BITS, require_size
 from lightvec.types._messages import show, show_bytes
 from lightvec.types._value import Value, assign
@@ -25,8 +33,8 @@ class Bit(Value, Sequence[bool]):
 
     ``value`` is bytes, bytearray or memoryview (8 bits a byte, the most significant first), a text of ``0``
     and ``1``, a list or other iterable of bools (numbers are refused), a one-dimensional NumPy array of
-    bool, or of uint8 that holds only 0 and 1, or another Bit. Raises :class:`lightvec.errors.InvalidVector`
-    for anything else.
+    bool, or of uint8 that holds only 0 and 1, asyncpg's BitString, or another Bit. Raises
+    :class:`lightvec.errors.InvalidVector` for anything else.
 
     >>> bits = Bit("101")
     >>> bits
@@ -58,6 +66,8 @@ class Bit(Value, Sequence[bool]):
             return cls._of_text(value, cls.__name__)
         if is_ndarray(value):
             return cls._of_ndarray(value)
+        if is_bit_string(value):
+            return cls._of_text(_digits(value), cls.__name__)
         if isinstance(value, Sequence):  # Longer ones need not be looked at, item by item.
             require_size(min(len(value), MAX_BITS + 1), MAX_BITS, cls.__name__, "bits")
         return cls._of_items(sequence(value, MAX_BITS, cls.__name__, "bools"))
@@ -128,14 +138,14 @@ class Bit(Value, Sequence[bool]):
         return bool(self._data[place // 8] >> (7 - place % 8) & 1)
 
     def __eq__(self, other: object) -> bool:
-        """Equal to a Bit, a text of 0 and 1, or a list or tuple of bools that has the same bits."""
+        """Equal to a Bit, a text of 0 and 1, asyncpg's BitString, or a list or tuple of bools, of the same bits."""
         if isinstance(other, Bit):
             return self._length == other._length and self._data == other._data
         if isinstance(other, str):
             return self.to_text() == other
         if isinstance(other, list | tuple):
             return len(other) == self._length and self._equals_items(other)
-        return NotImplemented
+        return self.to_text() == _digits(other) if is_bit_string(other) else NotImplemented
 
     def _equals_items(self, items: Sequence[Any]) -> bool:
         try:
@@ -210,6 +220,12 @@ class Bit(Value, Sequence[bool]):
 
 #: What stands for a bit in a list; 1 and 0 are equal to True and False, so they do, too.
 _DIGITS = {True: "1", False: "0"}
+
+
+def _digits(bit_string: Any) -> str:
+    """The bits of asyncpg's BitString, which writes a space behind each fourth."""
+    digits: str = bit_string.as_string().replace(" ", "")
+    return digits
 
 
 def _is_digit(item: Any) -> bool:

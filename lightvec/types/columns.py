@@ -59,7 +59,7 @@ def column_value(kind: type[Kind], value: Any, dimensions: int | None, column: s
 
     >>> column_value(Vector, (1, 2), 3, "Doc.embedding")
     Traceback (most recent call last):
-    lightvec.errors.InvalidVector: Doc.embedding takes 3 dimensions, got 2: the value is from another model, or the column must change
+    lightvec.errors.InvalidVector: Doc.embedding expected 3 dimensions, not 2: the value is from another model, or the column must change
     """  # noqa: E501 (an error is one line)
     try:
         vector = kind.coerce(value)
@@ -67,7 +67,7 @@ def column_value(kind: type[Kind], value: Any, dimensions: int | None, column: s
         raise InvalidVector(f"{column}: {error}") from error
     if dimensions is not None and vector.dimensions() != dimensions:
         raise InvalidVector(
-            f"{column} takes {dimensions} dimensions, got {vector.dimensions()}: "
+            f"{column} expected {dimensions} dimensions, not {vector.dimensions()}: "
             f"the value is from another model, or the column must change"
         )
     return vector

@@ -83,7 +83,7 @@ def test_upsert_twice_is_once(function: Function, shop: Shop) -> None:
         ([1], "a JSON object"),
         ({}, "vector as a list of numbers"),
         ({"vector": "abc"}, "vector as a list of numbers"),
-        ({"vector": [1, 2, 3]}, "Document.embedding takes 384 dimensions, got 3"),
+        ({"vector": [1, 2, 3]}, "Document.embedding expected 384 dimensions, not 3"),
         ({"vector": []}, "dimension"),
         ({"vector": ["a"] * 384}, "number"),
         ({"vector": [float("nan")] * 384}, "a finite number"),
@@ -102,7 +102,7 @@ def test_a_search_that_cannot_be(function: Function, body: Any, words: str) -> N
     [
         ({"id": 1, "title": "one", "embedding": VECTOR}, "an id and a title that are texts"),
         ("one", "an id and a title that are texts"),
-        ({"id": "one", "title": "one", "embedding": [1]}, "takes 384 dimensions, got 1"),
+        ({"id": "one", "title": "one", "embedding": [1]}, "expected 384 dimensions, not 1"),
         ({"id": "one", "title": "a\0b", "embedding": VECTOR}, "NUL"),
     ],
 )

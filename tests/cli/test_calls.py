@@ -18,6 +18,7 @@ from lightvec.cli.commands import cli
 from lightvec.pg8000 import Connection, connect
 from lightvec.server import stop
 from tests.cli.conftest import Run
+from tests.cli.interrupts import heed
 from tests.places import open_folder
 
 
@@ -221,10 +222,6 @@ def test_interrupted_in_the_middle(
 def interrupted(command: list[str], held: str, conn: Connection, folder: Path) -> str:
     """Runs a command, sends it a real SIGINT when it waits for a lock that stops it, and gives its last line."""
     arguments = [sys.executable, "-m", "lightvec", *command]
-
-    def heed() -> None:
-        # Whoever runs the suite in the background of a shell has SIGINT ignored, and that is inherited.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     with subprocess.Popen(arguments, cwd=folder, stderr=subprocess.PIPE, preexec_fn=heed) as process:
         while conn.run(f"SELECT count(*) FROM pg_locks WHERE NOT granted AND {held}") == [[0]]:

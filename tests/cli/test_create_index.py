@@ -15,6 +15,7 @@ import pytest
 
 from lightvec.pg8000 import Connection, connect
 from tests.cli.conftest import Run
+from tests.cli.interrupts import heed
 from tests.names.hostile import FEW
 
 
@@ -222,10 +223,6 @@ def process_of(conn: Connection) -> int:
 
 def interrupted(command: list[str], conn: Connection, folder: Path, waits: str) -> list[str]:
     """Sends the command a SIGINT once it says that it waits; what it told, after that it left with status 1."""
-
-    def heed() -> None:
-        # Whoever runs the suite in the background of a shell has SIGINT ignored, and that is inherited.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     arguments = [sys.executable, "-m", "lightvec", *command]
     with subprocess.Popen(arguments, cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:

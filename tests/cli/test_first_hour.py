@@ -95,7 +95,7 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     ("url", (*SEARCH, "--metric", "far"), 2, "'far' is not a metric here: expected 'l2', 'ip', 'cosine' or 'l1'"),
     ("url", ("search", "doc", "--like", "7"), 1, "the table doc has no row 7: --like takes a value of its primary key, id"),  # noqa: E501
     # Vectors
-    ("url", ("search", "doc", "--vector", "[1,2]"), 1, f"doc.embedding takes 3 dimensions, got 2: {MODEL}"),
+    ("url", ("search", "doc", "--vector", "[1,2]"), 1, f"doc.embedding expected 3 dimensions, not 2: {MODEL}"),
     ("url", ("search", "doc", "--vector", "1,2,3"), 1, "--vector: Vector.from_text expected a text like '[1.5,2,3]' and got '1,2,3' (str)."),  # noqa: E501
     ("url", ("search", "doc", "--vector", "[0,0,0]"), 1, "doc.embedding.nearest got a vector of zeros, which has no direction, so cosine cannot order by it: look at where it comes from, or search by another metric"),  # noqa: E501
     ("url", ("search", "doc", "--vector", "@nofile"), 2, "--vector @nofile: expected a file with a vector, such as [1,2,3], which cannot be read: No such file or directory"),  # noqa: E501
@@ -104,7 +104,7 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     ("url", ("load", "doc", "x.txt"), 2, "x.txt: expected a file that ends in .jsonl, .jsonl.gz, .csv, .npy, .npz, .parquet, or --format"),  # noqa: E501
     ("url", ("load", "doc", "junk.npy"), 2, "junk.npy: expected a .npy file of numbers, as numpy.save(FILE, MATRIX) writes"),  # noqa: E501
     ("url", ("load", "doc", "junk.jsonl"), 2, "junk.jsonl, line 1: expected a JSON object: Expecting value: line 1 column 1 (char 0)"),  # noqa: E501
-    ("url", ("load", "doc", "short.jsonl"), 1, f"short.jsonl, line 1: doc.embedding takes 3 dimensions, got 2: {MODEL}"),  # noqa: E501
+    ("url", ("load", "doc", "short.jsonl"), 1, f"short.jsonl, line 1: doc.embedding expected 3 dimensions, not 2: {MODEL}"),  # noqa: E501
     ("url", ("load", "doc", "titel.jsonl"), 1, "titel.jsonl, line 1: the file has 'titel', and the table doc no such column: it has id, title, embedding (--map titel:COLUMN loads it into one, --skip titel leaves it out)"),  # noqa: E501
     ("url", ("load", "doc", "index.csv"), 1, "index.csv, line 2: the file has a column without a name: --skip '' leaves it out; to load it, give it a name there"),  # noqa: E501
     ("url", ("load", "doc", "again.jsonl"), 1, 'duplicate key value violates unique constraint "doc_pkey" (SQLSTATE 23505); Key (id)=(1) already exists; it was row 1 of the load; --on-conflict ignore leaves the row that is there, --on-conflict update writes over it'),  # noqa: E501
@@ -246,8 +246,8 @@ class Dok(Model):
 
 #: Where it is run, what is written, and what is said.
 PROGRAMS: dict[str, tuple[str, Callable[[], Any], str]] = {
-    "dimensions in": ("url", lambda: Doc.create(title="a", embedding=[1, 2]), f"Doc.embedding takes 3 dimensions, got 2: {MODEL}"),  # noqa: E501
-    "dimensions asked": ("url", lambda: Doc.embedding.nearest([1, 2]), f"Doc.embedding takes 3 dimensions, got 2: {MODEL}"),  # noqa: E501
+    "dimensions in": ("url", lambda: Doc.create(title="a", embedding=[1, 2]), f"Doc.embedding expected 3 dimensions, not 2: {MODEL}"),  # noqa: E501
+    "dimensions asked": ("url", lambda: Doc.embedding.nearest([1, 2]), f"Doc.embedding expected 3 dimensions, not 2: {MODEL}"),  # noqa: E501
     "no table": ("url", lambda: list(Dok.select()), 'relation "dok" does not exist (SQLSTATE 42P01); create it first (lightvec init-db makes the tables of models), or see whether the search path has it'),  # noqa: E501
     "no extension": ("bare", Doc.create_table, 'type "vector" does not exist (SQLSTATE 42704); pgvector is not installed in this database: run `lightvec init-db` or CREATE EXTENSION vector'),  # noqa: E501
     "no extension to ask": ("bare", lambda: list(Doc.embedding.nearest([1, 2, 3])), "the database has no type vector, because pgvector is not installed in it or too old for the type: run `lightvec init-db` or CREATE EXTENSION vector"),  # noqa: E501

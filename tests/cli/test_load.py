@@ -30,6 +30,7 @@ from lightvec.pg8000 import connect
 from lightvec.pg8000.copying import load as copying
 from lightvec.pg8000.copying import sending
 from tests.cli.conftest import Run
+from tests.cli.interrupts import heed
 from tests.cli.rows import ROWS, contents, expected, json_lines
 from tests.names.hostile import FEW
 
@@ -79,7 +80,7 @@ def test_rows_with_their_vectors_in_a_matrix(run: Run, doc: str, tmp_path: Path)
 
 BAD = {
     "unknown column": (json_lines([*ROWS, {"titel": "x"}]), "'titel'"),
-    "wrong dimensions": (json_lines([*ROWS, {"embedding": [1, 2]}]), "takes 3 dimensions, got 2"),
+    "wrong dimensions": (json_lines([*ROWS, {"embedding": [1, 2]}]), "expected 3 dimensions, not 2"),
     "not a number": (json_lines([*ROWS, {"embedding": [1, 2, float("nan")]}]), "finite"),
     "no JSON": (json_lines(ROWS) + b"{nonsense\n", "line 4: expected a JSON object"),
     "no object": (json_lines(ROWS) + b"[1]\n", "line 4: expected a JSON object, got list"),
@@ -275,7 +276,7 @@ def test_parquet_with_uneven_lists_and_nulls(run: Run, doc: str, tmp_path: Path)
     assert contents(doc) == [[None, [1, 2, 3]], [None, None]]
     parquet(tmp_path / "d.parquet", {"embedding": [[1.0, 2.0, 3.0], [1.0, 2.0]]})
     outcome = run("load", "doc", "d.parquet", "--url", doc)
-    assert (outcome.status, "d.parquet, row 2: doc.embedding takes 3 dimensions, got 2" in outcome.err) == (1, True)
+    assert (outcome.status, "d.parquet, row 2: doc.embedding expected 3 dimensions, not 2" in outcome.err) == (1, True)
     parquet(tmp_path / "e.parquet", {"embedding": [[1.0, 2.0, 3.0], [1.0, None, 2.0]]})
     outcome = run("load", "doc", "e.parquet", "--url", doc)
     assert (outcome.status, "e.parquet, row 2: doc.embedding" in outcome.err) == (1, True)
@@ -598,13 +599,13 @@ def test_values_of_many_types(
         ("uuid", "x", "t.v is uuid: expected a UUID"),
         ("date", "soon", "invalid input syntax for type date"),
         ("mood", "blue", "invalid input value for enum mood"),
-        ("vector(2)", [1], "t.v takes 2 dimensions, got 1"),
-        ("vector(2)", "[1]", "t.v takes 2 dimensions, got 1"),
+        ("vector(2)", [1], "t.v expected 2 dimensions, not 1"),
+        ("vector(2)", "[1]", "t.v expected 2 dimensions, not 1"),
         ("vector(2)", "[1,", "t.v: Vector.from_text expected"),
         ("vector(2)", [1, "x"], "t.v: "),
         ("vector(2)", 5, "t.v is vector(2): expected a list of numbers or its text, got 5"),
         ("halfvec(2)", [1, 1e6], "t.v: "),
-        ("bit(4)", "01", "t.v takes 4 bits, got 2"),
+        ("bit(4)", "01", "t.v expected 4 bits, not 2"),
     ],
 )
 def test_values_that_do_not_fit(run: Run, typed: str, tmp_path: Path, kind: str, given: Any, told: str) -> None:
@@ -794,7 +795,7 @@ def test_an_interrupt_behind_the_commit(doc: str, tmp_path: Path) -> None:
     with connect(doc) as other, other.transaction():
         other.run("LOCK TABLE doc IN SHARE UPDATE EXCLUSIVE MODE")
         command = [sys.executable, "-m", "lightvec", "load", "doc", "d.jsonl", "--url", doc]
-        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as loading:
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as loading:
             assert loading.stderr is not None
             told = loading.stderr.readline()
             loading.send_signal(signal.SIGINT)

@@ -116,7 +116,7 @@ def test_how_far_it_is_goes_to_a_terminal_on_stderr(run: Run, loaded: str, monke
         (["gloss", "-k", "0"], 2, "-k"),
         (["gloss", "--sample", "0"], 2, "--sample"),
         (["gloss", "--queries", "absent.npy"], 2, "does not exist"),
-        (["bare", "--queries", "queries.npy"], 1, "bare.e takes 2 dimensions, got 384"),
+        (["bare", "--queries", "queries.npy"], 1, "bare.e expected 2 dimensions, not 384"),
     ],
 )
 def test_what_cannot_be(run: Run, loaded: str, command: str, arguments: list[str], status: int, told: str) -> None:

@@ -69,7 +69,7 @@ def test_metric_and_exact(run: Run, filled: str) -> None:
     [
         ((), 2, "--vector or --like"),
         (("--vector", "[1]", "--like", "1"), 2, "--vector or --like"),
-        (("--vector", "[1,2]"), 1, "takes 3 dimensions, got 2"),
+        (("--vector", "[1,2]"), 1, "expected 3 dimensions, not 2"),
         (("--vector", "[1,2,x]"), 1, "from_text expected"),
         (("--vector", "[nan,1,1]"), 1, "expected"),
         (("--vector", "@missing.txt"), 2, "missing.txt"),

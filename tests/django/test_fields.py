@@ -181,13 +181,13 @@ def test_arrays_on_a_new_connection() -> None:
 # What does not fit
 
 WRONG: list[tuple[str, Any, str]] = [
-    ("embedding", [1, 2], "Picture.embedding takes 3 dimensions, got 2"),
-    ("half", [1, 2, 3, 4], "Picture.half takes 3 dimensions, got 4"),
+    ("embedding", [1, 2], "Picture.embedding expected 3 dimensions, not 2"),
+    ("half", [1, 2, 3, 4], "Picture.half expected 3 dimensions, not 4"),
     ("sparse", {0: 1.0}, "Picture.sparse: SparseVector expected the dimensions"),
-    ("bits", "1010", "Picture.bits takes 3 dimensions, got 4"),
+    ("bits", "1010", "Picture.bits expected 3 dimensions, not 4"),
     ("embedding", "1,2,3", "Picture.embedding: Vector.from_text expected"),
     ("embedding", [1, 2, float("nan")], "Picture.embedding: Vector"),
-    ("vectors", [[1, 2], [1, 2, 3]], "Picture.vectors takes 2 dimensions, got 3"),
+    ("vectors", [[1, 2], [1, 2, 3]], "Picture.vectors expected 2 dimensions, not 3"),
 ]
 
 

@@ -81,11 +81,11 @@ def test_emptied() -> None:
     ("name", "text", "message"),
     [
         ("embedding", "1, 2, 3", "Enter a value like [1.5, 2, 3]: Picture.embedding: Vector.from_text expected"),
-        ("embedding", "[1, 2]", "Picture.embedding takes 3 dimensions, got 2"),
+        ("embedding", "[1, 2]", "Picture.embedding expected 3 dimensions, not 2"),
         ("half", "[1, 2, 1e9]", "Enter a value like [1.5, 2, 3]: Picture.half: HalfVector"),
         ("sparse", "{1:1}", "Enter a value like {1:1.5,3:2}/5: Picture.sparse: SparseVector.from_text expected"),
         ("bits", "12", "Enter a value like 101: Picture.bits: Bit.from_text expected"),
-        ("bits", "1111", "Picture.bits takes 3 dimensions, got 4"),
+        ("bits", "1111", "Picture.bits expected 3 dimensions, not 4"),
     ],
 )
 def test_says_what_is_wrong(name: str, text: str, message: str) -> None:
@@ -173,7 +173,7 @@ def test_arrays_say_what_is_wrong() -> None:
     form = modelform_factory(_Row, fields=["vectors"])(data={"vectors": "[1 2],[3,4]"})
     assert "Enter a value like [1.5 2 3]: _Row.vectors: Vector.from_text expected" in form.errors["vectors"].as_text()
     form = modelform_factory(_Row, fields=["vectors"])(data={"vectors": "[1 2],[3 4 5]"})
-    assert "_Row.vectors takes 2 dimensions, got 3" in form.errors["vectors"].as_text()
+    assert "_Row.vectors expected 2 dimensions, not 3" in form.errors["vectors"].as_text()
 
 
 def test_alone() -> None:
@@ -220,5 +220,5 @@ def test_admin_adds(admin: Client) -> None:
 def test_admin_says_what_is_wrong(admin: Client) -> None:
     answer = admin.post("/admin/gallery/picture/add/", {"title": "new", "embedding": "[1, 2]"})
     assert answer.status_code == 200
-    assert "Picture.embedding takes 3 dimensions, got 2" in answer.content.decode()
+    assert "Picture.embedding expected 3 dimensions, not 2" in answer.content.decode()
     assert "/admin/gallery/picture/" in admin.get("/admin/gallery/picture/").content.decode()

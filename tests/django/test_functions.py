@@ -129,15 +129,15 @@ def test_equality() -> None:
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("embedding", [1, 2], "Picture.embedding takes 3 dimensions, got 2"),
-        ("half", [1, 2, 3, 4], "Picture.half takes 3 dimensions, got 4"),
-        ("sparse", SparseVector([1]), "Picture.sparse takes 5 dimensions, got 1"),
+        ("embedding", [1, 2], "Picture.embedding expected 3 dimensions, not 2"),
+        ("half", [1, 2, 3, 4], "Picture.half expected 3 dimensions, not 4"),
+        ("sparse", SparseVector([1]), "Picture.sparse expected 5 dimensions, not 1"),
     ],
 )
 def test_what_does_not_fit(column: str, value: Any, message: str) -> None:
     with pytest.raises(InvalidVector, match=message):
         Picture.objects.annotate(d=L2Distance(column, value))
-    with pytest.raises(InvalidVector, match=r"Picture\.bits takes 3 dimensions, got 4"):
+    with pytest.raises(InvalidVector, match=r"Picture\.bits expected 3 dimensions, not 4"):
         Picture.objects.annotate(d=HammingDistance("bits", "1010"))
 
 
@@ -158,7 +158,7 @@ def test_longer_than_a_vector_can_be() -> None:
     numbers = [0.0] * 20_000
     numbers[7] = 1.0
     Sketch.objects.create(sparse=SparseVector({7: 3}, 10**9))
-    with pytest.raises(InvalidVector, match=r"Sketch\.sparse takes 1000000000 dimensions, got 20000"):
+    with pytest.raises(InvalidVector, match=r"Sketch\.sparse expected 1000000000 dimensions, not 20000"):
         Sketch.objects.annotate(d=L2Distance("sparse", numbers))
     distance = L2Distance("sparse", SparseVector({7: 1}, 10**9))
     assert Sketch.objects.values_list(distance, flat=True).get() == 2

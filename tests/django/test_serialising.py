@@ -58,7 +58,7 @@ def test_whatever_is_a_vector() -> None:
 
 def test_a_fixture_that_does_not_fit() -> None:
     text = '[{"model": "gallery.picture", "pk": 1, "fields": {"embedding": "[1,2]"}}]'
-    with pytest.raises(DeserializationError, match=r"Picture\.embedding takes 3 dimensions, got 2"):
+    with pytest.raises(DeserializationError, match=r"Picture\.embedding expected 3 dimensions, not 2"):
         list(serializers.deserialize("json", text))
 
 

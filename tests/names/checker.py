@@ -23,7 +23,7 @@ _KEYWORDS = (
 _SQL = re.compile(rf"\b({_KEYWORDS.replace(' ', '|')})\b")
 
 #: What makes a name SQL, and what makes an integer of anything.
-_QUOTING, _NUMBERS = frozenset({"identifier"}), frozenset({"int", "len", "range"})
+_QUOTING, _NUMBERS = frozenset({"identifier", "text_literal"}), frozenset({"int", "len", "range"})
 
 #: Classes whose first argument must be quoted: others put it into SQL.
 _KEEPS_QUOTED = frozenset({"Target"})

@@ -71,6 +71,6 @@ def test_queries_on_arrays(use: Use) -> None:
 def test_arrays_refuse_what_does_not_fit(use: Use, sent: list[bytes]) -> None:
     use(Album)
     sent.clear()
-    with pytest.raises(InvalidVector, match=r"^Album\.pages takes 2 dimensions, got 3"):
+    with pytest.raises(InvalidVector, match=r"^Album\.pages expected 2 dimensions, not 3"):
         Album.create(pages=[[1, 2, 3]])
     assert sent == []

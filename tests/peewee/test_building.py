@@ -61,6 +61,15 @@ def invalidate(db: Pg8000Database, name: str) -> None:
 # Before
 
 
+def test_a_view_has_no_index(base: Pg8000Database) -> None:
+    with base.connection_context(), base.atomic() as transaction:
+        base.execute_sql("CREATE VIEW view_of_it AS SELECT * FROM built")
+        field = vector_field(model_of(base, "view_of_it"))
+        with pytest.raises(SchemaMismatch, match=r"view_of_it is a view, .* build it on its table \(built\)"):
+            plan_index(base, HnswIndex(field, metric="l2"))
+        transaction.rollback()
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [

@@ -684,8 +684,8 @@ def test_an_empty_dict(use: Use, db: Pg8000Database) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"dense": [1, 2]}, "Four: row 2, field 'dense': Four.dense takes 3 dimensions, got 2"),
-        ({"dense": np.ones(4)}, "Four: row 2, field 'dense': Four.dense takes 3 dimensions, got 4"),
+        ({"dense": [1, 2]}, "Four: row 2, field 'dense': Four.dense expected 3 dimensions, not 2"),
+        ({"dense": np.ones(4)}, "Four: row 2, field 'dense': Four.dense expected 3 dimensions, not 4"),
         ({"dense": [1, 2, math.nan]}, "Four: row 2, column 'dense': .*finite number at index 2"),
         ({"dense": [1, 2, "x"]}, "Four: row 2, column 'dense': .*'x'"),
         ({"dense": "[1,2,3]"}, "Four: row 2, field 'dense': .*from_text"),

@@ -164,7 +164,7 @@ def test_a_metric_that_the_field_does_not_have() -> None:
 
 
 def test_a_vector_that_does_not_fit(sent: list[bytes]) -> None:
-    with pytest.raises(InvalidVector, match=r"Measured\.dense takes 5 dimensions, got 2"):
+    with pytest.raises(InvalidVector, match=r"Measured\.dense expected 5 dimensions, not 2"):
         Measured.dense.distance([1, 2])
     assert sent == []
 

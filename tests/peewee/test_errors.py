@@ -92,7 +92,7 @@ def test_wrong_dimensions_of_the_column_come_from_the_server(use: Use, db: Pg800
 def test_a_vector_that_does_not_fit_sends_nothing(use: Use, sent: list[bytes]) -> None:
     use(Strict)
     sent.clear()
-    with pytest.raises(InvalidVector, match=r"Strict\.embedding takes 3 dimensions, got 2"):
+    with pytest.raises(InvalidVector, match=r"Strict\.embedding expected 3 dimensions, not 2"):
         Strict.create(name="a", embedding=[1, 2])
     assert sent == []
 

@@ -222,10 +222,10 @@ def test_equality_on_an_alias() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"dense": [1, 2]}, r"Four\.dense takes 3 dimensions, got 2"),
-        ({"half": [1, 2, 3, 4]}, r"Four\.half takes 3 dimensions, got 4"),
-        ({"sparse": SparseVector({0: 1.0}, 5)}, r"Four\.sparse takes 3 dimensions, got 5"),
-        ({"bits": "10"}, r"Four\.bits takes 3 dimensions, got 2"),
+        ({"dense": [1, 2]}, r"Four\.dense expected 3 dimensions, not 2"),
+        ({"half": [1, 2, 3, 4]}, r"Four\.half expected 3 dimensions, not 4"),
+        ({"sparse": SparseVector({0: 1.0}, 5)}, r"Four\.sparse expected 3 dimensions, not 5"),
+        ({"bits": "10"}, r"Four\.bits expected 3 dimensions, not 2"),
         ({"dense": [1, float("nan"), 3]}, r"Four\.dense: Vector expected a finite number at index 1 and got nan"),
         ({"half": [1, 2, 1e6]}, r"Four\.half: HalfVector .*index 2"),
         ({"sparse": [1, 2, float("inf")]}, r"Four\.sparse: SparseVector .*inf"),
@@ -250,7 +250,7 @@ def test_refused_before_any_sql(values: dict[str, Any], message: str, sent: list
 
 
 def test_a_field_that_belongs_to_no_model_names_its_class() -> None:
-    with pytest.raises(InvalidVector, match="VectorField takes 3 dimensions, got 2"):
+    with pytest.raises(InvalidVector, match="VectorField expected 3 dimensions, not 2"):
         VectorField(3).db_value([1, 2])
 
 

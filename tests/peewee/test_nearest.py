@@ -306,7 +306,7 @@ def test_options(options: dict[str, Any], message: str, sent: list[bytes]) -> No
 
 
 def test_a_vector_that_does_not_fit() -> None:
-    with pytest.raises(InvalidVector, match=r"Doc\.embedding takes 3 dimensions, got 2"):
+    with pytest.raises(InvalidVector, match=r"Doc\.embedding expected 3 dimensions, not 2"):
         Doc.embedding.nearest([1, 2])
     with pytest.raises(InvalidVector, match=r"Doc\.embedding\.nearest expected a vector to search for, got None"):
         Doc.embedding.nearest(None)

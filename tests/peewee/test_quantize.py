@@ -94,6 +94,42 @@ def test_it_finds_what_is_nearest(name: str, index: str, filled: Pg8000Database)
     assert shared / found > 0.95
 
 
+@pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
+def test_an_index_of_bits_serves_each_metric_that_bits_are_for(metric: str, filled: Pg8000Database) -> None:
+    models: list[Any] = [Coarse, model_of(filled, "coarse")]
+    for model in models:
+        found, exact = (model.bits.nearest(MATRIX[7], 10, metric=metric, exact=exact) for exact in (False, True))
+        assert "coarse_bits_cosine_bit_hnsw" in plan(found, filled)
+        assert [row.distance for row in found] == sorted(row.distance for row in found)
+        assert len({row.id for row in found} & {row.id for row in exact}) >= 9
+        assert "coarse_bits_cosine_bit_hnsw" not in plan(model.bits.nearest(MATRIX[7], 10, metric="l1"), filled)
+
+
+def test_an_index_on_the_vectors_comes_before_one_of_bits(filled: Pg8000Database) -> None:
+    class Both(Model):
+        bits = VectorField(DIMENSIONS, metric="l2")
+
+        class Meta:
+            database = filled
+            table_name = "coarse"
+            indexes = (HnswIndex("bits", quantize="bit", metric="cosine"), HnswIndex("bits"))
+
+    assert "binary_quantize" not in Both.bits.nearest(MATRIX[7], 5).sql()[0]
+    assert "binary_quantize" in Both.bits.nearest(MATRIX[7], 5, metric="cosine").sql()[0]
+
+
+def test_a_model_of_a_table_with_bits_and_another_metric(db: Pg8000Database) -> None:
+    with db.connection_context(), db.atomic() as transaction:
+        db.execute_sql("CREATE TABLE both_kinds (e vector(3))")
+        db.execute_sql("CREATE INDEX ON both_kinds USING hnsw ((binary_quantize(e)::bit(3)) bit_hamming_ops)")
+        db.execute_sql("CREATE INDEX ON both_kinds USING hnsw (e vector_l1_ops)")
+        field: Any = model_of(db, "both_kinds").e  # type: ignore[attr-defined]
+        assert field.metric == "l1"
+        assert "binary_quantize" not in field.nearest([1, 2, 3]).sql()[0]
+        assert "binary_quantize" in field.nearest([1, 2, 3], metric="l2").sql()[0]
+        transaction.rollback()
+
+
 def test_with_filters_joins_offsets_and_in_other_queries(filled: Pg8000Database) -> None:
     query: Any = Coarse.bits.nearest(MATRIX[7], 5)
     exact: Any = Coarse.bits.nearest(MATRIX[7], 5, exact=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,12 @@ from peewee import JOIN, SQL, Expression, IntegerField, Model, Select, TextField
 from lightvec.errors import InvalidOption
 from lightvec.peewee import HalfVectorField, HnswIndex, Pg8000Database, VectorField
 from lightvec.pg8000 import connect
-from lightvec.search.explaining import Explanation, explain
-from lightvec.search.plans import Plan, sort_key
+from lightvec.search import explaining
+from lightvec.search.explaining import Explanation, _Planner
+from lightvec.search.plans import Plan, limit_above, sort_key
 from lightvec.search.reasons import REASONS, reason
 from tests.peewee.conftest import sent as writes
+from tests.search.builds import building, interrupt_build
 
 SIZE = 3_000
 DIMENSIONS = 8
@@ -70,6 +71,16 @@ def db(filled: str) -> Iterator[Pg8000Database]:
 
 
 sent = writes
+
+
+#: The codes of all reasons that were given to the tests of this module.
+given: set[str] = set()
+
+
+def explain(query: Any, **options: Any) -> Explanation:
+    found = explaining.explain(query, **options)
+    given.update(finding.code for finding in found.reasons)
+    return found
 
 
 def run(db: Pg8000Database, *statements: str) -> None:
@@ -160,6 +171,26 @@ def test_a_quantized_index_that_the_model_declares(db: Pg8000Database, form: str
     assert f"quantize='{form}'" in str(explain(Doc.other.nearest(QUERY, 2)))
 
 
+def test_a_quantized_index_by_another_metric(db: Pg8000Database) -> None:
+    """One of bits, which are by Hamming, serves each metric that bits are for; one of halfvec serves its own."""
+    model: Any = same_table(db)
+    bits = HnswIndex(model.other, metric="cosine", quantize="bit", name="doc_bits")
+    model.add_index(bits)
+    db.execute(model._schema._create_index(bits))
+    for metric in ("l2", "ip", "cosine"):
+        assert served(model.other.nearest(QUERY, 2, metric=metric)) == "doc_bits"
+    by_l1 = model.other.nearest(QUERY, 2, metric="l1")
+    assert codes(by_l1) == ["wrong_expression"]
+    assert "quantize='bit'" not in str(explain(by_l1))
+    run(
+        db,
+        "DROP INDEX doc_bits",
+        'CREATE INDEX doc_halves ON "explained doc" USING hnsw ((other::halfvec(8)) halfvec_cosine_ops)',
+    )
+    assert codes(Doc.other.nearest(QUERY, 2, metric="l2")) == ["wrong_metric"]
+    assert "it is built for cosine" in str(explain(Doc.other.nearest(QUERY, 2, metric="l2")))
+
+
 def test_more_like_a_stored_row(db: Pg8000Database) -> None:
     assert served(Doc.embedding.nearest(Doc.get_by_id(1), 5)) == "doc_cosine"
 
@@ -201,9 +232,128 @@ def test_one_round_trip_for_the_plan(db: Pg8000Database, sent: list[bytes]) -> N
     explain(Doc.embedding.nearest(QUERY, 100))
     sent.clear()
     explain(Doc.embedding.nearest(QUERY, 100))
-    assert len(sent) == 2, "the plan with its settings, and the indexes that stand"
+    assert len(sent) == 3, "the plan with its settings, the indexes that stand, and how far they are searched"
     assert b"EXPLAIN" in sent[0]
     assert b"hnsw.ef_search" in sent[0]
+
+
+# The index serves, and leaves rows out
+
+
+def short(query: Any) -> list[str]:
+    """Why an index that serves a query leaves rows out."""
+    found = explain(query)
+    assert found.uses_index
+    for finding in found.reasons:
+        assert finding.level == "problem"
+        assert "{" not in str(finding)
+    return [finding.code for finding in found.reasons]
+
+
+def by_distance(model: Any = Doc) -> Any:
+    return model.select().order_by(model.embedding.distance(QUERY))
+
+
+def test_a_filter_that_leaves_three_rows_of_ten(db: Pg8000Database) -> None:
+    nearest: Any = Doc.embedding.nearest(QUERY, 40)
+    few = sum(doc.kind == 3 for doc in nearest)
+    filtered = by_distance().where(Doc.kind == 3).limit(10)
+    assert len(filtered) == few
+    assert 0 < few < 10 < Doc.select().where(Doc.kind == 3).count()
+    assert short(filtered) == ["filtered_short"]
+    told = str(explain(filtered))
+    assert told.startswith("the index doc_cosine serves the query\nthe index doc_cosine looks at about 40 rows")
+    assert "(t1.kind = '3'::smallint)" in told
+    near = Doc.embedding.nearest(QUERY, 10, iterative_scan=False).where(Doc.kind == 3)
+    assert short(near) == ["filtered_short"]
+    assert len(near) == few
+    assert served(Doc.embedding.nearest(QUERY, 10, iterative_scan=True).where(Doc.kind == 3)) == "doc_cosine"
+    run(db, "SET LOCAL hnsw.iterative_scan = strict_order")
+    assert served(filtered) == "doc_cosine"
+    assert len(by_distance().where(Doc.kind == 3).limit(10)) == 10
+
+
+def test_what_a_view_and_a_policy_leave(db: Pg8000Database) -> None:
+    run(db, 'CREATE VIEW three AS SELECT * FROM "explained doc" WHERE kind = 3')
+
+    class Three(Doc):
+        class Meta:
+            database = db
+            table_name = "three"
+
+    view = Three.embedding.nearest(QUERY, 10, iterative_scan=False)
+    assert short(view) == ["filtered_short"]
+    assert "kind = 3" in str(explain(view))
+    run(
+        db,
+        'ALTER TABLE "explained doc" ENABLE ROW LEVEL SECURITY',
+        'CREATE POLICY mine ON "explained doc" USING (kind = 4 AND number >= 0)',
+        "CREATE ROLE tenant_of_explain",
+        'GRANT SELECT ON "explained doc" TO tenant_of_explain',
+        "SET LOCAL ROLE tenant_of_explain",
+    )
+    mine = Doc.embedding.nearest(QUERY, 10, iterative_scan=False)
+    assert len(mine) < 10 < Doc.select().count()
+    assert short(mine) == ["filtered_short"]
+    assert "asks for (t1.number >= 0; t1.kind = 4)" in str(explain(mine)).replace('"explained doc"', "t1")
+    assert "row-level security" in str(explain(mine))
+
+
+def test_a_join_that_leaves_few(db: Pg8000Database) -> None:
+    other: Any = Doc.alias()
+    joined = by_distance().join(other, on=(Doc.id == other.number)).where(other.kind != 3).limit(10)
+    assert short(joined) == ["filtered_short"]
+    assert "(the join with explained doc)" in str(explain(joined))
+    outer = by_distance().join(other, JOIN.LEFT_OUTER, on=(Doc.id == other.number)).limit(10)
+    assert served(outer) == "doc_cosine"
+
+
+def test_more_rows_than_an_index_looks_at(db: Pg8000Database) -> None:
+    assert short(by_distance().limit(100)) == ["limit_over_ef_search"]
+    assert len(by_distance().limit(100)) < 100
+    assert "wants 100 rows, and the index doc_cosine gives no more than hnsw.ef_search, which is 40" in str(
+        explain(by_distance().limit(100))
+    )
+    assert served(by_distance().limit(40)) == "doc_cosine"
+    assert short(by_distance().limit(30).offset(20)) == ["limit_over_ef_search"]
+    assert served(by_distance().limit(20).offset(20)) == "doc_cosine"
+    page = by_distance().limit(5).offset(50).select(Doc.id)
+    assert served(Doc.embedding.nearest(QUERY, 100)) == "doc_cosine"
+    run(db, "SET LOCAL hnsw.ef_search = 10")
+    assert short(by_distance().limit(11)) == ["limit_over_ef_search"]
+    run(db, "SET LOCAL hnsw.ef_search = 100")
+    assert served(by_distance().limit(100)) == "doc_cosine"
+    assert served(page) == "doc_cosine"
+    assert short(by_distance().where(Doc.kind != 3).limit(101)) == ["limit_over_ef_search", "filtered_short"]
+
+
+def test_more_rows_than_lists_hold(db: Pg8000Database) -> None:
+    run(
+        db,
+        'CREATE INDEX lists ON "explained doc" USING ivfflat (other vector_l2_ops) WITH (lists = 100)',
+        "SET LOCAL enable_seqscan = off",
+    )
+    listed = Doc.select().order_by(Doc.other.distance(QUERY))
+    assert served(listed.limit(20)) == "lists"
+    assert short(listed.limit(90)) == ["limit_over_probes"]
+    assert len(listed.limit(90)) < 90
+    assert short(listed.where(Doc.kind == 3).limit(5)) == ["filtered_short"]
+    assert served(Doc.other.nearest(QUERY, 90)) == "lists"
+    run(db, "SET LOCAL ivfflat.probes = 10")
+    assert served(listed.limit(90)) == "lists"
+
+
+def test_conditions_that_cost_no_rows(db: Pg8000Database) -> None:
+    run(db, 'CREATE INDEX doc_other ON "explained doc" USING hnsw (other vector_l2_ops)')
+    assert served(Doc.other.nearest(QUERY, 5, iterative_scan=False)) == "doc_other", "IS NOT NULL"
+    assert served(Doc.other.nearest(QUERY, 5, min_score=0.1, iterative_scan=False)) == "doc_other"
+    assert served(Doc.embedding.nearest(Doc.get_by_id(1), 5, min_score=0.1, iterative_scan=False)) == "doc_cosine"
+    near = Doc.embedding.distance(QUERY)
+    assert short(by_distance().where(near > 0.5).limit(5)) == ["filtered_short"]
+    assert short(by_distance().where(Doc.embedding.l2_distance(QUERY) < 1).limit(5)) == ["filtered_short"]
+    assert short(by_distance().where((near < 0.5) | (Doc.kind == 3)).limit(5)) == ["filtered_short"]
+    assert short(by_distance().where(Doc.number != 3).limit(5)) == ["filtered_short"], "no key"
+    assert short(by_distance().where(Doc.title.is_null(False), Doc.other.is_null(False)).limit(5)) == ["filtered_short"]
 
 
 # The query cannot be served as it is written
@@ -211,6 +361,16 @@ def test_one_round_trip_for_the_plan(db: Pg8000Database, sent: list[bytes]) -> N
 
 def test_exact(db: Pg8000Database) -> None:
     assert codes(Doc.embedding.nearest(QUERY, exact=True)) == ["exact"]
+
+
+def test_one_part_is_exact(db: Pg8000Database) -> None:
+    exact = Doc.embedding.nearest(QUERY, 20, exact=True)
+    assert codes(Doc.other.nearest(QUERY, 5).where(Doc.id.in_(exact.select(Doc.id)))) == ["exact"], "it ranks again"
+    other = Doc.other.nearest(QUERY, 5).select(Doc.title)
+    assert codes(exact.select(Doc.title) | other) == ["no_index"]
+    assert codes(other | exact.select(Doc.title)) == ["no_index"]
+    assert codes(Doc.embedding.nearest(QUERY, 5).select(Doc.title) | exact.select(Doc.title)) == ["exact"]
+    assert codes(exact | Doc.embedding.nearest(QUERY, 5, exact=True)) == ["exact"]
 
 
 def test_a_score_is_ordered_by(db: Pg8000Database) -> None:
@@ -249,6 +409,27 @@ def test_grouped_rows(db: Pg8000Database) -> None:
     distance = Doc.embedding.distance(QUERY)
     grouped = Doc.select(distance).group_by(Doc.id).order_by(distance).limit(5)
     assert codes(grouped) == ["grouped"]
+
+
+def test_an_index_that_serves_a_condition_only(db: Pg8000Database) -> None:
+    """What a condition looks at gives the search no rows."""
+    near = Doc.embedding.nearest(QUERY, 5).select(Doc.id)
+    search = Doc.other.nearest(QUERY, 5)
+    assert codes(search.where(Doc.number.not_in(near))) == ["no_index"]
+    assert codes(search.where((Doc.kind == 3) | Doc.number.in_(near))) == ["no_index"]
+    gone = near.alias("gone")
+    left = search.join(gone, JOIN.LEFT_OUTER, on=(Doc.number == gone.c.id))
+    assert codes(left) == ["no_index"]
+    assert codes(left.where(gone.c.id.is_null())) == ["no_index"]
+
+
+def test_rows_of_an_index_that_are_ranked_again(db: Pg8000Database) -> None:
+    near = Doc.embedding.nearest(QUERY, 20)
+    assert served(Doc.other.nearest(QUERY, 5).where(Doc.id.in_(near.select(Doc.id)))) == "doc_cosine"
+    found = near.cte("found", materialized=True)
+    again = Doc.other.to_value(QUERY)
+    ranked = Select([found], [found.c.id]).bind(db).with_cte(found).order_by(Expression(found.c.other, "<->", again))
+    assert served(ranked.limit(5)) == "doc_cosine"
 
 
 def test_a_materialized_subquery(db: Pg8000Database) -> None:
@@ -326,26 +507,6 @@ def test_an_invalid_index(db: Pg8000Database) -> None:
     assert 'REINDEX INDEX CONCURRENTLY "public"."doc_broken"' in str(explain(Doc.other.nearest(QUERY)))
 
 
-@contextmanager
-def building(url: str) -> Iterator[None]:
-    """An index that is built for as long as an older transaction goes on."""
-    with connect(url) as writer, connect(url) as builder, connect(url) as watcher:
-        writer.run("BEGIN; INSERT INTO building VALUES ('[1,2]')")
-        thread = threading.Thread(
-            target=lambda: builder.run("CREATE INDEX CONCURRENTLY slow ON building USING hnsw (e vector_l2_ops)")
-        )
-        thread.start()
-        try:
-            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'virtualxid'"
-            while watcher.run(waits) == [[0]]:
-                assert thread.is_alive()
-            yield
-        finally:
-            writer.run("ROLLBACK")
-            thread.join(60)
-    assert not thread.is_alive()
-
-
 class Building(Model):
     e = VectorField(2, metric="l2")
 
@@ -354,12 +515,29 @@ class Building(Model):
         primary_key = False
 
 
+SLOW = "CREATE INDEX CONCURRENTLY slow ON building USING hnsw (e vector_l2_ops)"
+
+
 def test_an_index_that_is_being_built(empty_url: str) -> None:
     database = Pg8000Database(empty_url)
     with database.bind_ctx([Building]), database.connection_context():
         run(database, "CREATE EXTENSION vector", "CREATE TABLE building (e vector(2))")
-        with building(empty_url):
+        with building(empty_url, "INSERT INTO building VALUES ('[1,2]')", SLOW):
             assert codes(Building.e.nearest([1, 2])) == ["index_being_built"]
+
+
+def test_an_index_whose_build_was_interrupted(empty_url: str) -> None:
+    database = Pg8000Database(empty_url, options="-c enable_seqscan=off")
+    with database.bind_ctx([Building]), database.connection_context():
+        run(database, "CREATE EXTENSION vector", "CREATE TABLE building (e vector(2))")
+        interrupt_build(empty_url, "INSERT INTO building VALUES ('[1,2]')", SLOW)
+        assert codes(Building.e.nearest([1, 2])) == ["invalid_index"]
+        reindex = explain(Building.e.nearest([1, 2])).reasons[0].remedy
+        assert reindex.startswith(
+            'build it again (REINDEX INDEX CONCURRENTLY "public"."slow", or lightvec create-index'
+        )
+        run(database, reindex.partition("(")[2].partition(",")[0])
+        assert served(Building.e.nearest([1, 2])) == "slow"
 
 
 # The planner found something cheaper
@@ -402,6 +580,18 @@ def test_a_table_that_was_never_analysed(db: Pg8000Database) -> None:
     assert codes(filtered) == ["never_analyzed", "filter_first"]
     run(db, "ANALYZE few")
     assert served(filtered) == "few_cosine"
+
+
+def test_an_analysed_table_with_policies(db: Pg8000Database) -> None:
+    run(
+        db,
+        'ALTER TABLE "explained doc" ENABLE ROW LEVEL SECURITY',
+        'CREATE POLICY mine ON "explained doc" USING (true)',
+        "CREATE ROLE tenant_of_explain",
+        'GRANT SELECT ON "explained doc" TO tenant_of_explain',
+        "SET LOCAL ROLE tenant_of_explain",
+    )
+    assert codes(Doc.embedding.nearest(QUERY).where(Doc.number == 7)) == ["filter_first"]
 
 
 def test_a_join_that_leaves_few_rows(db: Pg8000Database) -> None:
@@ -475,6 +665,56 @@ def test_a_partitioned_table(db: Pg8000Database) -> None:
     assert codes(Parts.e.nearest(QUERY, metric="cosine")) == ["wrong_metric"]
 
 
+def test_the_same_names_in_two_schemas(empty_url: str) -> None:
+    database = Pg8000Database(empty_url, options="-c enable_seqscan=off")
+
+    class Here(Model):
+        e = VectorField(2, metric="cosine", index="hnsw")
+
+        class Meta:
+            table_name = "twin"
+
+    class There(Model):
+        e = VectorField(2, metric="l2")
+
+        class Meta:
+            table_name = "twin"
+            schema = "tenant"
+            indexes = (HnswIndex("e", name="twin_e_cosine_hnsw"),)
+
+    with database.bind_ctx([Here, There]), database.connection_context():
+        run(database, "CREATE EXTENSION vector", "CREATE SCHEMA tenant")
+        database.create_tables([Here, There])
+        run(database, "ANALYZE twin", "ANALYZE tenant.twin")
+        for model, other in ((Here, "l2"), (There, "cosine")):
+            assert served(model.e.nearest([1, 2])) == "twin_e_cosine_hnsw"
+            assert codes(model.e.nearest([1, 2], metric=other)) == ["wrong_metric"]
+        told = str(explain(There.e.nearest([1, 2], metric="cosine")))
+        assert told.startswith("the index tenant.twin_e_cosine_hnsw is not used: it is built for l2")
+        run(database, "DROP INDEX tenant.twin_e_cosine_hnsw")
+        assert "no vector index on tenant.twin.e;" in str(explain(There.e.nearest([1, 2])))
+
+
+def test_a_temporary_table(db: Pg8000Database) -> None:
+    class Passing(Model):
+        e = VectorField(2, metric="l2", index="hnsw")
+
+        class Meta:
+            database = db
+            temporary = True
+            table_name = "passing"
+
+    db.create_tables([Passing])
+    run(db, "ANALYZE passing", "SET LOCAL enable_seqscan = off")
+    assert served(Passing.e.nearest([1, 2])) == "passing_e_l2_hnsw"
+    assert codes(Passing.e.nearest([1, 2], metric="cosine")) == ["wrong_metric"]
+    run(db, "DROP INDEX passing_e_l2_hnsw")
+    assert str(explain(Passing.e.nearest([1, 2]))) == (
+        "there is no vector index on pg_temp.passing.e; create one "
+        "(CREATE INDEX in the session of this temporary table)"
+    )
+
+
 def test_hostile_names(db: Pg8000Database) -> None:
     name = 'it\'s a "%s" <=> %% (100%)'
 
@@ -516,16 +756,43 @@ def test_a_database_that_is_given(filled: str) -> None:
         assert explain(query, database=database).index == "doc_cosine"
 
 
+# Citus: what it said of a table of two shards (PostgreSQL 18.6, Citus 14.0.1), without what nothing is read from
+
+CITUS = json.loads((Path(__file__).parent / "citus_plans.json").read_text(encoding="utf-8"))
+CITUS_INDEXES = {("rec", "gloss_doc_embedding_l2_hnsw"), ("rec", "gloss_doc_coarse_cosine_bit_hnsw")}
+
+
+@pytest.mark.parametrize("name", ["served", "row", "bits"])
+def test_a_plan_of_citus_in_which_each_shard_uses_its_index(name: str) -> None:
+    plan = Plan(CITUS[name])
+    searches = plan.searches(CITUS_INDEXES)
+    assert len(searches) == 2
+    assert {next(search.index_names()) for search in searches} <= CITUS_INDEXES
+    assert all(map(limit_above, searches))
+    assert plan.unserved(CITUS_INDEXES) == []
+    assert plan.json is CITUS[name]
+    assert plan.relation("t1") == ("rec", "gloss_doc")
+
+
+def test_a_plan_of_citus_that_compares_every_row() -> None:
+    plan = Plan(CITUS["exact"])
+    assert plan.searches(CITUS_INDEXES) == []
+    assert len(plan.unserved(CITUS_INDEXES)) == 2
+
+
+def test_a_plan_of_citus_says_why_not(db: Pg8000Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    for code in ("no_limit", "not_on_shards", "unplanned"):
+        plan = Plan(CITUS[code])
+        monkeypatch.setattr(_Planner, "plan", lambda *_, plan=plan, **__: plan)
+        assert codes(Doc.select()) == [code]
+
+
 # Words
 
 
-def test_every_reason_was_made() -> None:
-    tests = [
-        value for name, value in globals().items() if name.startswith("test_") and name != "test_every_reason_was_made"
-    ]
-    named = [constant for test in tests for constant in test.__code__.co_consts]
-    named += [each for constant in named if isinstance(constant, tuple) for each in constant]
-    assert set(REASONS) <= {constant for constant in named if isinstance(constant, str)}
+def test_every_reason_was_given() -> None:
+    """By a query of a test above: run the whole module."""
+    assert set(REASONS) - given == set()
 
 
 @pytest.mark.parametrize(
@@ -557,6 +824,7 @@ def test_sort_keys(key: str, told: tuple[Any, ...]) -> None:
 
 def test_words_are_whole() -> None:
     values = dict.fromkeys(("built", "wanted", "command", "quantize", "name", "where", "fetched", "rows", "costs"), "X")
+    values |= dict.fromkeys(("wanted", "looked_at", "method", "dropped"), "X")
     for code in REASONS:
         finding = reason(code, "X", **values)
         assert not finding.what.endswith(".")

@@ -22,6 +22,7 @@ from lightvec.search.health import Finding, examine
 from lightvec.server import Server
 from tests.places import open_folder
 from tests.pooler.pooler import Pooler
+from tests.search.builds import interrupt_build
 from tests.tls.certificates import issued
 from tests.tls.conftest import bouncer
 from tests.tls.postgres import PASSWORD
@@ -319,14 +320,46 @@ def test_too_many_dimensions_for_an_index(ready: Ready) -> None:
     assert "long.e" not in [finding.subject for finding in bad(ready(made)).values()]
 
 
-def test_a_table_that_may_not_be_read(ready: Ready) -> None:
-    database = ready(
-        TABLE, FILL, INDEX, ANALYZE, "DROP ROLE IF EXISTS stranger", "CREATE ROLE stranger", options="-c role=stranger"
+@pytest.fixture
+def as_stranger(ready: Ready) -> Iterator[Ready]:
+    """Looks at it as a user with no rights but those of all."""
+
+    def as_stranger(*statements: str) -> Pg8000Database:
+        return ready("DROP ROLE IF EXISTS stranger", "CREATE ROLE stranger", *statements, options="-c role=stranger")
+
+    yield as_stranger
+    ready("DROP OWNED BY stranger", "DROP ROLE stranger")
+
+
+def test_a_table_that_may_not_be_read(as_stranger: Ready) -> None:
+    database = as_stranger(TABLE, FILL, INDEX, ANALYZE)
+    found = bad(database)
+    assert [*found] == ["not_readable"], "that it was never analysed nobody can say"
+    assert 'GRANT SELECT ON "public"."the docs" to this user' in found["not_readable"].remedy
+
+
+def test_a_table_in_a_schema_that_may_not_be_used(as_stranger: Ready) -> None:
+    hidden = ("CREATE SCHEMA hidden", TABLE.replace('"the docs"', "hidden.t"), "GRANT SELECT ON hidden.t TO stranger")
+    database = as_stranger(
+        TABLE, FILL, INDEX, ANALYZE, 'GRANT SELECT ON "the docs" TO stranger', *hidden, "ANALYZE hidden.t"
     )
-    try:
-        assert set(bad(database)) >= {"not_readable"}
-    finally:
-        ready("DROP ROLE stranger")
+    found = examined(database)
+    assert [each.subject for each in found if each.code == "not_readable"] == ["hidden.t.e"]
+    assert 'GRANT USAGE ON SCHEMA "hidden"' in bad(database)["not_readable"].remedy
+    assert [each.subject for each in found if each.code == "column"] == ["the docs.e"]
+    assert "not_readable" in bad(database, ["t"], "hidden")
+    with pytest.raises(SchemaMismatch, match="there is no table nosuch"):
+        bad(database, ["nosuch"], "hidden")
+
+
+def test_a_view(ready: Ready) -> None:
+    view = 'CREATE VIEW "the view" AS SELECT t.* FROM "the docs" t JOIN other USING (id)'
+    database = ready(TABLE, FILL, INDEX, ANALYZE, "CREATE TABLE other (id int)", view)
+    found = bad(database, ["the view"])
+    assert [(each.code, each.level, each.subject) for each in found.values()] == [("view", "note", "the view")]
+    assert found["view"].what.endswith('those of what it reads ("the docs", other)')
+    assert [*bad(database, ["the docs", "the view"])] == ["view"]
+    assert bad(database) == {}
 
 
 def test_a_partitioned_table(ready: Ready) -> None:
@@ -347,6 +380,17 @@ def test_an_invalid_index(ready: Ready) -> None:
     found = bad(ready(TABLE, FILL, INDEX, ANALYZE, broken))
     assert found["invalid_index"].level == "problem"
     assert 'REINDEX INDEX CONCURRENTLY "public"."the index"' in found["invalid_index"].remedy
+
+
+def test_an_index_whose_build_was_interrupted(ready: Ready, empty_url: str) -> None:
+    database = ready(TABLE, FILL, ANALYZE)
+    create = INDEX.replace("INDEX", "INDEX CONCURRENTLY").replace("the index", "stopped")
+    interrupt_build(empty_url, "INSERT INTO \"the docs\" VALUES (0, 'x', '[1,2,3]')", create)
+    finding = bad(database)["invalid_index"]
+    assert (finding.level, finding.subject) == ("problem", "stopped")
+    reindex = 'REINDEX INDEX CONCURRENTLY "public"."stopped"'
+    assert reindex in finding.remedy
+    assert "invalid_index" not in bad(ready(reindex))
 
 
 def test_the_same_index_twice(ready: Ready) -> None:
@@ -408,6 +452,22 @@ def test_never_analysed(ready: Ready) -> None:
     assert bad(ready(found["never_analyzed"].remedy)) == {}
 
 
+def test_analysed_where_nobody_sees_it(as_stranger: Ready) -> None:
+    """The statistics of a table with policies are shown to nobody whom they concern."""
+    policies = ('ALTER TABLE "the docs" ENABLE ROW LEVEL SECURITY', 'CREATE POLICY all_rows ON "the docs" USING (true)')
+    database = as_stranger(TABLE, FILL, INDEX, ANALYZE, *policies, 'GRANT SELECT ON "the docs" TO stranger')
+    assert bad(database) == {}
+
+
+def test_an_empty_partition(ready: Ready) -> None:
+    index = "CREATE INDEX ON parts USING hnsw (e vector_l2_ops)"
+    made = ("CREATE TABLE parts (n int, e vector(2)) PARTITION BY LIST (n)", index)
+    parts = [f"CREATE TABLE parts_{n} PARTITION OF parts FOR VALUES IN ({n})" for n in (0, 1)]
+    fill = "INSERT INTO parts SELECT 0, ARRAY[n, 1]::vector FROM generate_series(1, 100) n"
+    assert bad(ready(*made, *parts, fill, "ANALYZE parts_0")) == {}
+    assert "never_analyzed" in bad(ready(fill.replace("SELECT 0", "SELECT 1")))
+
+
 def test_dead_rows(ready: Ready) -> None:
     ready(TABLE, FILL)
     found = bad(ready(ANALYZE, *['UPDATE "the docs" SET note = note'] * 3))
@@ -415,6 +475,22 @@ def test_dead_rows(ready: Ready) -> None:
     assert re.match(r"1,[45]\d\d dead rows beside 500 live ones", found["dead_rows"].what)
     remedy = found["dead_rows"].remedy.partition(";")[0]
     assert "dead_rows" not in bad(ready(remedy))
+
+
+def test_writes_to_a_partition(ready: Ready) -> None:
+    off = "WITH (autovacuum_enabled = off)"
+    database = ready(
+        "CREATE TABLE parts (n int, e vector(2)) PARTITION BY LIST (n)",
+        *(f"CREATE TABLE parts_{n} PARTITION OF parts FOR VALUES IN ({n}) {off}" for n in (0, 1)),
+        "INSERT INTO parts SELECT mod(n, 2), ARRAY[n, 1]::vector FROM generate_series(1, 1000) n",
+        "CREATE INDEX ON parts USING hnsw (e vector_l2_ops)",
+        "ANALYZE parts",
+        *["UPDATE parts SET e = e WHERE n = 1"] * 3,
+    )
+    found = [each for each in examined(database) if each.level != "ok"]
+    assert [(each.code, each.subject) for each in found] == [("dead_rows", "parts_1"), ("updates_not_hot", "parts_1")]
+    ready(found[1].remedy.partition(" keeps")[0], found[0].remedy.partition(";")[0])
+    assert "dead_rows" not in bad(database)
 
 
 def test_updates_of_a_full_page(ready: Ready) -> None:

@@ -172,10 +172,38 @@ def test_one_round_trip_with_its_settings(pages: Pg8000Database, url: str) -> No
 # What cannot be
 
 
+def test_a_key_of_several_columns(pages: Pg8000Database) -> None:
+    class Twofold(Model):
+        id = IntegerField()
+        category = ForeignKeyField(Category, backref="twofold")
+        body = TextField()
+        embedding = VectorField(2, metric="cosine")
+
+        class Meta:
+            database = pages
+            primary_key = CompositeKey("category", "id")
+            table_name = "hybrid_twofold"
+
+    Twofold.create_table()
+    rows = [
+        (number, category, f"{word} shoes", [category**2 + 0.3, number])
+        for number, word in enumerate(("red", "blue", "green"), 1)
+        for category in (1, 2)
+    ]
+    Twofold.insert_many(rows, fields=[Twofold.id, Twofold.category, Twofold.body, Twofold.embedding]).execute()
+    found: Any = hybrid(Twofold.embedding, [1, 1], Twofold.body, "blue", k=3)
+    told = [(row.category_id, row.id, row.vector_rank, row.text_rank) for row in found]
+    assert told == [(1, 2, 3, 1), (2, 2, 4, 2), (1, 1, 1, None)]
+    joined: Any = hybrid(Twofold.embedding, [1, 1], Twofold.body, "blue", k=3)
+    joined = joined.join(Category).where(Category.name == "head")
+    assert [(row.category_id, row.id) for row in joined] == [(2, 2), (2, 3), (2, 1)]
+    Twofold.drop_table()
+
+
 def test_calls_that_cannot_be_right(pages: Pg8000Database) -> None:
     class Keyless(Page):
         class Meta:
-            primary_key = CompositeKey("title", "body")
+            primary_key = False
 
     for change, why in (
         ({"match": "some"}, "expected match="),
@@ -187,7 +215,7 @@ def test_calls_that_cannot_be_right(pages: Pg8000Database) -> None:
         ({"text_field": Category.name}, "text fields of Page"),
         ({"text_field": []}, "text fields of Page"),
         ({"text_field": [Page.words, Page.body]}, "one TSVectorField"),
-        ({"field": Keyless.embedding, "text_field": Keyless.body}, "no primary key of one column"),
+        ({"field": Keyless.embedding, "text_field": Keyless.body}, "no primary key"),
     ):
         call: dict[str, Any] = {
             "field": Page.embedding, "vector": [1, 0], "text_field": Page.body, "text": "red"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asyncpg import BitString
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -194,6 +195,19 @@ def test_equality() -> None:
     others: list[Any] = ["1010", "10x", [True], [1, 0, 2], [np.ones(2)] * 3, None, 5, b"\xa0", 0b101]
     for other in others:
         assert bits != other
+
+
+def bits_of(text: str) -> bytes:
+    return Bit(text).to_binary()[4:]
+
+
+def test_a_bit_string_of_asyncpg() -> None:
+    for text in ("1", "101", "1010", "101011", "1" * 9):
+        theirs: Any = BitString.frombytes(bits_of(text), len(text))
+        assert Bit(theirs) == text
+        assert Bit(text) == theirs
+        assert theirs == Bit(text)
+        assert Bit(text + "0") != theirs
 
 
 def test_coerce() -> None:

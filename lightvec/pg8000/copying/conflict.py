@@ -59,9 +59,18 @@ def load_by_insert(conn: Wire, target: Target, on_conflict: str, copy: Callable[
             )
         copy(staging)
         sql = _ignoring(target, staging) if key is None else _updating(target, staging, key, identifier(place))
-        inserted: int = conn.execute_unnamed(sql).row_count
+        inserted = _run(conn, sql)
         conn.execute_unnamed(f"DROP TABLE {staging.name}")
     return inserted
+
+
+def _run(conn: Wire, insert: str) -> int:
+    """How many rows were inserted or updated. Citus says how many came, also of those that ON CONFLICT left out."""
+    conn.meet_citus()
+    if conn.known_types.citus:
+        answer = conn.execute_unnamed(f"WITH inserted AS ({insert} RETURNING 1) SELECT count(*) FROM inserted")
+        return int(answer.rows[0][0]) if answer.rows else 0
+    return int(conn.execute_unnamed(insert).row_count)
 
 
 def _ignoring(target: Target, staging: Target) -> str:

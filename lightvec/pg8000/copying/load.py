@@ -55,14 +55,15 @@ def copy_rows(
     raises before stops the load, then it is too late for that.
 
     ``jobs`` loads over so many connections at once, opened with the parameters of this one (not what was SET on it);
-    the iterable is read, and its rows are encoded, in this thread. It is for what the server takes longer for than Python:
-    a table with an index, constraints or triggers, and columns of arrays on a server with cores of its own. All parts are done, deferred constraints too, before the first is
-    committed, so that what any of them raises leaves nothing. Only a server or a network that breaks down between two
-    commits can part them: :class:`~lightvec.pg8000.exceptions.PartlyLoaded` then says which rows are in. Rows are
-    counted in the order of the iterable; in which order they get into the table, and a key that counts up by itself, is
-    open. Refused are an open transaction, whose part they would not be, a temporary table, ``on_conflict``, and rows of
-    two parts that would wait for each other (the same unique key). :meth:`cancel` does not reach such a load; an
-    interrupt, ``command_timeout`` and ``deadline`` do.
+    the iterable is read, and its rows are encoded, in this thread. It is for what takes the server longer than Python:
+    a table with an index, constraints or triggers, and columns of arrays on a server with cores of its own. All parts
+    are done, deferred constraints too, before the first is committed, so that what any of them raises leaves nothing.
+    Only a server or a network that breaks down between two commits can part them, and then
+    :class:`~lightvec.pg8000.exceptions.PartlyLoaded` says which rows are in. Rows are counted in the order of the
+    iterable; in which order they get into the table, and which key that counts up by itself each gets, is open. Refused
+    are an open transaction, whose part they would not be, a temporary table, ``on_conflict``, and rows of two parts
+    that would wait for each other (the same unique key). ``cancel()`` does not reach such a load; an interrupt,
+    ``command_timeout`` and ``deadline`` do.
 
     Raises, with nothing kept and the connection good: :class:`~lightvec.errors.InvalidVector` (wrong dimensions, NaN)
     and :class:`~lightvec.pg8000.exceptions.DataError` (another value that cannot be sent) naming row, counted from 1,

@@ -183,7 +183,7 @@ def with_fault(fault: float, place: int = 2345, dtype: str = "f8") -> Any:
         ({"v": np.zeros((5000, 3))}, InvalidVector, r"column 'v' .*: expected 2 dimensions, .* shape \(5000, 3\)"),
         ({"v": np.zeros((5000, 0))}, InvalidVector, "expected 2 dimensions"),
         ({"v": np.zeros(5000)}, InvalidVector, "row 1, column 'v': "),
-        ({"v": np.zeros((5000, 2, 2))}, InvalidVector, "row 1, column 'v': .*one-dimensional"),
+        ({"v": np.zeros((5000, 2, 2))}, InvalidVector, "row 1, column 'v': .*ndim"),
         ({"v": np.zeros((5000, 2), complex)}, InvalidVector, "row 1, column 'v': "),
         (
             # Each id once: with zeros the server might have refused the second row before this one was reached.

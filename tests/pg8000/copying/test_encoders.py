@@ -312,7 +312,7 @@ def test_refused(declared: str, value: Any, message: str, one: Connection) -> No
         ("vector", ["x"], "number at index 0"),
         ("vector", 7, "list"),
         ("vector", "[1,x]", r"\[1,x\]"),
-        ("vector", np.zeros((1, 2)), "one-dimensional"),
+        ("vector", np.zeros((1, 2)), "ndim"),
         ("halfvec", [1e5], "65504"),
         ("halfvec", np.array([np.nan], "f2"), "finite"),
         ("sparsevec", {1: 2}, "dimensions"),

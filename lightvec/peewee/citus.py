@@ -1,0 +1,355 @@
+"""Tables that Citus spreads over machines: what is declared, what has to be true for it, and the calls that make it.
+
+A model says it in its ``Meta``: ``distribute_by = "tenant_id"`` (a field or column, and ``shards = 4`` beside it), or
+``reference = True`` for a table that each node has whole. Nothing here sets Citus up, and nothing is distributed again.
+
+Source of the rules: Citus documentation, "Creating and Modifying Distributed Objects (DDL)".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from peewee import BigIntegerField, Field, ForeignKeyField, Model
+
+from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.peewee.database import Pg8000Database
+from lightvec.pg8000.exceptions import NotSupportedError
+from lightvec.pg8000.identifiers import identifier, text_literal
+
+__all__ = [
+    "CountedField",
+    "Distribution",
+    "Spread",
+    "Standing",
+    "check_conflict_target",
+    "distribute_schema",
+    "distributions",
+    "is_citus",
+    "require_citus",
+    "shards_and_pages",
+    "standing",
+]
+
+_LEAST_SHARDS, _MOST_SHARDS = 1, 64_000
+
+
+class CountedField(BigIntegerField):
+    """A number that counts up by itself and is only a part of the primary key, beside the distribution column."""
+
+    field_type = "BIGAUTO"
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How a table is spread: by the hash of a column, over ``shards`` (None: the server's number), or whole on each.
+
+    >>> str(Distribution(by="tenant_id", shards=4)), str(Distribution(reference=True))
+    ('distributed by tenant_id over 4 shards', 'a reference table')
+    """
+
+    by: str | None = None
+    shards: int | None = None
+    reference: bool = False
+
+    def __post_init__(self) -> None:
+        if self.reference and (self.by or self.shards):
+            raise InvalidOption("a reference table is whole on each node: leave the distribution column and shards out")
+        if self.shards is not None and self.by is None:
+            raise InvalidOption("a number of shards needs the column to distribute by")
+        number = self.shards
+        if number is not None and not (type(number) is int and _LEAST_SHARDS <= number <= _MOST_SHARDS):
+            raise InvalidOption(f"expected shards from {_LEAST_SHARDS} to {_MOST_SHARDS:,}, got {number!r}")
+
+    def __str__(self) -> str:
+        if self.by is None:
+            return "a reference table"
+        return f"distributed by {self.by}" + (f" over {self.shards} shards" if self.shards else "")
+
+    def fits(self, other: Distribution) -> bool:
+        """Whether a table that stands so is what is asked for."""
+        return (self.by, self.reference) == (other.by, other.reference) and self.shards in (None, other.shards)
+
+
+def distribution_of(model: Any, given: Distribution | None = None) -> Distribution | None:
+    """What a model's ``Meta`` declares, else what is given; its column by the name that it has in the table."""
+    meta = model._meta
+    by, shards = getattr(meta, "distribute_by", None), getattr(meta, "shards", None)
+    is_reference = bool(getattr(meta, "reference", False))
+    try:
+        own = Distribution(by, shards, is_reference) if by or shards or is_reference else given
+    except InvalidOption as error:
+        raise InvalidOption(f"{model.__name__}: {error}") from error
+    if own is None or own.by is None:
+        return own
+    return Distribution(_column(model, own.by).column_name, own.shards)
+
+
+def _column(model: Any, name: str) -> Field:
+    field: Field | None = model._meta.combined.get(name)
+    if field is None:
+        known = ", ".join(each.column_name for each in model._meta.sorted_fields)
+        raise SchemaMismatch(
+            f"{model.__name__} is to be distributed by {name} and has no such column, but {known}: name one of these, "
+            f"or declare reference = True in its Meta"
+        )
+    return field
+
+
+def distributions(models: Sequence[type[Model]], given: Distribution | None = None) -> dict[type[Model], Distribution]:
+    """Those of the models that are to be distributed, checked without asking the server."""
+    found = {model: distribution_of(model, given) for model in models}
+    wanted = {model: each for model, each in found.items() if each is not None}
+    for model, distribution in wanted.items():
+        _check(model, distribution)
+    return wanted
+
+
+# What Citus would refuse
+
+
+def _check(model: Any, distribution: Distribution) -> None:
+    """:class:`~lightvec.errors.SchemaMismatch` for a key or column with which the table cannot be distributed so."""
+    if distribution.by is None:
+        return
+    by = distribution.by
+    field = model._meta.columns[by]
+    if hasattr(field, "value_class"):
+        raise SchemaMismatch(f"{model.__name__} is to be distributed by {by}, a vector: name a column of ids")
+    keys = [key.column_name for key in model._meta.get_primary_keys()]
+    if keys and by not in keys:
+        names = [field.name, *(key.name for key in model._meta.get_primary_keys())]
+        raise SchemaMismatch(
+            f"{model.__name__} is to be distributed by {by}, and its primary key is {', '.join(keys)}: Citus keeps a "
+            f"key unique only with the distribution column in it, so write "
+            f"primary_key = CompositeKey({', '.join(map(repr, names))}) in its Meta"
+        )
+    for index in model._meta.fields_to_index():
+        if getattr(index, "_unique", False):
+            _check_unique(model, field, index)
+
+
+def _check_unique(model: Any, by: Field, index: Any) -> None:
+    fields = [each for each in index._expressions if isinstance(each, Field)]
+    if any(each is by for each in fields):
+        return
+    names = tuple(each.name for each in (by, *fields))
+    raise SchemaMismatch(
+        f"{model.__name__} is to be distributed by {by.column_name}, and {', '.join(each.name for each in fields)} is "
+        f"to be unique: Citus keeps that only with the distribution column in it, so declare "
+        f"indexes = (({names!r}, True),) in its Meta instead"
+    )
+
+
+def check_conflict_target(model: Any, on_conflict: Any) -> None:
+    """:class:`~lightvec.errors.SchemaMismatch` for an ``on_conflict`` of an insert that Citus cannot decide."""
+    if not getattr(model._meta, "distribute_by", None):
+        return
+    field = _column(model, model._meta.distribute_by)
+    target = on_conflict._conflict_target
+    columns = target if isinstance(target, (list, tuple)) else [target]
+    names: list[Any] = [getattr(column, "column_name", column) for column in columns]
+    if not all(isinstance(name, str) for name in names):
+        return  # An expression, which the server looks at.
+    if field.name in names or field.column_name in names:
+        return
+    raise SchemaMismatch(
+        f"{model.__name__} is distributed by {field.column_name}, and a conflict is to be seen by {', '.join(names)}: "
+        f"put the distribution column into conflict_target, and into the unique key, too"
+    )
+
+
+class Spread:
+    """How models that are set up together are spread, with what they refer to; made before any of them is."""
+
+    def __init__(
+        self, database: Pg8000Database, models: Sequence[type[Model]], wanted: Mapping[type[Model], Distribution]
+    ) -> None:
+        self._database = database
+        self._wanted = wanted
+        self._known: dict[Any, Distribution] = dict(wanted)
+        if wanted:
+            others = {field.rel_model for model in models for field in _foreign_keys(model)} - set(wanted)
+            found = {other: standing(database, _name(other)).distribution for other in others}
+            self._known |= {other: each for other, each in found.items() if each is not None}
+            for model in models:
+                self._check_keys(model)
+
+    def keys_added_later(self, model: Any) -> list[Any]:
+        """The foreign keys to other distributed tables: both tables must be distributed before there can be one."""
+        if model not in self._wanted or self._wanted[model].reference:
+            return []
+        fields = [field for field in _foreign_keys(model) if field.rel_model in self._known]
+        return [field for field in fields if not self._known[field.rel_model].reference]
+
+    def calls(self, model: Any, *, is_there: bool) -> tuple[str, bool, tuple[str, ...]] | None:
+        """What is done to a model's table, whether that is done already, and the statements; None for nothing.
+
+        :class:`~lightvec.errors.SchemaMismatch` where the table stands and is distributed in another way.
+        """
+        distribution = self._wanted.get(model)
+        if distribution is None:
+            return None
+        later = self.keys_added_later(model)
+        is_done = is_there and _stands(model, distribution, standing(self._database, _name(model)))
+        if is_there and later and not is_done:
+            self._check_free(model, later)
+        keys = (field.model._schema._create_foreign_key(field).query()[0] for field in later)
+        name = "as a reference table" if distribution.by is None else f"by {distribution.by}"
+        return f"{model._meta.table_name} {name}", is_done, (_call(_name(model), distribution), *keys)
+
+    def _check_keys(self, model: Any) -> None:
+        """Refuse a foreign key that Citus cannot keep."""
+        own = self._wanted.get(model)
+        for field in _foreign_keys(model):
+            target: Any = field.rel_model
+            other = self._known.get(target)
+            if other is None and own is not None and not own.reference:
+                raise SchemaMismatch(
+                    f"{model.__name__}.{field.name} refers to {target.__name__}, which stands on one node: declare "
+                    f"reference = True in the Meta of {target.__name__}, or distribute it by "
+                    f"{field.rel_field.column_name}"
+                )
+            if other is not None and not other.reference and not _are_together(field, own, other):
+                raise SchemaMismatch(
+                    f"{model.__name__}.{field.name} refers to {target.__name__}, which is {other}: Citus keeps that "
+                    f"only where {model.__name__} is distributed by {field.column_name} and {target.__name__} by "
+                    f"{field.rel_field.column_name}, over the same number of shards, or {target.__name__} is a "
+                    f"reference table"
+                )
+
+    def _check_free(self, model: Any, fields: Sequence[Any]) -> None:
+        """A table that stands and refers to a distributed one cannot become one with the key in place."""
+        for field in fields:
+            values = (_name(model), _name(field.rel_model))
+            row = self._database.execute_sql(_FOREIGN_KEY, values).fetchone()
+            if row is not None:
+                raise SchemaMismatch(
+                    f"the table {model._meta.table_name} refers to {field.rel_model._meta.table_name}, and both are to "
+                    f"be distributed, which Citus does one by one: drop the constraint {row[0]}, and run this again, "
+                    f"which adds it behind"
+                )
+
+
+_FOREIGN_KEY = """\
+SELECT conname FROM pg_catalog.pg_constraint
+WHERE contype = 'f' AND conrelid = to_regclass(%s) AND confrelid = to_regclass(%s)"""
+
+
+def _are_together(field: Any, own: Distribution | None, other: Distribution) -> bool:
+    """Whether rows of two distributed tables that refer to each other by this field are on the same node."""
+    if own is None or (own.by, other.by) != (field.column_name, field.rel_field.column_name):
+        return False
+    return len({own.shards, other.shards} - {None}) < 2
+
+
+def _name(model: Any) -> str:
+    return identifier(*filter(None, (model._meta.schema, model._meta.table_name)))
+
+
+def _foreign_keys(model: Any) -> list[Any]:
+    """Those that the table is made with."""
+    return [field for field in model._meta.sorted_fields if isinstance(field, ForeignKeyField) and not field.deferred]
+
+
+# What stands
+
+
+def is_citus(database: Pg8000Database) -> bool:
+    """Whether Citus is installed in this database; pgvector need not be."""
+    sql = "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'citus'"
+    return database.execute_sql(sql).fetchone() is not None
+
+
+def require_citus(database: Pg8000Database) -> None:
+    """:class:`~lightvec.pg8000.exceptions.NotSupportedError` where nothing can be distributed."""
+    if not is_citus(database):
+        raise NotSupportedError(
+            "this database has no Citus, so nothing in it can be distributed: have an administrator install it "
+            "(shared_preload_libraries = 'citus', then CREATE EXTENSION citus on each node), or leave out what "
+            "distributes (--distribute-by, --reference, --distribute-schema, the models' Meta)"
+        )
+
+
+_STANDING = """\
+SELECT pg_catalog.column_to_column_name(p.logicalrelid, p.partkey), p.repmodel::text,
+    (SELECT count(*) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = p.logicalrelid)::int,
+    EXISTS (SELECT FROM pg_catalog.pg_dist_schema s JOIN pg_catalog.pg_class c ON c.relnamespace = s.schemaid
+        WHERE c.oid = p.logicalrelid)
+FROM pg_catalog.pg_dist_partition p WHERE p.logicalrelid = to_regclass(%s)"""
+
+
+class Standing(NamedTuple):
+    """How a table stands on Citus: distributed, ``is_in_schema`` with a schema that is, or with neither on one node."""
+
+    distribution: Distribution | None
+    is_in_schema: bool
+
+    def __str__(self) -> str:
+        if self.distribution is not None:
+            return str(self.distribution)
+        return "distributed with its schema" if self.is_in_schema else "on one node"
+
+
+def standing(database: Pg8000Database, table: str) -> Standing:
+    """How a table, named as SQL, stands. Citus must be there."""
+    row = database.execute_sql(_STANDING, (table,)).fetchone()
+    if row is None:
+        return Standing(None, False)
+    by, replication, shards, is_in_schema = row
+    if by is not None:
+        return Standing(Distribution(by, shards), False)
+    return Standing(Distribution(reference=True) if replication == "t" else None, is_in_schema)
+
+
+_SHARDS = """\
+SELECT count(*)::int, citus_relation_size(to_regclass(%s)) / current_setting('block_size')::int
+FROM pg_catalog.pg_dist_shard WHERE logicalrelid = to_regclass(%s)"""
+
+
+def shards_and_pages(database: Pg8000Database, table: str) -> tuple[int, int]:
+    """How many shards a table has, named as SQL, and how many pages they have together; no shards without Citus."""
+    if not database.extension().citus:
+        return 0, 0
+    if standing(database, table) == Standing(None, False):
+        return 0, 0
+    ((shards, pages),) = database.execute_sql(_SHARDS, (table, table)).fetchall()
+    return shards, pages
+
+
+def _stands(model: Any, distribution: Distribution, found: Standing) -> bool:
+    """Whether the table is distributed as it is to be; :class:`~lightvec.errors.SchemaMismatch` if in another way."""
+    if found.distribution is None and not found.is_in_schema:
+        return False
+    if found.distribution is None or not distribution.fits(found.distribution):
+        raise SchemaMismatch(
+            f"the table {model._meta.table_name} is {found}, and {model.__name__} is to be {distribution}: change the "
+            f"model, or move the table yourself (SELECT alter_distributed_table(...), undistribute_table(...))"
+        )
+    return True
+
+
+# The calls
+
+
+def _call(table: str, distribution: Distribution) -> str:
+    """The statement that distributes a table, named as SQL."""
+    name = text_literal(table)
+    if distribution.by is None:
+        return f"SELECT create_reference_table({name})"
+    column = text_literal(distribution.by)
+    if distribution.shards is None:
+        return f"SELECT create_distributed_table({name}, {column})"
+    return f"SELECT create_distributed_table({name}, {column}, shard_count => {distribution.shards:d})"
+
+
+_SCHEMA = """\
+SELECT 1 FROM pg_catalog.pg_dist_schema WHERE schemaid = to_regnamespace(%s)"""
+
+
+def distribute_schema(database: Pg8000Database, schema: str) -> tuple[bool, str]:
+    """Whether a schema is distributed as a whole, and the statement that does it."""
+    is_there = database.execute_sql(_SCHEMA, (identifier(schema),)).fetchone() is not None
+    return is_there, f"SELECT citus_schema_distribute({text_literal(identifier(schema))})"

@@ -1,0 +1,21 @@
+"""The aggregates of vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.sql.functions import ReturnTypeFromArgs, sum
+
+__all__ = ["avg", "sum"]
+
+
+class avg(ReturnTypeFromArgs[Any]):
+    """The mean of the group's vectors, element by element; NULL for no rows.
+
+    SQLAlchemy's own ``func.avg`` gives text, because it does not know what the mean of vectors is; its
+    ``func.sum`` does, and :data:`sum` is that one.
+    """
+
+    inherit_cache = True
+    #: ``func.avg`` stays what it was.
+    package = "lightvec"
