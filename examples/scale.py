@@ -176,8 +176,8 @@ def _storage(given: Constants) -> str:
 def _size(count: float) -> str:
     """Bytes in decimal units.
 
-    >>> _size(950_000_000), _size(1_638_400_000), _size(7.7e12)
-    ('1.0 GB', '1.6 GB', '7.7 TB')
+    >>> _size(920_000_000), _size(1_638_400_000), _size(7.7e12)
+    ('0.9 GB', '1.6 GB', '7.7 TB')
     """
     unit, name = (1e12, "TB") if count >= 1e12 else (1e9, "GB")
     return f"{_two_digits(count / unit)} {name}"

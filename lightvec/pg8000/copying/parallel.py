@@ -4,8 +4,9 @@ Nothing is committed before every part is done, deferred constraints too: until 
 the others, and nothing is kept. What a commit can still run into stands in ``committing``.
 
 Threads, because the server does most of the work: NumPy fills messages and the kernel takes them without Python's lock.
-Of a matrix of 768 numbers a row 2 threads loaded 1.4 times the rows/s of one, and 2 processes the same (medians of six,
-client and server on 2 processors). Where Python encodes each value, one thread does it for all.
+A matrix of 768 numbers a row went into an unlogged table at 27,000 rows/s over one connection, at 37,000 by 2 threads
+and at 37,000 by 2 processes (medians of six turns, client and server on 2 processors). Where Python encodes each value,
+one thread does it for all.
 """
 
 from __future__ import annotations
