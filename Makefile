@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 SOAK := $(addprefix tests/,faults fuzz load pooler pg8000/test_interrupts.py tls/test_traffic.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-citus soak lint typecheck check bench lambda-zip dist test-wheel clean
+.PHONY: help demo test test-all test-citus soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # One stamp an extra: the environment is made once and again when setup.cfg changes.
 $(VENV)/.installed-%: setup.cfg pyproject.toml
@@ -49,6 +49,9 @@ typecheck: $(VENV)/.installed-dev  ## check types, strictly
 
 bench: $(VENV)/.installed-bench  ## measure against psycopg 3 and pg8000
 	$(BIN)/python -m tests.benchmarks
+
+bench-scale: $(VENV)/.installed-bench  ## measure what examples/scale.md is computed from, and write it anew
+	$(BIN)/python -m tests.benchmarks.scale --write
 
 # Another file: make lambda-zip FILE=/tmp/function.zip
 lambda-zip: FILE ?= dist/lambda.zip

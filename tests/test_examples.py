@@ -100,9 +100,9 @@ def test_every_example_is_run_and_listed() -> None:
     for name in ELSEWHERE.keys() & (folders | {"demo"}):
         assert (ROOT / "tests" / ELSEWHERE[name]).exists()
     listed = re.findall(r"^\| \[([\w/.]+)\]\(([\w/.]+)\)", (EXAMPLES / "README.md").read_text(encoding="utf-8"), re.M)
-    assert {target for _, target in listed} == {f"{name}.py" for name in (*PROGRAMS, "demo")} | {
-        f"{folder}/" for folder in folders
-    }
+    pages = {page.name for page in EXAMPLES.glob("*.md")} - {"README.md"}
+    programs = {f"{name}.py" for name in (*PROGRAMS, "demo")}
+    assert {target for _, target in listed} == pages | programs | {f"{folder}/" for folder in folders}
 
 
 # The service, driven by its own client

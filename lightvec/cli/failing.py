@@ -22,11 +22,11 @@ class Interrupted(Exception):
 
 @contextmanager
 def told_if_interrupted(left: str) -> Iterator[None]:
-    """Says what an interruption of this piece of a command leaves behind."""
+    """Says what an interruption of this piece of a command leaves behind, unless the interruption itself does."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted(f"interrupted: {left}") from error
+        raise Interrupted(f"interrupted: {str(error) or left}") from error
 
 
 def exit_status(run: Callable[[], object]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,14 @@ __all__ = ["command"]
     type=click.Choice(["ignore", "update"]),
     help="A row that is there already stays, or is written over (default: that is an error).",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Load over N connections at once: quicker where the server is what takes the time, as with an index.",
+)
 @table_options
 def command(
     table: str,
@@ -55,6 +63,7 @@ def command(
     skips: tuple[str, ...],
     only: bool,
     on_conflict: str | None,
+    jobs: int,
     vector_column: str | None,
     schema: str | None,
     url: str | None,
@@ -88,20 +97,24 @@ def command(
             f"--vector-column says where --vectors or a .npy matrix go, and {file} names its columns itself: leave it "
             f"out, or say --map NAME:{vector_column}"
         )
+    if jobs > 1 and on_conflict:
+        raise click.UsageError(
+            "--on-conflict goes with one job: rows with the same key in two parts of a load would wait for each other"
+        )
     start = time.monotonic()
     with open_database(url, schema=schema) as database:
         with told_if_interrupted("no row was kept"):
             model = model_of(database, table, schema)
             column = vector_field(model, vector_column).column_name if vectors or found == "npy" else None
-            with Line() as line, database.atomic():
-                loading = Loading(database, model, on_conflict)
+            # The connections of a load with jobs have their own transactions.
+            with Line() as line, database.atomic() if jobs == 1 else nullcontext():
+                loading = Loading(database, model, on_conflict, jobs)
                 mapped = Mapped(loading, maps, skips, only)
                 shown = _Shown(line)
                 if found in MATRICES:
                     loaded = _load_arrays(loading, mapped, file, column, shown)
                 else:
                     loaded = _load_rows(loading, mapped, file, found, vectors, column, shown)
-                mapped.check_used()
         named = filter(None, (schema, table))
         with _loaded_all_the_same(table, schema):
             if as_json:
@@ -118,6 +131,7 @@ def _load_arrays(loading: Loading, mapped: Mapped, file: Path, column: str | Non
     named = arrays(file) if column is None else {column: matrix(file)}
     if column is None:
         named = {place.name: named[name] for name in named if (place := mapped.place(name)) is not None}
+    mapped.check_used()
     count = len(next(iter(named.values()), ()))
     return loading.columns(named, file, lambda done: shown(done, done / count if count else None))
 

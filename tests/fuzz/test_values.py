@@ -297,7 +297,7 @@ COLUMNS = [
 
 def load(target: Target, rows: Any) -> None:
     """Make blocks of rows, binary and text."""
-    for blocks in (binary_blocks(target, rows), text_blocks(target, Dumpers({}), rows)):
+    for blocks in (binary_blocks(target, enumerate(rows, 1)), text_blocks(target, Dumpers({}), enumerate(rows, 1))):
         only_ours(partial(list, blocks))
 
 
@@ -351,7 +351,7 @@ def test_anything(value: Any) -> None:
 def test_a_list_in_itself_is_no_array() -> None:
     """It would be one of endless dimensions."""
     target = Target('"t"', [column(1_007, 23)])
-    for blocks in (binary_blocks(target, [[itself()]]), text_blocks(target, Dumpers({}), [[itself()]])):
+    for blocks in (binary_blocks(target, [(1, [itself()])]), text_blocks(target, Dumpers({}), [(1, [itself()])])):
         with in_time(2), pytest.raises(LightvecError):
             list(blocks)
 

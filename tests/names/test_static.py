@@ -42,7 +42,11 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
         "place": "quoted by load_by_insert, the only caller",
     },
     "pg8000/copying/conflict.py:_insert": dict.fromkeys(("target.name", "target.column_list"), _TARGET),
-    "pg8000/copying/load.py:_load.copy": dict.fromkeys(("into.name", "into.column_list"), _TARGET),
+    "pg8000/copying/committing.py:_failure": {
+        "place.target.name": "a sentence, and quoted by identifier() like any target's name",
+        "which": "a sentence, and numbers of transactions",
+    },
+    "pg8000/copying/sending.py:copy_in": dict.fromkeys(("into.name", "into.column_list"), _TARGET),
     "pg8000/dbapi.py:Connection.beginning": {"ISOLATION_LEVELS[level]": "a constant of the table"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},
     "peewee/remains.py:drop_remains": {"remains.table": "quoted by whoever makes a Remains: identifier() or regclass"},

@@ -1,6 +1,6 @@
 """Rows to CopyData messages, ready to be sent: in blocks, so that memory stays bounded and a system call is no row's.
 
-A block is a whole CopyData message in memory that is used again for the next one, and the number of rows up to its end.
+A block is a whole CopyData message in memory that is used again for the next one, and the number of its last row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lightvec.pg8000.messages import copy_data
 from lightvec.pg8000.parameters import Dumpers, plain
 from lightvec.types._messages import show, show_number
 
-__all__ = ["HEADER", "TRAILER", "Block", "binary_blocks", "close_message", "text_blocks"]
+__all__ = ["HEADER", "TRAILER", "Block", "NumberedRows", "binary_blocks", "close_message", "text_blocks"]
 
 #: The signature, flags and the length of no extension (PostgreSQL documentation, COPY, "File Header").
 HEADER = copy_data(b"PGCOPY\n\xff\r\n\0" + bytes(8))
@@ -28,6 +28,9 @@ TRAILER = copy_data(b"\xff\xff")
 #: 8 KB, 118,000 of 32 to 128 KB, 103,000 of 1 MB, where client and server wait for each other (medians of seven).
 BLOCK = 128 * 1024
 
+#: Rows, each with its number in the load, counted from 1.
+NumberedRows = Iterable[tuple[int, Sequence[Any]]]
+
 _LINEAR = (list, tuple)
 _message_head = Struct("!ci").pack_into
 _count = Struct("!h").pack
@@ -35,7 +38,7 @@ _START = b"d\x00\x00\x00\x00"
 
 
 class Block(NamedTuple):
-    """A CopyData message and how many rows there are up to its end."""
+    """A CopyData message and the number of the last row in it."""
 
     message: bytes | bytearray | memoryview
     rows: int
@@ -46,8 +49,11 @@ def close_message(message: Any, size: int) -> None:
     _message_head(message, 0, b"d", size - 1)
 
 
-def binary_blocks(target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
-    """The binary COPY of these rows. What the iterable raises passes through; values are refused by row and column."""
+def binary_blocks(target: Target, rows: NumberedRows) -> Iterator[Block]:
+    """The binary COPY of these rows, each with its number.
+
+    What the iterable raises passes through; values are refused by row and column.
+    """
     columns, encoders = target.columns, cast("list[Encoder]", target.encoders)
     start = _count(len(columns))
 
@@ -64,8 +70,8 @@ def binary_blocks(target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Blo
     yield Block(TRAILER, 0)
 
 
-def text_blocks(target: Target, dumpers: Dumpers, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
-    """The text COPY of these rows, as UTF-8."""
+def text_blocks(target: Target, dumpers: Dumpers, rows: NumberedRows) -> Iterator[Block]:
+    """The text COPY of these rows, each with its number, as UTF-8."""
     columns = target.columns
     encoders = [text.text_encoder(column, dumpers) for column in columns]
 
@@ -76,10 +82,10 @@ def text_blocks(target: Target, dumpers: Dumpers, rows: Iterable[Sequence[Any]])
     yield from _blocks(rows, append)
 
 
-def _blocks(rows: Iterable[Sequence[Any]], append: Callable[[bytearray, Sequence[Any], int], None]) -> Iterator[Block]:
+def _blocks(rows: NumberedRows, append: Callable[[bytearray, Sequence[Any], int], None]) -> Iterator[Block]:
     block = bytearray(_START)
     number = 0
-    for number, row in enumerate(rows, 1):
+    for number, row in rows:
         append(block, row, number)
         if len(block) >= BLOCK:
             close_message(block, len(block))

@@ -7,40 +7,21 @@ the load with CopyFail, an error of the server is seen between two blocks and en
 
 from __future__ import annotations
 
-import codecs
-import inspect
-import re
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lightvec.pg8000.copying.arrays import array_blocks, items
-from lightvec.pg8000.copying.blocks import Block, binary_blocks, text_blocks
+from lightvec.pg8000.copying.blocks import Block, NumberedRows, binary_blocks, text_blocks
 from lightvec.pg8000.copying.conflict import check_on_conflict, load_by_insert
+from lightvec.pg8000.copying.parallel import RowsInTurn, Spans, check_jobs, load_in_parts
+from lightvec.pg8000.copying.sending import Progress, copy_in, is_binary
 from lightvec.pg8000.copying.target import Target, look_up
-from lightvec.pg8000.duplex import make_room, send_listening
-from lightvec.pg8000.exceptions import (
-    REMEDIES,
-    ConnectionLost,
-    DatabaseError,
-    DataError,
-    ErrorFields,
-    InterfaceError,
-    InternalError,
-)
+from lightvec.pg8000.exceptions import DataError, InterfaceError
+from lightvec.pg8000.parameters import Dumpers
 from lightvec.pg8000.wire import Wire
 from lightvec.types._messages import show
 
 __all__ = ["Progress", "copy_columns", "copy_rows"]
-
-#: Where the server says it was, in whatever language (``CopyFromErrorCallback``, src/backend/commands/copyfromparse.c,
-#: until PostgreSQL 13 copy.c); in a binary COPY a line is a row, too.
-_LINE = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})", re.MULTILINE)
-
-#: What a server may say at any time: NoticeResponse, NotificationResponse, ParameterStatus.
-_SAID_MEANWHILE = b"NAS"
-
-#: Called with the number of rows sent so far, after each block and at the end.
-Progress = Callable[[int], object]
 
 
 def copy_rows(
@@ -53,6 +34,7 @@ def copy_rows(
     left_alone: Collection[str] = (),
     as_text: bool = False,
     progress: Progress | None = None,
+    jobs: int = 1,
 ) -> int:
     """Load rows into a table by binary COPY; how many rows went in.
 
@@ -72,6 +54,17 @@ def copy_rows(
     ``progress`` is called with the rows sent so far, now and then, and with the total when the load is done: what it
     raises before stops the load, then it is too late for that.
 
+    ``jobs`` loads over so many connections at once, opened with the parameters of this one (not what was SET on it);
+    the iterable is read, and its rows are encoded, in this thread. It is for what takes the server longer than Python:
+    a table with an index, constraints or triggers, and columns of arrays on a server with cores of its own. All parts
+    are done, deferred constraints too, before the first is committed, so that what any of them raises leaves nothing.
+    Only a server or a network that breaks down between two commits can part them, and then
+    :class:`~lightvec.pg8000.exceptions.PartlyLoaded` says which rows are in. Rows are counted in the order of the
+    iterable; in which order they get into the table, and which key that counts up by itself each gets, is open. Refused
+    are an open transaction, whose part they would not be, a temporary table, ``on_conflict``, and rows of two parts
+    that would wait for each other (the same unique key). ``cancel()`` does not reach such a load; an interrupt,
+    ``command_timeout`` and ``deadline`` do.
+
     Raises, with nothing kept and the connection good: :class:`~lightvec.errors.InvalidVector` (wrong dimensions, NaN)
     and :class:`~lightvec.pg8000.exceptions.DataError` (another value that cannot be sent) naming row, counted from 1,
     and column; what the iterable or ``progress`` raises, as it is; what the server says;
@@ -87,10 +80,17 @@ def copy_rows(
     [[1, 'a', Vector([1.0, 2.0, 3.0])], [2, 'c', Vector([4.0, 5.0, 6.0])]]
     """
     check_on_conflict(on_conflict)
+    check_jobs(jobs, on_conflict)
     target = look_up(conn, table, columns, left_alone)
     if as_text:
         target.encoders = None
-    return _load(conn, target, lambda: _row_blocks(conn, target, rows), on_conflict, progress)
+
+    def blocks(sender: Wire) -> Iterator[Block]:
+        return _row_blocks(sender, target, conn.dumpers, enumerate(rows, 1))
+
+    if jobs > 1:
+        return load_in_parts(conn, target, RowsInTurn(jobs, blocks), jobs, progress)
+    return _load(conn, target, lambda: blocks(conn), on_conflict, progress)
 
 
 def copy_columns(
@@ -100,6 +100,7 @@ def copy_columns(
     *,
     on_conflict: str | None = None,
     progress: Progress | None = None,
+    jobs: int = 1,
 ) -> int:
     """Load whole columns into a table by binary COPY; how many rows went in.
 
@@ -110,22 +111,29 @@ def copy_columns(
     Python work for a row. NaT and masked values are NULL; NaN in a float column is NaN. Anything else is encoded value
     by value as :func:`copy_rows` does.
 
-    ``on_conflict``, ``progress`` and errors are those of :func:`copy_rows`; columns of different lengths are a
-    :class:`~lightvec.pg8000.exceptions.DataError`.
+    ``on_conflict``, ``progress``, ``jobs`` (each has a span of the rows) and errors are those of :func:`copy_rows`;
+    columns of different lengths are a :class:`~lightvec.pg8000.exceptions.DataError`.
 
     >>> _ = conn.run("CREATE TEMPORARY TABLE point (id int, v vector(2))")
     >>> copy_columns(conn, "point", {"id": [1, 2], "v": [[1, 2], None]})
     2
     >>> conn.run("SELECT * FROM point ORDER BY id")
     [[1, Vector([1.0, 2.0])], [2, None]]
+    >>> _ = conn.run("CREATE TABLE spot (id int)")
+    >>> copy_columns(conn, "spot", {"id": range(1000)}, jobs=2)
+    1000
+    >>> _ = conn.run("DROP TABLE spot")
     """
     check_on_conflict(on_conflict)
     if not isinstance(columns, Mapping):
         raise InterfaceError(f"expected a dict of column names to lists or arrays, got {show(columns)}")
+    check_jobs(jobs, on_conflict)
     target = look_up(conn, table, list(columns))
-    values = list(columns.values())
-    length = _length(columns)
-    return _load(conn, target, lambda: _column_blocks(conn, target, values, length), on_conflict, progress)
+    held = _Columns(target, conn.dumpers, columns)
+    if jobs > 1:
+        source = Spans(held.length, held.blocks)
+        return load_in_parts(conn, target, source, max(min(jobs, held.length), 1), progress)
+    return _load(conn, target, lambda: held.blocks(conn, range(held.length)), on_conflict, progress)
 
 
 def _length(columns: Mapping[str, Any]) -> int:
@@ -145,26 +153,33 @@ def _length(columns: Mapping[str, Any]) -> int:
     return next(iter(lengths.values()))
 
 
-def _row_blocks(conn: Wire, target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
-    return binary_blocks(target, rows) if _is_binary(conn, target) else text_blocks(target, conn.dumpers, rows)
+def _row_blocks(conn: Wire, target: Target, dumpers: Dumpers, rows: NumberedRows) -> Iterator[Block]:
+    return binary_blocks(target, rows) if is_binary(conn, target) else text_blocks(target, dumpers, rows)
 
 
-def _column_blocks(conn: Wire, target: Target, values: Sequence[Any], length: int) -> Iterator[Block]:
-    blocks = array_blocks(target, values, length) if _is_binary(conn, target) else None
-    return blocks or _row_blocks(conn, target, _rows(values))
+class _Columns:
+    """Columns of one length, to be sent whole or in spans of their rows."""
 
+    def __init__(self, target: Target, dumpers: Dumpers, columns: Mapping[str, Any]) -> None:
+        self._target = target
+        self._dumpers = dumpers
+        self._values = list(columns.values())
+        self.length = _length(columns)
 
-def _rows(values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """The columns' values row by row, to an end that is that of all, whatever they said of their lengths."""
-    try:
-        yield from zip(*map(items, values), strict=True)
-    except (ValueError, NotImplementedError) as error:
-        raise DataError(f"the columns cannot be read, each to the same end ({error}): give lists or arrays") from error
+    def blocks(self, conn: Wire, span: range) -> Iterator[Block]:
+        """The COPY of these rows on this connection."""
+        blocks = array_blocks(self._target, self._values, span) if is_binary(conn, self._target) else None
+        return blocks or _row_blocks(conn, self._target, self._dumpers, enumerate(self._rows(span), span.start + 1))
 
-
-def _is_binary(conn: Wire, target: Target) -> bool:
-    """Texts travel in the client's encoding in a binary COPY; a text COPY can say its own."""
-    return target.encoders is not None and codecs.lookup(conn._client_encoding).name == "utf-8"
+    def _rows(self, span: range) -> Iterator[tuple[Any, ...]]:
+        """The values row by row, to an end that is that of all columns, whatever they said of their lengths."""
+        stop = None if span.stop == self.length else span.stop
+        try:
+            yield from zip(*(items(values, span.start, stop) for values in self._values), strict=True)
+        except (ValueError, NotImplementedError) as error:
+            raise DataError(
+                f"the columns cannot be read, each to the same end ({error}): give lists or arrays"
+            ) from error
 
 
 def _load(
@@ -174,94 +189,15 @@ def _load(
     on_conflict: str | None,
     progress: Progress | None,
 ) -> int:
-    options = "FORMAT binary" if _is_binary(conn, target) else "FORMAT text, ENCODING 'UTF8'"
     ready = blocks()
     total = 0
 
     def copy(into: Target) -> int:
         nonlocal total
-        total = _send(conn, f"COPY {into.name} ({into.column_list}) FROM STDIN ({options})", ready, progress)
+        total = copy_in(conn, into, is_binary(conn, target), ready, progress)
         return total
 
     count = copy(target) if on_conflict is None else load_by_insert(conn, target, on_conflict, copy)
     if progress is not None:
         progress(total)
     return count
-
-
-class _SourceLost(Exception):
-    """A ConnectionLost of the caller's own, from another connection that his rows come from, not of this one."""
-
-    def __init__(self, error: ConnectionLost) -> None:
-        self.error = error
-
-
-def _send(conn: Wire, statement: str, blocks: Iterator[Block], progress: Progress | None) -> int:
-    """Run a COPY with these blocks; the rows that the server counted."""
-    make_room(conn._stream)
-    source = _sent(conn, blocks, progress)
-    try:
-        count: int = conn.execute_unnamed(statement, stream=source).row_count
-    except _SourceLost as lost:
-        raise lost.error from lost.error.__cause__
-    except DatabaseError as error:
-        _say_row(error)
-        raise
-    if inspect.getgeneratorstate(source) == inspect.GEN_CREATED:
-        raise InternalError("the server says that the load is done, and did not ask for the rows")
-    return count
-
-
-def _say_row(error: DatabaseError) -> None:
-    """Have the error say which row the server was at, unless there is something better to be said."""
-    fields = error.fields
-    line = _LINE.search(fields.get("W", ""))
-    if isinstance(fields, ErrorFields) and line is not None and error.sqlstate not in REMEDIES:
-        fields.remedy = f"it was row {int(line[1]):,} of the load"
-
-
-def _sent(conn: Wire, blocks: Iterator[Block], progress: Progress | None) -> Generator[bytes, None, None]:
-    """Send the blocks as they are when the server asks for the rows; the wire is left nothing to send but the end.
-
-    The wire would put them together to messages of its own, which copies each block twice. Meanwhile the connection is
-    taken: a statement of the caller's on it, while he makes the rows, is refused before it gets between the messages.
-    """
-
-    conn.is_streaming = True
-    try:
-        for block in _guarded(blocks, progress):
-            conn.wait_anew()
-            if _has_failed(conn, block):
-                return
-        yield from ()
-    finally:
-        conn.is_streaming = False
-
-
-def _has_failed(conn: Wire, block: Any) -> bool:
-    """Send a block; whether an error is what the server says meanwhile. Nothing said stops a load that goes on.
-
-    The wire takes what comes out of here, but for a connection that is lost, for the fault of who makes the rows.
-    """
-
-    def notice(code: bytes, data: bytes) -> None:
-        if code not in _SAID_MEANWHILE:
-            raise InternalError(f"expected no message {code!r} in the middle of a COPY")
-        conn.message_types[code](data, None)
-
-    try:
-        return send_listening(conn._stream, block, notice)
-    except ConnectionLost:
-        raise
-    except Exception as error:
-        raise ConnectionLost(f"the server's answer could not be read ({error}); the connection is closed") from error
-
-
-def _guarded(blocks: Iterator[Block], progress: Progress | None) -> Iterator[Any]:
-    try:
-        for block in blocks:
-            yield block.message
-            if progress is not None and block.rows:
-                progress(block.rows)
-    except ConnectionLost as error:
-        raise _SourceLost(error) from error
