@@ -18,6 +18,13 @@ take arrays of vectors apart, and a check that says before ``migrate`` does when
 
 from __future__ import annotations
 
+from lightvec.errors import MissingExtra
+
+try:
+    import django  # noqa: F401
+except ModuleNotFoundError as error:
+    raise MissingExtra("django", "lightvec.django") from error
+
 from lightvec.django import checks, connections
 from lightvec.django.bit import BitField
 from lightvec.django.extensions import VectorExtension

@@ -29,6 +29,13 @@ here under the same names.
 
 from __future__ import annotations
 
+from lightvec.errors import MissingExtra
+
+try:
+    import sqlalchemy  # noqa: F401
+except ModuleNotFoundError as error:
+    raise MissingExtra("sqlalchemy", "lightvec.sqlalchemy") from error
+
 from lightvec.sqlalchemy.arrays import teach_dialects
 from lightvec.sqlalchemy.bit import BIT
 from lightvec.sqlalchemy.functions import avg, sum

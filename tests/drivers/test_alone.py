@@ -78,7 +78,7 @@ def test_each_loads_its_own_library_only(name: str, tmp_path: Path) -> None:
     assert loaded.isdisjoint((OTHERS | {*MODULES}) - {name})
 
 
-@pytest.mark.parametrize("name", ["psycopg", "psycopg2"])
+@pytest.mark.parametrize("name", ["django", "psycopg", "psycopg2", "sqlalchemy"])
 def test_without_its_library(name: str, tmp_path: Path) -> None:
     code = f"""
 sys.modules[{name!r}] = None
