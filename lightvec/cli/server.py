@@ -45,7 +45,9 @@ def command() -> None:
 @command.command()
 @_path_option
 def start(path: Path) -> None:
-    """Start it, or find it running; it goes on until it is stopped.
+    """Start the server, or find it running, and print its URL.
+
+    It goes on until it is stopped.
 
     \b
     lightvec server start
@@ -62,7 +64,7 @@ def start(path: Path) -> None:
 @command.command()
 @_path_option
 def stop(path: Path) -> None:
-    """Stop it.
+    """Stop the server; its data stays.
 
     \b
     lightvec server stop
@@ -76,7 +78,9 @@ def stop(path: Path) -> None:
 @_path_option
 @json_option
 def status(path: Path, as_json: bool) -> None:
-    """Say whether it runs and where its data is; exit status 1 if it does not run.
+    """Say whether the server runs and where its data is.
+
+    Exit status 1 if it does not run.
 
     \b
     lightvec server status --json
@@ -104,7 +108,9 @@ def status(path: Path, as_json: bool) -> None:
 @command.command()
 @_path_option
 def url(path: Path) -> None:
-    """Print what to connect to; exit status 1 if it does not run.
+    """Print the URL of the server that runs.
+
+    Exit status 1 if none does.
 
     \b
     psql "$(lightvec server url)"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -33,14 +35,40 @@ def commands() -> Iterator[tuple[str, click.Command]]:
             yield f"{name} {sub}", subcommand
 
 
-@pytest.mark.parametrize(("words", "command"), [*commands()])
+def examples(shown: str) -> list[list[str]]:
+    """The calls that a help shows, as words, also where one stands in another program's arguments."""
+    calls = re.findall(r"^  (?:psql \"\$\()?lightvec (.*?)(?:\)\")?$", shown, re.MULTILINE)
+    return [shlex.split(call) for call in calls]
+
+
+@pytest.mark.parametrize(("words", "command"), [("", cli), *commands()])
 def test_help_is_complete_and_has_an_example(run: Run, words: str, command: click.Command) -> None:
     outcome = run(*words.split(), "--help")
-    assert outcome.status == 0
-    assert f"lightvec {words}" in outcome.out.replace("Usage: lightvec", "")
+    assert (outcome.status, outcome.err) == (0, "")
+    shown = examples(outcome.out)
+    assert shown
+    assert all(call[: len(words.split())] == words.split() for call in shown)
+    said, _, _ = (command.help or "").partition("\b")
+    assert said.strip().endswith(".")
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{words}: {parameter.name} has no help"
+            assert parameter.help.endswith("."), f"{words}: {parameter.name}: {parameter.help}"
+
+
+@pytest.mark.parametrize("words", ["", *(words for words, _ in commands())])
+def test_the_examples_of_help_are_calls_that_can_be(run: Run, words: str) -> None:
+    """Each is taken apart as click does it before a command runs: no option is misspelt, no value refused."""
+    for call in examples(run(*words.split(), "--help").out):
+        for word in call:
+            if re.search(r"\.\w+$", word) and "models" not in word:
+                Path(word).touch()
+        context, command = click.Context(cli), cli.get_command(click.Context(cli), call[0])
+        assert command is not None
+        name, *rest = call
+        if isinstance(command, click.Group):
+            name, command, rest = call[1], command.commands[call[1]], call[2:]
+        command.make_context(name, rest, parent=context)
 
 
 def test_version(run: Run) -> None:
@@ -146,6 +174,8 @@ def test_help_lists_every_command_in_whole_sentences(run: Run) -> None:
     lines = [line.split(maxsplit=1) for line in listed.splitlines()]
     assert [name for name, _ in lines] == cli.list_commands(click.Context(cli))
     assert all(summary.endswith(".") and not summary.endswith("..") for _, summary in lines)
+    _, _, listed = run("server", "--help").out.partition("Commands:\n")
+    assert all(summary.endswith(".") and not summary.endswith("..") for summary in listed.splitlines())
 
 
 def test_help_loads_no_command() -> None:
