@@ -29,8 +29,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from lightvec.peewee import Pg8000Database
     from lightvec.server import Server
     from lightvec.testing import Databases
+
+T = TypeVar("T")
 
 __all__ = ["lightvec_db", "lightvec_models", "lightvec_server", "lightvec_url"]
 
@@ -69,13 +71,7 @@ def lightvec_server() -> Iterator[Server]:
     from lightvec.server import temporary
 
     with ExitStack() as stack:
-        try:
-            server = stack.enter_context(temporary())
-        except MissingExtra:
-            pytest.fail(str(MissingExtra("pytest", "the fixture lightvec_server")), pytrace=False)
-        except LightvecError as error:
-            pytest.fail(f"lightvec_server: {error}", pytrace=False)
-        yield server
+        yield _entered(stack, temporary(), "lightvec_server")
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +80,19 @@ def _lightvec_databases(request: pytest.FixtureRequest, lightvec_models: Sequenc
     from lightvec.testing import Databases
 
     url: str = request.config.getoption("--lightvec-url") or request.getfixturevalue("lightvec_server").url
-    with Databases(url, lightvec_models) as databases:
-        yield databases
+    with ExitStack() as stack:
+        yield _entered(stack, Databases(url, lightvec_models), "lightvec_url")
+
+
+def _entered(stack: ExitStack, context: AbstractContextManager[T], fixture: str) -> T:
+    """What a context gives; where it cannot, the test fails with a sentence, since its user wrote none of this."""
+    try:
+        return stack.enter_context(context)
+    except MissingExtra:
+        why = str(MissingExtra("pytest", f"the fixture {fixture}"))
+    except LightvecError as error:
+        why = f"{fixture}: {error}"
+    pytest.fail(why, pytrace=False)
 
 
 @pytest.fixture

@@ -162,6 +162,7 @@ def test_without_the_extra(project: Project) -> None:
     assert outcome.counts == {"errors": 2}
     assert "pip install 'lightvec[pytest]'" in outcome.output
     assert "Traceback" not in outcome.output
+    assert "During handling" not in outcome.output
     assert project.leftovers() == []
 
 
@@ -173,6 +174,15 @@ def test_a_server_that_does_not_start(project: Project) -> None:
     assert outcome.counts == {"error": 1}
     assert "lightvec_server: the path" in outcome.output
     assert list((project.temporary / "line\nbreak").iterdir()) == []
+
+
+def test_a_named_server_that_is_not_there(project: Project) -> None:
+    project.write("conftest.py", "")
+    project.write("test_any.py", "def test_any(lightvec_db): pass\n")
+    outcome = project.run("--lightvec-url", "postgresql://localhost:1/x")
+    assert outcome.counts == {"error": 1}
+    assert "lightvec_url: nothing listens on localhost port 1" in outcome.output
+    assert "open_connection" not in outcome.output
 
 
 # Those who do not use it
