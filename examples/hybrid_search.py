@@ -37,8 +37,7 @@ import textwrap
 
 from examples.models import Gloss, database
 from examples.wordnet import have_glosses, query_for
-from lightvec.search import hybrid
-from lightvec.search.hybrid_search import Hybrid
+from lightvec.search import Hybrid, hybrid
 
 
 def main() -> None:

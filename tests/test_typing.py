@@ -26,8 +26,7 @@ from lightvec.peewee import (
     together,
 )
 from lightvec.pg8000 import Connection
-from lightvec.search import hybrid
-from lightvec.search.hybrid_search import Hybrid
+from lightvec.search import Hybrid, hybrid
 
 if TYPE_CHECKING:
     from typing_extensions import assert_type
@@ -117,6 +116,11 @@ def test_nearest() -> None:
     assert_type(row.score, float)
     assert_type(list(query), list[Paper])
     assert_type(query.get(), Paper)
+    assert_type(query[0], Paper)
+    assert_type(query[:2], list[Paper])
+    assert_type(query.first(), Paper | None)
+    assert_type(query.get_or_none(), Paper | None)
+    assert [query[0], query[:2], query.first(), query.get_or_none()] == [row, [row], row, row]
     assert type(query) is Nearest
     assert type(row) is Paper
     assert type(row.score) is float

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightvec.search.explaining import explain
-    from lightvec.search.hybrid_search import hybrid
+    from lightvec.search.hybrid_search import Hybrid, hybrid
     from lightvec.search.recalling import recall
     from lightvec.search.tuning import tune
 
-__all__ = ["explain", "hybrid", "recall", "tune"]
+__all__ = ["Hybrid", "explain", "hybrid", "recall", "tune"]
 
 #: Name to the module that holds it; a function that only searches loads none that measures.
 _MODULES = {
+    "Hybrid": "lightvec.search.hybrid_search",
     "explain": "lightvec.search.explaining",
     "hybrid": "lightvec.search.hybrid_search",
     "recall": "lightvec.search.recalling",

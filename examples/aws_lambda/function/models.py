@@ -45,9 +45,10 @@ database = Pg8000Database(
 class Document(Model):
     """A text and its embedding, which whoever calls has made."""
 
-    id: Any = TextField(primary_key=True)
-    title: Any = TextField()
-    embedding: Any = VectorField(384, metric="cosine", index="hnsw")
+    score: float  # of a search
+    id = TextField(primary_key=True)
+    title = TextField()
+    embedding = VectorField(384, metric="cosine", index="hnsw")
 
     class Meta:
         database = database
