@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from peewee import CommaNodeList
+from peewee import CommaNodeList, InterfaceError
 
 from lightvec.peewee.typed import M, TypedSelect
 
@@ -22,7 +22,18 @@ class MeasuredSelect(TypedSelect[M]):
 
     # Peewee's own; its annotations leave them out.
     _is_default: bool
+    _database: Any
     _returning: Any
+
+    def execute(self, database: Any = None) -> Any:
+        """Run the query; Peewee's own error for a model without a database does not say which one, or what to do."""
+        if not (database or self._database):
+            name = self.model.__name__
+            raise InterfaceError(
+                f"{name} has no database: say it in its Meta (database = Pg8000Database()), or by "
+                f"database.bind([{name}])"
+            )
+        return super().execute(database)
 
     def select(self, *fields: Any) -> Self:
         """Choose what comes with each row; the query's own columns always do."""

@@ -174,7 +174,7 @@ class Nearest(MeasuredSelect[M]):
             return "no more match"
         if self._is_looked_up and not found:
             return "no other row has a vector, or the one that is searched by has none, or one of zeros"
-        if self._scans_iteratively(self._database):  # type: ignore[attr-defined]
+        if self._scans_iteratively(self._database):
             return (
                 "no more match, or the index gave up the search (hnsw.max_scan_tuples, ivfflat.max_probes); exact=True "
                 "looks at every row"

@@ -1,4 +1,4 @@
-"""What to do about an error of the server's that vectors have to do with.
+"""What to do about an error of the server's that vectors, or the statement's placeholders, have to do with.
 
 Where it does not find a type, a function or an operator, that may be one of pgvector's.
 """
@@ -11,10 +11,12 @@ from typing import Any
 
 from lightvec.extension import ExtensionTypes
 from lightvec.metrics import METRICS
+from lightvec.pg8000.placeholders import VECTORS, first_placeholder
 
 __all__ = ["advice", "may_be_pgvectors"]
 
 _UNDEFINED_FUNCTION, _OUT_OF_RANGE = "42883", "22003"
+_SYNTAX, _DATA = "42601", "22000"
 
 _AS_HALFVEC = re.compile(r"(?i:\bas\s+|::\s*)halfvec\b")
 
@@ -34,6 +36,10 @@ _TOO_LARGE = (
     "(Vector(...).normalized()), or search with exact=True (--exact)"
 )
 
+_OTHER_DIMENSIONS = (
+    "vectors of other dimensions are from another model than the column's: `lightvec doctor` says how many it has"
+)
+
 
 def may_be_pgvectors(statement: str) -> bool:
     """Whether a statement holds a name of pgvector's.
@@ -48,7 +54,14 @@ def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: 
     """What to do about an error of this statement, if that can be said; ``types`` are None where nobody has asked."""
     if sqlstate == _OUT_OF_RANGE:
         return _TOO_LARGE if _AS_HALFVEC.search(statement) else None
+    if sqlstate == _SYNTAX:
+        return _about_placeholder(statement)
     is_pgvectors = may_be_pgvectors(statement)
+    if sqlstate == _DATA:
+        # pgvector has this one SQLSTATE for all that is wrong with a vector; whatever can be seen without the column is
+        # refused before it is sent.
+        is_about_vectors = is_pgvectors or any(isinstance(value, VECTORS) for value in values)
+        return _OTHER_DIMENSIONS if is_about_vectors else None
     if is_pgvectors and types is not None and not types.oids:
         return "pgvector is not installed in this database: run `lightvec init-db` or CREATE EXTENSION vector"
     if is_pgvectors and types is not None and types.out_of_path:
@@ -61,3 +74,14 @@ def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: 
     if is_pgvectors and types is None:
         return "see by `lightvec doctor` whether pgvector is in this database and in its search path"
     return None
+
+
+def _about_placeholder(statement: str) -> str | None:
+    """What the server could not read may be a placeholder that got no value, or is another interface's."""
+    placeholder = first_placeholder(statement)
+    if placeholder is None:
+        return None
+    return (
+        f"{placeholder} was sent as it stands: give its value with the statement, as conn.run(sql, name=value) for "
+        f":name and cursor.execute(sql, values) for %s"
+    )

@@ -13,7 +13,7 @@ from typing import Any
 from lightvec.pg8000.exceptions import InterfaceError, ProgrammingError
 from lightvec.types import HalfVector, SparseVector, Vector
 
-__all__ = ["from_format", "from_named", "may_be_several"]
+__all__ = ["VECTORS", "first_placeholder", "from_format", "from_named", "may_be_several"]
 
 #: What is not SQL to look into (PostgreSQL documentation, 4.1 "Lexical Structure").
 _VERBATIM = r"""
@@ -35,7 +35,7 @@ _FORMAT = _tokens(r"(?P<percent>%(?:%|s|\((?P<name>[^)]*)\)s)?)")
 #: ``::`` is a cast and ``:=`` names an argument; a slice (``[1:2]``) has no letter behind its colon.
 _NAMED = _tokens(r"::|:=|:(?P<name>[^\W\d]\w*)|(?<!\w)\$(?P<number>\d+)")
 
-_VECTORS = (Vector, HalfVector, SparseVector)
+VECTORS = (Vector, HalfVector, SparseVector)
 
 
 def from_named(sql: str, given: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
@@ -72,6 +72,17 @@ def _named(sql: str) -> tuple[str, tuple[str, ...], int]:
         return match[0]
 
     return _NAMED.sub(number, sql), tuple(names), highest
+
+
+def first_placeholder(sql: str) -> str | None:
+    """The first ``%s``, ``%(name)s`` or ``:name`` in a statement, of whichever interface.
+
+    >>> first_placeholder("SELECT a % 2, b::int, '%s' FROM t WHERE a = :a"), first_placeholder("SELECT 1")
+    (':a', None)
+    """
+    found = [match for match in _FORMAT.finditer(sql) if match["percent"] and match["percent"].endswith("s")]
+    found += [match for match in _NAMED.finditer(sql) if match["name"]]
+    return min(found, key=lambda match: match.start())[0] if found else None
 
 
 def may_be_several(sql: str) -> bool:
@@ -117,14 +128,14 @@ def _shared(args: Sequence[Any]) -> tuple[int, ...]:
     A query that selects, filters and orders by a distance names its vector three times, and 3 KB of it need to travel
     only once. The type of a vector is never inferred, so one parameter can stand in several places.
     """
-    vectors = [id(value) for value in args if isinstance(value, _VECTORS)]
+    vectors = [id(value) for value in args if isinstance(value, VECTORS)]
     if len(vectors) == len(set(vectors)):
         return ()
     numbers: list[int] = []
     first: dict[int, int] = {}
     for value in args:
         following = max(numbers, default=0) + 1
-        numbers.append(first.setdefault(id(value), following) if isinstance(value, _VECTORS) else following)
+        numbers.append(first.setdefault(id(value), following) if isinstance(value, VECTORS) else following)
     return tuple(numbers)
 
 

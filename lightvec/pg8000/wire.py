@@ -321,8 +321,8 @@ class Wire(Conversation):
             self._types, self._looked_up = NO_EXTENSION, False
 
     def _explain(self, statement: str, error: DatabaseError, vals: Sequence[Any]) -> None:
-        """Say what to do about what vectors have to do with."""
-        if error.sqlstate not in _ABOUT_VECTORS or not isinstance(error.fields, ErrorFields):
+        """Say what to do about what vectors or placeholders have to do with."""
+        if error.sqlstate not in _ADVISED or not isinstance(error.fields, ErrorFields):
             return
         from lightvec.pg8000.advice import advice, may_be_pgvectors
 
@@ -355,7 +355,8 @@ class Wire(Conversation):
 
 #: Functions and operators; types, operator classes and index methods.
 _NOT_FOUND = ("42883", "42704")
-_ABOUT_VECTORS = (*_NOT_FOUND, "22003")
+#: And numbers that are too large, vectors of other dimensions, placeholders that were left.
+_ADVISED = (*_NOT_FOUND, "22003", "22000", "42601")
 
 _COMMIT = re.compile(r"\s*(COMMIT|END)\b", re.IGNORECASE)
 

@@ -16,6 +16,7 @@ import pytest
 from peewee import Model, TextField
 
 import lightvec
+from lightvec import Vector
 from lightvec.errors import LightvecError
 from lightvec.peewee import HnswIndex, Pg8000Database, VectorField
 from lightvec.pg8000 import connect
@@ -80,6 +81,9 @@ READ_ONLY = (
 WHERE_TABLES_ARE = "(`lightvec init-db` makes tables, --schema and --url say where to look)"
 TABLES = "doc, half, part, seen"
 MODEL = "the value is from another model, or the column must change"
+OTHER_DIMENSIONS = (
+    "vectors of other dimensions are from another model than the column's: `lightvec doctor` says how many it has"
+)
 SEARCH = ("search", "doc", "--vector", "[1,2,3]")
 
 #: Where it is run, what is typed, the exit status, and what is said.
@@ -205,6 +209,26 @@ def test_a_server_that_is_not_there(run: Run, url: str, said: str) -> None:
     assert str(refused.value) == said
 
 
+def test_no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGPORT"):
+        monkeypatch.delenv(name, raising=False)
+    # Where the machine has a server of its own, there is something.
+    monkeypatch.setattr("lightvec.pg8000.libpq.dsn._SOCKET_FOLDERS", ())
+    monkeypatch.setattr("socket.socket.connect", _refuse)
+    with pytest.raises(LightvecError) as refused:
+        lightvec.connect(dbname="shop")
+    assert str(refused.value) == (
+        "no server is named, and nothing listens on localhost port 5432: name one by a connection string, DATABASE_URL "
+        "or PGHOST (embedded:PATH is one of your own)"
+    )
+    with pytest.raises(LightvecError, match=r"^nothing listens on localhost port 5432"):
+        lightvec.connect(host="localhost")
+
+
+def _refuse(*_: object) -> None:
+    raise ConnectionRefusedError
+
+
 def test_a_database_and_a_user_that_are_not_there(run: Run, url: str) -> None:
     nowhere = url.replace(url.partition("?")[0].rpartition("/")[2], "nosuch")
     assert run("doctor", "--url", nowhere).err == (
@@ -244,10 +268,27 @@ class Dok(Model):
     embedding = VectorField(3, metric="cosine")
 
 
+class Long(Model):
+    """What the program takes the table for, whose vectors have three dimensions."""
+
+    title = TextField()
+    embedding = VectorField(4, metric="cosine")
+
+    class Meta:
+        table_name = "doc"
+
+
+class Unbound(Model):
+    embedding = VectorField(3, metric="cosine")
+
+
 #: Where it is run, what is written, and what is said.
 PROGRAMS: dict[str, tuple[str, Callable[[], Any], str]] = {
     "dimensions in": ("url", lambda: Doc.create(title="a", embedding=[1, 2]), f"Doc.embedding expected 3 dimensions, not 2: {MODEL}"),  # noqa: E501
     "dimensions asked": ("url", lambda: Doc.embedding.nearest([1, 2]), f"Doc.embedding expected 3 dimensions, not 2: {MODEL}"),  # noqa: E501
+    "dimensions of the table": ("url", lambda: Long.create(title="a", embedding=[1, 2, 3, 4]), f"expected 3 dimensions, not 4 (SQLSTATE 22000); {OTHER_DIMENSIONS}"),  # noqa: E501
+    "dimensions asked of the table": ("url", lambda: list(Long.embedding.nearest([1, 2, 3, 4])), f"different vector dimensions 3 and 4 (SQLSTATE 22000); {OTHER_DIMENSIONS}"),  # noqa: E501
+    "no database": ("url", lambda: list(Unbound.embedding.nearest([1, 2, 3])), "Unbound has no database: say it in its Meta (database = Pg8000Database()), or by database.bind([Unbound])"),  # noqa: E501
     "no table": ("url", lambda: list(Dok.select()), 'relation "dok" does not exist (SQLSTATE 42P01); create it first (lightvec init-db makes the tables of models), or see whether the search path has it'),  # noqa: E501
     "no extension": ("bare", Doc.create_table, 'type "vector" does not exist (SQLSTATE 42704); pgvector is not installed in this database: run `lightvec init-db` or CREATE EXTENSION vector'),  # noqa: E501
     "no extension to ask": ("bare", lambda: list(Doc.embedding.nearest([1, 2, 3])), "the database has no type vector, because pgvector is not installed in it or too old for the type: run `lightvec init-db` or CREATE EXTENSION vector"),  # noqa: E501
@@ -265,7 +306,7 @@ PROGRAMS: dict[str, tuple[str, Callable[[], Any], str]] = {
 def test_a_program(hour: Hour, name: str) -> None:
     where, run, said = PROGRAMS[name]
     database = Pg8000Database(getattr(hour, where))
-    with database.bind_ctx([Doc, Dok]), database.connection_context(), pytest.raises(Exception) as failed:  # noqa: PT011
+    with database.bind_ctx([Doc, Dok, Long]), database.connection_context(), pytest.raises(Exception) as failed:  # noqa: PT011
         run()
     assert str(failed.value) == said
 
@@ -285,8 +326,30 @@ def test_sql_of_ones_own(hour: Hour) -> None:
         "lightvec.Vector([...]) for a vector"
     )
     with connect(hour.url) as conn, pytest.raises(LightvecError) as failed:
+        conn.run("SELECT * FROM doc ORDER BY embedding <=> :v", v=Vector([1, 2]))
+    assert str(failed.value) == f"different vector dimensions 3 and 2 (SQLSTATE 22000); {OTHER_DIMENSIONS}"
+    with connect(hour.url) as conn, pytest.raises(LightvecError) as failed:
         conn.run("SELECT pg_sleep(5)", settings={"statement_timeout": 50})
     assert str(failed.value) == (
         "canceling statement due to statement timeout (SQLSTATE 57014); if nobody cancelled it, it took longer than "
         "statement_timeout: SET that to more, or ask for less"
     )
+
+
+@pytest.mark.parametrize(
+    ("sql", "at", "left"),
+    [
+        ("SELECT '%s', title FROM doc WHERE id = %s", "%", "%s"),
+        ("SELECT title FROM doc WHERE id % 2 = :odd", ":", ":odd"),
+    ],
+)
+def test_a_placeholder_without_a_value(hour: Hour, sql: str, at: str, left: str) -> None:
+    with connect(hour.url) as conn, pytest.raises(LightvecError) as failed:
+        conn.run(sql)
+    assert str(failed.value) == (
+        f'syntax error at or near "{at}" (SQLSTATE 42601); {left} was sent as it stands: give its value with the '
+        f"statement, as conn.run(sql, name=value) for :name and cursor.execute(sql, values) for %s"
+    )
+    with connect(hour.url) as conn, pytest.raises(LightvecError) as failed:
+        conn.run("SELEC '%s', ':odd'")
+    assert str(failed.value) == 'syntax error at or near "SELEC" (SQLSTATE 42601)'

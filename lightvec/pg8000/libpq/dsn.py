@@ -113,6 +113,8 @@ class Target:
     tcp_keepalives: bool = True
     tcp_options: tuple[tuple[str, int], ...] = ()
     embedded: Path | None = None
+    #: Whether anybody said where the server is; else it is where one usually is.
+    is_named: bool = True
 
     @property
     def startup(self) -> dict[str, str]:
@@ -196,7 +198,8 @@ def _completed(
     hosts = _addresses(read, given)
     if not filled.get("password"):
         hosts = tuple(_with_passwords(hosts, filled["user"], filled["database"], read, environ))
-    return Target(**filled | {"hosts": hosts} | _tls(filled, read, hosts, environ))
+    is_named = not given.keys().isdisjoint({"host", "hostaddr", "port"})
+    return Target(**filled | {"hosts": hosts} | _tls(filled, read, hosts, environ), is_named=is_named)
 
 
 # --- who said what ------------------------------------------------------------------------------------------

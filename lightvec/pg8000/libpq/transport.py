@@ -104,7 +104,7 @@ def _connected(address: Address, target: Target, deadline: Deadline) -> socket.s
             return _connected_to(family, where, target, deadline, len(places) - position + 1)
         except OSError as error:
             if position == len(places):
-                raise _unreachable(error, address, deadline) from error
+                raise _unreachable(error, address, target, deadline) from error
     raise AssertionError("getaddrinfo gives an address or raises")
 
 
@@ -173,10 +173,15 @@ def _tune(opened: socket.socket, target: Target) -> None:
                 opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _unreachable(error: OSError, address: Address, deadline: Deadline) -> OperationalError:
+def _unreachable(error: OSError, address: Address, target: Target, deadline: Deadline) -> OperationalError:
     if isinstance(error, TimeoutError):
         return _timed_out(address, deadline)
-    if isinstance(error, ConnectionRefusedError):
+    if isinstance(error, ConnectionRefusedError) and not target.is_named:
+        why = (
+            f"no server is named, and nothing listens on {address}: name one by a connection string, DATABASE_URL or "
+            f"PGHOST (embedded:PATH is one of your own)"
+        )
+    elif isinstance(error, ConnectionRefusedError):
         why = f"nothing listens on {address}: is the server running and is the port right?"
     elif isinstance(error, FileNotFoundError):
         why = f"there is no {address}: is the server running, and are socket folder and port right?"
