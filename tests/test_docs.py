@@ -26,6 +26,8 @@ from lightvec.server import stop
 from tests.places import open_folder
 
 README = Path(__file__).parents[1] / "README.md"
+#: What stands in a page as it is typed and as it is answered, and how many of them there are at least.
+PAGES = {README: 20, README.parent / "examples" / "libraries.md": 7}
 
 MODULES = [
     module.name for module in pkgutil.walk_packages(lightvec.__path__, "lightvec.") if "__main__" not in module.name
@@ -63,7 +65,7 @@ def test_there_are_examples() -> None:
     assert count > 60
 
 
-# README, from top to bottom
+# README and the guides, from top to bottom
 
 
 class Block:
@@ -74,10 +76,9 @@ class Block:
         self.text = text
 
 
-def blocks() -> list[Block]:
-    return [
-        Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
-    ]
+def blocks(page: Path = README) -> list[Block]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [Block(*each) for each in found]
 
 
 @pytest.fixture
@@ -95,8 +96,9 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def test_readme(folder: Path) -> None:
-    shown = blocks()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page(folder: Path, page: Path) -> None:
+    shown = blocks(page)
     ran = 0
     for position, block in enumerate(shown):
         if block.language == "console":
@@ -108,7 +110,7 @@ def test_readme(folder: Path) -> None:
             output = run([sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-c", block.text], folder)
             assert re.fullmatch(pattern(following.text if following.language == "" else ""), output), output
             ran += 1
-    assert ran >= 20
+    assert ran >= PAGES[page]
 
 
 def run(command: str | list[str], folder: Path) -> str:
@@ -149,5 +151,13 @@ def test_shell_blocks_name_targets_and_extras_that_exist() -> None:
     text = "".join(block.text for block in blocks() if block.language == "sh")
     for target in re.findall(r"^make ([\w-]+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
-    for extra in re.findall(r"lightvec\[(\w+)\]", text):
+    extras = {extra for found in re.findall(r"lightvec\[([\w,]+)\]", README.read_text()) for extra in found.split(",")}
+    assert len(extras) > 10
+    for extra in extras:
         assert re.search(rf"^{extra} =", setup, re.MULTILINE)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (*PAGES, *README.parent.glob("examples/**/README.md")):
+        for target in re.findall(r"\]\((?!\w+:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page}: {target}"
