@@ -19,6 +19,7 @@ import pytest
 from peewee import Model
 
 import lightvec
+from examples.models import Gloss
 from lightvec import Vector
 from lightvec.peewee import Pg8000Database, VectorField
 from lightvec.pg8000 import Connection, dbapi
@@ -155,6 +156,13 @@ def test_shell_blocks_name_targets_and_extras_that_exist() -> None:
     assert len(extras) > 10
     for extra in extras:
         assert re.search(rf"^{extra} =", setup, re.MULTILINE)
+
+
+def test_the_page_has_no_table_of_the_demonstrations() -> None:
+    """Who begins with ``make demo`` goes on in the same folder, and so on the same server."""
+    made = re.findall(r"--table (\w+)", README.read_text(encoding="utf-8"))
+    assert made == ["definition"]
+    assert not {*made, "product"} & {Gloss._meta.table_name}
 
 
 def test_links_lead_somewhere() -> None:
