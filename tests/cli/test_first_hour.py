@@ -229,31 +229,41 @@ def _refuse(*_: object) -> None:
     raise ConnectionRefusedError
 
 
+def refusals(run: Run, url: str) -> set[str]:
+    """What is said of a server that does not let one in: by a command, a connection, and a model's database."""
+    told = {run("doctor", "--url", url).err}
+    for way_in in (lightvec.connect, lambda url: Pg8000Database(url).connect()):
+        with pytest.raises(Exception) as refused:  # noqa: PT011
+            way_in(url)
+        told.add(f"lightvec: {refused.value}\n")
+    return told
+
+
 def test_a_database_and_a_user_that_are_not_there(run: Run, url: str) -> None:
     nowhere = url.replace(url.partition("?")[0].rpartition("/")[2], "nosuch")
-    assert run("doctor", "--url", nowhere).err == (
+    assert refusals(run, nowhere) == {
         'lightvec: database "nosuch" does not exist (SQLSTATE 3D000); create the database or name another\n'
-    )
-    assert run("doctor", "--url", url.replace("postgres@", "nobody@")).err == (
+    }
+    assert refusals(run, url.replace("postgres@", "nobody@")) == {
         'lightvec: role "nobody" does not exist (SQLSTATE 28000); look for this user and address in the server\'s '
         "pg_hba.conf; if it wants TLS, say sslmode=verify-full\n"
-    )
+    }
 
 
 def test_a_wrong_password_and_no_tls(run: Run) -> None:
     with Postgres() as server:
         address = f"{server.host}:{server.port}/{DATABASE}"
-        assert run("doctor", "--url", f"postgresql://me:wrong@{address}").err == (
+        assert refusals(run, f"postgresql://me:wrong@{address}") == {
             'lightvec: password authentication failed for user "me" (SQLSTATE 28P01); check the user and the password\n'
-        )
-        assert run("doctor", "--url", f"postgresql://me@{address}").err == (
+        }
+        assert refusals(run, f"postgresql://me@{address}") == {
             "lightvec: the server asks for a password and none was given: put it into the connection string, "
             "password=, PGPASSWORD or the password file\n"
-        )
-        assert run("doctor", "--url", f"postgresql://me:{quote(PASSWORD)}@{address}?sslmode=require").err == (
+        }
+        assert refusals(run, f"postgresql://me:{quote(PASSWORD)}@{address}?sslmode=require") == {
             f"lightvec: {server.host} port {server.port} does not speak TLS, which sslmode=require asks for: switch "
             f"ssl on in the server, or say sslmode=disable if the network between is trusted\n"
-        )
+        }
 
 
 # Python
