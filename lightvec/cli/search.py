@@ -193,8 +193,13 @@ def _text_column(model: Any, plain: dict[str, Field], name: str | None) -> Field
     if name is not None:
         return _column(model, name)
     texts = [field for field in plain.values() if isinstance(field, TextColumn)]
-    if len(texts) != 1:
-        there = ", ".join(field.column_name for field in texts) or "none"
+    if not texts:
+        raise SchemaMismatch(
+            f"the table {model._meta.table_name} has no column of text for --text to look in: search by --like or "
+            f"--vector"
+        )
+    if len(texts) > 1:
+        there = ", ".join(field.column_name for field in texts)
         raise SchemaMismatch(
             f"the columns of text in the table {model._meta.table_name} are: {there}; name one with --text-column"
         )

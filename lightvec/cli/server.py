@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,12 @@ def _path_option(function: F) -> F:
         callback=_path,
         help="The folder that holds its data.",
     )(function)
+
+
+def _call(name: str, path: Path) -> str:
+    """What to type for a command of the server in this folder."""
+    place = "" if path == Path(EMBEDDED_PATH) else f" --path {shlex.quote(str(path))}"
+    return f"lightvec server {name}{place}"
 
 
 @click.group("server")
@@ -116,8 +123,9 @@ def url(path: Path) -> None:
     psql "$(lightvec server url)"
     """
     from lightvec import server
+    from lightvec.errors import ServerError
 
     found = server.status(path).url
     if found is None:
-        raise click.ClickException(f"no server runs in {path}: start it with lightvec server start")
+        raise ServerError(f"no server runs in {path}: start it with {_call('start', path)}")
     click.echo(found)

@@ -181,10 +181,14 @@ def vector_field(model: type[Model], column: str | None = None) -> Any:
         return next(iter(fields.values()))
     if column in fields:
         return fields[column]
-    wanted = "one of them must be named" if column is None else f"{column} is none of them"
-    raise SchemaMismatch(
-        f"the vector columns of the table {model._meta.table_name} are: {', '.join(fields) or 'none'}; {wanted}"
-    )
+    table = model._meta.table_name
+    if not fields:
+        raise SchemaMismatch(
+            f"the table {table} has no vector column: `lightvec init-db --table NAME --dimensions N` makes a table "
+            f"with one"
+        )
+    wanted = "one of them must be named (--vector-column)" if column is None else f"{column} is none of them"
+    raise SchemaMismatch(f"the vector columns of the table {table} are: {', '.join(fields)}; {wanted}")
 
 
 def default_metric(field: Any) -> str:

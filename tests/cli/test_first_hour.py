@@ -48,6 +48,7 @@ def hour(make_database: Callable[[], str]) -> Iterator[Hour]:
         )
         conn.run("CREATE INDEX ON half USING hnsw ((embedding::halfvec(3)) halfvec_cosine_ops)")
         conn.run("CREATE TABLE seen (embedding vector(3)); GRANT SELECT ON seen TO first_hour")
+        conn.run("CREATE TABLE plain (name text)")
         conn.run("CREATE MATERIALIZED VIEW mv AS SELECT * FROM doc")
     yield Hour(url, bare, url.replace("postgres@", "first_hour@"))
     with connect(url) as conn:
@@ -79,7 +80,7 @@ READ_ONLY = (
     "(target_session_attrs=read-write), or turn that off"
 )
 WHERE_TABLES_ARE = "(`lightvec init-db` makes tables, --schema and --url say where to look)"
-TABLES = "doc, half, part, seen"
+TABLES = "doc, half, part, plain, seen"
 MODEL = "the value is from another model, or the column must change"
 OTHER_DIMENSIONS = (
     "vectors of other dimensions are from another model than the column's: `lightvec doctor` says how many it has"
@@ -96,6 +97,8 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     ("url", (*SEARCH, "--where", "titel = a"), 2, "--where 'titel = a': expected COLUMN OP VALUE, with an OP of != <= >= = < > ~ like and a COLUMN of id, title"),  # noqa: E501
     ("url", (*SEARCH, "--where", "id = a"), 1, 'invalid input syntax for type integer: "a" (SQLSTATE 22P02); the value of --where \'id = a\' is read as its column\'s type is'),  # noqa: E501
     ("url", (*SEARCH, "--column", "titel"), 1, "the table doc has no column titel: it has id, title, embedding"),
+    ("url", ("search", "plain", "--vector", "[1,2,3]"), 1, "the table plain has no vector column: `lightvec init-db --table NAME --dimensions N` makes a table with one"),  # noqa: E501
+    ("url", ("search", "half", "--text", "a"), 1, "the table half has no column of text for --text to look in: search by --like or --vector"),  # noqa: E501
     ("url", (*SEARCH, "--metric", "far"), 2, "'far' is not a metric here: expected 'l2', 'ip', 'cosine' or 'l1'"),
     ("url", ("search", "doc", "--like", "7"), 1, "the table doc has no row 7: --like takes a value of its primary key, id"),  # noqa: E501
     # Vectors
@@ -207,6 +210,13 @@ def test_a_server_that_is_not_there(run: Run, url: str, said: str) -> None:
     with pytest.raises(LightvecError) as refused:
         lightvec.connect(url)
     assert str(refused.value) == said
+
+
+def test_an_embedded_server_that_does_not_run(run: Run) -> None:
+    assert run("server", "url").err == ("lightvec: no server runs in .lightvec: start it with lightvec server start\n")
+    assert run("server", "url", "--path", "a b").err == (
+        "lightvec: no server runs in a b: start it with lightvec server start --path 'a b'\n"
+    )
 
 
 def test_no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
