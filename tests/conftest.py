@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -24,6 +25,13 @@ def no_connection_from_outside() -> None:
     """What the caller's environment says about databases must not reach the tests."""
     for name in [name for name in os.environ if name.startswith("PG")] + ["DATABASE_URL", "LIGHTVEC_URL"]:
         os.environ.pop(name, None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupts_are_heeded() -> None:
+    """Who runs the suite in the background of a shell has SIGINT ignored, which processes of tests would inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

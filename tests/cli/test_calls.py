@@ -20,7 +20,6 @@ from lightvec.cli.commands import cli
 from lightvec.pg8000 import Connection, connect
 from lightvec.server import stop
 from tests.cli.conftest import Run
-from tests.cli.interrupts import heed
 from tests.places import open_folder
 
 
@@ -253,7 +252,7 @@ def interrupted(command: list[str], held: str, conn: Connection, folder: Path) -
     """Runs a command, sends it a real SIGINT when it waits for a lock that stops it, and gives its last line."""
     arguments = [sys.executable, "-m", "lightvec", *command]
 
-    with subprocess.Popen(arguments, cwd=folder, stderr=subprocess.PIPE, preexec_fn=heed) as process:
+    with subprocess.Popen(arguments, cwd=folder, stderr=subprocess.PIPE) as process:
         while conn.run(f"SELECT count(*) FROM pg_locks WHERE NOT granted AND {held}") == [[0]]:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)

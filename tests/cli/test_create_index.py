@@ -15,7 +15,6 @@ import pytest
 
 from lightvec.pg8000 import Connection, connect
 from tests.cli.conftest import Run
-from tests.cli.interrupts import heed
 from tests.names.hostile import FEW
 
 
@@ -225,7 +224,7 @@ def interrupted(command: list[str], conn: Connection, folder: Path, waits: str) 
     """Sends the command a SIGINT once it says that it waits; what it told, after that it left with status 1."""
 
     arguments = [sys.executable, "-m", "lightvec", *command]
-    with subprocess.Popen(arguments, cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
+    with subprocess.Popen(arguments, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         told = []
         for line in process.stderr:

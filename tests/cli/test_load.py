@@ -30,7 +30,6 @@ from lightvec.pg8000 import connect
 from lightvec.pg8000.copying import load as copying
 from lightvec.pg8000.copying import sending
 from tests.cli.conftest import Run
-from tests.cli.interrupts import heed
 from tests.cli.rows import ROWS, contents, expected, json_lines
 from tests.names.hostile import FEW
 
@@ -795,7 +794,7 @@ def test_an_interrupt_behind_the_commit(doc: str, tmp_path: Path) -> None:
     with connect(doc) as other, other.transaction():
         other.run("LOCK TABLE doc IN SHARE UPDATE EXCLUSIVE MODE")
         command = [sys.executable, "-m", "lightvec", "load", "doc", "d.jsonl", "--url", doc]
-        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as loading:
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as loading:
             assert loading.stderr is not None
             told = loading.stderr.readline()
             loading.send_signal(signal.SIGINT)
