@@ -30,6 +30,9 @@ class MissingExtension(errors.MissingExtension, ProgrammingError):
     def __init__(self, remedy: str) -> None:
         Exception.__init__(self, remedy)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args
+
 
 class VectorExtension(CreateExtension):
     """``CREATE EXTENSION vector``, where it does not stand yet: the first operation of the first migration.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from io import StringIO
 from typing import Any
@@ -209,6 +210,8 @@ def test_extension_that_the_server_does_not_have(other: BaseDatabaseWrapper) -> 
     ):
         cursor.execute("CREATE EXTENSION vektor")
     assert isinstance(caught.value, errors.MissingExtension)
+    again = pickle.loads(pickle.dumps(caught.value))  # as Django's parallel test runner does
+    assert (type(again), str(again)) == (MissingExtension, str(caught.value))
     assert isinstance(caught.value, ProgrammingError)
 
 
