@@ -13,6 +13,7 @@ import pytest
 from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import Connection, connect
 from lightvec.pg8000.identifiers import identifier
+from lightvec.pg8000.stream import Stream
 from lightvec.server import Server
 from tests.places import open_folder
 
@@ -90,3 +91,17 @@ def db(url: str) -> Iterator[Pg8000Database]:
     yield database
     if not database.is_closed():
         database.close()
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What was written to the server, a write each: as many as there were round trips."""
+    writes: list[bytes] = []
+    send = Stream.send
+
+    def noted(stream: Stream, data: bytes) -> None:
+        writes.append(bytes(data))
+        send(stream, data)
+
+    monkeypatch.setattr(Stream, "send", noted)
+    return writes

@@ -256,14 +256,11 @@ def _as_json(plan: IndexPlan, dry_run: bool) -> dict[str, Any]:
 
 def _print_sql(plan: IndexPlan) -> None:
     """What psql may run: the settings, and what is run with them."""
+    from lightvec.pg8000.identifiers import text_literal
+
     for name, value in {} if plan.stands else plan.settings.items():
-        click.echo(f"SELECT set_config({_literal(name)}, {_literal(str(value))}, false);")
+        click.echo(f"SELECT set_config({text_literal(name)}, {text_literal(str(value))}, false);")
     for statement in plan.sql:
         click.echo(f"{statement};")
     if plan.stands:
         click.echo(f"-- index {in_a_line(plan.name)} stands")
-
-
-def _literal(value: str) -> str:
-    quoted = value.replace("'", "''")
-    return f"'{quoted}'"

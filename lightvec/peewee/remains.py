@@ -9,7 +9,7 @@ from lightvec.peewee.database import Pg8000Database
 from lightvec.pg8000.dbapi import Arguments
 from lightvec.pg8000.identifiers import identifier
 
-__all__ = ["PATIENCE", "Remains", "drop_remains"]
+__all__ = ["PATIENCE", "Remains", "drop_remains", "sqlstate_of"]
 
 #: Seconds that others may be in the way of a drop.
 PATIENCE = 5
@@ -39,17 +39,16 @@ def drop_remains(database: Pg8000Database, remains: Remains, *, concurrently: bo
     Who builds it has this lock on the table until it is done, and the server may not let us see that somebody does.
     :class:`~lightvec.errors.SchemaMismatch` where somebody is in the way for longer than a few seconds.
     """
+    patience = Arguments((), {"lock_timeout": f"{PATIENCE}s"})
     try:
         with database.atomic():
-            # For this statement only: what follows in the caller's transaction waits as it would.
-            patience = Arguments((), {"lock_timeout": f"{PATIENCE}s"})
+            # For a statement only: what follows in the caller's transaction waits as it would.
             database.execute_sql(f"LOCK TABLE {remains.table} IN SHARE UPDATE EXCLUSIVE MODE", patience)
             is_there = database.execute_sql(_IS_INVALID, (identifier(remains.schema, remains.name),)).fetchone()
             if is_there is not None and not concurrently:
-                patience = Arguments((), {"lock_timeout": f"{PATIENCE}s"})
                 database.execute_sql(remains.drop(concurrently=False), patience)
     except Exception as error:
-        if _sqlstate(error) == _LOCK_NOT_AVAILABLE:
+        if sqlstate_of(error) == _LOCK_NOT_AVAILABLE:
             raise SchemaMismatch(
                 f"the index {remains.name} is not valid, and somebody builds, changes or reads something on "
                 f"{remains.table} at this moment, so that it cannot be dropped: wait until that is done"
@@ -59,6 +58,7 @@ def drop_remains(database: Pg8000Database, remains: Remains, *, concurrently: bo
         database.execute_sql(remains.drop(concurrently=True))
 
 
-def _sqlstate(error: Any) -> str | None:
+def sqlstate_of(error: Any) -> str | None:
+    """The SQLSTATE of a driver's error, or of the one behind Peewee's; None where the server reported none."""
     state: str | None = getattr(getattr(error, "orig", error), "sqlstate", None)
     return state

@@ -25,7 +25,7 @@ from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee.citus import Distribution, Spread, distribute_schema, distributions, require_citus
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex, fitting
-from lightvec.peewee.remains import Remains, drop_remains
+from lightvec.peewee.remains import Remains, drop_remains, sqlstate_of
 from lightvec.peewee.sessions import held, server_process
 from lightvec.pg8000 import exceptions
 from lightvec.pg8000.identifiers import identifier
@@ -178,7 +178,7 @@ def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
             for statement in step.make:
                 database.execute_sql(statement)
         except ProgrammingError as error:
-            if step.kind == "extension" and _sqlstate(error) == _INSUFFICIENT_PRIVILEGE:
+            if step.kind == "extension" and sqlstate_of(error) == _INSUFFICIENT_PRIVILEGE:
                 raise exceptions.ProgrammingError(
                     f"this user may not create the extension vector: the database's owner or an administrator must run "
                     f"`{step.sql[0]}` in it first"
@@ -358,12 +358,6 @@ def _check_index(model: Any, index: Any, found: _Index) -> None:
             )
     if found.being_built and not found.valid:
         raise SchemaMismatch(f"the index {name} on {table} is being built at this moment: wait until that is done")
-
-
-def _sqlstate(error: Any) -> str | None:
-    """The SQLSTATE behind Peewee's exception."""
-    state: str | None = error.orig.sqlstate
-    return state
 
 
 def _qualified(model: Any) -> str:

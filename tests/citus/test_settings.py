@@ -13,7 +13,6 @@ from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import Connection, connect, dbapi
 from lightvec.pg8000.exceptions import DataError, IntegrityError, OperationalError, ProgrammingError
 from lightvec.pg8000.settings import AtLeast
-from lightvec.pg8000.stream import Stream
 from tests.citus.conftest import Gloss, exact
 from tests.search.conftest import Wordnet
 
@@ -42,20 +41,6 @@ def forced(conn: Connection) -> Run:
         return conn.run(sql, settings={"enable_seqscan": False, **(settings or {})}, **values)
 
     return run
-
-
-@pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What is written to the sockets."""
-    written: list[bytes] = []
-    send = Stream.send
-
-    def sending(self: Stream, data: bytes) -> None:
-        written.append(bytes(data))
-        send(self, data)
-
-    monkeypatch.setattr(Stream, "send", sending)
-    return written
 
 
 @contextmanager
@@ -117,14 +102,14 @@ def test_a_search_path_reaches_them(conn: Connection) -> None:
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_it_is_one_write_and_one_sync(inside: bool, conn: Connection, writes: list[bytes], wordnet: Wordnet) -> None:
+def test_it_is_one_write_and_one_sync(inside: bool, conn: Connection, sent: list[bytes], wordnet: Wordnet) -> None:
     with transaction(conn, inside):
         for _ in range(2):
-            writes.clear()
+            sent.clear()
             conn.run(NEAREST, v=Vector(wordnet.queries[0]), settings=MUCH)
-            assert len(writes) == 1
-            assert writes[0].endswith(b"S\x00\x00\x00\x04")
-            assert writes[0].count(b"S\x00\x00\x00\x04") == 1
+            assert len(sent) == 1
+            assert sent[0].endswith(b"S\x00\x00\x00\x04")
+            assert sent[0].count(b"S\x00\x00\x00\x04") == 1
     assert not conn.in_transaction
 
 
@@ -285,11 +270,11 @@ def test_a_statement_that_takes_too_long(filled: str) -> None:
         assert conn.run("SELECT 1") == [[1]]
 
 
-def test_nearest_takes_them_along(cluster: Pg8000Database, writes: list[bytes], wordnet: Wordnet) -> None:
+def test_nearest_takes_them_along(cluster: Pg8000Database, sent: list[bytes], wordnet: Wordnet) -> None:
     query = Gloss.embedding.nearest(wordnet.queries[0], k=100, ef_search=300)
     cluster.connection().extension()
-    writes.clear()
+    sent.clear()
     rows = list(query)
-    assert len(writes) == 1
+    assert len(sent) == 1
     assert len(rows) == 100
     assert [row.id for row in rows[:10]] == exact(wordnet.base, wordnet.queries[0])

@@ -20,10 +20,6 @@ _CALLS = "calls of set_config with parameters and numbers; names and values are 
 
 #: Where, what is put into SQL there, and why it may.
 EXEMPT: Mapping[str, Mapping[str, str]] = {
-    "cli/create_index.py:_print_sql": dict.fromkeys(
-        ("_literal(name)", "_literal(str(value))"),
-        "literals of settings, their quotes doubled; they are printed, not run",
-    ),
     "peewee/indexes.py:VectorIndex.__sql__": {
         "self.method": "a constant of the two classes",
         "options": "the names are those of their parameters, the values are written as integers",

@@ -8,7 +8,6 @@ import pytest
 from peewee import Model
 
 from lightvec.peewee import Pg8000Database
-from lightvec.pg8000.stream import Stream
 
 Use = Callable[..., None]
 
@@ -28,17 +27,3 @@ def use(db: Pg8000Database) -> Iterator[Use]:
     if not db.is_closed():
         db.close()
     db.drop_tables(used)
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What was written to the server, a write each: as many as there were round trips."""
-    writes: list[bytes] = []
-    send = Stream.send
-
-    def noted(stream: Stream, data: bytes) -> None:
-        writes.append(bytes(data))
-        send(stream, data)
-
-    monkeypatch.setattr(Stream, "send", noted)
-    return writes

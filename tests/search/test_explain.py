@@ -19,7 +19,6 @@ from lightvec.search import explaining
 from lightvec.search.explaining import Explanation, _Planner
 from lightvec.search.plans import Plan, limit_above, sort_key
 from lightvec.search.reasons import REASONS, reason
-from tests.peewee.conftest import sent as writes
 from tests.search.builds import building, interrupt_build
 
 SIZE = 3_000
@@ -68,9 +67,6 @@ def db(filled: str) -> Iterator[Pg8000Database]:
     with database.bind_ctx([Doc]), database.connection_context(), database.atomic() as transaction:
         yield database
         transaction.rollback()
-
-
-sent = writes
 
 
 #: The codes of all reasons that were given to the tests of this module.
