@@ -33,7 +33,6 @@ DIMENSIONS = (384, 1_536)
 #: What the table holds and the index: vectors and vectors, halfvecs and halfvecs, vectors and bits.
 FORMS = ("vector", "halfvec", "bit")
 
-_JOBS = (1, 2, 4)
 _SIGNIFICANT = 4
 
 Constants = Mapping[str, float]
@@ -61,7 +60,7 @@ def plan(given: Constants, form: str, dimensions: int, count: int) -> Plan:
     nodes = max(in_memory, on_disk)
     graph = count * given[f"graph bytes {key}"]
     shards = nodes * ceil(graph / nodes / given["node maintenance_work_mem bytes"])
-    load = count / max(given[f"load rows/s {dimensions} jobs {jobs}"] for jobs in _JOBS)
+    load = count / given[f"load rows/s {dimensions}"]
     one_shard = build_seconds(given, key, count / shards) * given["cores"] / given["node cores"]
     return Plan(table, index, graph / shards, load, one_shard * shards / nodes, nodes, shards)
 
@@ -96,7 +95,7 @@ def page(text: str) -> str:
     given = constants(text)
     for dimensions in DIMENSIONS:
         text = _between(text, f"table {dimensions}", _table(given, dimensions))
-    text = _between(text, "jobs", _rates(given))
+    text = _between(text, "rates", _rates(given))
     text = _between(text, "fit", _fit(given))
     return _between(text, "storage", _storage(given))
 
@@ -142,11 +141,8 @@ def _rates(given: Constants) -> str:
         "matrix of 384, into a table with an HNSW index": "indexed",
         "JSON lines of 384, by `lightvec load`": "JSON",
     }
-    rows = []
-    for what, key in kinds.items():
-        rates = [given[f"load rows/s {key} jobs {jobs}"] for jobs in _JOBS]
-        rows.append([what, *(f"{rate:,.0f}" for rate in rates), f"{max(rates[1:]) / rates[0]:.2f}"])
-    return _rows("rows/s | 1 job | 2 jobs | 4 jobs | best of these to one", rows)
+    rows = [[what, f"{given[f'load rows/s {key}']:,.0f}"] for what, key in kinds.items()]
+    return _rows("what is loaded | rows/s", rows)
 
 
 def _fit(given: Constants) -> str:
@@ -165,12 +161,12 @@ def _fit(given: Constants) -> str:
 
 
 def _storage(given: Constants) -> str:
-    one = given["load rows/s 1536 jobs 1"]
+    one = given["load rows/s 1536"]
     rows = [
         ["EXTERNAL (pgvector's default): in TOAST", f"{given['table bytes large vector 1536']:,.0f}", f"{one:,.0f}"],
         ["PLAIN: in the row", f"{given['table bytes plain 1536']:,.0f}", f"{given['load rows/s plain 1536']:,.0f}"],
     ]
-    return _rows("1,536 dimensions | table bytes a row | load rows/s, one job", rows)
+    return _rows("1,536 dimensions | table bytes a row | load rows/s", rows)
 
 
 def _size(count: float) -> str:

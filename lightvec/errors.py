@@ -15,8 +15,7 @@
             ├── DataError                   values: SQLSTATE 22
             ├── IntegrityError              constraints: SQLSTATE 23
             ├── OperationalError            the server and its resources: SQLSTATE 08, 28, 3D, 40, 53, 55, 57, 58 …
-            │   ├── ConnectionLost          the connection broke and is closed
-            │   └── PartlyLoaded            a load over several connections, of which some rows are in
+            │   └── ConnectionLost          the connection broke and is closed
             ├── InternalError               states that cannot be: SQLSTATE 24, 25, XX …, and broken protocol
             ├── NotSupportedError           SQLSTATE 0A
             └── ProgrammingError            the statement: SQLSTATE 42, 26, 3F, P0 …

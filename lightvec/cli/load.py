@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,14 +45,6 @@ __all__ = ["command"]
     type=click.Choice(["ignore", "update"]),
     help="A row that is there already stays, or is written over (default: that is an error).",
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Load over N connections at once: quicker where the server is what takes the time, as with an index.",
-)
 @table_options
 def command(
     table: str,
@@ -63,7 +55,6 @@ def command(
     skips: tuple[str, ...],
     only: bool,
     on_conflict: str | None,
-    jobs: int,
     vector_column: str | None,
     schema: str | None,
     url: str | None,
@@ -97,18 +88,13 @@ def command(
             f"--vector-column says where --vectors or a .npy matrix go, and {file} names its columns itself: leave it "
             f"out, or say --map NAME:{vector_column}"
         )
-    if jobs > 1 and on_conflict:
-        raise click.UsageError(
-            "--on-conflict goes with one job: rows with the same key in two parts of a load would wait for each other"
-        )
     start = time.monotonic()
     with open_database(url, schema=schema) as database:
         with told_if_interrupted("no row was kept"):
             model = model_of(database, table, schema)
             column = vector_field(model, vector_column).column_name if vectors or found == "npy" else None
-            # The connections of a load with jobs have their own transactions.
-            with Line() as line, database.atomic() if jobs == 1 else nullcontext():
-                loading = Loading(database, model, on_conflict, jobs)
+            with Line() as line, database.atomic():
+                loading = Loading(database, model, on_conflict)
                 mapped = Mapped(loading, maps, skips, only)
                 shown = _Shown(line)
                 if found in MATRICES:

@@ -37,9 +37,9 @@ WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 
 
 class Loading:
-    """A load into one table, inside a transaction or with jobs, which have their own; ``read`` counts the rows."""
+    """A load into one table, inside a transaction; ``read`` counts the rows."""
 
-    def __init__(self, database: Pg8000Database, model: type[Model], on_conflict: str | None, jobs: int = 1) -> None:
+    def __init__(self, database: Pg8000Database, model: type[Model], on_conflict: str | None) -> None:
         meta: Any = model._meta
         self.name: str = meta.table_name
         self._table = (meta.schema, meta.table_name) if meta.schema else meta.table_name
@@ -49,7 +49,6 @@ class Loading:
         qualified = identifier(*filter(None, (meta.schema, meta.table_name)))
         self._defaulted = {name for (name,) in database.execute_sql(_DEFAULTED, (qualified,)).fetchall()}
         self._on_conflict = on_conflict
-        self._jobs = jobs
         self.read = 0
 
     def columns(self, named: dict[str, Any], file: Path, progress: Progress) -> int:
@@ -58,9 +57,7 @@ class Loading:
             raise SchemaMismatch(f"{file}: expected an array for a column of {self.name}, got none")
         self.read = len(next(iter(named.values())))
         try:
-            return load.copy_columns(
-                self._conn, self._table, named, on_conflict=self._on_conflict, progress=progress, jobs=self._jobs
-            )
+            return load.copy_columns(self._conn, self._table, named, on_conflict=self._on_conflict, progress=progress)
         except (InvalidVector, DataError) as error:
             if getattr(error, "fields", None):
                 raise
@@ -93,8 +90,6 @@ class Loading:
                 names |= without
             columns = [self.known[name] for name in names]
             piece = _Piece(row, rows, columns, set(names) if is_exact else self._defaulted & set(names))
-            if self._jobs > 1:
-                piece.is_all = values.place
             loaded += self._copy(piece, values, progress)
             self.read += piece.count
             row = piece.next
@@ -114,11 +109,10 @@ class Loading:
                 on_conflict=self._on_conflict,
                 as_text=piece.is_text,
                 progress=lambda done: progress(before + done),
-                jobs=self._jobs,
             )
         except (InvalidVector, DatabaseError) as error:
             fields = getattr(error, "fields", None)
-            if isinstance(fields, ErrorFields) and fields.remedy and (before or self._jobs > 1):
+            if isinstance(fields, ErrorFields) and fields.remedy and before:
                 fields.remedy += f", counted from {values.place(piece.first.number)}"
             self._advise(fields)
             if fields or not isinstance(error, (InvalidVector, DataError)):
@@ -156,11 +150,7 @@ class _Piece:
 
     A text that only the server can read ends a binary COPY, which is many times as quick, and begins one of text, which
     takes all that follows.
-
-    ``is_all`` says that there must be no second COPY, and where a row is: of a load with jobs each would be committed.
     """
-
-    is_all: Callable[[int], str] | None = None
 
     def __init__(self, first: _Placed, rows: Iterator[_Placed], columns: Sequence[Column], needed: set[str]) -> None:
         self.first = self.last = first
@@ -182,11 +172,6 @@ class _Piece:
             fits = values.keys() <= columns and needed <= values.keys()
             if not fits or (not self.is_text and self._needs_server(values)):
                 self.next = placed
-                if self.is_all is not None:
-                    raise SchemaMismatch(
-                        f"{self.is_all(placed.number)}: the row has other columns, or a value that only the server can "
-                        f"read, so that it needs a COPY of another kind than those before: load with --jobs 1"
-                    )
                 return
             self.last, self.count = placed, self.count + 1
             self.row = [values.get(name) for name in names]

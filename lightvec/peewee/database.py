@@ -211,12 +211,11 @@ class Pg8000Database(PostgresqlDatabase):
         fields: Iterable[Field | str] | None = None,
         on_conflict: str | None = None,
         progress: Progress | None = None,
-        jobs: int = 1,
     ) -> int:
         """Load rows into a model's table by binary COPY; :func:`lightvec.peewee.loading.copy_rows` says it all."""
         from lightvec.peewee.loading import copy_rows
 
-        return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress, jobs=jobs)
+        return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress)
 
     def conflict_update(self, on_conflict: Any, query: Any) -> Any:
         """As in Peewee; on a model that is distributed the column it is by must be among those of the conflict."""

@@ -25,7 +25,6 @@ from lightvec.peewee.fields import HalfVectorField, VectorField
 from lightvec.pg8000.copying import load
 from lightvec.pg8000.copying.conflict import check_on_conflict
 from lightvec.pg8000.copying.load import Progress
-from lightvec.pg8000.copying.parallel import check_jobs
 from lightvec.pg8000.exceptions import DataError, ProgrammingError
 from lightvec.types._inputs import is_ndarray
 from lightvec.types._messages import show
@@ -53,7 +52,6 @@ def copy_rows(
     *,
     on_conflict: str | None = None,
     progress: Progress | None = None,
-    jobs: int = 1,
 ) -> int:
     """Load rows into a model's table by binary COPY; how many rows went in.
 
@@ -75,8 +73,7 @@ def copy_rows(
     that the first row has, or those in ``fields``, over the row with the same primary key (or, without that, the only
     unique key among them); of several rows with the same key in the load the last one stays. What is returned is then
     the number of rows inserted or updated. ``progress`` is called with the rows sent so far, now and then and with the
-    total at the end. ``jobs`` loads over so many connections at once, outside a transaction and without
-    ``on_conflict``; :func:`lightvec.pg8000.copying.load.copy_rows` says when that pays and how far it is all or none.
+    total at the end.
 
     In a transaction it is part of that; outside one it is all or nothing. Whatever it raises, nothing is kept and the
     connection stays good: what the iterable or ``progress`` raises, as it is; ``peewee.DataError`` and
@@ -102,7 +99,6 @@ def copy_rows(
     [('c', 7, Vector([1.0, 2.0])), ('d', 8, None)]
     """
     check_on_conflict(on_conflict)
-    check_jobs(jobs, on_conflict)
     if not (isinstance(model, type) and issubclass(model, Model)):
         raise InvalidOption(f"expected a model class to load rows into, got {model!r}")
     if not isinstance(rows, Iterable):
@@ -110,7 +106,7 @@ def copy_rows(
     listed = None if fields is None else _listed(model, fields)
     theirs = _Theirs()
     try:
-        return _load(database, model, theirs.rows(rows), listed, on_conflict, theirs.progress(progress), jobs)
+        return _load(database, model, theirs.rows(rows), listed, on_conflict, theirs.progress(progress))
     except Exception as error:
         if error is theirs.error:
             raise
@@ -127,7 +123,6 @@ def _load(
     listed: list[Field] | None,
     on_conflict: str | None,
     progress: Progress,
-    jobs: int,
 ) -> int:
     first = next(rows, rows)
     if first is rows:
@@ -143,7 +138,6 @@ def _load(
         on_conflict=on_conflict,
         left_alone=[field.column_name for field in reader.unnamed],
         progress=progress,
-        jobs=jobs,
     )
 
 

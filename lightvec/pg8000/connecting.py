@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from lightvec.errors import LightvecError
-from lightvec.pg8000.exceptions import ConnectionLost, InterfaceError, InternalError, OperationalError
+from lightvec.pg8000.exceptions import ConnectionLost, InternalError, OperationalError
 from lightvec.pg8000.libpq.cancel import Canceller
 from lightvec.pg8000.libpq.dsn import Address, Target, resolve
 from lightvec.pg8000.libpq.transport import is_tls, is_tls_error, open_socket, tls_attempts
@@ -15,7 +14,7 @@ from lightvec.pg8000.limits import Deadline, Limits
 from lightvec.pg8000.stream import Stream
 from lightvec.pg8000.wire import Wire
 
-__all__ = ["open_another", "open_connection"]
+__all__ = ["open_connection"]
 
 W = TypeVar("W", bound=Wire)
 
@@ -30,28 +29,6 @@ def open_connection(cls: type[W], dsn: str | None, params: Mapping[str, Any]) ->
         from lightvec.server import ensure
 
         target = target.served_at(ensure(target.embedded).url)
-    return _opened(cls, target)
-
-
-def open_another(conn: W) -> W:
-    """A further connection like this one: to the server that it is on, with its parameters and its limits.
-
-    What was SET on it does not come along. A password that is a function is asked again.
-    """
-    canceller = conn._canceller
-    if canceller is None:
-        raise InterfaceError("expected a connection that lightvec opened: only those know their parameters")
-    target = replace(
-        canceller.target,
-        hosts=(canceller.address,),
-        target_session_attrs="any",
-        command_timeout=conn.command_timeout,
-        deadline=conn.deadline,
-    )
-    return _opened(type(conn), target)
-
-
-def _opened(cls: type[W], target: Target) -> W:
     failures: list[OperationalError] = []
     for suits in _passes(target.target_session_attrs):
         for connection in _logged_in(cls, target, failures):

@@ -7,7 +7,7 @@ written for either catches it. ``args[0]`` stays what pg8000 puts there, the ser
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pg8000 import dbapi as theirs
 
@@ -26,7 +26,6 @@ __all__ = [
     "MissingExtension",
     "NotSupportedError",
     "OperationalError",
-    "PartlyLoaded",
     "ProgrammingError",
     "Warning",
     "error_from_fields",
@@ -166,20 +165,6 @@ class ConnectionLost(OperationalError, theirs.InterfaceError):
         self.what = what
         if in_doubt:
             self.leave_in_doubt()
-
-
-class PartlyLoaded(OperationalError):
-    """A load over several connections that was parted between its commits: some of its rows are in, others are not.
-
-    ``kept`` are the rows that are in and ``unknown`` those of which it is not known, as ranges of their places in the
-    load, counted from 0. ``in_doubt`` says whether there are such.
-    """
-
-    def __init__(self, what: str, kept: Sequence[range] = (), unknown: Sequence[range] = ()) -> None:
-        super().__init__(what)
-        self.kept = list(kept)
-        self.unknown = list(unknown)
-        self.in_doubt = bool(unknown)
 
 
 class MissingExtension(ProgrammingError, errors.MissingExtension):

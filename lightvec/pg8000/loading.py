@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightvec.pg8000.exceptions import InterfaceError
 from lightvec.pg8000.wire import Wire
 
 if TYPE_CHECKING:
@@ -31,13 +30,12 @@ class LoadingWire(Wire):
         *,
         on_conflict: str | None = None,
         progress: Progress | None = None,
-        jobs: int = 1,
     ) -> int:
         """Load rows by binary COPY; :func:`lightvec.pg8000.copying.load.copy_rows` says it all."""
         from lightvec.pg8000.copying import load
 
-        self._begin(jobs)
-        return load.copy_rows(self, table, columns, rows, on_conflict=on_conflict, progress=progress, jobs=jobs)
+        self._begin()
+        return load.copy_rows(self, table, columns, rows, on_conflict=on_conflict, progress=progress)
 
     def copy_columns(
         self,
@@ -46,24 +44,18 @@ class LoadingWire(Wire):
         *,
         on_conflict: str | None = None,
         progress: Progress | None = None,
-        jobs: int = 1,
     ) -> int:
         """Load columns by binary COPY; :func:`lightvec.pg8000.copying.load.copy_columns` says it all."""
         from lightvec.pg8000.copying import load
 
-        self._begin(jobs)
-        return load.copy_columns(self, table, columns, on_conflict=on_conflict, progress=progress, jobs=jobs)
+        self._begin()
+        return load.copy_columns(self, table, columns, on_conflict=on_conflict, progress=progress)
 
     def beginning(self) -> str | None:
         """The statement that must go before the next one so that it is in a transaction, if any."""
         return None
 
-    def _begin(self, jobs: int) -> None:
+    def _begin(self) -> None:
         before = self.beginning()
-        if before is not None and jobs != 1:
-            raise InterfaceError(
-                "a load with jobs commits by itself, and this connection begins a transaction that the caller commits: "
-                "set autocommit, or load with one job"
-            )
         if before is not None:
             self.execute_unnamed(before)

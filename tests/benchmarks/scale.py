@@ -34,7 +34,6 @@ from tests.benchmarks.stand import WORDNET
 
 __all__ = ["main"]
 
-JOBS = (1, 2, 4)
 ROUNDS = 3
 
 #: Room for every graph that is built here. The rest is PostgreSQL's, but that nothing comes in between.
@@ -63,13 +62,13 @@ class Bench:
         """So many, of so many dimensions."""
         return np.tile(self._vectors[:rows], (1, dimensions // self._vectors.shape[1]))
 
-    def fill(self, form: str, dimensions: int, rows: int, jobs: int = 1, *, empty: bool = True) -> float:
+    def fill(self, form: str, dimensions: int, rows: int, *, empty: bool = True) -> float:
         """Load a table of this form; the seconds that took."""
         if empty:
             self.make(form, dimensions)
         columns = {"id": np.arange(rows), "v": self.vectors(dimensions, rows)}
         begun = time.perf_counter()
-        self.conn.copy_columns("t", columns, jobs=jobs)
+        self.conn.copy_columns("t", columns)
         return time.perf_counter() - begun
 
     def make(self, form: str, dimensions: int) -> None:
@@ -143,11 +142,8 @@ def _graph_bytes(bench: Bench, form: str) -> float:
 
 def _load_rates(bench: Bench, dimensions: int, rows: int) -> Constants:
     count = rows if dimensions < 1_000 else rows // 3
-    seconds: dict[int, list[float]] = {jobs: [] for jobs in JOBS}
-    for _ in range(ROUNDS):
-        for jobs in JOBS:
-            seconds[jobs].append(bench.fill("vector", dimensions, count, jobs))
-    found = {f"load rows/s {dimensions} jobs {jobs}": count / median(taken) for jobs, taken in seconds.items()}
+    seconds = [bench.fill("vector", dimensions, count) for _ in range(ROUNDS)]
+    found = {f"load rows/s {dimensions}": count / median(seconds)}
     print({key: round(value) for key, value in found.items()}, file=sys.stderr, flush=True)
     return found
 
@@ -183,27 +179,25 @@ def _other_loads(bench: Bench, rows: int) -> Constants:
     with file.open("w", encoding="utf-8") as lines:
         for number, vector in enumerate(bench.vectors(384, few).tolist()):
             lines.write(json.dumps({"id": number, "v": vector}) + "\n")
-    ways: dict[str, Callable[[int], float]] = {
-        "indexed": lambda jobs: _indexed(bench, few, jobs),
-        "JSON": lambda jobs: _command(bench, file, jobs),
+    ways: dict[str, Callable[[], float]] = {
+        "indexed": lambda: _indexed(bench, few),
+        "JSON": lambda: _command(bench, file),
     }
     for name, load in ways.items():
-        rounds = [[load(jobs) for jobs in JOBS] for _ in range(ROUNDS)]
-        for jobs, times in zip(JOBS, zip(*rounds, strict=True), strict=True):
-            found[f"load rows/s {name} jobs {jobs}"] = few / median(times)
+        found[f"load rows/s {name}"] = few / median(load() for _ in range(ROUNDS))
     print({key: round(value) for key, value in found.items()}, file=sys.stderr, flush=True)
     return found
 
 
-def _indexed(bench: Bench, rows: int, jobs: int) -> float:
+def _indexed(bench: Bench, rows: int) -> float:
     bench.make("vector", 384)
     bench.build("vector", 384)
-    return bench.fill("vector", 384, rows, jobs, empty=False)
+    return bench.fill("vector", 384, rows, empty=False)
 
 
-def _command(bench: Bench, file: Path, jobs: int) -> float:
+def _command(bench: Bench, file: Path) -> float:
     bench.make("vector", 384)
-    arguments = ["load", "t", str(file), "--jobs", str(jobs), "--url", bench.url]
+    arguments = ["load", "t", str(file), "--url", bench.url]
     begun = time.perf_counter()
     try:
         lightvec_command(arguments)

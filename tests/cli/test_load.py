@@ -12,7 +12,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timezone
@@ -802,98 +801,6 @@ def test_an_interrupt_behind_the_commit(doc: str, tmp_path: Path) -> None:
     assert loading.returncode == 0
     assert told.startswith("3 rows loaded into doc")
     assert "the rows are loaded, and the planner does not know of them yet (interrupted): run ANALYZE" in told
-
-
-# Over several connections
-
-
-@pytest.mark.parametrize("jobs", [1, 2, 4])
-def test_jobs(run: Run, doc: str, tmp_path: Path, jobs: int) -> None:
-    rows = [{"title": f"title {n}", "embedding": [n, 1, 2]} for n in range(1_000)]
-    (tmp_path / "d.jsonl").write_bytes(json_lines(rows))
-    np.save(tmp_path / "m.npy", np.array([row["embedding"] for row in rows], "f4"))
-    (tmp_path / "titles.jsonl").write_bytes(json_lines([{"title": row["title"]} for row in rows]))
-    for file in (["d.jsonl"], ["m.npy"], ["titles.jsonl", "--vectors", "m.npy"]):
-        outcome = run("load", "doc", *file, "--jobs", jobs, "--url", doc, "--json")
-        assert (outcome.status, json.loads(outcome.out)) == (0, {"table": "doc", "rows": 1_000}), outcome
-    with connect(doc) as conn:
-        assert conn.run("SELECT count(*), count(title), count(DISTINCT embedding) FROM doc") == [[3_000, 2_000, 1_000]]
-        pairs = conn.run("SELECT title, embedding FROM doc WHERE title IS NOT NULL")
-    assert {(title, *vector) for title, vector in pairs or []} == {(row["title"], *row["embedding"]) for row in rows}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_jobs_all_or_nothing(run: Run, doc: str, tmp_path: Path, case: str) -> None:
-    body, told = BAD[case]
-    (tmp_path / "d.jsonl").write_bytes(body)
-    outcome = run("load", "doc", "d.jsonl", "--url", doc, "--jobs", 2)
-    assert outcome.status in (1, 2)
-    assert told.partition(": ")[2] in outcome.err
-    assert contents(doc) == []
-
-
-def test_jobs_name_the_row(run: Run, doc: str, tmp_path: Path) -> None:
-    rows = [{"id": n, "title": "x", "embedding": [1, 2, 3]} for n in range(1_000)]
-    (tmp_path / "d.jsonl").write_bytes(json_lines([*rows, {**rows[0], "id": 700}]))
-    outcome = run("load", "doc", "d.jsonl", "--url", doc, "--jobs", 2)
-    assert outcome.status == 1
-    # Who comes second depends on the parts: each names its own, or the one waits for the other.
-    assert re.search(r"row (701|1,001) of the load, counted from d.jsonl, line 1|one waits for the other", outcome.err)
-    (tmp_path / "d.jsonl").write_bytes(json_lines(rows))
-    np.save(tmp_path / "m.npy", np.where(np.arange(3_000).reshape(1_000, 3) == 2_101, np.nan, 1))
-    outcome = run("load", "doc", "d.jsonl", "--vectors", "m.npy", "--url", doc, "--jobs", 2)
-    assert (outcome.status, "row 701" in outcome.err or "line 701" in outcome.err) == (1, True), outcome.err
-    outcome = run("load", "doc", "m.npy", "--url", doc, "--jobs", 2)
-    assert (outcome.status, "row 701, column 'embedding'" in outcome.err) == (1, True), outcome.err
-    assert contents(doc) == []
-
-
-def test_jobs_load_rows_of_one_kind(run: Run, empty_url: str, tmp_path: Path) -> None:
-    """Others would need a second COPY, behind the commit of the first."""
-    with connect(empty_url) as conn:
-        conn.run("CREATE EXTENSION vector; CREATE TABLE d (n int, at date DEFAULT '2024-01-01', embedding vector(2))")
-    rows: list[dict[str, Any]] = [{"n": n, "at": "2024-01-02", "embedding": [n, 1]} for n in range(300)]
-    for other in ({"n": 300}, {"n": 300, "at": "2 January 2024"}):
-        (tmp_path / "d.jsonl").write_bytes(json_lines([*rows, other]))
-        outcome = run("load", "d", "d.jsonl", "--url", empty_url, "--jobs", 2)
-        assert outcome.status == 1
-        assert "d.jsonl, line 301: the row has other columns, or a value that only the server can read" in outcome.err
-        with connect(empty_url) as conn:
-            assert conn.run("SELECT count(*) FROM d") == [[0]]
-        assert run("load", "d", "d.jsonl", "--url", empty_url).status == 0
-        with connect(empty_url) as conn:
-            conn.run("TRUNCATE d")
-
-
-def test_jobs_look_at_the_maps_before_they_commit(run: Run, doc: str, tmp_path: Path) -> None:
-    (tmp_path / "d.jsonl").write_bytes(json_lines(ROWS))
-    np.savez(tmp_path / "d.npz", embedding=np.ones((3, 3)))
-    for file in ("d.jsonl", "d.npz"):
-        outcome = run("load", "doc", file, "--url", doc, "--jobs", 2, "--map", "other:title", "--skip", "title")
-        assert (outcome.status, "the file has no 'other'" in outcome.err) == (1, True), outcome
-    assert contents(doc) == []
-
-
-def test_jobs_that_cannot_be(run: Run, doc: str, tmp_path: Path) -> None:
-    (tmp_path / "d.jsonl").write_bytes(json_lines(ROWS))
-    outcome = run("load", "doc", "d.jsonl", "--url", doc, "--jobs", 2, "--on-conflict", "ignore")
-    assert (outcome.status, "--on-conflict goes with one job" in outcome.err) == (2, True)
-    assert run("load", "doc", "d.jsonl", "--url", doc, "--jobs", 0).status == 2
-
-
-def test_an_interrupt_with_jobs(doc: str, tmp_path: Path) -> None:
-    (tmp_path / "d.jsonl").write_bytes(json_lines(ROWS * 100))
-    with connect(doc) as other, other.transaction():
-        other.run("LOCK TABLE doc IN SHARE MODE")
-        command = [sys.executable, "-m", "lightvec", "load", "doc", "d.jsonl", "--jobs", "2", "--url", doc]
-        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as loading:
-            while other.run("SELECT count(*) FROM pg_locks WHERE NOT granted") == [[0]]:
-                time.sleep(0.01)
-            loading.send_signal(signal.SIGINT)
-            assert loading.stderr is not None
-            assert loading.stderr.read() == "lightvec: interrupted: no row was kept\n"
-    assert loading.returncode == 1
-    assert contents(doc) == []
 
 
 # CSV

@@ -38,10 +38,6 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
         "place": "quoted by load_by_insert, the only caller",
     },
     "pg8000/copying/conflict.py:_insert": dict.fromkeys(("target.name", "target.column_list"), _TARGET),
-    "pg8000/copying/committing.py:_failure": {
-        "place.target.name": "a sentence, and quoted by identifier() like any target's name",
-        "which": "a sentence, and numbers of transactions",
-    },
     "pg8000/copying/sending.py:copy_in": dict.fromkeys(("into.name", "into.column_list"), _TARGET),
     "pg8000/dbapi.py:Connection.beginning": {"ISOLATION_LEVELS[level]": "a constant of the table"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},

@@ -927,36 +927,3 @@ def test_two_round_trips(db: Pg8000Database, sent: list[bytes]) -> None:
     sent.clear()
     db.copy_rows(Item, [{"title": "a"}])
     assert len([data for data in sent if data.endswith(b"S\x00\x00\x00\x04")]) == 3  # the questions, the end of rows
-
-
-# Over several connections
-
-
-@pytest.mark.usefixtures("item")
-def test_jobs(db: Pg8000Database) -> None:
-    rows = ({"title": f"title {number}", "number": number} for number in range(1_000))
-    assert db.copy_rows(Item, rows, jobs=3) == 1_000
-    assert sorted(items(Item.number, Item.title)) == [(number, f"title {number}") for number in range(1_000)]
-
-
-@pytest.mark.usefixtures("item")
-def test_jobs_that_fail(db: Pg8000Database) -> None:
-    rows = [{"title": "a", "number": number} for number in range(1_000)]
-    with pytest.raises(peewee.DataError, match="row 501, column 'number'"):
-        db.copy_rows(Item, [*rows[:500], {"title": "a", "number": "x"}, *rows[500:]], jobs=3)
-    error = ZeroDivisionError()
-
-    def failing() -> Iterator[Any]:
-        yield from rows
-        raise error
-
-    with pytest.raises(ZeroDivisionError) as caught:
-        db.copy_rows(Item, failing(), jobs=3)
-    assert caught.value is error
-    with db.atomic(), pytest.raises(peewee.InterfaceError, match="no part of the transaction"):
-        db.copy_rows(Item, rows, jobs=2)
-    for jobs, on_conflict in ((0, None), (2, "ignore")):
-        with pytest.raises(InvalidOption):
-            db.copy_rows(Item, rows, on_conflict=on_conflict, jobs=jobs)
-    assert Item.select().count() == 0
-    assert db.copy_rows(Item, [], jobs=2) == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 from lightvec.pg8000.copying.blocks import HEADER, TRAILER, Block, careful, close_message
@@ -72,39 +72,38 @@ class Rows:
         return [view[place : place + self.size] for place in range(0, (stop - start) * self.size, self.size)]
 
 
-def array_blocks(target: Target, values: Sequence[Any], span: range) -> Iterator[Block] | None:
-    """The binary COPY of these rows of columns of which at least one is an array of fixed size; None where none is."""
+def array_blocks(target: Target, values: Sequence[Any], length: int) -> Iterator[Block] | None:
+    """The binary COPY of columns of which at least one is an array of fixed size; None where none is."""
     encoders = cast("list[Encoder]", target.encoders)
     columns: list[Fixed | Items] = [
-        fixed(column, value, str(place)) or Items(column, encode, items(value, span.start, span.stop))
+        fixed(column, value, str(place)) or Items(column, encode, items(value))
         for place, (column, encode, value) in enumerate(zip(target.columns, encoders, values, strict=True))
     ]
     quick = [column for column in columns if isinstance(column, Fixed)]
     if not quick:
         return None
-    return _whole_blocks(quick, span) if len(quick) == len(columns) else _mixed_blocks(columns, span)
+    return _whole_blocks(quick, length) if len(quick) == len(columns) else _mixed_blocks(columns, length)
 
 
-def items(values: Any, start: int = 0, stop: int | None = None) -> Iterator[Any]:
+def items(values: Any) -> Iterator[Any]:
     """The values of a column one by one, those of an array as Python has them, a masked one and NaT as None."""
     if not is_ndarray(values) or values.ndim > 1:
-        yield from islice(values, start, stop)
+        yield from values
         return
-    values = values[start:stop]
     if values.dtype.kind in "mM":
         values = values.astype(f"{values.dtype.kind}8[us]")
     for start in range(0, len(values), _MOST):
         yield from values[start : start + _MOST].tolist()
 
 
-def _spans(span: range, size: int, most: int) -> Iterator[tuple[int, int]]:
+def _spans(length: int, size: int, most: int) -> Iterator[tuple[int, int]]:
     step = min(most, max(_FEWEST, _BLOCK // size))
-    for start in span[::step]:
-        yield start, min(start + step, span.stop)
+    for start in range(0, length, step):
+        yield start, min(start + step, length)
 
 
-def _whole_blocks(columns: list[Fixed], span: range) -> Iterator[Block]:
-    spans = list(_spans(span, 2 + sum(column.size for column in columns), _MOST))
+def _whole_blocks(columns: list[Fixed], length: int) -> Iterator[Block]:
+    spans = list(_spans(length, 2 + sum(column.size for column in columns), _MOST))
     rows = Rows(columns, max((stop - start for start, stop in spans[:1]), default=0), [("width", ">i2")], 5)
     rows.array["width"] = len(columns)
     message = memoryview(rows.buffer)
@@ -114,18 +113,18 @@ def _whole_blocks(columns: list[Fixed], span: range) -> Iterator[Block]:
         end = 5 + (stop - start) * rows.size
         close_message(message, end)
         yield Block(message[:end], stop)
-    yield Block(TRAILER, span.stop)
+    yield Block(TRAILER, length)
 
 
-def _mixed_blocks(columns: list[Fixed | Items], span: range) -> Iterator[Block]:
+def _mixed_blocks(columns: list[Fixed | Items], length: int) -> Iterator[Block]:
     """Rows put together from pieces of structured arrays and from fields of their own, in one join a block."""
     size = sum(column.size for column in columns if isinstance(column, Fixed))
     pieces = [Rows([column], _MOST_PIECES) if isinstance(column, Fixed) else column for column in columns]
     width = len(columns).to_bytes(2, "big")
     yield Block(HEADER, 0)
-    for start, stop in _spans(span, size, _MOST_PIECES):
+    for start, stop in _spans(length, size, _MOST_PIECES):
         fields = [piece.fields(start, stop) for piece in pieces]
         body = b"".join(chain.from_iterable(zip([width] * (stop - start), *fields, strict=True)))
         for place in range(0, len(body), _LONGEST):
             yield Block(copy_data(body[place : place + _LONGEST]), stop)
-    yield Block(TRAILER, span.stop)
+    yield Block(TRAILER, length)

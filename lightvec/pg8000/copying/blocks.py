@@ -18,7 +18,7 @@ from lightvec.pg8000.messages import copy_data
 from lightvec.pg8000.parameters import Dumpers, plain
 from lightvec.types._messages import show, show_number
 
-__all__ = ["HEADER", "TRAILER", "Block", "NumberedRows", "binary_blocks", "close_message", "text_blocks"]
+__all__ = ["HEADER", "TRAILER", "Block", "binary_blocks", "close_message", "text_blocks"]
 
 #: The signature, flags and the length of no extension (PostgreSQL documentation, COPY, "File Header").
 HEADER = copy_data(b"PGCOPY\n\xff\r\n\0" + bytes(8))
@@ -27,9 +27,6 @@ TRAILER = copy_data(b"\xff\xff")
 #: A CopyData message is sent when it is this long. Lists of 768 numbers went in at 91,000 rows a second in messages of
 #: 8 KB, 118,000 of 32 to 128 KB, 103,000 of 1 MB, where client and server wait for each other (medians of seven).
 BLOCK = 128 * 1024
-
-#: Rows, each with its number in the load, counted from 1.
-NumberedRows = Iterable[tuple[int, Sequence[Any]]]
 
 _LINEAR = (list, tuple)
 _message_head = Struct("!ci").pack_into
@@ -49,8 +46,8 @@ def close_message(message: Any, size: int) -> None:
     _message_head(message, 0, b"d", size - 1)
 
 
-def binary_blocks(target: Target, rows: NumberedRows) -> Iterator[Block]:
-    """The binary COPY of these rows, each with its number.
+def binary_blocks(target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
+    """The binary COPY of these rows.
 
     What the iterable raises passes through; values are refused by row and column.
     """
@@ -70,8 +67,8 @@ def binary_blocks(target: Target, rows: NumberedRows) -> Iterator[Block]:
     yield Block(TRAILER, 0)
 
 
-def text_blocks(target: Target, dumpers: Dumpers, rows: NumberedRows) -> Iterator[Block]:
-    """The text COPY of these rows, each with its number, as UTF-8."""
+def text_blocks(target: Target, dumpers: Dumpers, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
+    """The text COPY of these rows, as UTF-8."""
     columns = target.columns
     encoders = [text.text_encoder(column, dumpers) for column in columns]
 
@@ -82,10 +79,10 @@ def text_blocks(target: Target, dumpers: Dumpers, rows: NumberedRows) -> Iterato
     yield from _blocks(rows, append)
 
 
-def _blocks(rows: NumberedRows, append: Callable[[bytearray, Sequence[Any], int], None]) -> Iterator[Block]:
+def _blocks(rows: Iterable[Sequence[Any]], append: Callable[[bytearray, Sequence[Any], int], None]) -> Iterator[Block]:
     block = bytearray(_START)
     number = 0
-    for number, row in rows:
+    for number, row in enumerate(rows, 1):
         append(block, row, number)
         if len(block) >= BLOCK:
             close_message(block, len(block))

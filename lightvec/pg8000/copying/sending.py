@@ -39,18 +39,8 @@ class _SourceLost(Exception):
         self.error = error
 
 
-def copy_in(
-    conn: Wire,
-    into: Target,
-    binary: bool,
-    blocks: Iterator[Block],
-    progress: Progress | None,
-    row_at: Callable[[int], int] = int,
-) -> int:
-    """Run a COPY with these blocks; the rows that the server counted.
-
-    ``row_at`` says which row of the whole load a row of this COPY is, both counted from 1.
-    """
+def copy_in(conn: Wire, into: Target, binary: bool, blocks: Iterator[Block], progress: Progress | None) -> int:
+    """Run a COPY with these blocks; the rows that the server counted."""
     options = "FORMAT binary" if binary else "FORMAT text, ENCODING 'UTF8'"
     statement = f"COPY {into.name} ({into.column_list}) FROM STDIN ({options})"
     make_room(conn._stream)
@@ -60,19 +50,19 @@ def copy_in(
     except _SourceLost as lost:
         raise lost.error from lost.error.__cause__
     except DatabaseError as error:
-        _say_row(error, row_at)
+        _say_row(error)
         raise
     if inspect.getgeneratorstate(source) == inspect.GEN_CREATED:
         raise InternalError("the server says that the load is done, and did not ask for the rows")
     return count
 
 
-def _say_row(error: DatabaseError, row_at: Callable[[int], int]) -> None:
+def _say_row(error: DatabaseError) -> None:
     """Have the error say which row the server was at, unless there is something better to be said."""
     fields = error.fields
     line = _LINE.search(fields.get("W", ""))
     if isinstance(fields, ErrorFields) and line is not None and error.sqlstate not in REMEDIES:
-        fields.remedy = f"it was row {row_at(int(line[1])):,} of the load"
+        fields.remedy = f"it was row {int(line[1]):,} of the load"
 
 
 def _sent(conn: Wire, blocks: Iterator[Block], progress: Progress | None) -> Generator[bytes, None, None]:
