@@ -18,7 +18,6 @@ metric        operator  distance method         score of distance d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -32,15 +31,17 @@ INDEX_DIMENSIONS: Mapping[str, int] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
 class Score:
     """How a distance becomes a score (higher is better), and back.
 
     Both functions use plain arithmetic only, so that they serve numbers and SQL expressions alike.
     """
 
-    of: Callable[[Any], Any]
-    to_distance: Callable[[float], float]
+    __slots__ = ("of", "to_distance")
+
+    def __init__(self, of: Callable[[Any], Any], to_distance: Callable[[float], float]) -> None:
+        self.of = of
+        self.to_distance = to_distance
 
 
 _COMPLEMENT = Score(of=lambda distance: 1 - distance, to_distance=lambda score: 1 - score)
@@ -51,7 +52,6 @@ _RECIPROCAL = Score(
 )
 
 
-@dataclass(frozen=True)
 class Metric:
     """A way to measure how far two vectors are apart.
 
@@ -64,11 +64,19 @@ class Metric:
     'halfvec_cosine_ops'
     """
 
-    name: str
-    operator: str
-    method: str
-    score: Score
-    indexed_types: Mapping[str, tuple[str, ...]]
+    __slots__ = ("indexed_types", "method", "name", "operator", "score")
+
+    def __init__(
+        self, name: str, operator: str, method: str, score: Score, indexed_types: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        self.name = name
+        self.operator = operator
+        self.method = method
+        self.score = score
+        self.indexed_types = indexed_types
+
+    def __repr__(self) -> str:
+        return f"<Metric {self.name}>"
 
     def operator_class(self, column_type: str, index_method: str) -> str:
         """The operator class of an index on a column of this type; :class:`InvalidOption` where pgvector has none."""

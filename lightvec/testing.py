@@ -29,8 +29,8 @@ from peewee import DatabaseProxy, Model
 from lightvec.peewee import Pg8000Database
 from lightvec.peewee.schema import set_up
 from lightvec.pg8000 import connect
-from lightvec.pg8000.identifiers import identifier
 from lightvec.server import ensure
+from lightvec.wire.identifiers import identifier
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -12,9 +12,9 @@ import pytest
 
 from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import Connection, connect
-from lightvec.pg8000.identifiers import identifier
-from lightvec.pg8000.stream import Stream
 from lightvec.server import Server
+from lightvec.wire.identifiers import identifier
+from lightvec.wire.transport import Transport
 from tests.places import open_folder
 
 #: Room for the pooled and threaded tests; a test database that is lost in a crash is no loss.
@@ -97,11 +97,11 @@ def db(url: str) -> Iterator[Pg8000Database]:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What was written to the server, a write each: as many as there were round trips."""
     writes: list[bytes] = []
-    send = Stream.send
+    send = Transport.send
 
-    def noted(stream: Stream, data: bytes) -> None:
+    def noted(stream: Transport, data: bytes) -> None:
         writes.append(bytes(data))
         send(stream, data)
 
-    monkeypatch.setattr(Stream, "send", noted)
+    monkeypatch.setattr(Transport, "send", noted)
     return writes

@@ -14,7 +14,7 @@ from statistics import median
 import pytest
 
 from lightvec import __version__
-from tests.benchmarks.starting import THEIR_HELP, make_their_tool
+from tests.benchmarks.cold_start import THEIR_HELP, make_their_tool
 from tests.packaging import Distributions, build_distributions, compiled_files, environment, packages_of
 
 #: What setuptools adds to a sdist.

@@ -256,7 +256,7 @@ def _as_json(plan: IndexPlan, dry_run: bool) -> dict[str, Any]:
 
 def _print_sql(plan: IndexPlan) -> None:
     """What psql may run: the settings, and what is run with them."""
-    from lightvec.pg8000.identifiers import text_literal
+    from lightvec.wire.identifiers import text_literal
 
     for name, value in {} if plan.stands else plan.settings.items():
         click.echo(f"SELECT set_config({text_literal(name)}, {text_literal(str(value))}, false);")

@@ -236,8 +236,9 @@ def _column(text: str) -> tuple[str, Any]:
 def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
     """The database that the models are declared on; None where they leave it open, or open until ``init()``."""
     from lightvec.peewee import Pg8000Database
+    from lightvec.peewee._seam import database_of
 
-    databases = {model._meta.get_database_instance() for model in models} - {None}
+    databases = {database_of(model) for model in models} - {None}
     if len(databases) > 1:
         raise SchemaMismatch("the models stand on different databases: name one with --url, or set up each by itself")
     own = databases.pop() if databases else None

@@ -73,8 +73,7 @@ def command(
     """
     from lightvec.cli.loading import Loading, Mapped
     from lightvec.peewee.reflect import model_of, vector_field
-    from lightvec.pg8000.dbapi import Arguments
-    from lightvec.pg8000.identifiers import identifier
+    from lightvec.wire.identifiers import identifier
 
     if only and not maps:
         raise click.UsageError("--only loads what --map names: name something")
@@ -109,7 +108,7 @@ def command(
             else:
                 _tell(table, loaded, loading.read - loaded, on_conflict, time.monotonic() - start)
             if loaded:
-                database.execute_sql(f"ANALYZE {identifier(*named)}", Arguments((), _ANALYZE_SETTINGS))
+                database.execute_sql(f"ANALYZE {identifier(*named)}", settings=_ANALYZE_SETTINGS)
 
 
 def _load_arrays(loading: Loading, mapped: Mapped, file: Path, column: str | None, shown: _Shown) -> int:
@@ -148,7 +147,7 @@ def _loaded_all_the_same(table: str, schema: str | None) -> Iterator[None]:
     """
     from peewee import PeeweeException
 
-    from lightvec.pg8000.identifiers import identifier
+    from lightvec.wire.identifiers import identifier
 
     named, why = identifier(*filter(None, (schema, table))), ""
     try:

@@ -13,10 +13,10 @@ from lightvec.cli.files import Row, Rows
 from lightvec.cli.values import Convert, at_fault, converter, is_read_here, needs_server
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError, SchemaMismatch
 from lightvec.peewee import Pg8000Database
-from lightvec.pg8000.copying import load
-from lightvec.pg8000.copying.target import Column, look_up
 from lightvec.pg8000.exceptions import DatabaseError, DataError, ErrorFields
-from lightvec.pg8000.identifiers import identifier
+from lightvec.wire.copy import load
+from lightvec.wire.copy.target import Column, look_up
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["Loading", "Mapped"]
 
@@ -43,7 +43,7 @@ class Loading:
         meta: Any = model._meta
         self.name: str = meta.table_name
         self._table = (meta.schema, meta.table_name) if meta.schema else meta.table_name
-        self._conn: Any = database.connection()
+        self._conn: Any = database.connection().session
         found = look_up(self._conn, self._table, list(meta.columns)).columns
         self.known = {column.name: column for column in found}
         qualified = identifier(*filter(None, (meta.schema, meta.table_name)))

@@ -18,11 +18,11 @@ from typing import Any
 from uuid import UUID
 
 from lightvec.errors import InvalidVector, SchemaMismatch
-from lightvec.pg8000.copying.target import Column
-from lightvec.pg8000.parameters import Json
+from lightvec.pg8000 import Json
 from lightvec.types._inputs import is_ndarray
 from lightvec.types._messages import show
 from lightvec.types.fields import VALUES
+from lightvec.wire.copy.target import Column
 
 __all__ = ["Convert", "at_fault", "converter", "is_read_here", "needs_server"]
 

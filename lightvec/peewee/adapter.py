@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 from peewee import _BasePsycopgAdapter
 
 from lightvec.errors import InvalidOption
-from lightvec.pg8000 import dbapi
-from lightvec.pg8000.hstore import register_hstore
-from lightvec.pg8000.parameters import Json, Jsonb
-from lightvec.pg8000.results import Result
+from lightvec.pg8000 import Json, Jsonb, dbapi
 
 if TYPE_CHECKING:
     from lightvec.peewee.database import Pg8000Database
 
-__all__ = ["PAGE", "PagedCursor", "Pg8000Adapter"]
-
-
-#: How many rows of a long answer are read at once.
-PAGE = 1_000
-
-
-class PagedCursor(dbapi.Cursor):
-    """A cursor whose pages fail in Peewee's words."""
-
-    def _pages(self, result: Result, page: int) -> Iterator[list[tuple[Any, ...]]]:
-        pages = super()._pages(result, page)
-        rows: list[tuple[Any, ...]] | None = []
-        while rows is not None:
-            yield rows
-            with in_peewees_words:
-                rows = next(pages, None)
+__all__ = ["Pg8000Adapter"]
 
 
 class Pg8000Adapter(_BasePsycopgAdapter):
@@ -52,7 +31,9 @@ class Pg8000Adapter(_BasePsycopgAdapter):
         return bytes
 
     def connect(self, db: Pg8000Database, **params: Any) -> dbapi.Connection:
-        return dbapi.connect(db.database, deadline=db._milliseconds_left, **params)
+        connection = dbapi.connect(db.database, deadline=db._milliseconds_left, **params)
+        connection.paramstyle = "format"  # Which Peewee writes, whatever the module is set to.
+        return connection
 
     def get_server_version(self, conn: dbapi.Connection) -> int:
         return conn.server_version
@@ -76,7 +57,7 @@ class Pg8000Adapter(_BasePsycopgAdapter):
 
     def is_connection_reusable(self, conn: dbapi.Connection) -> bool:
         """Whether a pool may keep it; a transaction that was left open is rolled back, rows left unread are let go."""
-        return not conn.has_unread_rows and self._idle(conn)
+        return not conn.is_streaming and self._idle(conn)
 
     def is_connection_closed(self, conn: dbapi.Connection) -> bool:
         """Whether a pool must not hand it out."""
@@ -87,9 +68,13 @@ class Pg8000Adapter(_BasePsycopgAdapter):
         return conn.cursor(uuid4().hex, withhold=not conn.in_transaction)
 
     def register_hstore(self, conn: dbapi.Connection) -> None:
+        from lightvec.pg8000.hstore import register_hstore
+
         register_hstore(conn)
 
     def _idle(self, conn: dbapi.Connection) -> bool:
+        if not conn.belongs_here:
+            conn.discard()
         if not conn.is_alive():
             return False
         try:

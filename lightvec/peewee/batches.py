@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any, overload
 
 from peewee import SQL, ModelSelect, NodeList, Select, SelectBase
 
 from lightvec.errors import InvalidOption
+from lightvec.peewee._seam import Answer, cursor_wrapper
 from lightvec.peewee.typed import M
 from lightvec.types._messages import show
 
@@ -51,22 +52,5 @@ def together(queries: Iterable[Any]) -> list[list[Any]]:
     for number, *row in cursor.fetchall():
         answers[number].append(tuple(row))
     for query, rows in zip(asked, answers, strict=True):
-        query._cursor_wrapper = query._get_cursor_wrapper(_Answer(cursor.description[1:], rows))
+        query._cursor_wrapper = cursor_wrapper(query, Answer(cursor.description[1:], rows, is_nested=True))
     return [list(query) for query in asked]
-
-
-class _Answer:
-    """What one of the queries gave, as a cursor that it was run on."""
-
-    def __init__(self, description: Sequence[Any], rows: Sequence[tuple[Any, ...]]) -> None:
-        self.description = description
-        self._rows: Iterator[tuple[Any, ...]] = iter(rows)
-
-    def fetchone(self) -> tuple[Any, ...] | None:
-        return next(self._rows, None)
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        return list(self._rows)
-
-    def close(self) -> None:
-        """There is nothing to close."""

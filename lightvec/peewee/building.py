@@ -20,10 +20,9 @@ from functools import partial
 from threading import Event, Thread
 from typing import Any
 
-from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
-
 from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
 from lightvec.index_options import DEFAULTS
+from lightvec.peewee._seam import in_peewees_words
 from lightvec.peewee.catalog import StandingIndex, sources_of_view, vector_indexes
 from lightvec.peewee.citus import shards_and_pages
 from lightvec.peewee.database import Pg8000Database
@@ -34,8 +33,8 @@ from lightvec.peewee.sessions import held, server_process
 from lightvec.peewee.watching import Progress, Watcher
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import DatabaseError, ErrorFields, OperationalError
-from lightvec.pg8000.identifiers import identifier
 from lightvec.pg8000.native import Connection
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["IndexPlan", "Notice", "build_index", "is_left_invalid", "plan_index"]
 

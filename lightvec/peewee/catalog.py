@@ -9,7 +9,7 @@ from typing import Any
 from lightvec.index_options import DEFAULTS
 from lightvec.metrics import METRICS
 from lightvec.peewee.database import Pg8000Database
-from lightvec.pg8000.identifiers import identifier
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["StandingIndex", "metric_of", "sources_of_view", "vector_indexes"]
 

@@ -17,7 +17,7 @@ from peewee import BigIntegerField, Field, ForeignKeyField, Model
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee.database import Pg8000Database
 from lightvec.pg8000.exceptions import NotSupportedError
-from lightvec.pg8000.identifiers import identifier, text_literal
+from lightvec.wire.identifiers import identifier, text_literal
 
 __all__ = [
     "CountedField",

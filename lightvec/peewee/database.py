@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from peewee import (
     BaseQuery,
@@ -14,32 +17,30 @@ from peewee import (
     Field,
     Model,
     ModelIndex,
+    Node,
     PostgresqlDatabase,
     RawQuery,
     SelectBase,
 )
-from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
 from lightvec.errors import InvalidOption
 from lightvec.extension import NO_EXTENSION, ExtensionTypes
-from lightvec.peewee.adapter import PAGE, PagedCursor, Pg8000Adapter
+from lightvec.peewee._seam import Answer, cursor_wrapper, drop_state, in_peewees_words, run_logged
+from lightvec.peewee.adapter import Pg8000Adapter
 from lightvec.peewee.indexes import check_entity, fitting
 from lightvec.pg8000 import dbapi
-from lightvec.pg8000.identifiers import check_name
-from lightvec.pg8000.settings import WithSchema
 from lightvec.types.columns import VECTOR_TYPES
+from lightvec.wire.identifiers import check_name
+from lightvec.wire.settings import WithSchema
 
 if TYPE_CHECKING:
-    from lightvec.pg8000.copying.load import Progress
+    from lightvec.pg8000.dbapi import Values
+    from lightvec.wire.copy.load import Progress
 
 __all__ = ["ENVIRONMENT", "Pg8000Database"]
 
 #: A connection string that names nothing: all of it comes from DATABASE_URL, PG* and the defaults.
 ENVIRONMENT = "postgresql://"
-
-
-#: A call of a function; Peewee writes a blank behind its key words (``IN (``).
-_CALL = re.compile(r"\w\"?\(")
 
 #: A name that means itself where it is not quoted.
 _PLAIN_NAME = re.compile(r"[^\WA-Z]+")
@@ -85,11 +86,13 @@ class _Context(Context):
         return self.database is not None and bool(self.database.extension().citus)
 
     def sql(self, obj: Any) -> Any:
+        if not isinstance(obj, Node):
+            return super().sql(obj)
         if isinstance(obj, Entity):
             check_entity(obj)
         elif isinstance(obj, ModelIndex):
             obj = fitting(obj)
-        return super().sql(obj)
+        return obj.__sql__(self)
 
 
 class Pg8000Database(PostgresqlDatabase):
@@ -101,7 +104,8 @@ class Pg8000Database(PostgresqlDatabase):
 
     ``register_hstore`` and ``server_side_cursors`` are those of ``playhouse.postgres_ext.PostgresqlExtDatabase``. Each
     statement is one round trip and outside a transaction leaves nothing on the session, so transaction poolers
-    (PgBouncer, RDS Proxy) are safe. A connection that broke is replaced at its next use when no transaction is open.
+    (PgBouncer, RDS Proxy) are safe. A connection that broke is replaced at its next use when no transaction is open. A
+    forked process connects anew; the connections and transactions of its parent stay the parent's.
 
     ``deadline`` is a function that gives the milliseconds left for all that is done, or None; it can be set at any
     time, as when an AWS Lambda function is called: ``db.deadline = context.get_remaining_time_in_millis``.
@@ -124,6 +128,7 @@ class Pg8000Database(PostgresqlDatabase):
         if not args and "database" not in params:
             args = (params.pop("dsn", ENVIRONMENT),)
         super().__init__(*args, **params)
+        _databases.add(self)
 
     def init(  # type: ignore[override]
         self, database: str | None, *, isolation_level: str | int | None = None, **params: Any
@@ -149,7 +154,7 @@ class Pg8000Database(PostgresqlDatabase):
     def cursor(self, named_cursor: bool | None = None) -> dbapi.Cursor:
         """A cursor on the open connection, which is replaced if it broke; ``named_cursor`` makes one on the server."""
         conn = self._live_connection()
-        return self._adapter.server_side_cursor(conn) if named_cursor else PagedCursor(conn)
+        return self._adapter.server_side_cursor(conn) if named_cursor else conn.cursor()
 
     def execute(
         self,
@@ -160,31 +165,59 @@ class Pg8000Database(PostgresqlDatabase):
     ) -> dbapi.Cursor:
         """Run a query. One that carries settings (:meth:`~lightvec.peewee.Nearest.settings`) takes them along.
 
-        The rows of a long answer are read as they are asked for, so that ``iterator()`` needs memory for a page only.
-        Where functions are called all is read at once: what they do must be done when this returns.
+        Its rows are read whole. Server-side cursors (``ServerSide(query)``, ``server_side_cursors=True``) and
+        :meth:`stream` read a part at a time.
         """
+        sql, params, settings, is_search = self._written(query, **context_options)
+        # A cursor on the server searches when it is fetched from, when the settings are gone again.
+        is_named = not is_search and (named_cursor or (self._named_cursors and isinstance(query, SelectBase)))
+        cursor = self.execute_sql(sql, params, settings=settings, named_cursor=is_named)
+        if array_size and isinstance(cursor, dbapi.ServerCursor):
+            cursor.itersize = array_size
+        return cursor
+
+    def stream(self, query: Any, batch: int = 1_000) -> Iterator[Any]:
+        """The rows of a query as it makes them, with no more than ``batch`` of them in memory.
+
+        The connection is taken until the rows end or are closed: other statements meanwhile are errors, so loop with a
+        server-side cursor where they are needed. A nearest-neighbour query takes its settings along.
+
+        >>> Doc.create_table()
+        >>> _ = Doc.insert_many([{"embedding": [1, 0, 0]}, {"embedding": [0, 1, 0]}]).execute()
+        >>> [row["id"] for row in database.stream(Doc.select(Doc.id).order_by(Doc.id).dicts())]
+        [1, 2]
+        >>> Doc.drop_table()
+        """
+        if not isinstance(query, BaseQuery):
+            raise InvalidOption(f"expected a Peewee query, got {type(query).__name__}")
+        return self._streamed(query, batch)
+
+    def _streamed(self, query: Any, batch: int) -> Iterator[Any]:
+        sql, params, settings, _ = self._written(query)
+        with in_peewees_words:
+            cursor = self.cursor()
+        source: Any = cursor.stream(sql, params, batch=batch, settings=settings)
+        try:
+            first = run_logged(self, sql, params, lambda: next(source, None))
+            answer = Answer(cursor.description or (), _after(first, source))
+            yield from cursor_wrapper(query, answer).iterator()
+        finally:
+            with in_peewees_words:
+                source.close()
+
+    def _written(self, query: Any, **context_options: Any) -> tuple[str, Any, Mapping[str, object] | None, bool]:
+        """A query's SQL, values and settings, and whether it is one that searches."""
         context = self.context_to_run(**context_options)
         sql, params = context.sql(query).query()
-        named_cursor = named_cursor or (self._named_cursors and isinstance(query, SelectBase))
         settings: Mapping[str, object] | None = None
-        page = 0
         if context.nearest:
             from lightvec.peewee.nearest import settings_of
 
             settings = settings_of(context.nearest, self)
-            # A cursor on the server searches when it is fetched from, when the settings are gone again.
-            named_cursor = False
         elif isinstance(query, BaseQuery) and not isinstance(query, RawQuery):
             # Not for definitions, of which some cannot share a write, nor for SQL of the caller's own.
             settings = self._path_for(params)
-        if isinstance(query, SelectBase) and not named_cursor and not _CALL.search(sql):
-            page = PAGE
-        if settings or page:
-            params = dbapi.Arguments(params, settings, page)
-        cursor = self.execute_sql(sql, params, named_cursor=named_cursor)
-        if array_size and isinstance(cursor, dbapi.ServerCursor):
-            cursor.itersize = array_size
-        return cursor
+        return sql, params, settings, bool(context.nearest)
 
     def context_to_run(self, **options: Any) -> Any:
         """Peewee's builder of a statement that is to run here."""
@@ -192,17 +225,18 @@ class Pg8000Database(PostgresqlDatabase):
         context.database = self
         return context
 
-    def execute_sql(self, sql: str, params: Any = None, named_cursor: bool | None = None) -> dbapi.Cursor:
-        """Run SQL with ``%s`` placeholders."""
-        cursor: dbapi.Cursor
-        if not named_cursor:
-            cursor = super().execute_sql(sql, params)
-        elif hasattr(self, "_execute_cursor"):  # Peewee 4.4 and newer: its query hooks see the statement.
-            cursor = self._execute_cursor(sql, params, named_cursor=True)
-        else:
-            with in_peewees_words:
-                cursor = self.cursor(named_cursor=True).execute(sql, params or ())
-        return cursor
+    def execute_sql(
+        self,
+        sql: str,
+        params: Values | None = None,
+        *,
+        settings: Mapping[str, object] | None = None,
+        named_cursor: bool | None = None,
+    ) -> dbapi.Cursor:
+        """Run SQL with ``%s`` placeholders; ``settings`` hold for this statement only."""
+        return run_logged(
+            self, sql, params, lambda: self.cursor(named_cursor).execute(sql, params or (), settings=settings)
+        )
 
     def copy_rows(
         self,
@@ -257,15 +291,21 @@ class Pg8000Database(PostgresqlDatabase):
         if conn is not None and conn.known_types.oids and not conn.known_types.out_of_path:
             return None
         conn = conn or self._live_connection()
-        is_known = conn.known_types.oids or conn.lacks(params)
+        is_known = conn.known_types.oids or conn.needs_types(params)
         return (self.path_to_extension() or None) if is_known else None
 
     def rollback(self) -> None:
         """Roll back. Where the connection broke the server has done it, and the error that broke it is what counts."""
-        if not self.is_closed() and self._state.conn.closed:
+        if self.is_closed():
+            return  # The block was begun by the process that this one was forked from.
+        if self._state.conn.closed:
             self._state.conn.forget_transaction()
         else:
             super().rollback()
+
+    def pop_transaction(self) -> Any:
+        """As in Peewee; a block that was open at a fork is none of the child's."""
+        return self._state.transactions.pop() if self._state.transactions else None
 
     def commit(self) -> None:
         """Commit. A connection that broke is not replaced here: what it was to commit is lost, and that is an error."""
@@ -279,6 +319,8 @@ class Pg8000Database(PostgresqlDatabase):
 
     def _live_connection(self) -> dbapi.Connection:
         """The open connection; one that broke is replaced, unless a transaction was open on it."""
+        if not self.is_closed() and not self._state.conn.belongs_here:
+            self._leave_to_parent()
         if not self.is_closed() and not self.in_transaction():
             conn = self._state.conn
             # The server's word counts, too: who sends BEGIN as SQL is in a transaction that Peewee knows nothing of.
@@ -295,3 +337,31 @@ class Pg8000Database(PostgresqlDatabase):
             self.connect()
         finally:
             self._state.ctx = contexts
+
+    def _leave_to_parent(self) -> None:
+        """In a process that was forked: have nothing of the parent's connection, which goes on being the parent's."""
+        conn = drop_state(self)
+        if conn is not None:
+            conn.discard()
+        if self.thread_safe:
+            self._lock = Lock()  # Another thread of the parent may have held it.
+
+
+def _after(row: Any, rows: Iterator[Any]) -> Iterator[Any]:
+    """A row and those that follow; None is the end."""
+    while row is not None:
+        yield row
+        with in_peewees_words:
+            row = next(rows, None)
+
+
+def _leave_to_parent() -> None:
+    for database in list(_databases):
+        database._leave_to_parent()
+
+
+#: Those that may have connections when the process forks.
+_databases: WeakSet[Pg8000Database] = WeakSet()
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork.
+    os.register_at_fork(after_in_child=_leave_to_parent)

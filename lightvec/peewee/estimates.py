@@ -11,7 +11,7 @@ from lightvec.index_options import DEFAULTS
 from lightvec.peewee.citus import shards_and_pages
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex
-from lightvec.pg8000.identifiers import identifier
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["Estimate", "estimate", "memory_size", "usual_lists"]
 

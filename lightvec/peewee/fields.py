@@ -9,6 +9,7 @@ from peewee import Database, Expression, Field, Model, Node, Value
 
 from lightvec.errors import InvalidOption
 from lightvec.metrics import METRICS, Metric, metric_for, metric_of_call, metrics_of
+from lightvec.peewee._seam import database_of
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex, bind_indexes, declare_index
 from lightvec.peewee.quantization import usual_quantization
 from lightvec.peewee.typed import M, TypedField, V
@@ -91,7 +92,7 @@ class _DistanceField(TypedField[V, M]):
     @property
     def _others_database(self) -> Database | None:
         """The model's database, where it is one that runs on another driver."""
-        database = self.model._meta.get_database_instance() if hasattr(self, "model") else None
+        database = database_of(self.model) if hasattr(self, "model") else None
         return None if database is None or hasattr(database, "extension") else database
 
     @property
@@ -128,12 +129,12 @@ class _DistanceField(TypedField[V, M]):
 
     def distance(self, vector: Any, *, metric: str | None = None) -> Expression:
         """The distance by the field's declared metric, or by ``metric``."""
-        return self._distance(self.resolve_metric(metric), vector)
+        return self.distance_by(self.resolve_metric(metric), vector)
 
     def score(self, vector: Any, *, metric: str | None = None) -> Expression:
         """The score, higher is better, by the field's declared metric; :mod:`lightvec.metrics` has the formulas."""
         resolved = self.resolve_metric(metric)
-        score: Expression = resolved.score.of(self._distance(resolved, vector))
+        score: Expression = resolved.score.of(self.distance_by(resolved, vector))
         return score
 
     def nearest(
@@ -182,9 +183,12 @@ class _DistanceField(TypedField[V, M]):
 
     def resolve_metric(self, metric: str | None = None) -> Metric:
         """The metric by this name, or the declared one."""
+        if metric is None and self.metric is not None:
+            return METRICS[self.metric]
         return metric_of_call(metric or self.metric, self._name, type(self).__name__, self.metrics)
 
-    def _distance(self, metric: Metric, vector: Any) -> Expression:
+    def distance_by(self, metric: Metric, vector: Any) -> Expression:
+        """The distance by a metric that is one of the field's."""
         # A percent sign in SQL that Peewee passes on with parameters is written twice.
         return Expression(self, metric.operator.replace("%", "%%"), self.to_value(vector))
 
@@ -196,19 +200,19 @@ class _NumericField(_DistanceField[V, M]):
 
     def l2_distance(self, vector: Any) -> Expression:
         """The Euclidean distance."""
-        return self._distance(METRICS["l2"], vector)
+        return self.distance_by(METRICS["l2"], vector)
 
     def max_inner_product(self, vector: Any) -> Expression:
         """The inner product with its sign turned, as pgvector's operator gives it: less is nearer."""
-        return self._distance(METRICS["ip"], vector)
+        return self.distance_by(METRICS["ip"], vector)
 
     def cosine_distance(self, vector: Any) -> Expression:
         """1 minus the cosine of the angle; NULL-like NaN where one of the two is all zeros."""
-        return self._distance(METRICS["cosine"], vector)
+        return self.distance_by(METRICS["cosine"], vector)
 
     def l1_distance(self, vector: Any) -> Expression:
         """The sum of the absolute differences."""
-        return self._distance(METRICS["l1"], vector)
+        return self.distance_by(METRICS["l1"], vector)
 
 
 class VectorField(_NumericField[V, M]):
@@ -301,11 +305,11 @@ class _BitField(_DistanceField[V, M]):
 
     def hamming_distance(self, vector: Any) -> Expression:
         """How many bits differ."""
-        return self._distance(METRICS["hamming"], vector)
+        return self.distance_by(METRICS["hamming"], vector)
 
     def jaccard_distance(self, vector: Any) -> Expression:
         """1 minus the share of common ones among all ones."""
-        return self._distance(METRICS["jaccard"], vector)
+        return self.distance_by(METRICS["jaccard"], vector)
 
 
 class FixedBitField(_BitField[V, M]):

@@ -7,6 +7,7 @@ They stand wherever Peewee takes one: ``index="hnsw"`` on the field, ``Model.add
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, ClassVar
 from zlib import crc32
 
@@ -15,8 +16,8 @@ from peewee import SQL, EnclosedNodeList, Entity, Expression, Field, Index, Mode
 from lightvec.errors import InvalidOption
 from lightvec.index_options import check_options
 from lightvec.metrics import INDEX_DIMENSIONS, Metric
-from lightvec.peewee.quantization import quantization, usual_quantization
-from lightvec.pg8000.identifiers import MAX_BYTES, check_name
+from lightvec.peewee.quantization import Quantization, quantization, usual_quantization
+from lightvec.wire.identifiers import MAX_BYTES, check_name
 
 __all__ = [
     "HnswIndex",
@@ -26,6 +27,7 @@ __all__ = [
     "check_entity",
     "declare_index",
     "fitting",
+    "form_of_index",
 ]
 
 #: The end of a name that Peewee shortened to 64 characters: a checksum, which loses its last digit on the server.
@@ -124,6 +126,13 @@ class VectorIndex(Index):
     def is_bound(self) -> bool:
         """Whether its field is known, which may have been given by name."""
         return isinstance(self._field, Field)
+
+    def finds(self, metric: Metric) -> bool:
+        """Whether it finds neighbours by this metric; bits are compared by Hamming for each metric they are for."""
+        form, own = self.quantization, self.metric
+        if form is None or own is metric:
+            return own is metric
+        return metric.name in form.metrics and form.metric(own) is form.metric(metric)
 
     def names(self, field: Field) -> bool:
         """Whether it is to index this field, by its name."""
@@ -272,14 +281,30 @@ def declare_index(model: Any, index: VectorIndex) -> None:
         model._meta.indexes.append(index)
 
 
+def form_of_index(field: Any, metric: Metric) -> Quantization | None:
+    """The coarser form that the model's index by this metric holds; None if an index holds the vectors themselves."""
+    forms = [
+        index.quantization
+        for index in field.model._meta.indexes
+        if isinstance(index, VectorIndex) and index.is_bound and index.field is field and index.finds(metric)
+    ]
+    coarse = [form for form in forms if form is not None]
+    return None if len(coarse) < len(forms) else min(coarse, key=lambda form: form.overfetch, default=None)
+
+
 # Names
 
 
 def check_entity(entity: Entity) -> None:
     """:class:`~lightvec.errors.InvalidOption` for a name in a statement of Peewee's that is none."""
-    names = entity._path or [""]
-    if not _is_shortened(names[-1]):
-        for name in names:
+    _check_names(tuple(entity._path))
+
+
+@lru_cache(maxsize=4_096)
+def _check_names(names: tuple[str, ...]) -> None:
+    """A name is checked when it is first used: Peewee makes an Entity of it anew in each statement."""
+    if not names or not _is_shortened(names[-1]):
+        for name in names or ("",):
             check_name(name)
 
 

@@ -2,7 +2,7 @@
 
 A COPY has one list of columns, so the first row decides which fields are loaded and how rows are read: as dicts, as
 model instances or as values in order. What a reader gives goes through the fields' ``db_value`` and is then what
-:mod:`lightvec.pg8000.copying.load` takes.
+:mod:`lightvec.wire.copy.load` takes.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from peewee import DateTimeField, DecimalField, Field, FloatField, ForeignKeyField, IntegerField, Model, Node, TextField
-from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
 from lightvec.errors import InvalidOption, InvalidVector
+from lightvec.peewee._seam import in_peewees_words
 from lightvec.peewee.fields import HalfVectorField, VectorField
-from lightvec.pg8000.copying import load
-from lightvec.pg8000.copying.conflict import check_on_conflict
-from lightvec.pg8000.copying.load import Progress
 from lightvec.pg8000.exceptions import DataError, ProgrammingError
 from lightvec.types._inputs import is_ndarray
 from lightvec.types._messages import show
+from lightvec.wire.copy import load
+from lightvec.wire.copy.conflict import check_on_conflict
+from lightvec.wire.copy.load import Progress
 
 if TYPE_CHECKING:
     from lightvec.peewee.database import Pg8000Database
@@ -131,7 +131,7 @@ def _load(
     reader = _reader(model, listed, first)
     meta: Any = model._meta
     return load.copy_rows(
-        database._live_connection(),
+        database._live_connection().session,
         (meta.schema, meta.table_name) if meta.schema else meta.table_name,
         [field.column_name for field in reader.fields],
         _converted(reader, chain([first], rows)),

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from math import inf, isnan
 from numbers import Integral, Real
-from operator import and_
+from operator import and_, le
 from typing import TYPE_CHECKING, Any
 
-from peewee import Column, Expression, Model, Value
+from peewee import Alias, Column, Expression, Field, Model, Value
 
 from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.index_options import OPTIONS, check_range
-from lightvec.metrics import Metric
-from lightvec.peewee.indexes import VectorIndex
+from lightvec.metrics import Metric, Score
+from lightvec.peewee._seam import Answer
+from lightvec.peewee.indexes import form_of_index
 from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.quantization import Quantization
 from lightvec.peewee.stored import StoredVector
 from lightvec.peewee.typed import M
-from lightvec.pg8000.settings import AtLeast
 from lightvec.types import SparseVector
 from lightvec.types._messages import show
+from lightvec.wire.settings import AtLeast
 
 if TYPE_CHECKING:
     from lightvec.peewee.database import Pg8000Database
@@ -33,6 +34,9 @@ MOST_ROWS = 2**63 - 1
 
 #: pgvector's own default of ``hnsw.ef_search``, and the most it takes.
 _DEFAULT_EF_SEARCH, MOST_EF_SEARCH = 40, 1_000
+#: As PEP 249 describes a column of float8.
+_SCORE_COLUMN = ("score", 701, None, None, None, None, None)
+
 _ITERATIVE_SCANS = ("strict_order", "relaxed_order")
 
 
@@ -46,6 +50,9 @@ class Nearest(MeasuredSelect[M]):
 
     Rows come in the order of ``distance``, also where an index gives them in another (IVFFlat that searches on, an
     index of a coarser form); of such a search each page (``offset``, ``paginate``) is sorted by itself.
+
+    The statement has the distance once. The score follows from it in Python where the row is made, and in SQL where
+    the query stands in another one, or where another column may be called ``distance``.
     """
 
     # Peewee's own; its annotations leave them out.
@@ -55,6 +62,7 @@ class Nearest(MeasuredSelect[M]):
     _offset: Any
     _simple_distinct: Any
     _where: Any
+    _order_by: Any
 
     def __init__(
         self,
@@ -79,10 +87,11 @@ class Nearest(MeasuredSelect[M]):
         check_range("ef_search", ef_search, 1, MOST_EF_SEARCH)
         check_range("probes", probes, 1, OPTIONS["ivfflat"]["lists"].most)
         self.metric = field.resolve_metric(metric)
-        distance = field.distance(vector, metric=self.metric.name)
+        distance = field.distance_by(self.metric, vector)
         self._is_looked_up = not isinstance(distance.rhs, Value)
         _check_direction(field, self.metric, distance.rhs)
-        self._own = (distance.alias("distance"), self.metric.score.of(distance).alias("score"))
+        self._distance = _unindexed(distance) if exact else distance
+        self._own = (Alias(self._distance, "distance"), Alias(self.metric.score.of(distance), "score"))
         self._k = checked_count(k)
         #: Rows that the index finds and that are none of those that are wanted.
         self._unwanted = 0 if others is None else 1
@@ -93,9 +102,9 @@ class Nearest(MeasuredSelect[M]):
         super().__init__(field.model, [field.model, *self._own], is_default=True)
         self._has_least_score = min_score is not None
         self._own_filter = self._where = self._rows_with_a_distance(field, distance, min_score, others)
-        self._form = None if exact else _form_of_index(field, self.metric)
-        coarse = distance if self._form is None else _coarse_distance(self._form, self.metric, distance)
-        self._order_by = self._by_distance = (_unindexed(distance) if exact else coarse,)
+        self._form = None if exact else form_of_index(field, self.metric)
+        coarse = None if self._form is None else _coarse_distance(self._form, self.metric, distance)
+        self._order_by = self._by_distance = (self._own[0] if coarse is None else coarse,)
         self._limit = self._k
 
     def _rows_with_a_distance(self, field: Any, distance: Expression, min_score: float | None, others: Any) -> Any:
@@ -115,24 +124,47 @@ class Nearest(MeasuredSelect[M]):
         # Whichever statement it stands in is run with its settings.
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)
-        query: Any = self if not ctx._sql else self._nested()
-        if self._overfetch > 1:
-            query = query._chosen_among_more()
+        query: Any = self._chosen_among_more() if self._overfetch > 1 else self
+        query = query._nested() if ctx._sql else query._outermost()
         if self._stored is None or not (hasattr(ctx, "is_on_citus") and ctx.is_on_citus()):
             return super(Nearest, query).__sql__(ctx)
         with self._stored.once(ctx, query) as query:
             return super(Nearest, query).__sql__(ctx)
+
+    def _outermost(self) -> Nearest[M]:
+        """The query as a statement of its own, with the distance once and without the score where that can be."""
+        query = self.clone()
+        if self._makes_scores:
+            query._returning = self._returning[:-1]
+        else:
+            query._sort_by_expression()
+        return query
+
+    @property
+    def _makes_scores(self) -> bool:
+        """Whether the distance is the last but one column, before the score, and the only one of its name."""
+        *chosen, distance, score = self._returning if len(self._returning) > 1 else (None, None)
+        if distance is not self._own[0] or score is not self._own[1]:
+            return False
+        return all(_output_name(column) != "distance" for column in chosen)
 
     def _nested(self) -> Nearest[M]:
         """The query as it stands in another one, whose order by ``distance`` has to be made.
 
         Of the very expression that an index gives its rows by, the server believes that they come in its order.
         """
-        distance = self._own[0]
+        distance, score = self._own
         query = self.clone()
-        query._own = (_unindexed(distance.unalias()).alias("distance"), *self._own[1:])
-        query._returning = [query._own[0] if column is distance else column for column in self._returning]
+        query._sort_by_expression()
+        if not self._exact:
+            query._own = (Alias(_unindexed(self._distance), "distance"), score)
+            query._returning = [query._own[0] if column is distance else column for column in self._returning]
         return query
+
+    def _sort_by_expression(self) -> None:
+        """Order by the distance itself, not by the name of its column."""
+        if self._order_by and self._order_by[0] is self._own[0]:
+            self._order_by = (self._distance, *self._order_by[1:])
 
     @property
     def _overfetch(self) -> int:
@@ -145,7 +177,7 @@ class Nearest(MeasuredSelect[M]):
         """The rows that are nearest by the whole vector, of more that are nearest by its coarser form."""
         chosen = self.clone()
         chosen._form = None
-        chosen._order_by = (self._own[0].unalias(),)
+        chosen._order_by = self._own[:1]
         if self._limit is None:
             return chosen
         key = _key_of(self.model)
@@ -192,14 +224,29 @@ class Nearest(MeasuredSelect[M]):
         )
 
     def _get_cursor_wrapper(self, cursor: Any) -> Any:
-        is_by_distance = not self._exact and self._order_by and self._order_by[0] is self._by_distance[0]
-        column = self._distance_column(cursor.description) if is_by_distance else None
-        # What an index finds when it searches on in relaxed order (IVFFlat knows no other) comes in batches, of which
-        # each is sorted, and the server takes that for the order. It may do so for the sake of another query in the
-        # same statement. An index of a coarser form has the order of that.
-        if column is not None and self._limit is not None:
-            cursor = _Sorted(cursor, column)
+        is_answer = isinstance(cursor, Answer)
+        has_scores = (is_answer and cursor.is_nested) or not self._makes_scores
+        distance = self._distance_column(cursor.description) if has_scores else -1
+        if distance is not None:
+            columns, rows = cursor.description, cursor.rows if is_answer else cursor.fetchall()
+            if self._may_come_unsorted:
+                rows = _by_distance(list(rows), distance)
+            if not has_scores:
+                columns, rows = [*columns, _SCORE_COLUMN], _with_scores(rows, self.metric.score)
+            cursor = Answer(columns, rows)
         return super()._get_cursor_wrapper(cursor)  # type: ignore[misc]
+
+    @property
+    def _may_come_unsorted(self) -> bool:
+        """Whether rows may come in another order than the server believes.
+
+        What an index finds when it searches on in relaxed order (IVFFlat knows no other) comes in batches, of which
+        each is sorted. It may do so for the sake of another query in the same statement, or by a setting of the
+        session. An index of a coarser form has the order of that.
+        """
+        if self._exact or self._limit is None or not self._order_by:
+            return False
+        return self._order_by[0] is self._by_distance[0]
 
     def _distance_column(self, description: Any) -> int | None:
         """Which column of the answer the distance is, counted from the end: ``SQL("*")`` may stand before it."""
@@ -266,25 +313,6 @@ def _unindexed(distance: Any) -> Any:
     return distance + 0.0
 
 
-def _form_of_index(field: Any, metric: Metric) -> Quantization | None:
-    """The coarser form that the model's index by this metric holds; None if an index holds the vectors themselves."""
-    forms = [
-        index.quantization
-        for index in field.model._meta.indexes
-        if isinstance(index, VectorIndex) and index.is_bound and index.field is field and _finds(index, metric)
-    ]
-    coarse = [form for form in forms if form is not None]
-    return None if len(coarse) < len(forms) else min(coarse, key=lambda form: form.overfetch, default=None)
-
-
-def _finds(index: VectorIndex, metric: Metric) -> bool:
-    """Whether an index finds neighbours by this metric; bits are compared by Hamming for each metric they are for."""
-    form = index.quantization
-    if form is None or index.metric is metric:
-        return index.metric is metric
-    return metric.name in form.metrics and form.metric(index.metric) is form.metric(metric)
-
-
 def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -> Expression:
     """The distance between the two in their coarser form, as an index of it has it."""
     field, vector = distance.lhs, distance.rhs
@@ -299,18 +327,26 @@ def _key_of(model: Any) -> Any:
     return Column(model._meta.table, "ctid") if not key or model._meta.composite_key else key
 
 
-class _Sorted:
-    """A cursor whose rows are sorted by one of their columns."""
+def _output_name(column: Any) -> str:
+    """What a column of a select is called; ``distance`` where that cannot be told."""
+    if isinstance(column, Field):
+        return str(column.column_name)
+    return column.name if isinstance(column, Alias) else "distance"
 
-    def __init__(self, cursor: Any, column: int) -> None:
-        self._cursor = cursor
-        self._rows = iter(sorted(cursor.fetchall(), key=lambda row: _unknown_last(row[column])))
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._cursor, name)
+def _with_scores(rows: Iterable[tuple[Any, ...]], score: Score) -> Iterator[tuple[Any, ...]]:
+    """Rows whose last column is the distance, each with its score; NULL has none."""
+    for row in rows:
+        distance = row[-1]
+        yield (*row, None if distance is None else score.of(distance))
 
-    def fetchone(self) -> Any:
-        return next(self._rows, None)
+
+def _by_distance(rows: list[Any], column: int) -> list[Any]:
+    """The rows by one of their columns; most are in order already."""
+    distances = [row[column] for row in rows]
+    if None in distances or not all(map(le, distances, distances[1:])):
+        rows.sort(key=lambda row: _unknown_last(row[column]))
+    return rows
 
 
 def _unknown_last(distance: float | None) -> tuple[bool, float]:
@@ -345,7 +381,8 @@ def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
     if metric.name != "cosine" or not isinstance(vector, Value):
         return
     numbers = vector.value.values() if isinstance(vector.value, SparseVector) else vector.value
-    if not any(numbers):
+    # Making numbers of all of a vector takes 6 µs.
+    if not numbers or not (numbers[0] or any(numbers)):
         raise InvalidVector(
             f"{field._name}.nearest got a vector of zeros, which has no direction, so cosine cannot order by it: look "
             f"at where it comes from, or search by another metric"

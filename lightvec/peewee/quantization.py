@@ -6,7 +6,6 @@ Source: pgvector 0.8, README, "Half-Precision Indexing" and "Binary Quantization
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +17,6 @@ from lightvec.metrics import INDEX_DIMENSIONS, METRICS, Metric
 __all__ = ["QUANTIZATIONS", "Quantization", "quantization", "usual_quantization"]
 
 
-@dataclass(frozen=True)
 class Quantization:
     """One coarser form.
 
@@ -26,10 +24,13 @@ class Quantization:
     many rows an index of it has to find for each that is wanted: of those the nearest are chosen by the whole vector.
     """
 
-    name: str
-    column_types: tuple[str, ...]
-    metrics: tuple[str, ...]
-    overfetch: int
+    __slots__ = ("column_types", "metrics", "name", "overfetch")
+
+    def __init__(self, name: str, column_types: tuple[str, ...], metrics: tuple[str, ...], overfetch: int) -> None:
+        self.name = name
+        self.column_types = column_types
+        self.metrics = metrics
+        self.overfetch = overfetch
 
     def of(self, vector: Node, dimensions: int) -> Any:
         """The SQL of a vector, or a column, in this form."""

@@ -17,8 +17,8 @@ from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, declare_index
 from lightvec.peewee.quantization import QUANTIZATIONS
-from lightvec.pg8000.identifiers import check_name, identifier
-from lightvec.pg8000.parameters import Json, Jsonb
+from lightvec.pg8000 import Json, Jsonb
+from lightvec.wire.identifiers import check_name, identifier
 
 __all__ = [
     "VECTOR_FIELDS",

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee.database import Pg8000Database
-from lightvec.pg8000.dbapi import Arguments
-from lightvec.pg8000.identifiers import identifier
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["PATIENCE", "Remains", "drop_remains", "sqlstate_of"]
 
@@ -39,14 +38,14 @@ def drop_remains(database: Pg8000Database, remains: Remains, *, concurrently: bo
     Who builds it has this lock on the table until it is done, and the server may not let us see that somebody does.
     :class:`~lightvec.errors.SchemaMismatch` where somebody is in the way for longer than a few seconds.
     """
-    patience = Arguments((), {"lock_timeout": f"{PATIENCE}s"})
+    patience = {"lock_timeout": f"{PATIENCE}s"}
     try:
         with database.atomic():
             # For a statement only: what follows in the caller's transaction waits as it would.
-            database.execute_sql(f"LOCK TABLE {remains.table} IN SHARE UPDATE EXCLUSIVE MODE", patience)
+            database.execute_sql(f"LOCK TABLE {remains.table} IN SHARE UPDATE EXCLUSIVE MODE", settings=patience)
             is_there = database.execute_sql(_IS_INVALID, (identifier(remains.schema, remains.name),)).fetchone()
             if is_there is not None and not concurrently:
-                database.execute_sql(remains.drop(concurrently=False), patience)
+                database.execute_sql(remains.drop(concurrently=False), settings=patience)
     except Exception as error:
         if sqlstate_of(error) == _LOCK_NOT_AVAILABLE:
             raise SchemaMismatch(

@@ -19,16 +19,16 @@ from typing import Any, NamedTuple
 
 import peewee
 from peewee import Model, NotSupportedError, ProgrammingError
-from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
 from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.peewee._seam import in_peewees_words
 from lightvec.peewee.citus import Distribution, Spread, distribute_schema, distributions, require_citus
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex, fitting
 from lightvec.peewee.remains import Remains, drop_remains, sqlstate_of
 from lightvec.peewee.sessions import held, server_process
 from lightvec.pg8000 import exceptions
-from lightvec.pg8000.identifiers import identifier
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["Step", "place", "plan", "set_up"]
 

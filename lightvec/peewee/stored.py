@@ -8,7 +8,7 @@ from typing import Any
 
 from peewee import CTE, ModelSelect
 
-from lightvec.pg8000.identifiers import identifier
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["StoredVector"]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lightvec.errors import LightvecError
-from lightvec.pg8000.identifiers import identifier
 from lightvec.pg8000.native import Connection
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["Progress", "Watcher"]
 

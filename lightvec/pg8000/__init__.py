@@ -1,4 +1,10 @@
-"""The wire: pg8000 with one round trip a statement, binary vectors, libpq's connection strings and errors by SQLSTATE.
+"""The faces of the driver: the connection for scripts, PEP 249, and vectors for plain pg8000 connections.
+
+- ``native``: :class:`Connection`, pg8000's native interface over lightvec's session.
+- ``dbapi``: the PEP 249 module; ``sqlalchemy_cursor``: what SQLAlchemy's dialect of pg8000 needs.
+- ``connection``: what both connections share.
+- ``exceptions``: the classes of PEP 249; ``register``: vectors on connections of pg8000 itself.
+- ``hstore``: the extension hstore, as Peewee's HStoreField uses it.
 
 >>> conn.run("SELECT CAST(:v AS vector)", v=Vector([1, 2, 3]))
 [[Vector([1.0, 2.0, 3.0])]]
@@ -8,41 +14,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightvec.pg8000.lazily import load_pg8000
-
-load_pg8000()  # Before the modules below import it.
-
-from lightvec.pg8000.connecting import open_connection  # noqa: E402
-from lightvec.pg8000.native import Connection  # noqa: E402
-from lightvec.pg8000.register import register_vector  # noqa: E402
+from lightvec.pg8000.native import Connection
+from lightvec.wire.connecting import open_session
+from lightvec.wire.parameters import Json, Jsonb
 
 if TYPE_CHECKING:
     from lightvec.pg8000 import dbapi
+    from lightvec.pg8000.register import register_vector
 
-__all__ = ["Connection", "connect", "dbapi", "register_vector"]
+__all__ = ["Connection", "Json", "Jsonb", "connect", "dbapi", "register_vector"]
 
 
 def connect(dsn: str | None = None, **params: Any) -> Connection:
     """Open a connection for scripts.
 
     ``dsn`` is a libpq URI (``postgresql://user@host/name``), a keyword string (``host=... dbname=...``),
-    ``embedded:PATH`` or a database name; ``params`` are libpq's parameters (``host port user password dbname sslmode
-    sslrootcert connect_timeout application_name options target_session_attrs``, several hosts too). What is missing
-    comes from ``DATABASE_URL`` and the ``PG*`` variables. ``password`` may be a function that is asked for it (an IAM
-    token). On hosts that are not this machine ``sslmode`` is ``verify-full`` unless said otherwise.
+    ``embedded:PATH`` or a database name; ``params`` are libpq's parameters (``host port user password
+    dbname sslmode sslrootcert connect_timeout application_name options target_session_attrs``, several
+    hosts too). What is missing comes from ``DATABASE_URL`` and the ``PG*`` variables. ``password`` may
+    be a function that is called for it (an IAM token). On hosts that are not this machine ``sslmode`` is
+    ``verify-full`` unless said otherwise.
 
-    ``command_timeout`` is the seconds that a statement may take, ``deadline`` a function that gives the milliseconds
-    left for everything, connecting too, or None (``get_remaining_time_in_millis`` of an AWS Lambda context). A
-    statement that is over its time is cancelled on the server; a server that does not even answer that is given up a
-    second later.
+    ``command_timeout`` is the seconds that a statement may take; ``deadline`` is a function that gives
+    the milliseconds left for everything, connecting too, or None (``get_remaining_time_in_millis`` of an
+    AWS Lambda context). A statement that takes longer is canceled on the server; a server that does
+    not even answer that is given up a second later. ``prepare=False`` prepares no statement by name on
+    the server; behind a transaction pooler none is prepared anyway.
 
-    :class:`~lightvec.errors.InvalidOption` for a string or parameter that cannot be,
+    :class:`~lightvec.errors.InvalidOption` for a malformed string or an unknown parameter,
     :class:`~lightvec.pg8000.exceptions.OperationalError` when no server accepts the connection.
     """
-    return open_connection(Connection, dsn, params)
+    return Connection.open(open_session(dsn, params))
 
 
 def __getattr__(name: str) -> Any:
+    if name == "register_vector":
+        from lightvec.pg8000.register import register_vector
+
+        return register_vector
     if name == "dbapi":
         from importlib import import_module
 

@@ -6,31 +6,18 @@ Also the driver behind Peewee, and for SQLAlchemy:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
-from typing import Any
+from datetime import date as Date
+from datetime import datetime
+from datetime import time as Time
+from itertools import islice
+from time import localtime
+from typing import TYPE_CHECKING, Any
 
-import pg8000.dbapi
-from pg8000.converters import PY_PG
-from pg8000.dbapi import (
-    BINARY,
-    INTERVAL,
-    ROWID,
-    STRING,
-    UNKNOWN,
-    Binary,
-    Date,
-    DateFromTicks,
-    Time,
-    TimeFromTicks,
-    Timestamp,
-    TimestampFromTicks,
-)
-from pg8000.types import PGInterval, Range
-
-from lightvec.pg8000.connecting import open_connection
-from lightvec.pg8000.dialect import DialectWire
-from lightvec.pg8000.exceptions import (
+from lightvec.pg8000.connection import BaseConnection
+from lightvec.wire.connecting import open_session
+from lightvec.wire.errors import (
     DatabaseError,
     DataError,
     Error,
@@ -41,11 +28,16 @@ from lightvec.pg8000.exceptions import (
     OperationalError,
     ProgrammingError,
     Warning,
+    check_committed,
 )
-from lightvec.pg8000.identifiers import identifier
-from lightvec.pg8000.placeholders import from_format
-from lightvec.pg8000.results import Result
-from lightvec.pg8000.wire import check_committed
+from lightvec.wire.execute import execute, execute_text
+from lightvec.wire.identifiers import identifier, text_literal
+from lightvec.wire.placeholders import check_backslashes, convert
+from lightvec.wire.portal import stream as stream_rows
+from lightvec.wire.results import Result
+
+if TYPE_CHECKING:
+    from pg8000.types import PGInterval, Range
 
 __all__ = [
     "BINARY",
@@ -54,7 +46,6 @@ __all__ = [
     "ROWID",
     "STRING",
     "UNKNOWN",
-    "Arguments",
     "Binary",
     "Connection",
     "Cursor",
@@ -87,51 +78,82 @@ apilevel = "2.0"
 threadsafety = 1
 paramstyle = "format"
 
-#: pg8000's version: SQLAlchemy's dialect asks the module for it.
-__version__ = pg8000.dbapi.__version__
+#: The version of pg8000 whose interface this is: SQLAlchemy's dialect asks the module for it.
+__version__ = "1.31.6"
+
+#: The types that :meth:`Cursor.setinputsizes` takes, by pg8000's names, as OIDs.
+STRING, BINARY, NUMBER, DATETIME, ROWID, UNKNOWN, INTERVAL = 1043, bytes, 1700, 1114, 26, 705, 1186
 
 Values = Sequence[Any] | Mapping[str, Any]
 
 #: The isolation levels by psycopg 3's numbers.
 ISOLATION_LEVELS = {1: "READ UNCOMMITTED", 2: "READ COMMITTED", 3: "REPEATABLE READ", 4: "SERIALIZABLE"}
 
+_BEGIN = {number: "BEGIN ISOLATION LEVEL " + name for number, name in ISOLATION_LEVELS.items()}
 
-class Arguments(list[Any]):
-    """The values of a statement's placeholders, with the settings that the statement is to run with.
+#: A transaction ID of two-phase commit: format, global transaction ID, branch qualifier.
+Xid = tuple[Any, str, Any]
 
-    ``page`` is how many rows of the answer are read at once, the others when they are asked for; 0 reads all. Until the
-    last is read the statement goes on, so this is for queries that change nothing.
-    """
 
-    def __init__(self, values: Iterable[Any], settings: Mapping[str, object] | None, page: int = 0) -> None:
-        super().__init__(values)
-        self.settings = settings
-        self.page = page
+def __getattr__(name: str) -> Any:
+    if name in ("PGInterval", "Range"):  # pg8000 takes 20 ms to load.
+        from pg8000 import types
 
-    def __bool__(self) -> bool:
-        """Whether there is something to pass on: always, also without values (Peewee writes ``params or ()``)."""
-        return True
+        return getattr(types, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def Timestamp(year: int, month: int, day: int, hour: int, minute: int, second: int) -> datetime:
+    """PEP 249's constructor of a timestamp."""
+    return datetime(year, month, day, hour, minute, second)
+
+
+def DateFromTicks(ticks: float) -> Date:
+    """The date of seconds since the epoch, in local time."""
+    return Date(*localtime(ticks)[:3])
+
+
+def TimeFromTicks(ticks: float) -> Time:
+    """The time of seconds since the epoch, in local time."""
+    return Time(*localtime(ticks)[3:6])
+
+
+def TimestampFromTicks(ticks: float) -> datetime:
+    """The timestamp of seconds since the epoch, in local time."""
+    return Timestamp(*localtime(ticks)[:6])
+
+
+def Binary(value: bytes) -> bytes:
+    """PEP 249's constructor of binary data."""
+    return value
 
 
 def connect(dsn: str | None = None, **params: Any) -> Connection:
     """Open a PEP 249 connection; the parameters are those of :func:`lightvec.pg8000.connect`."""
-    return open_connection(Connection, dsn, params)
+    return Connection.open(open_session(dsn, params))
 
 
-class Connection(DialectWire, pg8000.dbapi.Connection):
+class Connection(BaseConnection):
     """A PEP 249 connection. Rows are tuples; a transaction begins by itself unless ``autocommit`` is set.
 
-    Beside PEP 249 it has ``copy_rows`` and ``copy_columns``, which load in such a transaction as any statement.
+    Beside PEP 249 it has ``copy_rows`` and ``copy_columns``, which load in such a transaction as any
+    statement, and the two-phase commit of pg8000 (``tpc_begin`` and its sisters).
 
     >>> _ = db.cursor().execute("CREATE TEMPORARY TABLE part (id int)")
     >>> db.copy_rows("part", ["id"], [[1], [2]])
     2
     """
 
-    row_class = tuple
+    _pg8000_class = ("pg8000.dbapi", "Connection")
+    _row_class = tuple
 
+    #: Whether statements commit by themselves.
+    autocommit = False
     #: How a transaction that begins by itself is isolated, a key of ISOLATION_LEVELS; None is the server's default.
     isolation_level: int | None = None
+    #: The placeholders of this connection's cursors; None is the module's ``paramstyle``.
+    paramstyle: str | None = None
+    _xid: Xid | None = None
 
     Warning = Warning
     Error = Error
@@ -146,15 +168,23 @@ class Connection(DialectWire, pg8000.dbapi.Connection):
 
     def cursor(self, name: str | None = None, *, withhold: bool = False) -> Cursor:
         """A cursor; with a name, one on the server (``withhold`` lets it outlive its transaction)."""
-        return Cursor(self) if name is None else ServerCursor(self, name, withhold=withhold)
+        if name is not None:
+            return ServerCursor(self, name, withhold=withhold)
+        if "sqlalchemy.dialects.postgresql.pg8000" in sys.modules:
+            from lightvec.pg8000.sqlalchemy_cursor import DialectCursor, is_of_sqlalchemy
+
+            if is_of_sqlalchemy(self):
+                return DialectCursor(self)
+        return Cursor(self)
 
     def commit(self) -> None:
         """Commit the transaction, if there is one; an error if a statement in it had failed and nothing is kept.
 
-        On a connection that broke or was closed it is an error, too: what it was to commit may not be there.
+        On a connection that broke or was closed it is an error, too: what it was to commit may be lost.
         """
         if self.in_transaction or self.closed:
-            check_committed(self.execute_unnamed("COMMIT"))
+            result = self.execute_unnamed("COMMIT")
+            check_committed(result.command, result.sql)
 
     def rollback(self) -> None:
         """Roll the transaction back, if there is one. Where the connection broke the server has done it."""
@@ -163,12 +193,16 @@ class Connection(DialectWire, pg8000.dbapi.Connection):
         elif self.in_transaction:
             self.execute_unnamed("ROLLBACK")
 
-    def beginning(self) -> str | None:
-        """The statement that must go before the next one so that it is in a transaction, if any."""
-        if self.autocommit or self.in_transaction:
+    def _begin_command(self) -> str | None:
+        """The statement that begins the transaction of the next one, if it needs one."""
+        if self.autocommit or self.session.in_transaction:
             return None
-        level = self.isolation_level
-        return "BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {ISOLATION_LEVELS[level]}"
+        return "BEGIN" if self.isolation_level is None else _BEGIN[self.isolation_level]
+
+    def _begin_transaction(self) -> None:
+        begin = self._begin_command()
+        if begin is not None:
+            self.execute_unnamed(begin)
 
     def set_isolation_level(self, level: int | str | None) -> None:
         """Isolate the transactions that begin from now on: a key or a name of ISOLATION_LEVELS, or None."""
@@ -177,6 +211,48 @@ class Connection(DialectWire, pg8000.dbapi.Connection):
         if level is not None and number not in ISOLATION_LEVELS:
             raise ProgrammingError(f"expected an isolation level of {sorted(known)} or its number, got {level!r}")
         self.isolation_level = number
+
+    # --- two-phase commit (PEP 249, "Optional Two-Phase Commit Extensions") ---------------------
+
+    def xid(self, format_id: Any, global_transaction_id: str, branch_qualifier: Any) -> Xid:
+        """A transaction ID; PostgreSQL uses the global part only."""
+        return (format_id, global_transaction_id, branch_qualifier)
+
+    def tpc_begin(self, xid: Xid) -> None:
+        """Begin a transaction of two-phase commit."""
+        self._xid = xid
+        if self.autocommit:
+            self.execute_unnamed("BEGIN")
+
+    def tpc_prepare(self) -> None:
+        """The first phase; ProgrammingError outside of such a transaction."""
+        self.execute_unnamed(f"PREPARE TRANSACTION {text_literal(self._current_xid()[1])}")
+
+    def tpc_commit(self, xid: Xid | None = None) -> None:
+        """Commit the transaction that was prepared, or that is open, or that has this ID."""
+        self._end_prepared(xid, "COMMIT PREPARED", self.commit)
+
+    def tpc_rollback(self, xid: Xid | None = None) -> None:
+        """Roll back the transaction that was prepared, or that is open, or that has this ID."""
+        self._end_prepared(xid, "ROLLBACK PREPARED", self.rollback)
+
+    def tpc_recover(self) -> list[Xid]:
+        """The transactions that are prepared and not ended."""
+        rows = self.execute_unnamed("SELECT gid FROM pg_catalog.pg_prepared_xacts").rows or []
+        return [self.xid(0, row[0], "") for row in rows]
+
+    def _end_prepared(self, xid: Xid | None, command: str, end: Any) -> None:
+        wanted = self._current_xid() if xid is None else xid
+        if not self.in_failed_transaction and wanted[1] in [each[1] for each in self.tpc_recover()]:
+            self.execute_unnamed(f"{command} {text_literal(wanted[1])}")
+        else:
+            end()
+        self._xid = None
+
+    def _current_xid(self) -> Xid:
+        if self._xid is None:
+            raise ProgrammingError("there is no transaction of two-phase commit: begin one by tpc_begin()")
+        return self._xid
 
 
 class Cursor:
@@ -219,7 +295,7 @@ class Cursor:
         columns = self._result.columns if self._result else None
         if not columns:
             return None
-        return [(column["name"], column["type_oid"], None, None, None, None, None) for column in columns]
+        return [(column.name, column.type_oid, None, None, None, None, None) for column in columns]
 
     def execute(
         self,
@@ -231,44 +307,78 @@ class Cursor:
     ) -> Cursor:
         """Run a statement with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping).
 
-        Without ``args`` a percent sign is itself, and there may be several statements; ``()`` says that there are
-        placeholders to look for, and none.
+        Without ``args`` a percent sign is itself, and there may be several statements; ``()`` says that
+        there are placeholders to look for, and none. ``dbapi.paramstyle`` can be set to another style.
+        ``stream`` is the source or target of a COPY, ``settings`` hold for this statement only.
         """
         connection = self.connection
-        # SQLAlchemy's pool asks by an empty statement whether a connection is alive. A transaction that began there
-        # would swallow what is run in autocommit afterwards.
-        before, page = None if _is_empty(operation) else connection.beginning(), 0
-        if isinstance(args, Arguments):
-            settings = settings or args.settings
-            page = args.page if before is None else 0
-        if not args and stream is None:
-            statement = operation if args is None else self._dollars(operation, args)[0]
-            self._take(connection.execute_text(statement, settings, before, page), page)
-            return self
-        statement, values = self._dollars(operation, args) if args is not None else (operation, ())
-        oids, self._input_oids = self._input_oids, ()
-        self._take(
-            connection.execute_unnamed(statement, values, oids, stream, settings=settings, before=before, page=page),
-            page,
-        )
+        session = connection.session
+        # The pool of SQLAlchemy asks by an empty statement whether a connection is alive. A transaction
+        # that began there would take in what is run in autocommit afterwards.
+        begin = None if connection.autocommit or _is_empty(operation) else connection._begin_command()
+        statement, values = (operation, ()) if args is None else self._dollars(operation, args)
+        if stream is not None:
+            if begin is not None:
+                connection.execute_unnamed(begin)
+            result = connection._copy(statement, values, stream)
+        elif args:
+            oids, self._input_oids = self._input_oids, ()
+            result = execute(session, statement, values, oids, settings=settings, begin=begin, row_class=tuple)
+        else:
+            result = execute_text(session, statement, settings=settings, begin=begin, row_class=tuple)
+        self._take(result)
         return self
 
     def executemany(self, operation: str, param_sets: Iterable[Values]) -> Cursor:
         """Run a statement once for each set of parameters, as one: without waiting in between, all of them or none.
 
-        ``rowcount`` is the number of rows that they changed together; rows that they give are not kept.
+        ``rowcount`` is the number of rows that they gave or changed together, -1 where that is not
+        counted; the rows of the last one can be fetched.
         """
+        from lightvec.wire.pipeline import execute_many
+
         connection = self.connection
         statements = (self._dollars(operation, args) for args in param_sets)
         oids, self._input_oids = self._input_oids, ()
         self._result = self._rows = None
-        self._rowcount = connection.execute_many(statements, oids, connection.beginning())
+        begin = connection._begin_command()
+        self._take(execute_many(connection.session, statements, oids, begin=begin, row_class=tuple))
         return self
+
+    def stream(
+        self,
+        operation: str,
+        args: Values | None = None,
+        *,
+        batch: int = 1_000,
+        settings: Mapping[str, object] | None = None,
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement one by one, with no more than ``batch`` of them in memory, a round trip a batch.
+
+        The connection is taken until the rows end or the iterator is closed. ``description`` is known
+        once the first row has come. (The name is psycopg 3's.)
+        """
+        connection = self.connection
+        statement, values = (operation, ()) if args is None else self._dollars(operation, args)
+        oids, self._input_oids = self._input_oids, ()
+        connection._begin_transaction()
+        self._rows, self._result = None, Result(statement, tuple)
+        return stream_rows(connection.session, self._result, values, oids, batch=batch, settings=settings)
 
     def callproc(self, procname: str, parameters: Sequence[Any] = ()) -> None:
         """Call a stored procedure by its name, which may be qualified by a schema."""
-        marks = ", ".join(["%s"] * len(parameters))
-        self.execute(f"CALL {identifier(*procname.split('.'))}({marks})", tuple(parameters))
+        marks = ", ".join(f"${number}" for number in range(1, len(parameters) + 1))
+        name = identifier(*procname.split("."))
+        connection = self.connection
+        self._take(
+            execute(
+                connection.session,
+                f"CALL {name}({marks})",
+                tuple(parameters),
+                begin=connection._begin_command(),
+                row_class=tuple,
+            )
+        )
 
     def fetchone(self) -> tuple[Any, ...] | None:
         """The next row, or None."""
@@ -289,9 +399,9 @@ class Cursor:
         return next(self._fetching())
 
     def setinputsizes(self, *sizes: Any) -> None:
-        """The types of the next statement's parameters, as OIDs or as pg8000's Python types."""
-        known = PY_PG
-        self._input_oids = [size if isinstance(size, int) else known.get(size) for size in sizes]
+        """The types of the next statement's parameters, as OIDs or as Python types."""
+        types = self.connection.session.adapters
+        self._input_oids = [size if isinstance(size, int) else types.oid_of(size) for size in sizes]
 
     def setoutputsize(self, size: int, column: int | None = None) -> None:
         """PEP 249 has it; there is nothing to set."""
@@ -307,22 +417,14 @@ class Cursor:
         self.close()
 
     def _dollars(self, operation: str, args: Values) -> tuple[str, Sequence[Any]]:
-        # pg8000 looks into no string, psycopg into all; Peewee writes for the latter.
-        return from_format(operation, args, keep_strings=self.connection.serves_sqlalchemy)
+        if self.connection.session.escapes_strings:
+            check_backslashes(operation, args)
+        return convert(self.connection.paramstyle or paramstyle, operation, args)
 
-    def _take(self, result: Result, page: int = 0) -> None:
+    def _take(self, result: Result) -> None:
         self._result = result
         self._rowcount = result.row_count
-        if result.rows is None:
-            self._rows = None
-        elif page and self.connection.has_unread_rows:
-            self._rows = chain.from_iterable(self._pages(result, page))
-        else:
-            self._rows = iter(result.rows)
-
-    def _pages(self, result: Result, page: int) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows of an answer that was not read to its end."""
-        return self.connection.rows_in_pages(result, page)
+        self._rows = None if result.rows is None else iter(result.rows)
 
     def _fetching(self) -> Iterator[tuple[Any, ...]]:
         if self._connection is None:
@@ -408,10 +510,13 @@ class ServerCursor(Cursor):
 
     def _fetch(self, size: int) -> list[tuple[Any, ...]]:
         """One page. The columns of a cursor never change, so from the second page on vectors come as binary."""
-        result = self.connection.execute_unnamed(
-            f"FETCH FORWARD {int(size)} FROM {self._identifier}", formats=self._formats
+        session = self.connection.session
+        result = execute(
+            session,
+            f"FETCH FORWARD {int(size)} FROM {self._identifier}",
+            row_class=tuple,
+            result_formats=self._formats,
         )
         self._result = result
-        self._formats = self.connection.binary_formats(result)
-        rows: list[tuple[Any, ...]] = result.rows or []
-        return rows
+        self._formats = session.adapters.result_formats(result.columns)
+        return result.rows or []

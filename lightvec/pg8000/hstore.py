@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lightvec.pg8000.exceptions import InternalError, ProgrammingError
-from lightvec.pg8000.parameters import Dumper
-from lightvec.pg8000.results import CatalogQuestion
-from lightvec.pg8000.wire import Wire
+from lightvec.pg8000.connection import BaseConnection
 from lightvec.types._messages import show
+from lightvec.wire.errors import ProgrammingError
+from lightvec.wire.execute import ask
+from lightvec.wire.parameters import Dumper
 
 __all__ = ["from_text", "register_hstore", "to_text"]
 
@@ -19,21 +19,20 @@ _PAIR = re.compile(rf"{_TEXT}=>(?:NULL|{_TEXT})(?:, (?!\Z)|\Z)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
-def register_hstore(conn: Wire) -> None:
+def register_hstore(conn: BaseConnection) -> None:
     """Send a dict as hstore and read hstore as a dict on this connection; one round trip.
 
     :class:`~lightvec.pg8000.exceptions.ProgrammingError` where the extension is not installed.
     """
-    question = CatalogQuestion("SELECT oid, typarray FROM pg_catalog.pg_type WHERE oid = to_regtype('hstore')")
-    conn.check_usable()
-    conn.run_all([conn.statement(question)])
-    if not question.rows:
+    found = ask(
+        conn.session,
+        "SELECT oid, typarray FROM pg_catalog.pg_type WHERE oid = to_regtype('hstore')",
+        read=lambda oid, array_oid: (int(oid), int(array_oid)),
+    )
+    if not found:
         raise ProgrammingError("the database has no type hstore: run CREATE EXTENSION hstore")
-    try:
-        oid, array_oid = map(int, question.rows[0])
-    except (TypeError, ValueError) as error:
-        raise InternalError("the server's catalog says what cannot be understood: is it PostgreSQL?") from error
-    conn.register_dumper(dict, Dumper(oid, array_oid, to_text))
+    ((oid, array_oid),) = found
+    conn.session.adapters.register(dict, Dumper(oid, array_oid, to_text))
     conn.register_in_adapter(oid, from_text)
 
 

@@ -1,35 +1,56 @@
-"""The connection for scripts: pg8000's native connection on lightvec's wire."""
+"""The connection for scripts, with the interface of pg8000's native connection."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import WeakSet
 
-import pg8000.native
-
-from lightvec.pg8000.exceptions import Error
-from lightvec.pg8000.fetching import fetch_columns
-from lightvec.pg8000.identifiers import identifier
-from lightvec.pg8000.loading import LoadingWire
-from lightvec.pg8000.placeholders import from_named
-from lightvec.pg8000.wire import check_committed
+from lightvec.pg8000.connection import BaseConnection
+from lightvec.wire.errors import Error, check_committed
+from lightvec.wire.execute import execute, execute_text
+from lightvec.wire.identifiers import identifier
+from lightvec.wire.placeholders import check_backslashes, from_named
+from lightvec.wire.portal import stream
+from lightvec.wire.results import Result
 
 __all__ = ["Connection", "PreparedStatement"]
 
 
-class Connection(LoadingWire, pg8000.native.Connection):
-    """A connection for scripts, as :func:`lightvec.pg8000.connect` opens it.
+class Connection(BaseConnection):
+    """A connection for scripts, as :func:`lightvec.pg8000.connect` opens it, or by pg8000's own parameters.
 
-    It is a :class:`pg8000.native.Connection`: what its documentation says holds here, in one round trip a statement and
-    with vectors as :class:`lightvec.Vector`, :class:`~lightvec.HalfVector`, :class:`~lightvec.SparseVector` and
-    :class:`~lightvec.Bit`. Parameters are typed by psycopg 3's rules (an ``int`` is an integer, not a text).
+    It is a :class:`pg8000.native.Connection` to ``isinstance``: what its documentation says holds
+    here, in one round trip a statement, with vectors as :class:`lightvec.Vector`,
+    :class:`~lightvec.HalfVector`, :class:`~lightvec.SparseVector` and :class:`~lightvec.Bit`.
+    Parameters are typed by psycopg 3's rules (an ``int`` is an integer, not a text).
 
     >>> conn.run("SELECT :a + 1", a=41)
     [[42]]
     >>> conn.run("SELECT CAST(:v AS vector) <-> '[1,2,5]'", v=Vector([1, 2, 3]))
     [[2.0]]
     """
+
+    _pg8000_class = ("pg8000.native", "Connection")
+    _row_class = list
+
+    def _begin(self, session: Any) -> None:
+        super()._begin(session)
+        self._result: Result | None = None
+        self._savepoints = 0
+        self._streams: WeakSet[Generator[list[Any], None, None]] = WeakSet()
+
+    @property
+    def columns(self) -> list[dict[str, Any]] | None:
+        """The columns of the last statement, each as a dict by the fields of RowDescription."""
+        columns = self._result.columns if self._result else None
+        return None if columns is None else [column._asdict() for column in columns]
+
+    @property
+    def row_count(self) -> int | None:
+        """The number of rows that the last statement gave or changed, -1 where it has none."""
+        return self._result.row_count if self._result else None
 
     def run(
         self,
@@ -42,22 +63,29 @@ class Connection(LoadingWire, pg8000.native.Connection):
     ) -> list[list[Any]] | Any:
         """Run a statement with ``:name`` parameters; its rows, or None if it has none.
 
-        Without parameters, ``sql`` may hold several statements. ``stream`` is the source or target of a COPY, ``types``
-        maps parameter names to OIDs where the server cannot infer a type. ``settings`` hold for this statement only, in
-        the same round trip, and leave nothing behind on the session. Type checkers see Any in place of None, so that
-        rows can be taken without asking whether there are some.
+        Without parameters, ``sql`` may hold several statements. ``stream`` is the source or target of
+        a COPY, ``types`` maps parameter names to OIDs where the server cannot infer a type.
+        ``settings`` hold for this statement only, in the same round trip, and leave nothing behind on
+        the session. Type checkers see Any in place of None, so that rows need no check for it.
 
         >>> conn.run("SELECT current_setting('hnsw.ef_search')", settings={"hnsw.ef_search": 100})
         [['100']]
         """
-        if not params and stream is None:
-            self._context = self.execute_text(sql, settings)
+        if self.session.escapes_strings:
+            check_backslashes(sql, params)
+        if stream is not None:
+            statement, values = from_named(sql, params)
+            result = self._copy(statement, values, stream)
+        elif params:
+            statement, values = from_named(sql, params)
+            oids = _oids(sql, params, types) if types else ()
+            result = execute(self.session, statement, values, oids, settings=settings)
         else:
-            statement, values, oids = self._ordered(sql, params, types)
-            self._context = self.execute_unnamed(statement, values, oids, stream, settings=settings)
-        check_committed(self._context)
-        rows: list[list[Any]] | None = self._context.rows
-        return rows
+            result = execute_text(self.session, sql, settings=settings)
+        self._result = result
+        if result.command == "ROLLBACK":
+            check_committed(result.command, result.sql)
+        return result.rows
 
     def stream(
         self,
@@ -70,35 +98,35 @@ class Connection(LoadingWire, pg8000.native.Connection):
     ) -> Generator[list[Any], None, None]:
         """The rows of a statement one by one, with no more than ``batch`` of them in memory, a round trip a batch.
 
-        The connection is taken until the rows end or the iterator is closed; the statement is one transaction, or part
-        of the one that is open.
+        The connection is taken until the rows end or the iterator is closed; the statement is one
+        transaction, or part of the one that is open.
 
         >>> sum(row[0] for row in conn.stream("SELECT generate_series(1, :n)", n=10_000, batch=500))
         50005000
         """
-        statement, values, oids = self._ordered(sql, params, types)
-        return self.stream_rows(statement, values, oids, batch=batch, settings=settings)
+        statement, values = from_named(sql, params)
+        rows = stream(
+            self.session, Result(statement), values, _oids(sql, params, types), batch=batch, settings=settings
+        )
+        self._streams.add(rows)
+        return rows
 
     def fetch_columns(self, sql: str, *, types: Mapping[str, int] | None = None, **params: Any) -> dict[str, Any]:
         """The rows of a query as columns by name.
 
-        Where NumPy is installed, a column of vectors is one float32 matrix of the shape (rows, dimensions), of halfvecs
-        a float16 one, and integers, floats and booleans are arrays of their type. A column with NULLs, or with vectors
-        of different dimensions, is a list, as are all other columns; without NumPy every column is one.
+        Where NumPy is installed, a column of vectors is one float32 matrix of the shape
+        (rows, dimensions), of halfvecs a float16 one, and integers, floats and booleans are arrays of
+        their type. A column with NULLs, or with vectors of different dimensions, is a list, as are all
+        other columns; without NumPy every column is one.
 
         >>> columns = conn.fetch_columns("SELECT g AS id, ARRAY[g, 1]::vector AS v FROM generate_series(1, 3) g")
         >>> [[float(number) for number in row] for row in columns["v"]]
         [[1.0, 1.0], [2.0, 1.0], [3.0, 1.0]]
         """
-        statement, values, oids = self._ordered(sql, params, types)
-        return fetch_columns(self, statement, values, oids)
+        from lightvec.wire.fetch import fetch_columns
 
-    def _ordered(
-        self, sql: str, params: Mapping[str, Any], types: Mapping[str, int] | None
-    ) -> tuple[str, tuple[Any, ...], tuple[Any, ...]]:
-        """A statement with ``$1``, its values in order, and their OIDs where ``types`` has some."""
         statement, values = from_named(sql, params)
-        return statement, values, from_named(sql, dict.fromkeys(params) | dict(types))[1] if types else ()
+        return fetch_columns(self.session, statement, values, _oids(sql, params, types))
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -111,28 +139,32 @@ class Connection(LoadingWire, pg8000.native.Connection):
         ...     conn.run("INSERT INTO seen VALUES (:id) RETURNING id", id=1)
         [[1]]
         """
-        rollback: tuple[str | None, str]
-        if self.in_transaction:
-            self._savepoints += 1
-            name = identifier(f"lightvec_{self._savepoints}")
-            begin, commit = f"SAVEPOINT {name}", f"RELEASE {name}"
-            # A savepoint that was rolled back to is still there, and so is its memory on the server.
-            rollback = (f"ROLLBACK TO {name}", f"RELEASE {name}")
-        else:
-            begin, commit, rollback = "BEGIN", "COMMIT", (None, "ROLLBACK")
+        begin, commit, rollback = self._transaction_commands()
         self.execute_unnamed(begin)
         try:
             yield self
-            self.end_streams()
+            self._close_streams()
         except BaseException:
-            # The caller's error is what counts, also where the connection does not even take the rollback.
+            # The caller's error is what counts, also where the connection does not take the rollback.
             with suppress(Error):
-                self.end_streams()
-                self.execute_unnamed(rollback[1], before=rollback[0])
+                self._close_streams()
+                for command in rollback:
+                    self.execute_unnamed(command)
             raise
-        check_committed(self.execute_unnamed(commit))
+        result = self.execute_unnamed(commit)
+        check_committed(result.command, result.sql)
 
-    _savepoints = 0
+    def _transaction_commands(self) -> tuple[str, str, tuple[str, ...]]:
+        if not self.in_transaction:
+            return "BEGIN", "COMMIT", ("ROLLBACK",)
+        self._savepoints += 1
+        name = identifier(f"lightvec_{self._savepoints}")
+        # A savepoint that was rolled back to still exists, and so does its memory on the server.
+        return f"SAVEPOINT {name}", f"RELEASE {name}", (f"ROLLBACK TO {name}", f"RELEASE {name}")
+
+    def _close_streams(self) -> None:
+        for rows in list(self._streams):
+            rows.close()
 
     def prepare(self, sql: str) -> PreparedStatement:
         """A statement to run again and again; see :class:`PreparedStatement`."""
@@ -140,10 +172,10 @@ class Connection(LoadingWire, pg8000.native.Connection):
 
 
 class PreparedStatement:
-    """pg8000's interface of a prepared statement, without a named statement on the server.
+    """pg8000's interface of a prepared statement.
 
-    A transaction pooler runs each use on whichever server is free, where a named statement would not be. One round trip
-    a use it is anyway.
+    Every statement that comes again is prepared on the server where that is safe, so there is nothing
+    to do for this one.
 
     >>> statement = conn.prepare("SELECT :a * 2")
     >>> statement.run(a=21)
@@ -158,12 +190,16 @@ class PreparedStatement:
     @property
     def columns(self) -> list[dict[str, Any]] | None:
         """The columns of the last run."""
-        columns: list[dict[str, Any]] | None = self.con.columns
-        return columns
+        return self.con.columns
 
     def run(self, stream: Any = None, **params: Any) -> list[list[Any]] | Any:
         """Run it with these parameters."""
         return self.con.run(self.statement, stream, **params)
 
     def close(self) -> None:
-        """Nothing is held on the server, so there is nothing to give back."""
+        """There is nothing to give back."""
+
+
+def _oids(sql: str, params: Mapping[str, Any], types: Mapping[str, int] | None) -> tuple[int | None, ...]:
+    """The OIDs of a statement's parameters in order, where ``types`` has some."""
+    return from_named(sql, dict.fromkeys(params) | dict(types))[1] if types else ()

@@ -8,18 +8,19 @@ from typing import Any, cast
 from pg8000.converters import PY_TYPES, _array_in
 from pg8000.core import CoreConnection
 
-from lightvec.pg8000.exceptions import MissingExtension
-from lightvec.pg8000.extension import LookUp
-from lightvec.pg8000.parameters import holds_vector, plain, text_of
-from lightvec.pg8000.results import BIT
-from lightvec.pg8000.wire import Wire
-from lightvec.types import Bit
+from lightvec.extension import TYPES_SQL, types_from
+from lightvec.pg8000.connection import BaseConnection
+from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import VECTOR_TYPES
+from lightvec.wire.adapters import Adapters
+from lightvec.wire.datatypes import TYPES
+from lightvec.wire.errors import MissingExtension
+from lightvec.wire.parameters import flat, plain
 
 __all__ = ["register_vector"]
 
 
-def register_vector(conn: CoreConnection) -> None:
+def register_vector(conn: CoreConnection | BaseConnection) -> None:
     """Teach a connection of pg8000 (native, PEP 249 or legacy) the types vector, halfvec, sparsevec and bit.
 
     Their values, and NumPy arrays, can then be parameters; results give :class:`lightvec.Vector`,
@@ -29,16 +30,14 @@ def register_vector(conn: CoreConnection) -> None:
 
     :class:`~lightvec.pg8000.exceptions.MissingExtension` where pgvector is not installed in the database.
     """
-    if isinstance(conn, Wire):
+    if isinstance(conn, BaseConnection):
         if not conn.extension().oids:
             raise MissingExtension
         return
-    look_up = LookUp()
-    look_up.rows = conn.execute_simple(look_up.statement).rows
-    types = look_up.types
+    types = types_from(conn.execute_simple(TYPES_SQL).rows or [])
     if not types.oids:
         raise MissingExtension
-    _register(conn, Bit, BIT, BIT + 1)
+    _register(conn, Bit, TYPES["bit"].oid, TYPES["bit"].array_oid)
     for name, oid in types.oids.items():
         _register(conn, VECTOR_TYPES[name], oid, types.array_oids[name])
     _register_ndarray(conn)
@@ -62,5 +61,10 @@ def _register_ndarray(conn: CoreConnection) -> None:
 def _register_list(conn: CoreConnection) -> None:
     """Arrays of vectors; every other list, and a list adapter of the caller's own, stays with pg8000."""
     array_out = cast("Callable[[Any], str]", PY_TYPES[list])
+    text = Adapters().text
     if conn.py_types[list] is array_out:
-        conn.register_out_adapter(list, lambda value: text_of(value) if holds_vector(value) else array_out(value))
+        conn.register_out_adapter(list, lambda value: text(value) if _holds_vector(value) else array_out(value))
+
+
+def _holds_vector(value: Any) -> bool:
+    return any(isinstance(plain(element), (Vector, HalfVector, SparseVector, Bit)) for element in flat(value))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lightvec.peewee.database import Pg8000Database
-from lightvec.pg8000.identifiers import identifier, text_literal
 from lightvec.search.findings import NOTE, OK, PROBLEM, Finding, shown_size
 from lightvec.search.shards import Shards
 from lightvec.search.tables import Table
+from lightvec.wire.identifiers import identifier, text_literal
 
 __all__ = ["node_findings", "shard_findings"]
 

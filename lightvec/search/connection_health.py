@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from lightvec.peewee.database import Pg8000Database
+from lightvec.pg8000 import dbapi
 from lightvec.search.findings import NOTE, OK, PROBLEM, Finding
 
 __all__ = ["connection_findings"]
@@ -42,7 +43,7 @@ def _trips(database: Pg8000Database) -> tuple[list[int], float]:
 
 def _peer(connection: Any) -> tuple[str, bool, bool]:
     """Where the other end is, whether that is this machine, whether it is a private network."""
-    peer = connection._stream.socket.getpeername()
+    peer = connection.session.transport.socket.getpeername()
     if not isinstance(peer, tuple):
         return f"the socket {peer}", True, True
     address = ip_address(str(peer[0]).partition("%")[0])
@@ -63,7 +64,7 @@ def _latency(where: str, milliseconds: float) -> Finding:
 
 
 def _tls(connection: Any, where: str, is_local: bool, is_private: bool) -> Finding:
-    socket = connection._stream.socket
+    socket = connection.session.transport.socket
     context = getattr(socket, "context", None)
     if context is None:
         if is_local:
@@ -87,8 +88,27 @@ def _tls(connection: Any, where: str, is_local: bool, is_private: bool) -> Findi
     return Finding(OK, "tls", where, f"{socket.version()}; {verified}")
 
 
+def _pgpool_version(connection: Any) -> str | None:
+    """What pgpool-II says of itself, which no server answers; None behind anything else."""
+    if connection.in_transaction:
+        return None
+    try:
+        return str(connection.execute_simple("SHOW pool_version").rows[0][0])
+    except dbapi.DatabaseError:
+        return None
+
+
 def _pooler(connection: Any, processes: list[int], where: str) -> Finding:
     """A server says at login which process it is; a pooler makes up a number of its own."""
+    version = _pgpool_version(connection)
+    if version is not None:
+        return Finding(
+            NOTE,
+            "pooler",
+            where,
+            f"pgpool-II {version} is in between: it keeps a session of the server for each client",
+            "do not stream() rows through it: it passes on no PortalSuspended, so run() reads them whole",
+        )
     count = len(set(processes))
     if count > 1:
         return Finding(

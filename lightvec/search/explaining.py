@@ -17,8 +17,6 @@ from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.nearest import Nearest, settings_of
 from lightvec.peewee.quantization import QUANTIZATIONS
-from lightvec.pg8000.dbapi import Arguments
-from lightvec.pg8000.identifiers import identifier
 from lightvec.search.citus_plans import unplanned
 from lightvec.search.expressions import SortKey
 from lightvec.search.findings import Finding, index_command, told_name
@@ -28,6 +26,7 @@ from lightvec.search.scans import Scan, scan_of
 from lightvec.search.shards import behind
 from lightvec.search.shortfalls import shortfalls
 from lightvec.search.tables import NEVER_ANALYZED
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["Explanation", "explain"]
 
@@ -134,18 +133,19 @@ class _Planner:
 
     def plan(self, query: Any, settings: Mapping[str, object] | None = None, *, analyze: bool = False) -> Plan:
         """The plan of a query, with its own settings and these."""
-        context, sql, values = self._written(query, _ANALYZE if analyze else _EXPLAIN)
+        context, sql, values = self._written(query)
+        sql = (_ANALYZE if analyze else _EXPLAIN) + sql
         together = dict(settings_of(context.nearest, self.database) or {}) | dict(settings or {})
         if context.is_on_citus():
             together["citus.explain_all_tasks"] = True
-        return Plan(self.database.execute_sql(sql, Arguments(values, together or None)).fetchall()[0][0])
+        return Plan(self.database.execute_sql(sql, values, settings=together or None).fetchall()[0][0])
 
-    def _written(self, query: Any, before: str = "") -> tuple[Any, str, Any]:
+    def _written(self, query: Any) -> tuple[Any, str, Any]:
         context = self.database.context_to_run()
         if context.is_on_citus():
             # Citus gets no plan of a shard where a parameter is of a type that has other OIDs on other nodes.
             context.vectors_as_text = self.database.extension().schema
-        return context, *context.literal(before).sql(query).query()
+        return context, *context.sql(query).query()
 
 
 def _reasons(

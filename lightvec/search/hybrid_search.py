@@ -20,7 +20,7 @@ from lightvec.errors import InvalidOption
 from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.nearest import Nearest, checked_count
 from lightvec.peewee.typed import M, TypedField
-from lightvec.pg8000.identifiers import identifier
+from lightvec.wire.identifiers import identifier
 
 if TYPE_CHECKING:
     pass

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from lightvec.peewee.database import Pg8000Database
-from lightvec.pg8000.dbapi import Arguments
 
 __all__ = ["SETTINGS", "Scan", "scan_of"]
 
@@ -27,5 +26,5 @@ def scan_of(database: Pg8000Database, method: str, settings: Mapping[str, object
     names = (f"{method}.{name}", f"{method}.iterative_scan")
     sql = "SELECT nullif(current_setting(%s, true), ''), nullif(current_setting(%s, true), 'off')"
     # Nothing is known of them in a session that has not used pgvector yet, such as a pooler may give.
-    ((value, order),) = database.execute_sql(sql, Arguments(names, settings)).fetchall()
+    ((value, order),) = database.execute_sql(sql, names, settings=settings).fetchall()
     return Scan(int(value or default), order or None)

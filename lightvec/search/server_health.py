@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from lightvec.extension import version_numbers
 from lightvec.peewee.database import Pg8000Database
-from lightvec.pg8000.identifiers import identifier
 from lightvec.search.findings import NOTE, OK, PROBLEM, Finding
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["Server", "ask_server", "extension_findings"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee.citus import Standing, standing
 from lightvec.peewee.database import Pg8000Database
-from lightvec.pg8000.identifiers import identifier
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["Shard", "Shards", "behind", "shards_of"]
 

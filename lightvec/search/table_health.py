@@ -14,10 +14,10 @@ from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.estimates import estimate, usual_lists
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex
 from lightvec.peewee.reflect import default_metric, model_of, vector_field
-from lightvec.pg8000.identifiers import identifier
 from lightvec.search.findings import NOTE, OK, PROBLEM, Finding, index_command, shown_size
 from lightvec.search.server_health import Server
 from lightvec.search.tables import Part, Seen, Table, VectorColumn
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["table_findings"]
 

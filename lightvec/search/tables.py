@@ -9,9 +9,9 @@ from typing import Any
 from lightvec.peewee.catalog import StandingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.reflect import no_table
-from lightvec.pg8000.identifiers import identifier
 from lightvec.search.findings import told_name
 from lightvec.search.shards import Shards, behind
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["NEVER_ANALYZED", "Part", "Seen", "Table", "VectorColumn", "vector_tables"]
 

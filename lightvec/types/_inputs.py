@@ -61,6 +61,8 @@ def sequence(value: Any, most: int, who: str, item: str = "numbers") -> Sequence
         raise _not_items(value, who, item, hint)
     if isinstance(value, memoryview):
         return _items_of_view(value, who, item)
+    if getattr(value, "ndim", 1) != 1:  # A DataFrame would give the labels of its columns.
+        raise InvalidVector(f"{who} expected one dimension of {item} and got {value.ndim}: pass one row.")
     try:
         items: Iterable[Any] = iter(value)
     except TypeError as error:

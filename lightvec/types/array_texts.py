@@ -20,8 +20,8 @@ _ELEMENT = rf'(?s)(\{{{{0,6}})(?:"({_IN_QUOTES})"|([^{{}}",\\ \t\n\r\v\f]+))(\}}
 _FLAT = r'\{[^{}"\\ \t\n\r\v\f]+\}'
 
 
-def array_text(value: list[Any], text: Callable[[Any], str]) -> str:
-    """An array literal of nested lists, every element quoted; ``text`` gives an element's text, and None is NULL.
+def array_text(value: list[Any], text: Callable[[Any], str | None]) -> str:
+    """An array literal of nested lists, every element quoted; ``text`` gives an element's text, None for NULL.
 
     >>> array_text([[1, None], [2, 3]], str)
     '{{"1",NULL},{"2","3"}}'
@@ -29,12 +29,13 @@ def array_text(value: list[Any], text: Callable[[Any], str]) -> str:
     return "{" + ",".join(_element_text(element, text) for element in value) + "}"
 
 
-def _element_text(element: Any, text: Callable[[Any], str]) -> str:
+def _element_text(element: Any, text: Callable[[Any], str | None]) -> str:
     if element is None:
         return "NULL"
     if isinstance(element, list):
         return array_text(element, text)
-    return quoted(text(element))
+    written = text(element)
+    return "NULL" if written is None else quoted(written)
 
 
 def quoted(text: str) -> str:

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 import lightvec
 from examples.aws_lambda.build import DEFAULT, LIMIT, PYTHON, REQUIREMENTS, ROOT, unfit
-from tests.benchmarks.starting import needed
+from tests.benchmarks.cold_start import needed
 
 
 def built(checkout: Path, file: Path, *options: str, **environment: str) -> bytes:

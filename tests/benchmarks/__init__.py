@@ -1,7 +1,7 @@
-"""``make bench``: lightvec measured against psycopg 3, pg8000 with pgvector's adapter, and psql.
+"""``make bench``: lightvec measured against psycopg 3, psycopg2, pg8000 and psql.
 
-Both sides of a figure are measured in turn (A B A B …) in one run on one embedded server, so that what else the
-machine does reaches both. The files: ``measuring`` (clocks and turns), ``figures`` (a figure and its limits), ``stand``
-(the server, the connections, the data), ``workers`` (processes of their own), ``report`` (the table and the JSON); then
-one file for each kind of figure. ``apps`` holds what runs in processes of its own.
+Both sides of a figure run alternately (A B A B ...), in one run, on one embedded server: other load
+on the machine reaches both. ``timing`` has the clocks, ``workbench`` the server, the connections and
+the data, ``figures`` a figure and its limits, ``report`` the table and the JSON, ``workers`` and
+``apps`` what runs in processes of its own. The other modules are one kind of figure each.
 """

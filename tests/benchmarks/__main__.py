@@ -1,58 +1,79 @@
-"""Run the figures: ``python -m tests.benchmarks [--only NAME] [--quick] [--json FILE]``."""
+"""Measure: ``python -m tests.benchmarks [FIGURE ...] [--one-core] [--quick] [--json FILE]``."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks import copying, deployment, fetching, queries, report, searching, starting, streaming, trips
+from tests.benchmarks import (
+    cold_start,
+    copy_in,
+    deployment,
+    fetch,
+    nearest,
+    query,
+    report,
+    round_trips,
+    streaming,
+)
 from tests.benchmarks.figures import Figure, Result, run
-from tests.benchmarks.stand import Stand, open_stand
+from tests.benchmarks.workbench import Workbench, open_workbench, pin_to_one_core
 
 FIGURES: Sequence[Figure] = (
-    *copying.FIGURES,
-    *fetching.FIGURES,
-    *queries.FIGURES,
-    *searching.FIGURES,
-    *starting.FIGURES,
-    *trips.FIGURES,
+    *copy_in.FIGURES,
+    *fetch.FIGURES,
+    *query.FIGURES,
+    *nearest.FIGURES,
+    *cold_start.FIGURES,
+    *round_trips.FIGURES,
     *streaming.FIGURES,
     *deployment.FIGURES,
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, and say by the exit status whether every limit was kept."""
-    options = _parser().parse_args(argv)
-    for name in [name for name in os.environ if name.startswith("PG")] + ["DATABASE_URL", "LIGHTVEC_URL"]:
-        os.environ.pop(name, None)
-    chosen = [figure for figure in FIGURES if options.only in (None, figure.name)]
-    with open_stand() as stand:
-        results = _measured(chosen, stand, options.quick)
+    """Measure and print; the exit status is 0 if every limit is kept."""
+    options = _options(argv)
+    if options.one_core:
+        pin_to_one_core()
+    chosen = [figure for figure in FIGURES if not options.figures or figure.name in options.figures]
+    with open_workbench() as bench:
+        results = _measure(chosen, bench, options.quick)
         if options.json:
-            report.write_json(options.json, stand.versions, results)
+            report.write_json(options.json, bench.versions, results)
     return report.verdict(results)
 
 
-def _measured(figures: Sequence[Figure], stand: Stand, quick: bool) -> list[Result]:
-    report.print_head(stand.versions)
+def _measure(figures: Sequence[Figure], bench: Workbench, quick: bool) -> list[Result]:
+    report.print_head(bench.versions)
     results: list[Result] = []
     for figure in figures:
-        for result in run(figure, stand, quick=quick):
+        for result in run(figure, bench, quick=quick):
             report.print_result(result)
             results.append(result)
     return results
 
 
-def _parser() -> argparse.ArgumentParser:
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    names = [figure.name for figure in FIGURES]
+    on_one_core = [figure.name for figure in query.FIGURES]
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--only", metavar="NAME", choices=[figure.name for figure in FIGURES], help="one figure")
+    parser.add_argument("figures", metavar="FIGURE", nargs="*", help=f"default: all of {', '.join(names)}")
+    parser.add_argument(
+        "--one-core",
+        action="store_true",
+        help=f"client and server share one core; default figures: {', '.join(on_one_core)}",
+    )
     parser.add_argument("--quick", action="store_true", help="a third of the rounds")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the medians and every sample there")
-    return parser
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every sample there")
+    options = parser.parse_args(argv)
+    if unknown := set(options.figures) - set(names):
+        parser.error(f"no such figure: {', '.join(sorted(unknown))} (there are {', '.join(names)})")
+    if options.one_core and not options.figures:
+        options.figures = on_one_core
+    return options
 
 
 if __name__ == "__main__":

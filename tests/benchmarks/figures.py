@@ -1,4 +1,4 @@
-"""A figure, its limits, and what a run made of them."""
+"""A figure, its limits, and the result of measuring it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from lightvec.pg8000 import Connection
-from tests.benchmarks.stand import Stand
+from tests.benchmarks.workbench import Workbench
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One row of the table: ``bound`` limits the ratio of lightvec's median to the other's, or the value itself."""
+    """One row of the table.
+
+    ``bound`` limits the ratio of lightvec's median to the other's; without ``against``, the value.
+    """
 
     what: str
     unit: str
@@ -21,13 +23,13 @@ class Limit:
     at_least: bool = False
 
     def is_kept(self, number: float) -> bool:
-        """Whether a ratio or value keeps the limit."""
+        """Whether a ratio or value is within the limit."""
         return number >= self.bound if self.at_least else number <= self.bound
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What was measured for one limit, in its unit; ``theirs`` is empty where it limits the value itself."""
+    """The samples for one limit, in its unit; ``theirs`` is empty if the value itself is limited."""
 
     ours: Sequence[float]
     theirs: Sequence[float] = ()
@@ -36,54 +38,46 @@ class Pair:
 
 @dataclass(frozen=True)
 class Figure:
-    """Something to measure: ``measure`` gives a pair for each limit, from so many rounds.
-
-    ``needs`` are the methods of lightvec's connection without which there is nothing to measure yet.
-    """
+    """What to measure: ``measure(bench, rounds)`` returns one pair for each limit."""
 
     name: str
     limits: Sequence[Limit]
-    measure: Callable[[Stand, int], Sequence[Pair]]
+    measure: Callable[[Workbench, int], Sequence[Pair]]
     rounds: int = 1
-    needs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one limit; ``pair`` is None where lightvec's side does not exist yet."""
+    """A limit and the samples for it."""
 
     figure: str
     limit: Limit
-    pair: Pair | None
+    pair: Pair
 
     @property
-    def ours(self) -> float | None:
+    def ours(self) -> float:
         """lightvec's median."""
-        return None if self.pair is None else median(self.pair.ours)
+        return median(self.pair.ours)
 
     @property
     def theirs(self) -> float | None:
-        """The other side's median, where there is another side."""
-        return median(self.pair.theirs) if self.pair and self.pair.theirs else None
+        """The other side's median, if there is another side."""
+        return median(self.pair.theirs) if self.pair.theirs else None
 
     @property
     def ratio(self) -> float | None:
-        """lightvec's median in relation to the other's."""
-        return None if self.ours is None or self.theirs is None else self.ours / self.theirs
+        """lightvec's median divided by the other's."""
+        return None if self.theirs is None else self.ours / self.theirs
 
     @property
     def is_kept(self) -> bool:
-        """Whether the limit is kept; what is not there yet keeps none."""
-        number = self.ours if self.ratio is None else self.ratio
-        return number is not None and self.limit.is_kept(number)
+        """Whether the ratio, or the value, is within the limit."""
+        return self.limit.is_kept(self.ours if self.ratio is None else self.ratio)
 
 
-def run(figure: Figure, stand: Stand, *, quick: bool) -> Iterator[Result]:
-    """Measure a figure; a result for each of its limits."""
-    if not all(hasattr(Connection, name) for name in figure.needs):
-        yield from (Result(figure.name, limit, None) for limit in figure.limits)
-        return
+def run(figure: Figure, bench: Workbench, *, quick: bool) -> Iterator[Result]:
+    """Measure a figure: one result for each of its limits."""
     rounds = max(min(figure.rounds, 3), figure.rounds // 3) if quick else figure.rounds
-    pairs = figure.measure(stand, rounds)
+    pairs = figure.measure(bench, rounds)
     for limit, pair in zip(figure.limits, pairs, strict=True):
         yield Result(figure.name, limit, pair)

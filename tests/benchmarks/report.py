@@ -10,24 +10,23 @@ from pathlib import Path
 
 from tests.benchmarks.figures import Limit, Result
 
-#: The columns' widths; the first two are text.
-_ROW = "{:<47} {:>16}  {:<28} {:>16}  {:>8} {:>8}  {}"
+_ROW = "{:<47} {:>16}  {:<32} {:>16}  {:>8} {:>8}  {}"
 
 
 def print_head(versions: Mapping[str, str]) -> None:
-    """What was measured on, and the heads of the columns."""
+    """The versions, and the heads of the columns."""
     print(", ".join(f"{name} {number}" for name, number in versions.items()))
-    head = _ROW.format("what (medians, measured in turn)", "lightvec", "against", "", "ratio", "limit", "").rstrip()
+    head = _ROW.format("what (medians, measured alternately)", "lightvec", "against", "", "ratio", "limit", "").rstrip()
     print(f"\n{head}\n{'─' * len(_ROW.format(*[''] * 7))}────", flush=True)
 
 
 def print_result(result: Result) -> None:
-    """One row, and what is to be said of it."""
+    """A row, and its note if it has one."""
     limit = result.limit
     print(
         _ROW.format(
             limit.what,
-            _number(result.ours, limit.unit) or "not there yet",
+            _number(result.ours, limit.unit),
             limit.against,
             _number(result.theirs, limit.unit),
             "" if result.ratio is None else f"{result.ratio:.2f} x",
@@ -36,19 +35,19 @@ def print_result(result: Result) -> None:
         ).rstrip(),
         flush=True,
     )
-    if result.pair and result.pair.note:
+    if result.pair.note:
         print(f"    {result.pair.note}", flush=True)
 
 
 def verdict(results: Sequence[Result]) -> int:
-    """Say how many limits were kept; the exit status."""
+    """Print how many limits were kept; return the exit status."""
     missed = [result for result in results if not result.is_kept]
     print(f"\n{len(results) - len(missed)} of {len(results)} limits kept")
     return 1 if missed else 0
 
 
 def write_json(file: Path, versions: Mapping[str, str], results: Sequence[Result]) -> None:
-    """Everything, for machines."""
+    """Write every figure with its samples."""
     rows = [
         {
             "figure": result.figure,
@@ -57,7 +56,7 @@ def write_json(file: Path, versions: Mapping[str, str], results: Sequence[Result
             "theirs": result.theirs,
             "ratio": result.ratio,
             "kept": result.is_kept,
-            "samples": dataclasses.asdict(result.pair) if result.pair else None,
+            "samples": dataclasses.asdict(result.pair),
         }
         for result in results
     ]

@@ -30,7 +30,7 @@ from lightvec.peewee.estimates import estimate
 from lightvec.peewee.reflect import model_of, vector_field
 from lightvec.pg8000 import Connection, connect
 from lightvec.server import Server
-from tests.benchmarks.stand import WORDNET
+from tests.benchmarks.workbench import WORDNET, clear_environment
 
 __all__ = ["main"]
 
@@ -226,8 +226,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Measure, and print or write."""
     options = _parser().parse_args()
-    for name in [name for name in os.environ if name.startswith("PG")] + ["DATABASE_URL", "LIGHTVEC_URL"]:
-        os.environ.pop(name, None)
+    clear_environment()
     vectors = many_vectors(options.rows) if options.vectors is None else np.load(options.vectors)[: options.rows]
     folder = Path(tempfile.mkdtemp(prefix="lightvec-scale-"))  # On a disk, not in memory.
     folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Sides that need a process of their own."""
+"""Sides that run in processes of their own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import subprocess
 import sys
 from types import TracebackType
 
-from tests.benchmarks.measuring import Sample
-from tests.benchmarks.stand import ROOT
+from tests.benchmarks.timing import Sample
+from tests.benchmarks.workbench import ROOT
 
 
 class Worker:
-    """A module of ``apps`` in a process; it answers each line that it is sent with one line of JSON."""
+    """A module of ``apps`` in a process: it replies to each line with one line of JSON."""
 
     def __init__(self, app: str, *args: str) -> None:
         self._process = subprocess.Popen(
@@ -28,7 +28,10 @@ class Worker:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -47,11 +50,11 @@ class Worker:
         self._process.stdin.flush()
 
     def answer(self) -> list[float]:
-        """What one round gave."""
+        """The numbers that one round returned."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the worker ended with {self._process.wait()}: see its message above")
+            raise RuntimeError(f"the worker exited with status {self._process.wait()}: see its message above")
         numbers: list[float] = json.loads(line)
         return numbers
 

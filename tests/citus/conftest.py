@@ -21,7 +21,7 @@ from peewee import BigIntegerField, CompositeKey, IntegerField, Model, TextField
 from lightvec.peewee import HnswIndex, Pg8000Database, VectorField
 from lightvec.peewee.schema import set_up
 from lightvec.pg8000 import Connection, connect
-from lightvec.pg8000.identifiers import identifier
+from lightvec.wire.identifiers import identifier
 from tests.cli.conftest import run, write_module
 from tests.search.conftest import Wordnet, read_wordnet
 

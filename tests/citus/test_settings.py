@@ -12,7 +12,7 @@ from lightvec import Vector
 from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import Connection, connect, dbapi
 from lightvec.pg8000.exceptions import DataError, IntegrityError, OperationalError, ProgrammingError
-from lightvec.pg8000.settings import AtLeast
+from lightvec.wire.settings import AtLeast
 from tests.citus.conftest import Gloss, exact
 from tests.search.conftest import Wordnet
 
@@ -244,19 +244,6 @@ def test_a_stream_that_is_left_early_or_fails(conn: Connection) -> None:
     assert not conn.in_transaction
     with conn.transaction(), pytest.raises(DataError), conn.transaction():
         list(conn.stream("SELECT 1 / (id - 1000) FROM gloss ORDER BY id", batch=10, settings=MUCH))
-
-
-def test_pages_that_fail_late(cluster: Pg8000Database) -> None:
-    """The error comes behind rows that were handed out already: the transaction for it is over then, too."""
-    sql = "SELECT 1 / (1999 - g) FROM generate_series(1, 2000) g"
-    cursor = cluster.execute_sql(sql, dbapi.Arguments((), MUCH, 100))
-    with pytest.raises(Exception, match="division by zero"):
-        cursor.fetchall()
-    conn = cluster.connection()
-    assert not conn.in_transaction
-    cursor = cluster.execute_sql(sql, dbapi.Arguments((), MUCH, 100))
-    cluster.execute_sql("SELECT 1").fetchall()
-    assert not conn.in_transaction
 
 
 def test_a_statement_that_takes_too_long(filled: str) -> None:

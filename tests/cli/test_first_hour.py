@@ -74,10 +74,10 @@ def files(tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.eye(3, dtype="f4"))
 
 
-GRANT = "connect as who may (the owner, an administrator), or have them GRANT it to this user"
+GRANT = "connect as the owner or a superuser, or ask them to GRANT the privilege"
 READ_ONLY = (
     "the server is a standby, or default_transaction_read_only is on: connect to the primary "
-    "(target_session_attrs=read-write), or turn that off"
+    "(target_session_attrs=read-write), or SET it to off"
 )
 WHERE_TABLES_ARE = "(`lightvec init-db` makes tables, --schema and --url say where to look)"
 TABLES = "doc, half, part, plain, seen"
@@ -223,7 +223,7 @@ def test_no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGPORT"):
         monkeypatch.delenv(name, raising=False)
     # Where the machine has a server of its own, there is something.
-    monkeypatch.setattr("lightvec.pg8000.libpq.dsn._SOCKET_FOLDERS", ())
+    monkeypatch.setattr("lightvec.wire.libpq.target._SOCKET_FOLDERS", ())
     monkeypatch.setattr("socket.socket.connect", _refuse)
     with pytest.raises(LightvecError) as refused:
         lightvec.connect(dbname="shop")
@@ -255,8 +255,8 @@ def test_a_database_and_a_user_that_are_not_there(run: Run, url: str) -> None:
         'lightvec: database "nosuch" does not exist (SQLSTATE 3D000); create the database or name another\n'
     }
     assert refusals(run, url.replace("postgres@", "nobody@")) == {
-        'lightvec: role "nobody" does not exist (SQLSTATE 28000); look for this user and address in the server\'s '
-        "pg_hba.conf; if it wants TLS, say sslmode=verify-full\n"
+        'lightvec: role "nobody" does not exist (SQLSTATE 28000); check that the server\'s '
+        "pg_hba.conf has a line for this user and address; if it wants TLS, say sslmode=verify-full\n"
     }
 
 
@@ -309,7 +309,7 @@ PROGRAMS: dict[str, tuple[str, Callable[[], Any], str]] = {
     "dimensions of the table": ("url", lambda: Long.create(title="a", embedding=[1, 2, 3, 4]), f"expected 3 dimensions, not 4 (SQLSTATE 22000); {OTHER_DIMENSIONS}"),  # noqa: E501
     "dimensions asked of the table": ("url", lambda: list(Long.embedding.nearest([1, 2, 3, 4])), f"different vector dimensions 3 and 4 (SQLSTATE 22000); {OTHER_DIMENSIONS}"),  # noqa: E501
     "no database": ("url", lambda: list(Unbound.embedding.nearest([1, 2, 3])), "Unbound has no database: say it in its Meta (database = Pg8000Database()), or by database.bind([Unbound])"),  # noqa: E501
-    "no table": ("url", lambda: list(Dok.select()), 'relation "dok" does not exist (SQLSTATE 42P01); create it first (lightvec init-db makes the tables of models), or see whether the search path has it'),  # noqa: E501
+    "no table": ("url", lambda: list(Dok.select()), 'relation "dok" does not exist (SQLSTATE 42P01); create it (lightvec init-db creates the tables of models), or correct its name or the search_path'),  # noqa: E501
     "no extension": ("bare", Doc.create_table, 'type "vector" does not exist (SQLSTATE 42704); pgvector is not installed in this database: run `lightvec init-db` or CREATE EXTENSION vector'),  # noqa: E501
     "no extension to ask": ("bare", lambda: list(Doc.embedding.nearest([1, 2, 3])), "the database has no type vector, because pgvector is not installed in it or too old for the type: run `lightvec init-db` or CREATE EXTENSION vector"),  # noqa: E501
     "no privilege": ("reader", lambda: list(Doc.select()), f"permission denied for table doc (SQLSTATE 42501); {GRANT}"),  # noqa: E501
@@ -335,8 +335,8 @@ def test_sql_of_ones_own(hour: Hour) -> None:
     with connect(hour.url) as conn, pytest.raises(LightvecError) as failed:
         conn.run("SELECT titel FROM doc")
     assert str(failed.value) == (
-        'column "titel" does not exist (SQLSTATE 42703); Perhaps you meant to reference the column "doc.title"; see '
-        "how it is spelled, and whether the table has it (\\d TABLE in psql)"
+        'column "titel" does not exist (SQLSTATE 42703); Perhaps you meant to reference the column "doc.title"; '
+        "correct its name, or add the column to the table (\\d TABLE in psql lists its columns)"
     )
     with connect(hour.url) as conn, pytest.raises(LightvecError) as failed:
         conn.run("SELECT * FROM doc ORDER BY embedding <=> :v", v=[1, 2, 3])
@@ -351,8 +351,8 @@ def test_sql_of_ones_own(hour: Hour) -> None:
     with connect(hour.url) as conn, pytest.raises(LightvecError) as failed:
         conn.run("SELECT pg_sleep(5)", settings={"statement_timeout": 50})
     assert str(failed.value) == (
-        "canceling statement due to statement timeout (SQLSTATE 57014); if nobody cancelled it, it took longer than "
-        "statement_timeout: SET that to more, or ask for less"
+        "canceling statement due to statement timeout (SQLSTATE 57014); if nobody canceled it, it ran longer than "
+        "statement_timeout: raise that, or ask for less"
     )
 
 

@@ -26,8 +26,8 @@ import pytest
 
 from lightvec.cli import load
 from lightvec.pg8000 import connect
-from lightvec.pg8000.copying import load as copying
-from lightvec.pg8000.copying import sending
+from lightvec.wire.copy import load as copying
+from lightvec.wire.copy import sending
 from tests.cli.conftest import Run
 from tests.cli.rows import ROWS, contents, expected, json_lines
 from tests.names.hostile import FEW
@@ -493,14 +493,14 @@ def test_what_a_row_leaves_out_is_its_default_or_null(run: Run, empty_url: str, 
 def counted(url: str) -> Iterator[Callable[[], int]]:
     """Counts the COPY statements that begin within."""
     calls: list[str] = []
-    usual = sending.copy_in
+    usual = sending.send_blocks
 
-    def copy_in(conn: Any, into: Any, *rest: Any) -> int:
+    def send_blocks(session: Any, into: Any, *rest: Any) -> int:
         calls.append(into.name)
-        return usual(conn, into, *rest)
+        return usual(session, into, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lightvec.pg8000.copying.load.copy_in", copy_in)
+        patch.setattr("lightvec.wire.copy.load.send_blocks", send_blocks)
         yield lambda: len(calls)
 
 
@@ -741,7 +741,7 @@ def test_dates_go_as_binary_until_one_does_not(
         return copying_rows(*arguments, **options)
 
     copying_rows = copying.copy_rows
-    monkeypatch.setattr("lightvec.pg8000.copying.load.copy_rows", copy_rows)
+    monkeypatch.setattr("lightvec.wire.copy.load.copy_rows", copy_rows)
     with connect(empty_url) as conn:
         conn.run(
             "CREATE EXTENSION vector; CREATE TABLE day (id int PRIMARY KEY, at date, n int[], embedding vector(2))"

@@ -12,7 +12,7 @@ from threading import Timer
 from typing import Any, NamedTuple
 
 from lightvec.pg8000 import connect
-from lightvec.pg8000.limits import GRACE
+from lightvec.wire.timeouts import GRACE
 from tests.faults.proxy import STALL, Fault, Proxy
 from tests.faults.scenarios import Row, Scenario
 

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -250,6 +251,7 @@ def kill_it(path: Path) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     assert is_gone(pid)
+    time.sleep(0.5)  # A session that is in a statement notices when it next waits.
 
 
 def kill_sessions(path: Path) -> None:

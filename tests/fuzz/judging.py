@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 
 from lightvec.errors import LightvecError
-from lightvec.pg8000.wire import Wire
+from lightvec.pg8000.connection import BaseConnection
 from tests.fuzz.messages import answer, rows
 from tests.fuzz.player import PlayedSocket
 from tests.scale import SOAK, scaled
@@ -75,7 +75,7 @@ def in_memory(most: int) -> Iterator[None]:
     assert peak <= most, f"{peak:,} bytes were allocated"
 
 
-def check_in_step(connection: Wire, played: PlayedSocket) -> None:
+def check_in_step(connection: BaseConnection, played: PlayedSocket) -> None:
     """The connection is closed, or the answer to the next statement is its answer."""
     if connection.closed:
         return

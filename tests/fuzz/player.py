@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from lightvec.pg8000 import connecting
 from lightvec.pg8000.exceptions import OperationalError
+from lightvec.wire import connecting
 
 __all__ = ["URL", "FloodingSocket", "PlayedSocket", "Recorder", "meeting", "playing", "recording"]
 

@@ -13,15 +13,16 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import peewee
-from pg8000.converters import PG_TYPES
 
 from lightvec import Bit, HalfVector, SparseVector, Vector
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError
 from lightvec.pg8000 import connect, hstore
 from lightvec.pg8000.exceptions import InternalError
-from lightvec.pg8000.libpq import conninfo, passfile
-from lightvec.pg8000.libpq.dsn import resolve
-from lightvec.pg8000.results import Result, column_descriptions, text_decoder
+from lightvec.wire.adapters import Adapters
+from lightvec.wire.libpq import conninfo, passfile
+from lightvec.wire.libpq.target import resolve
+from lightvec.wire.protocol import TEXT, RowDescription, event_of
+from lightvec.wire.results import Decoder, Result
 from tests.fuzz.judging import check_in_step
 from tests.fuzz.messages import LOGIN, answer, data_row, message, row_description, rows
 from tests.fuzz.player import URL, playing
@@ -65,11 +66,11 @@ def _vector_binary(cls: Any, data: bytes) -> None:
     assert value.to_binary() == data
 
 
-def _value(convert: Any, data: bytes) -> None:
+def _value(decode: Decoder, data: bytes) -> None:
     """A value of a row, by way of the row."""
     result = Result("SELECT", list)
-    result.describe([], [text_decoder(convert, "utf8")])
-    result.add_row(data_row(data)[5:])
+    result.describe([], [decode])
+    result.add_rows([data_row(data)[5:]])
     if result.error is None:
         assert result.rows is not None
         assert len(result.rows) == 1
@@ -83,7 +84,7 @@ def _row(data: bytes) -> None:
     result = Result("SELECT", list)
     result.describe([], [bytes] * 3)
     try:
-        result.add_row(data)
+        result.add_rows([data])
     except InternalError:
         return
     assert result.error is None
@@ -93,10 +94,11 @@ def _row(data: bytes) -> None:
 
 def _description(data: bytes) -> None:
     try:
-        columns = column_descriptions(data, "utf8")
+        event = event_of(b"T", data, "utf-8")
     except InternalError:
         return
-    assert sum(19 + len(column["name"].encode()) for column in columns) + 2 == len(data)
+    assert isinstance(event, RowDescription)
+    assert sum(19 + len(column.name.encode()) for column in event.columns) + 2 == len(data)
 
 
 _VALUES: Mapping[str, tuple[int, Sequence[bytes]]] = {
@@ -209,8 +211,10 @@ TARGETS: dict[str, Target] = {
         f"{cls.__name__} as binary": Target(partial(_vector_binary, cls), [value.to_binary() for value in values])
         for cls, values in _VECTORS.items()
     },
-    **{name: Target(partial(_value, PG_TYPES[oid]), seeds) for name, (oid, seeds) in _VALUES.items()},
-    "hstore": Target(partial(_value, hstore.from_text), [b'"a"=>"1", "b"=>NULL, "\\"\\\\"=>""', b""]),
+    **{name: Target(partial(_value, Adapters().decoder(oid, TEXT)), seeds) for name, (oid, seeds) in _VALUES.items()},
+    "hstore": Target(
+        partial(_value, lambda data: hstore.from_text(data.decode())), [b'"a"=>"1", "b"=>NULL, "\\"\\\\"=>""', b""]
+    ),
     "row": Target(_row, [data_row(b"a", None, b"")[5:]]),
     "description": Target(_description, [row_description(("a", 25), ("b", 23))[5:], row_description()[5:]]),
     "connection string": Target(

@@ -113,7 +113,7 @@ def test_what_is_taken_for_an_answer_is_what_was_told(to_do: list[Change]) -> No
             return
         # Of other columns, or in another encoding, the values are other ones.
         are_texts = all(body == COLUMNS[5:] for code, body in messages_of(turn) if code == "T")
-        if given is not None and are_texts and connection._client_encoding == "utf8":
+        if given is not None and are_texts and connection.session.adapters.encoding == "utf-8":
             assert given == _texts(told(turn))
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pg8000.types import PGInterval
 
 from lightvec.pg8000.exceptions import DataError
-from lightvec.pg8000.results import Result, text_decoder
+from lightvec.wire.results import Result
 from tests.fuzz.judging import TALLY, in_memory, in_time, tried
 from tests.fuzz.messages import data_row
 from tests.fuzz.mutations import EXTREMES
@@ -131,8 +131,8 @@ def decoded(name: str, data: bytes) -> Result:
     """A value of the target by this name, by way of a row."""
     feed: Any = TARGETS[name].feed
     result = Result("SELECT", list)
-    result.describe([], [text_decoder(feed.args[0], "utf8")])
-    result.add_row(data_row(data)[5:])
+    result.describe([], [feed.args[0]])
+    result.add_rows([data_row(data)[5:]])
     return result
 
 

@@ -21,10 +21,11 @@ from lightvec import Bit, HalfVector, SparseVector, Vector
 from lightvec.errors import InvalidVector, LightvecError
 from lightvec.extension import ExtensionTypes
 from lightvec.pg8000 import Connection, connect
-from lightvec.pg8000.copying.blocks import binary_blocks, text_blocks
-from lightvec.pg8000.copying.scalars import SCALARS
-from lightvec.pg8000.copying.target import Column, Target
-from lightvec.pg8000.parameters import Dumpers, Json
+from lightvec.wire.adapters import Adapters
+from lightvec.wire.copy.blocks import binary_blocks, text_blocks
+from lightvec.wire.copy.target import Column, Target
+from lightvec.wire.datatypes import BY_OID
+from lightvec.wire.parameters import Json
 from tests.fuzz.judging import TALLY, in_memory, in_time, tried
 from tests.fuzz.messages import LOGIN
 from tests.fuzz.player import URL, playing
@@ -258,11 +259,17 @@ TYPES = ExtensionTypes(
 )
 
 
+def adapters() -> Adapters:
+    adapters = Adapters()
+    adapters.extension = TYPES
+    return adapters
+
+
 @by_value
 @pytest.mark.filterwarnings("ignore:Warning. converting a masked element to nan")
 def test_parameters(what: str) -> None:
-    only_ours(lambda: Dumpers({}).parameter(VALUES[what](), TYPES))
-    only_ours(lambda: Dumpers({}).parameter([VALUES[what]()], TYPES))
+    only_ours(lambda: adapters().parameter(VALUES[what]()))
+    only_ours(lambda: adapters().parameter([VALUES[what]()]))
 
 
 @by_value
@@ -271,11 +278,11 @@ def test_nothing_is_sent_of_a_statement_whose_values_cannot_be(what: str) -> Non
     """Whole messages or none at all: after it, the connection is as it was."""
     with playing([LOGIN]) as played:
         conn = connect(URL)
-        conn._types = TYPES
+        conn.session.adapters.extension = TYPES
         before = len(played.sent)
         value = VALUES[what]()
         try:
-            conn.parameters([value])
+            conn.session.adapters.parameters([value])
         except Exception:
             only_ours(lambda: conn.run("SET a = :v", v=value))
             assert len(played.sent) == before
@@ -287,6 +294,7 @@ def column(oid: int, element: int = 0, vector: str | None = None, size: int | No
 
 
 NAMES = ("vector", "halfvec", "sparsevec", "bit")
+SCALARS = [oid for oid, row in BY_OID.items() if row.encode]
 COLUMNS = [
     *(column(oid) for oid in SCALARS),
     *(column(1_000, oid) for oid in SCALARS),
@@ -297,7 +305,7 @@ COLUMNS = [
 
 def load(target: Target, rows: Any) -> None:
     """Make blocks of rows, binary and text."""
-    for blocks in (binary_blocks(target, enumerate(rows, 1)), text_blocks(target, Dumpers({}), enumerate(rows, 1))):
+    for blocks in (binary_blocks(target, enumerate(rows, 1)), text_blocks(target, Adapters(), enumerate(rows, 1))):
         only_ours(partial(list, blocks))
 
 
@@ -342,7 +350,7 @@ def test_anything(value: Any) -> None:
     TALLY.count()
     for cls in (Vector, HalfVector, SparseVector, Bit):
         only_ours(partial(cls, value))
-    only_ours(lambda: Dumpers({}).parameter(value, TYPES))
+    only_ours(lambda: adapters().parameter(value))
     for one in COLUMNS:
         target = Target('"t"', [one])
         load(target, [[value]])
@@ -351,7 +359,7 @@ def test_anything(value: Any) -> None:
 def test_a_list_in_itself_is_no_array() -> None:
     """It would be one of endless dimensions."""
     target = Target('"t"', [column(1_007, 23)])
-    for blocks in (binary_blocks(target, [(1, [itself()])]), text_blocks(target, Dumpers({}), [(1, [itself()])])):
+    for blocks in (binary_blocks(target, [(1, [itself()])]), text_blocks(target, Adapters(), [(1, [itself()])])):
         with in_time(2), pytest.raises(LightvecError):
             list(blocks)
 

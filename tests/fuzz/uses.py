@@ -17,8 +17,8 @@ import peewee
 from lightvec import Bit, SparseVector, Vector
 from lightvec.peewee import Pg8000Database, VectorField
 from lightvec.pg8000 import Connection, connect, dbapi
+from lightvec.pg8000.connection import BaseConnection
 from lightvec.pg8000.hstore import register_hstore
-from lightvec.pg8000.wire import Wire
 from tests.fuzz.player import recording
 from tests.pg8000.beside import ARRAYS, SCALARS, VECTORS
 
@@ -33,7 +33,7 @@ class Opener:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.connections: list[Wire] = []
+        self.connections: list[BaseConnection] = []
 
     def native(self, **params: Any) -> Connection:
         connection = connect(self.url, **params)

@@ -10,16 +10,13 @@ from typing import Any, ClassVar
 from peewee import SQL, DataError, IntegrityError, OperationalError, Value, fn
 
 from lightvec import Vector
-from lightvec.pg8000 import dbapi
 from tests.load.program import NUMBERS, UNWANTED, Broken, Program
 
 __all__ = ["Models"]
 
 
 class Models(Program):
-    """A program with models; ``let_go`` counts the connections that it gave back with rows left unread."""
-
-    let_go = 0
+    """A program with models."""
 
     def create(self) -> None:
         rows = self._new()
@@ -102,14 +99,13 @@ class Models(Program):
             self._check(list(self._numbers(token)), [(n, token) for n in range(1, NUMBERS + 1)])
 
     def iterate_a_little(self) -> None:
-        """The rest is read when the next statement is sent, or let go with the connection."""
+        """What is not read is let go with the statement."""
         token = self._token()
-        with self._bound():
-            self._check(list(islice(self._numbers(token), 5)), [(n, token) for n in range(1, 6)])
-            if self._random.random() < 0.7:
-                self._nearest()
-            else:
-                self.let_go += 1
+        with self._bound() as db:
+            rows = db.stream(self._numbered(token).tuples(), batch=2)
+            self._check(list(islice(rows, 5)), [(n, token) for n in range(1, 6)])
+            del rows
+            self._nearest()
 
     def _numbers(self, token: str) -> Iterator[tuple[int, str]]:
         rows: Iterator[tuple[int, str]] = self._numbered(token).tuples().iterator()
@@ -149,8 +145,7 @@ class Models(Program):
             with self._fails(DataError, "22012"):
                 db.execute_sql(f"SELECT %s / 0, {self.number}", (1,))
             with self._fails(OperationalError, "57014"):
-                arguments = dbapi.Arguments([self._token()], {"statement_timeout": 10})
-                db.execute_sql("SELECT pg_sleep(5), %s::text", arguments)
+                db.execute_sql("SELECT pg_sleep(5), %s::text", [self._token()], settings={"statement_timeout": 10})
             self._nearest()
 
     def _dicts(self, rows: Sequence[tuple[int, str, Vector]]) -> list[dict[str, Any]]:

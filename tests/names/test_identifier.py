@@ -8,7 +8,7 @@ import pytest
 
 from lightvec.errors import InvalidOption
 from lightvec.pg8000 import Connection
-from lightvec.pg8000.identifiers import MAX_BYTES, check_name, identifier
+from lightvec.wire.identifiers import MAX_BYTES, check_name, identifier
 from tests.names.hostile import HOSTILE, NO_TEXT, REFUSED, shown
 
 

@@ -10,7 +10,7 @@ from peewee import AutoField, Check, ForeignKeyField, IntegerField, Model, Model
 
 from lightvec.errors import InvalidOption, LightvecError
 from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField
-from lightvec.pg8000.identifiers import MAX_BYTES
+from lightvec.wire.identifiers import MAX_BYTES
 from tests.names.conftest import House
 from tests.names.hostile import FEW, HOSTILE, LONG, NO_TEXT, REFUSED, cut, shown
 

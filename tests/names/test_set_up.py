@@ -13,7 +13,7 @@ from lightvec.peewee import Pg8000Database, VectorField
 from lightvec.peewee.reflect import model_of, model_with, vector_field
 from lightvec.peewee.schema import place, plan, set_up
 from lightvec.pg8000 import Connection, connect
-from lightvec.pg8000.identifiers import identifier
+from lightvec.wire.identifiers import identifier
 from tests.names.conftest import House
 from tests.names.hostile import FEW, HOSTILE, LONG, NO_TEXT, REFUSED, cut, shown
 

@@ -24,26 +24,28 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
         "self.method": "a constant of the two classes",
         "options": "the names are those of their parameters, the values are written as integers",
     },
-    "pg8000/copying/conflict.py:load_by_insert": dict.fromkeys(
+    "wire/copy/conflict.py:load_by_insert": dict.fromkeys(
         ("target.name", "target.column_list", "staging.name"), _TARGET
     ),
-    "pg8000/copying/conflict.py:_run": {"insert": _PARTS},
-    "pg8000/copying/conflict.py:_ignoring": {
+    "wire/copy/conflict.py:_run": {"insert": _PARTS},
+    "wire/copy/conflict.py:_ignoring": {
         "_insert(target)": _PARTS,
         **dict.fromkeys(("target.column_list", "staging.name"), _TARGET),
     },
-    "pg8000/copying/conflict.py:_updating": {
+    "wire/copy/conflict.py:_updating": {
         **dict.fromkeys(("_insert(target)", "_assignments(target, key)", "same"), _PARTS),
         **dict.fromkeys(("target.column_list", "staging.name"), _TARGET),
         "place": "quoted by load_by_insert, the only caller",
     },
-    "pg8000/copying/conflict.py:_insert": dict.fromkeys(("target.name", "target.column_list"), _TARGET),
-    "pg8000/copying/sending.py:copy_in": dict.fromkeys(("into.name", "into.column_list"), _TARGET),
-    "pg8000/dbapi.py:Connection.beginning": {"ISOLATION_LEVELS[level]": "a constant of the table"},
+    "wire/copy/conflict.py:_insert": dict.fromkeys(("target.name", "target.column_list"), _TARGET),
+    "wire/copy/sending.py:send_blocks": dict.fromkeys(("into.name", "into.column_list"), _TARGET),
+    "pg8000/dbapi.py:": {"name": "a constant of the table"},
+    "wire/lookup.py:": {"TYPES_SQL": "a constant"},
+    "wire/libpq/target.py:resolve": {"hosts": "a sentence"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},
     "peewee/remains.py:drop_remains": {"remains.table": "quoted by whoever makes a Remains: identifier() or regclass"},
     "errors.py:MissingExtension.__init__": {"type_name": "a sentence"},
-    "pg8000/settings.py:setting": {"', '.join(calls)": _CALLS},
+    "wire/settings.py:setting": {"', '.join(calls)": _CALLS},
     "search/explaining.py:": {"NEVER_ANALYZED": "a constant of tables.py"},
 }
 
@@ -61,7 +63,7 @@ def test_every_name_is_quoted(module: str) -> None:
         for where, piece, line in found_in(module)
         if piece not in EXEMPT.get(where, {})
     ]
-    assert not unknown, "quote it by lightvec.pg8000.identifiers.identifier, or send it as a parameter"
+    assert not unknown, "quote it by lightvec.wire.identifiers.identifier, or send it as a parameter"
 
 
 def test_no_exemption_is_left_over() -> None:
@@ -72,7 +74,7 @@ def test_no_exemption_is_left_over() -> None:
 def test_one_place_quotes() -> None:
     doubling = """replace('"', '""')"""
     assert [module for module in MODULES if doubling in (ROOT / module).read_text(encoding="utf-8")] == [
-        "pg8000/identifiers.py"
+        "wire/identifiers.py"
     ]
 
 

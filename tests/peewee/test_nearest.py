@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
-from peewee import PREFETCH_TYPE, SQL, DoesNotExist, FloatField, Model, fn
+from peewee import JOIN, PREFETCH_TYPE, SQL, DoesNotExist, FloatField, Model, fn
 
 from lightvec import Vector
 from lightvec.errors import InvalidOption, InvalidVector
@@ -74,7 +75,9 @@ def test_ten_rows_unless_said_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
-    "vector", [HERE, tuple(HERE), Vector(HERE), np.array(HERE), (number for number in HERE)], ids=str
+    "vector",
+    [HERE, tuple(HERE), Vector(HERE), np.array(HERE), (number for number in HERE)],
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value)),
 )
 def test_vectors_in_any_form(vector: Any) -> None:
     assert titles(Doc.embedding.nearest(vector, 3)) == ["t2", "t3", "t1"]
@@ -84,6 +87,43 @@ def test_a_subquery_as_the_vector() -> None:
     like_t5 = Doc.select(Doc.embedding).where(Doc.title == "t5")
     query: Any = Doc.embedding.nearest(like_t5, 2).where(Doc.title != "t5").order_by_extend(Doc.number)
     assert titles(query) == ["t4", "t6"]
+
+
+# The statement
+
+
+def test_the_distance_is_named_once() -> None:
+    for query in (nearest(), nearest(exact=True), nearest().select(Doc.title), nearest().where(Doc.number > 1)):
+        sql, values = query.sql()
+        assert (sql.count("<->"), sql.count("score")) == (1, 0)
+        assert sum(isinstance(value, Vector) for value in values) == 1
+        assert 'ORDER BY "distance"' in sql
+    assert nearest(min_score=0.1).sql()[0].count("<->") == 2
+
+
+@pytest.mark.parametrize(
+    "column", [Doc.number.alias("distance"), fn.abs(Doc.number).alias("distance"), SQL("number AS distance")]
+)
+def test_another_column_that_is_called_distance(column: Any) -> None:
+    rows = list(nearest().select(Doc.title, column).tuples())
+    assert [row[:2] for row in rows] == [("t2", 2), ("t3", 3), ("t1", 1)]
+    assert [row[2:] for row in rows] == [
+        (pytest.approx(distance, rel=1e-6), pytest.approx(1 / (1 + distance), rel=1e-6)) for distance in (0.2, 0.8, 1.2)
+    ]
+
+
+def test_columns_behind_the_score_and_without_a_name() -> None:
+    near, score = pytest.approx(0.2, rel=1e-6), pytest.approx(1 / 1.2, rel=1e-6)
+    assert nearest(1).select(Doc.title).select_extend(Doc.number).tuples()[0] == ("t2", near, score, 2)
+    assert nearest(1).select(fn.upper(Doc.title), Doc.number + 1).tuples()[0] == ("T2", 3, near, score)
+    (row,) = nearest(1).select(SQL("*")).dicts()
+    assert (row["title"], row["distance"], row["score"]) == ("t2", near, score)
+    assert list(nearest(2).columns(Doc.title).tuples()) == [("t2",), ("t3",)]
+
+
+def test_a_row_without_a_distance_has_no_score() -> None:
+    query = nearest().join(Author, JOIN.RIGHT_OUTER, on=(Doc.number == Author.id + 1_000)).select(Author.name)
+    assert sorted(query.tuples()) == [("Ann", None, None), ("Bob", None, None)]
 
 
 # Going on with it

@@ -69,7 +69,7 @@ def test_the_index_gives_another_order(ordered: Pg8000Database) -> None:
     unsorted = 0
     for vector in QUERIES:
         cursor = ordered.execute(far(vector))
-        unsorted += not is_sorted(row[-2] for row in cursor.fetchall())
+        unsorted += not is_sorted(row[-1] for row in cursor.fetchall())
     assert unsorted > 5
 
 
@@ -93,6 +93,20 @@ def test_as_a_source(ordered: Pg8000Database, vector: Any) -> None:
     table = far(vector).cte("found")
     of_table = Select([table], [table.c.distance]).order_by(table.c.distance).with_cte(table).bind(ordered)
     assert [row[0] for row in of_table.tuples()] == [distance for _, distance in own]
+
+
+def test_a_setting_of_the_session(ordered: Pg8000Database) -> None:
+    """The query does not know of it, and its rows are in order all the same."""
+    ordered.execute_sql("SET ivfflat.iterative_scan = relaxed_order")
+    try:
+        unsorted = 0
+        for vector in QUERIES:
+            query = Ordered.listed.nearest(vector, 40, iterative_scan=False)
+            unsorted += not is_sorted(row[-1] for row in ordered.execute(query).fetchall())
+            assert is_sorted(row.distance for row in answers(query))
+        assert unsorted > 0
+    finally:
+        ordered.execute_sql("RESET ivfflat.iterative_scan")
 
 
 def test_in_a_union(ordered: Pg8000Database) -> None:

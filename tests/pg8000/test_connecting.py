@@ -20,11 +20,14 @@ import pytest
 
 from lightvec import Vector
 from lightvec.errors import InvalidOption
-from lightvec.pg8000 import Connection, connect, connecting
+from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import InternalError, OperationalError
-from lightvec.pg8000.libpq.dsn import Address
-from lightvec.pg8000.stream import Stream
 from lightvec.server import Server, stop
+from lightvec.wire import connecting
+from lightvec.wire.auth import log_in
+from lightvec.wire.libpq.target import Address
+from lightvec.wire.session import Session
+from lightvec.wire.transport import Transport
 
 
 def refused_port() -> int:
@@ -105,21 +108,21 @@ def test_a_primary_is_what_was_wanted(wanted: str, url: str) -> None:
 
 
 def test_one_that_cannot_say_what_it_is_is_closed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed: list[Connection] = []
+    closed: list[Session] = []
 
-    def cannot_say(connection: Connection) -> bool:
+    def cannot_say(session: Session) -> bool:
         raise InternalError("it cannot say")
 
-    def close(connection: Connection) -> None:
-        closed.append(connection)
-        really_close(connection)
+    def close(session: Session) -> None:
+        closed.append(session)
+        really_close(session)
 
-    really_close = Connection.close
+    really_close = Session.close
     monkeypatch.setattr(connecting, "_is_standby", cannot_say)
-    monkeypatch.setattr(Connection, "close", close)
+    monkeypatch.setattr(Session, "close", close)
     with pytest.raises(InternalError, match="it cannot say"):
         connect(url, target_session_attrs="standby")
-    assert [connection.closed for connection in closed] == [True]
+    assert [session.closed for session in closed] == [True]
 
 
 @pytest.mark.parametrize("wanted", ["standby", "read-only"])
@@ -238,7 +241,7 @@ from threading import Barrier
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import OperationalError
 params, barrier = json.loads(sys.argv[1]), Barrier(2)
-scram = "lightvec.pg8000.libpq.scram"
+scram = "lightvec.wire.scram"
 assert scram not in sys.modules
 
 def login(password):
@@ -271,13 +274,16 @@ def test_nothing_is_sent_where_it_may_not(method: str, options: str) -> None:
         near.settimeout(5)
         far.sendall(b"R" + (len(body) + 4).to_bytes(4, "big") + body)
         with pytest.raises(OperationalError, match=r"not asked for: use|no password was sent: use|not sent: use"):
-            Connection(
-                Stream(near),
+            log_in(
+                Transport(near),
                 user="me",
+                database="me",
+                startup={},
                 trusted=options == "channel_binding",
                 password=pytest.fail if options == "function" else "secret",
                 channel_binding="require" if options == "channel_binding" else "prefer",
             )
+        near.close()
         said = b""
         while piece := far.recv(1000):
             said += piece

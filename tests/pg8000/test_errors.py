@@ -145,7 +145,7 @@ def doomed(url: str) -> Iterator[Connection]:
 
 
 def terminate(conn: Connection, doomed: Connection) -> None:
-    key: bytes = doomed._backend_key_data or b""
+    key: bytes = doomed.session._key_data or b""
     pid = int.from_bytes(key[:4], "big")
     conn.run("SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
 

@@ -21,7 +21,8 @@ def notes(conn: Connection) -> list[int]:
 
 
 def test_it_is_pg8000s_connection(conn: Connection) -> None:
-    assert isinstance(conn, pg8000.native.Connection)
+    connection: object = conn
+    assert isinstance(connection, pg8000.native.Connection)
     assert lightvec.connect is connect
     assert conn.server_version >= 160000
 

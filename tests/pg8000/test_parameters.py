@@ -16,7 +16,7 @@ from pg8000.types import PGInterval, Range
 
 from lightvec.pg8000 import Connection
 from lightvec.pg8000.exceptions import DataError, InterfaceError, OperationalError, ProgrammingError
-from lightvec.pg8000.parameters import _TYPES, Dumper, Json, Jsonb
+from lightvec.wire.parameters import DUMPERS, Dumper, Json, Jsonb
 
 TZ = timezone(timedelta(hours=2))
 
@@ -47,6 +47,11 @@ def sent(conn: Connection, value: Any) -> tuple[str, Any]:
     rows = conn.run("SELECT pg_typeof(v)::text, v FROM (SELECT :v AS v) AS sent", v=value)
     assert rows is not None
     return rows[0][0], rows[0][1]
+
+
+def id_of(value: Any) -> str:
+    """No address in memory, which another process of pytest-xdist would not have."""
+    return type(value).__name__ if " at 0x" in repr(value) else repr(value)
 
 
 SAME = [
@@ -86,6 +91,11 @@ SAME = [
     (datetime(2026, 2, 28, 1, 2, 3, 456789), "timestamp without time zone"),
     (datetime(2026, 2, 28, 1, 2, 3, 456789, tzinfo=TZ), "timestamp with time zone"),
     (time(1, 2, 3, 456789), "time without time zone"),
+    (time(1, 2, 3, tzinfo=TZ), "time with time zone"),
+    ([time(1, 2, 3, tzinfo=TZ)], "time with time zone[]"),
+    (IPv4Network("10.0.0.0/8"), "cidr"),
+    (IPv6Network("2001:db8::/32"), "cidr"),
+    ([IPv4Network("10.0.0.0/8")], "cidr[]"),
     (timedelta(days=3, seconds=4, microseconds=5), "interval"),
     (timedelta(days=-3, seconds=4), "interval"),
     (UUID(int=7), "uuid"),
@@ -99,8 +109,6 @@ SAME = [
     ([1.5, float("inf"), None], "double precision[]"),
     ([True, False, None], "boolean[]"),
     ([Decimal("1.5"), None], "numeric[]"),
-    (["a", None, "", "NULL", 'a"b', "a\\b", "{x}", "a,b", " ", "é", "\n"], "text[]"),
-    ([["a", "b"], ["c", None]], "text[]"),
     ([date(2026, 1, 2), None], "date[]"),
     ([datetime(2026, 2, 28, 1, 2, 3)], "timestamp without time zone[]"),
     ([datetime(2026, 2, 28, 1, 2, 3, tzinfo=TZ)], "timestamp with time zone[]"),
@@ -112,7 +120,7 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize(("value", "declared"), SAME, ids=repr)
+@pytest.mark.parametrize(("value", "declared"), SAME, ids=id_of)
 def test_a_value_comes_back_from_its_type(value: Any, declared: str, conn: Connection) -> None:
     assert sent(conn, value) == (declared, value)
 
@@ -121,11 +129,6 @@ OTHER = [
     (None, "text", None),
     (bytearray(b"ab"), "bytea", b"ab"),
     (memoryview(b"ab"), "bytea", b"ab"),
-    (time(1, 2, 3, tzinfo=TZ), "time with time zone", "01:02:03+02"),
-    ([time(1, 2, 3, tzinfo=TZ)], "time with time zone[]", "{01:02:03+02}"),
-    (IPv4Network("10.0.0.0/8"), "cidr", "10.0.0.0/8"),
-    (IPv6Network("2001:db8::/32"), "cidr", "2001:db8::/32"),
-    ([IPv4Network("10.0.0.0/8")], "cidr[]", [IPv4Network("10.0.0.0/8")]),
     (PGInterval(months=1, days=2), "interval", PGInterval(months=1, days=2)),
     (Json({"a": [1, None]}), "json", {"a": [1, None]}),
     (Json("x", dumps=lambda value: '"dumped"'), "json", "dumped"),
@@ -133,7 +136,7 @@ OTHER = [
     ([Json({"a": 'q"\\'}), None], "json[]", [{"a": 'q"\\'}, None]),
     ([Jsonb([1])], "jsonb[]", [[1]]),
     ({"a": 1}, "text", '{"a": 1}'),
-    ((1, "x y", None), "text", '("1","x y",)'),
+    ((1, "x y", None), "text", '(1,"x y",)'),
     (Range(1, 5), "text", "[1,5)"),
     ([], "text", "{}"),
     ([None, None], "text", "{NULL,NULL}"),
@@ -141,7 +144,8 @@ OTHER = [
     (Level.HIGH, "smallint", 3),
     (Plain.PI, "double precision", 3.5),
     ([Level.HIGH, 1], "integer[]", [3, 1]),
-    ([Colour.RED, "blue"], "text[]", ["red", "blue"]),
+    ([Colour.RED, "blue"], "text", '{"red","blue"}'),
+    ([["a", "b"], ["c", None]], "text", '{{"a","b"},{"c",NULL}}'),
     (Name("n"), "text", "n"),
     (Wide(5), "smallint", 5),
     (Fraction(1, 4), "double precision", 0.25),
@@ -154,14 +158,19 @@ OTHER = [
 ]
 
 
-@pytest.mark.parametrize(("value", "declared", "back"), OTHER, ids=repr)
+@pytest.mark.parametrize(("value", "declared", "back"), OTHER, ids=id_of)
 def test_a_value_that_comes_back_as_another(value: Any, declared: str, back: Any, conn: Connection) -> None:
     assert sent(conn, value) == (declared, back)
 
 
 def test_every_type_of_the_table_is_here_or_with_the_vectors() -> None:
     tested = {type(value) for value, *_ in [*SAME, *OTHER]}
-    assert {cls.__name__ for cls in set(_TYPES) - tested} == {"Vector", "HalfVector", "SparseVector", "Bit"}
+    assert {cls.__name__ for cls in DUMPERS if cls not in tested and isinstance(cls, type)} == {
+        "Vector",
+        "HalfVector",
+        "SparseVector",
+        "Bit",
+    }
 
 
 def test_not_a_number(conn: Connection) -> None:
@@ -208,7 +217,7 @@ def test_nul_characters(value: Any, conn: Connection) -> None:
 
 
 def test_a_lone_surrogate(conn: Connection) -> None:
-    with pytest.raises(DataError, match=r"lone surrogate \('\\udc80'\) at index 1"):
+    with pytest.raises(DataError, match=r"sent as utf-8, got '\\udc80' at index 1"):
         conn.run("SELECT :v", v="a\udc80")
     with pytest.raises(InterfaceError, match="SQL that can be sent"):
         conn.run("SELECT '\udc80'")
@@ -241,7 +250,7 @@ def test_a_ragged_list(conn: Connection) -> None:
 
 
 def test_too_many_parameters(conn: Connection) -> None:
-    with pytest.raises(InterfaceError, match="at most 65535 parameters, got 65536"):
+    with pytest.raises(InterfaceError, match="at most 65,535 parameters, got 65,536"):
         conn.execute_unnamed("SELECT 1", [1] * 65536)
     sql = "SELECT " + " + ".join(f"${index + 1}::int8" for index in range(65535))
     with pytest.raises(OperationalError, match="stack depth"):
@@ -265,7 +274,7 @@ def test_a_registered_dumper(conn: Connection) -> None:
     class Metres(float):
         pass
 
-    conn.register_dumper(Metres, Dumper(25, 1009, lambda value: f"{value:.0f} m"))
+    conn.session.adapters.register(Metres, Dumper(25, 1009, lambda value: f"{value:.0f} m"))
     assert sent(conn, Metres(3)) == ("text", "3 m")
     assert sent(conn, [Metres(3), Metres(4)]) == ("text[]", ["3 m", "4 m"])
 

@@ -87,7 +87,7 @@ def test_a_connection_of_lightvec_knows_them_already(opened: Callable[[str], Any
             (row,) = connection.execute_unnamed("SELECT $1, $2", [Vector([1]), [Vector([2])]]).rows
             assert list(row) == [Vector([1]), [Vector([2])]]
         columns = connection.execute_unnamed("SELECT $1, $2", [Vector([1]), [Vector([2])]]).columns
-        assert [column["format"] for column in columns] == [1, 0], "as binary, still"
+        assert [column.format for column in columns] == [1, 0], "as binary, still"
 
 
 def test_without_pgvector(empty_url: str) -> None:

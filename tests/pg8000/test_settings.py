@@ -9,7 +9,7 @@ import pytest
 from lightvec import Vector
 from lightvec.pg8000 import Connection, connect, dbapi
 from lightvec.pg8000.exceptions import DataError, Error, InterfaceError, ProgrammingError
-from lightvec.pg8000.settings import AtLeast
+from lightvec.wire.settings import AtLeast
 
 SHOWN = "SELECT current_setting('work_mem'), current_setting('hnsw.ef_search', true)"
 WANTED: Mapping[str, object] = {"work_mem": "5MB", "hnsw.ef_search": 77}
@@ -89,9 +89,8 @@ def test_a_transaction_that_began_by_itself(dbapi_conn: dbapi.Connection) -> Non
     assert cursor.execute(SHOWN).fetchall() == former
     dbapi_conn.rollback()
     assert cursor.execute(SHOWN).fetchall() == former
-    assert cursor.execute(SHOWN, dbapi.Arguments([], WANTED)).fetchall() == [("5MB", "77")]
     sql = f"{SHOWN}, %s"
-    assert cursor.execute(sql, dbapi.Arguments([1], WANTED)).fetchall() == [("5MB", "77", 1)]
+    assert cursor.execute(sql, [1], settings=WANTED).fetchall() == [("5MB", "77", 1)]
 
 
 def test_at_least(conn: Connection, usual: list[list[str]]) -> None:

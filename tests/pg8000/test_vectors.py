@@ -12,7 +12,7 @@ from lightvec import Bit, HalfVector, SparseVector, Vector
 from lightvec.errors import InvalidVector
 from lightvec.pg8000 import Connection, connect
 from lightvec.pg8000.exceptions import DataError
-from lightvec.pg8000.messages import BINARY, TEXT
+from lightvec.wire.protocol import BINARY, TEXT
 
 VALUES = [
     (Vector([1, -2.5, 3]), "vector"),

@@ -16,10 +16,10 @@ import trustme
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import connect
-from lightvec.pg8000.identifiers import identifier
 from lightvec.search import connection_health, table_health, tables
 from lightvec.search.health import Finding, examine
 from lightvec.server import Server
+from lightvec.wire.identifiers import identifier
 from tests.places import open_folder
 from tests.pooler.pooler import Pooler
 from tests.search.builds import interrupt_build
@@ -180,8 +180,7 @@ class FakeConnection:
     """A connection to elsewhere, as far as its socket tells."""
 
     def __init__(self, peer: Any, context: ssl.SSLContext | None) -> None:
-        self.socket = self
-        self._stream = self
+        self.socket = self.transport = self.session = self
         self._peer = peer
         if context is not None:
             self.context = context

@@ -241,7 +241,7 @@ def test_the_pool_recovers_when_a_backend_ends(how: str, url: str) -> None:
             _end(url, pid)
             _fails(connection)
     if how == "cut":
-        raw._stream.socket.shutdown(2)
+        raw.session.transport.socket.shutdown(2)
     elif how != "in use":
         _end(url, pid)
     if how in ("idle", "cut"):

@@ -130,7 +130,7 @@ def test_the_key_does_not_go_where_tls_is_gone(postgres: Postgres, direct: Stand
 
     with Between(postgres.port, behave) as between:
         connection = connect(**direct.has(port=between.port, sslmode="prefer"))
-        with pytest.raises(OperationalError, match="nothing is cancelled"):
+        with pytest.raises(OperationalError, match="nothing is canceled"):
             connection.cancel()
         connection.close()
     assert heard == [b"", b""]

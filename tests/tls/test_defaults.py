@@ -9,7 +9,7 @@ import pytest
 
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import OperationalError
-from lightvec.pg8000.libpq import tls
+from lightvec.wire import tls
 from tests.tls.certificates import Certificate
 from tests.tls.conftest import REMOTE, Stand
 from tests.tls.outcomes import REFUSED, libpqs, ours

@@ -9,7 +9,7 @@ import pytest
 from scramp.core import CBindData
 
 from lightvec.pg8000.exceptions import OperationalError
-from lightvec.pg8000.libpq.endpoint import end_point
+from lightvec.wire.scram import end_point
 from tests.tls.certificates import SIGNATURES, self_signed
 from tests.tls.sentences import check_remedy
 

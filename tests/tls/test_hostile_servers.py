@@ -13,7 +13,7 @@ import pytest
 
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import OperationalError
-from lightvec.pg8000.libpq.scram import MAX_ITERATIONS
+from lightvec.wire.scram import MAX_ITERATIONS
 from tests.tls.sentences import check_remedy, check_silence
 
 SECRET = "".join(("hunter", "2", "-", "secret"))

@@ -278,12 +278,11 @@ def test_a_connection_keeps_none(how: str, direct: Stand) -> None:
     password: Any = Token() if how == "function" else PASSWORD
     for open_one in (connect, dbapi.connect):
         with open_one(**direct.has(password=password)) as connection:
-            for shown in (repr(connection), str(connection), repr(vars(connection))):
-                assert PASSWORD not in shown
-            assert PASSWORD.encode() not in b"".join(
-                value for value in vars(connection).values() if isinstance(value, bytes)
-            )
-            assert connection.password is None
+            for held in (connection, connection.session, connection.session.transport):
+                for shown in (repr(held), str(held), repr(vars(held))):
+                    assert PASSWORD not in shown
+                kept = (value for value in vars(held).values() if isinstance(value, (bytes, bytearray)))
+                assert PASSWORD.encode() not in b"".join(kept)
 
 
 def test_a_database_of_peewee_shows_none(direct: Stand) -> None:

@@ -64,7 +64,7 @@ def in_time(work: Callable[[], Any], seconds: float = SECONDS) -> Any:
 
 
 def version_of(connection: Any) -> str:
-    return str(connection._stream.socket.version())
+    return str(connection.session.transport.socket.version())
 
 
 def test_the_version_is_the_one_that_was_asked_for(over_tls: Connection, stand: dict[str, Any]) -> None:
@@ -305,7 +305,7 @@ def test_a_server_that_says_more_than_the_buffer_holds(over: str, direct: Stand,
         try:
             in_time(lambda: cursor.executemany("INSERT INTO tls_copied VALUES (%s, %s)", rows), 5)
         finally:
-            connection._stream.close()  # which ends a thread that goes round in circles
+            connection.session.transport.close()  # which ends a thread that goes round in circles
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -317,6 +317,7 @@ def test_a_query_is_one_round_trip(version: str, direct: Stand, postgres: Postgr
             connection.run("SELECT 1")
             cursor = other.cursor()
             cursor.execute("CREATE TEMPORARY TABLE few (n int)")
+            cursor.execute("SELECT 1")
             for work in (
                 lambda: connection.run("SELECT :n + 1", n=1),
                 lambda: connection.run("SELECT :text", text="x" * 10_000, settings={"work_mem": "5MB"}),
@@ -392,7 +393,7 @@ def test_what_comes_while_it_is_idle_is_kept(direct: Stand) -> None:
         for number in range(50):
             other.run(f"NOTIFY tls, '{number}'")
         deadline = time.monotonic() + 5
-        while connection.is_alive() and time.monotonic() < deadline and not connection._stream.peek():
+        while connection.is_alive() and time.monotonic() < deadline and not connection.session.transport.peek():
             time.sleep(0.01)
         assert connection.run("SELECT 1") == [[1]]
         assert [payload for _, _, payload in connection.notifications] == [str(number) for number in range(50)]

@@ -1,1 +1,1 @@
-"""What the benchmarks run in processes of its own."""
+"""What the benchmarks run in processes of their own."""

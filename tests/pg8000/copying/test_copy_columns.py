@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pg8000.types import PGInterval
 
 from lightvec import HalfVector, Vector
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError
 from lightvec.pg8000 import Connection, connect
-from lightvec.pg8000.copying.load import copy_columns, copy_rows
 from lightvec.pg8000.exceptions import DataError, IntegrityError, InterfaceError, ProgrammingError
+from lightvec.wire.copy.load import copy_columns, copy_rows
 from tests.pg8000.roundtrips import CLIENT, Relay
 
 MATRIX = np.arange(6, dtype="f4").reshape(3, 2)
@@ -37,8 +38,8 @@ def test_on_the_wire(relay: Relay) -> None:
     with connect(relay.url) as conn:
         conn.run("CREATE TEMPORARY TABLE small (id int, v vector(1))")
         with relay.recording() as record:
-            copy_columns(conn, "small", {"id": np.array([1, 2]), "v": np.array([[1.0], [2.0]])})
-    assert record.codes(CLIENT) == "PBDES" + "PBDES" + "ddd" + "cS"
+            copy_columns(conn.session, "small", {"id": np.array([1, 2]), "v": np.array([[1.0], [2.0]])})
+    assert record.codes(CLIENT) == "PBDES" + "Q" + "ddd" + "c"
     rows = b"".join(message.body for message in record.messages(CLIENT) if message.code == "d")
     assert rows == bytes.fromhex(
         "5047434f50590aff0d0a00 00000000 00000000"
@@ -53,7 +54,7 @@ def test_on_the_wire(relay: Relay) -> None:
 def test_blocks_of_any_length(ids: Any, count: int, conn: Connection) -> None:
     matrix = np.random.default_rng(1).random((count, 2), "f4")
     seen: list[int] = []
-    assert copy_columns(conn, "item", {"id": ids(count), "v": matrix}, progress=seen.append) == count
+    assert copy_columns(conn.session, "item", {"id": ids(count), "v": matrix}, progress=seen.append) == count
     assert seen == sorted(seen)
     assert seen[-1] == count
     rows = conn.run("SELECT id, v FROM item ORDER BY id")
@@ -77,7 +78,7 @@ LAYOUTS = {
 )
 def test_a_matrix_of_any_kind(matrix: Any, declared: str, conn: Connection) -> None:
     conn.run(f"CREATE TEMPORARY TABLE vectors (v {declared})")
-    assert copy_columns(conn, "vectors", {"v": matrix}) == 3
+    assert copy_columns(conn.session, "vectors", {"v": matrix}) == 3
     kind = HalfVector if declared.startswith("half") else Vector
     assert conn.run("SELECT v FROM vectors") == [[kind(row.tolist())] for row in MATRIX]
 
@@ -104,12 +105,14 @@ MOMENTS = [NOW, datetime(1, 1, 1), datetime(9999, 12, 31)]
         ("timestamp", np.array(["2024-05-06T07:08:09.123456789"], "M8[ns]"), [NOW]),
         ("timestamptz", np.array(["2024-05-06"], "M8[D]"), [datetime(2024, 5, 6, tzinfo=timezone.utc)]),
         ("interval", np.array([-1, 86_400_000_001], "m8[us]"), [timedelta(microseconds=-1), timedelta(1, 0, 1)]),
+        ("timestamp", np.array([30, -30], "M8[Y]"), [datetime(2000, 1, 1), datetime(1940, 1, 1)]),
         ("uuid", np.frombuffer(UUID(int=7).bytes * 2, "u1").reshape(2, 16), [UUID(int=7)] * 2),
         # value by value
         ("int4", np.ma.array([1, 2], mask=[False, True]), [1, None]),
         ("timestamp", np.array([NOW, None], "M8[us]"), [NOW, None]),
         ("timestamp", np.array(["2024-05-06T07:08:09.123456789", "NaT"], "M8[ns]"), [NOW, None]),
         ("interval", np.array([5, None], "m8[s]"), [timedelta(seconds=5), None]),
+        ("interval", np.array([3, None], "m8[M]"), [PGInterval(months=3), None]),
         ("numeric", np.array([1, 2]), [Decimal(1), Decimal(2)]),
         ("text", np.array(["a", "bc"]), ["a", "bc"]),
         ("text", np.array(["a", None], object), ["a", None]),
@@ -131,7 +134,7 @@ def test_an_array_of_any_type(
         columns = {"n": ["x"] * len(values), **columns}
     elif beside is None:
         columns["r"] = ["[1,2)"] * len(values)
-    assert copy_columns(conn, "typed", columns) == len(values)
+    assert copy_columns(conn.session, "typed", columns) == len(values)
     rows = conn.run("SELECT value FROM typed")
     assert repr(rows) == repr([[value] for value in stored])
 
@@ -153,9 +156,11 @@ def test_arrays_and_rows_give_the_same(numbers: list[Any], conn: Connection) -> 
     conn.run("CREATE TEMPORARY TABLE c (LIKE a)")
     try:
         i, f, v, t = zip(*numbers, strict=True)
-        copy_rows(conn, "a", ["i", "f", "v", "t"], numbers)
-        copy_columns(conn, "b", {"i": np.array(i), "f": np.array(f, "f4"), "v": np.array(v, "f4"), "t": list(t)})
-        copy_columns(conn, "c", {"i": list(i), "t": np.array(t, object), "f": np.array(f), "v": np.array(v)})
+        copy_rows(conn.session, "a", ["i", "f", "v", "t"], numbers)
+        copy_columns(
+            conn.session, "b", {"i": np.array(i), "f": np.array(f, "f4"), "v": np.array(v, "f4"), "t": list(t)}
+        )
+        copy_columns(conn.session, "c", {"i": list(i), "t": np.array(t, object), "f": np.array(f), "v": np.array(v)})
         expected = conn.run("SELECT record_send(a) FROM a")
         assert conn.run("SELECT record_send(b) FROM b") == expected
         assert conn.run("SELECT record_send(c) FROM c") == expected
@@ -213,48 +218,99 @@ def test_refused(
     if isinstance(columns, dict) and "id" not in columns and "v" in columns:
         columns = {**columns, "id": np.arange(len(columns["v"]))}
     with pytest.raises(cls, match=message) as caught:
-        copy_columns(conn, "item", columns, on_conflict=on_conflict)
+        copy_columns(conn.session, "item", columns, on_conflict=on_conflict)
     assert type(caught.value) is cls
     assert is_good(conn)
+
+
+@pytest.mark.parametrize("beside", [False, True, None])
+@pytest.mark.parametrize("with_nat", [False, True])
+@pytest.mark.parametrize(
+    ("declared", "unit", "number"),
+    [
+        *(("timestamp", unit, 2**62) for unit in ("h", "m", "s", "ms")),
+        ("timestamp", "ms", 2**60),
+        ("timestamptz", "s", -(2**62)),
+        *(("date", unit, 2**62) for unit in ("D", "s")),
+        ("date", "D", 2**33),
+        *(("interval", unit, 2**62) for unit in ("W", "D", "s", "ms")),
+        ("interval", "D", 2**40),
+        ("interval", "generic", 5),
+    ],
+)
+def test_moments_that_numpy_would_wrap(
+    declared: str, unit: str, number: int, with_nat: bool, beside: bool | None, conn: Connection
+) -> None:
+    """Its cast to microseconds makes other moments of them without a word."""
+    conn.run(f"CREATE TEMPORARY TABLE wrapped (n text, value {declared}, r int4range)")
+    kind = "m8" if declared == "interval" else "M8"
+    nat = -(2**63)
+    values = np.array([nat if with_nat else 1, number], "i8").astype(kind if unit == "generic" else f"{kind}[{unit}]")
+    columns: dict[str, Any] = {"value": values}
+    if beside:
+        columns["n"] = ["x"] * 2
+    elif beside is None:
+        columns["r"] = ["[1,2)"] * 2
+    with pytest.raises(DataError, match=r"row [12], column 'value'.*(year 1 to 9999|with a unit|date, got)"):
+        copy_columns(conn.session, "wrapped", columns)
+    assert conn.run("SELECT count(*) FROM wrapped") == [[0]]
+
+
+@pytest.mark.parametrize("beside", [False, True, None])
+@pytest.mark.parametrize("last", ["NaT", "2024-05-07"])
+def test_a_moment_of_numpy_is_utc(last: str, beside: bool | None, conn: Connection) -> None:
+    """Whatever way it goes, and whatever the session's zone is."""
+    conn.run("CREATE TEMPORARY TABLE zoned (n text, value timestamptz, r int4range); SET TimeZone = 'Asia/Tokyo'")
+    columns: dict[str, Any] = {"value": np.array(["2024-05-06", last], "M8[s]")}
+    if beside:
+        columns["n"] = ["x"] * 2
+    elif beside is None:
+        columns["r"] = ["[1,2)"] * 2
+    copy_columns(conn.session, "zoned", columns)
+    expected = [
+        datetime(2024, 5, 6, tzinfo=timezone.utc),
+        None if last == "NaT" else datetime(2024, 5, 7, tzinfo=timezone.utc),
+    ]
+    assert [row[0] for row in conn.run("SELECT value FROM zoned") or ()] == expected
 
 
 def test_halfvec_that_overflows(conn: Connection) -> None:
     conn.run("CREATE TEMPORARY TABLE halves (v halfvec)")
     with pytest.raises(InvalidVector, match=r"row 1, column 'v': .*65504"):
-        copy_columns(conn, "halves", {"v": np.array([[65_520.0]], "f4")})
+        copy_columns(conn.session, "halves", {"v": np.array([[65_520.0]], "f4")})
     with pytest.raises(InvalidVector, match="1 to 16,000"):
-        copy_columns(conn, "halves", {"v": np.zeros((1, 16_001))})
+        copy_columns(conn.session, "halves", {"v": np.zeros((1, 16_001))})
 
 
 def test_float4_that_overflows(conn: Connection) -> None:
     conn.run("CREATE TEMPORARY TABLE floats (f float4)")
     with pytest.raises(DataError, match=r"row 2, column 'f' .* got 1e\+39"):
-        copy_columns(conn, "floats", {"f": np.array([np.inf, 1e39])})
+        copy_columns(conn.session, "floats", {"f": np.array([np.inf, 1e39])})
 
 
 def test_an_error_of_the_server_ends_a_long_load(conn: Connection) -> None:
     seen: list[int] = []
     count = 3_000_000
     with pytest.raises(IntegrityError):
-        copy_columns(conn, "item", {"id": np.zeros(count, "i4")}, progress=seen.append)
+        copy_columns(conn.session, "item", {"id": np.zeros(count, "i4")}, progress=seen.append)
     assert max(seen, default=0) < count
     assert is_good(conn)
 
 
 def test_on_conflict(conn: Connection) -> None:
-    assert copy_columns(conn, "item", {"id": np.arange(3), "v": MATRIX}, on_conflict="ignore") == 3
+    assert copy_columns(conn.session, "item", {"id": np.arange(3), "v": MATRIX}, on_conflict="ignore") == 3
     columns = {"id": np.array([2, 2, 3]), "v": MATRIX}
-    assert copy_columns(conn, "item", columns, on_conflict="ignore") == 1
-    assert copy_columns(conn, "item", columns, on_conflict="update") == 2
+    assert copy_columns(conn.session, "item", columns, on_conflict="ignore") == 1
+    assert copy_columns(conn.session, "item", columns, on_conflict="update") == 2
     assert conn.run("SELECT v FROM item ORDER BY id") == [VECTORS[0], VECTORS[1], VECTORS[1], VECTORS[2]]
     with pytest.raises(InvalidOption):
-        copy_columns(conn, "item", columns, on_conflict="nothing")
+        copy_columns(conn.session, "item", columns, on_conflict="nothing")
 
 
 def test_long_values_beside_an_array(conn: Connection) -> None:
     """More in one block of rows than a message should have."""
     titles = ["x" * 200_000] * 300
-    assert copy_columns(conn, "item", {"id": np.arange(300), "title": titles}) == 300
+    assert copy_columns(conn.session, "item", {"id": np.arange(300), "title": titles}) == 300
     assert conn.run("SELECT count(*), min(length(title)), max(length(title)) FROM item") == [[300, 200_000, 200_000]]
 
 
@@ -272,7 +328,7 @@ def test_no_python_work_for_a_row(conn: Connection) -> None:
         conn.run("TRUNCATE item")
         sys.setprofile(tracer)
         try:
-            copy_columns(conn, "item", columns)
+            copy_columns(conn.session, "item", columns)
         finally:
             sys.setprofile(None)
         return made

@@ -14,7 +14,6 @@ import pytest
 from lightvec import Vector
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError
 from lightvec.pg8000 import Connection, connect, dbapi
-from lightvec.pg8000.copying.load import copy_rows
 from lightvec.pg8000.exceptions import (
     ConnectionLost,
     DataError,
@@ -22,6 +21,7 @@ from lightvec.pg8000.exceptions import (
     InterfaceError,
     ProgrammingError,
 )
+from lightvec.wire.copy.load import copy_rows
 from tests.pg8000.roundtrips import CLIENT, Relay
 
 ROOT = Path(__file__).parents[3]
@@ -44,20 +44,20 @@ def is_good(conn: Connection) -> bool:
 
 
 def test_rows(conn: Connection) -> None:
-    assert copy_rows(conn, "item", COLUMNS, ROWS) == 3
+    assert copy_rows(conn.session, "item", COLUMNS, ROWS) == 3
     assert stored(conn) == STORED
 
 
 @pytest.mark.parametrize("make", [iter, tuple, list, lambda rows: (row for row in rows)])
 def test_any_iterable(make: Any, conn: Connection) -> None:
-    assert copy_rows(conn, "item", tuple(COLUMNS), make(ROWS)) == 3
+    assert copy_rows(conn.session, "item", tuple(COLUMNS), make(ROWS)) == 3
     assert stored(conn) == STORED
 
 
 def test_nothing(conn: Connection) -> None:
     seen: list[int] = []
-    assert copy_rows(conn, "item", COLUMNS, [], progress=seen.append) == 0
-    assert copy_rows(conn, "item", COLUMNS, [], on_conflict="update") == 0
+    assert copy_rows(conn.session, "item", COLUMNS, [], progress=seen.append) == 0
+    assert copy_rows(conn.session, "item", COLUMNS, [], on_conflict="update") == 0
     assert (stored(conn), seen) == ([], [0])
 
 
@@ -66,9 +66,9 @@ def test_on_the_wire(relay: Relay) -> None:
     with connect(relay.url) as conn:
         conn.run("CREATE TEMPORARY TABLE small (id int, v vector(1))")
         with relay.recording() as record:
-            copy_rows(conn, "small", ["id", "v"], [(1, [1.0]), (None, None)])
+            copy_rows(conn.session, "small", ["id", "v"], [(1, [1.0]), (None, None)])
     codes = record.codes(CLIENT)
-    assert codes == "PBDES" + "PBDES" + "ddd" + "cS"
+    assert codes == "PBDES" + "Q" + "ddd" + "c"
     rows = b"".join(message.body for message in record.messages(CLIENT) if message.code == "d")
     assert rows == bytes.fromhex(
         "5047434f50590aff0d0a00 00000000 00000000"
@@ -81,7 +81,7 @@ def test_on_the_wire(relay: Relay) -> None:
 def test_progress(conn: Connection) -> None:
     seen: list[int] = []
     rows = ((number, "x" * 1000, None) for number in range(1000))
-    assert copy_rows(conn, "item", COLUMNS, rows, progress=seen.append) == 1000
+    assert copy_rows(conn.session, "item", COLUMNS, rows, progress=seen.append) == 1000
     assert seen == sorted(seen)
     assert len(seen) > 4
     assert seen[-1] == 1000
@@ -99,7 +99,9 @@ def test_text_where_a_type_has_no_binary_form(conn: Connection) -> None:
         *("[1,3)", (1, awkward), "a=>1", "10.0.0.1", [1, 2], awkward),
         *(b"\\\x00\n", {"k": awkward}, 0.1 + 0.2, [awkward, None, "NULL"], [[1, 2], None]),
     ]
-    assert copy_rows(conn, "other", columns, [row, [None] * 11, ["empty", *[None] * 4, "\\.", *[None] * 5]]) == 3
+    assert (
+        copy_rows(conn.session, "other", columns, [row, [None] * 11, ["empty", *[None] * 4, "\\.", *[None] * 5]]) == 3
+    )
     rows = conn.run("SELECT r::text, (p).b, h -> 'a', i::text, v, t, b, j, n::text, a, va FROM other")
     assert rows is not None
     assert rows[0] == [
@@ -111,7 +113,7 @@ def test_text_where_a_type_has_no_binary_form(conn: Connection) -> None:
 
 def test_another_client_encoding(conn: Connection) -> None:
     conn.run("SET client_encoding = latin1")
-    copy_rows(conn, "item", COLUMNS, [(1, "é€", [1, 2])])
+    copy_rows(conn.session, "item", COLUMNS, [(1, "é€", [1, 2])])
     conn.run("SET client_encoding = utf8")
     assert stored(conn) == [[1, "é€", Vector([1, 2])]]
 
@@ -122,20 +124,20 @@ def test_hostile_names(name: str, conn: Connection) -> None:
     conn.run(f"CREATE TEMPORARY TABLE {quoted} ({quoted} int PRIMARY KEY, note text)")
     for on_conflict in (None, "ignore", "update"):
         expected = 0 if on_conflict == "ignore" else 1
-        assert copy_rows(conn, name, [name, "note"], [(1, "x")], on_conflict=on_conflict) == expected
-    assert copy_rows(conn, ("pg_temp", name), [name], [[2]]) == 1
+        assert copy_rows(conn.session, name, [name, "note"], [(1, "x")], on_conflict=on_conflict) == expected
+    assert copy_rows(conn.session, ("pg_temp", name), [name], [[2]]) == 1
     assert conn.run(f"SELECT {quoted} FROM {quoted} ORDER BY 1") == [[1], [2]]
 
 
 def test_a_schema(conn: Connection) -> None:
     conn.run("CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.item (id int)")
     try:
-        assert copy_rows(conn, ("elsewhere", "item"), ["id"], [[1]]) == 1
+        assert copy_rows(conn.session, ("elsewhere", "item"), ["id"], [[1]]) == 1
         assert is_good(conn)
         with pytest.raises(
             ProgrammingError, match=r'no table "elsewhere"."thing".*in the schema "elsewhere".*\'item\''
         ):
-            copy_rows(conn, ("elsewhere", "thing"), ["id"], [[1]])
+            copy_rows(conn.session, ("elsewhere", "thing"), ["id"], [[1]])
     finally:
         conn.run("DROP SCHEMA elsewhere CASCADE")
 
@@ -162,13 +164,13 @@ def test_names_that_are_not_there(
         yield from failing(AssertionError("no row is asked for"), 0)
 
     with pytest.raises(cls, match=message):
-        copy_rows(conn, name, columns, rows())
+        copy_rows(conn.session, name, columns, rows())
     assert is_good(conn)
 
 
 def test_an_unknown_on_conflict(conn: Connection) -> None:
     with pytest.raises(InvalidOption, match='None, "ignore" or "update", got \'replace\''):
-        copy_rows(conn, "item", COLUMNS, ROWS, on_conflict="replace")
+        copy_rows(conn.session, "item", COLUMNS, ROWS, on_conflict="replace")
 
 
 # What fails on the way
@@ -177,7 +179,7 @@ def test_an_unknown_on_conflict(conn: Connection) -> None:
 @pytest.mark.parametrize("columns", [["id", "title"], ["id", "span"]])
 def test_the_row_that_the_server_refuses(columns: list[str], conn: Connection) -> None:
     with pytest.raises(IntegrityError, match=r"duplicate key.*; it was row 3,001 of the load"):
-        copy_rows(conn, "item", columns, ((number % 3_000, None) for number in range(5_000)))
+        copy_rows(conn.session, "item", columns, ((number % 3_000, None) for number in range(5_000)))
     assert is_good(conn)
 
 
@@ -196,7 +198,7 @@ def failing(error: BaseException, after: int = 3000) -> Iterator[Any]:
 @pytest.mark.parametrize("error", [Broken("theirs"), ConnectionLost("of another connection"), ZeroDivisionError()])
 def test_a_source_that_breaks(error: Exception, after: int, on_conflict: str | None, conn: Connection) -> None:
     with pytest.raises(type(error)) as caught:
-        copy_rows(conn, "item", COLUMNS, failing(error, after), on_conflict=on_conflict)
+        copy_rows(conn.session, "item", COLUMNS, failing(error, after), on_conflict=on_conflict)
     assert caught.value is error
     assert is_good(conn)
 
@@ -206,7 +208,7 @@ def test_progress_that_raises(conn: Connection) -> None:
         raise Broken
 
     with pytest.raises(Broken):
-        copy_rows(conn, "item", COLUMNS, ((n, "x" * 100, None) for n in range(5000)), progress=progress)
+        copy_rows(conn.session, "item", COLUMNS, ((n, "x" * 100, None) for n in range(5000)), progress=progress)
     assert is_good(conn)
 
 
@@ -215,7 +217,7 @@ def test_rows_that_come_from_the_same_connection(conn: Connection) -> None:
         yield from conn.run("SELECT 1, 'x', NULL") or ()
 
     with pytest.raises(InterfaceError, match="on this connection"):
-        copy_rows(conn, "item", COLUMNS, rows())
+        copy_rows(conn.session, "item", COLUMNS, rows())
     assert is_good(conn)
 
 
@@ -241,16 +243,16 @@ def test_a_row_that_cannot_be_sent(row: Any, cls: type[LightvecError], message: 
         yield row
 
     with pytest.raises(cls, match=message) as caught:
-        copy_rows(conn, "item", COLUMNS, rows())
+        copy_rows(conn.session, "item", COLUMNS, rows())
     assert type(caught.value) is cls
     assert is_good(conn)
 
 
 def test_a_row_of_the_wrong_width_in_a_text_load(conn: Connection) -> None:
     with pytest.raises(DataError, match="row 1: expected 2 values"):
-        copy_rows(conn, "item", ["id", "span"], [(1,)])
+        copy_rows(conn.session, "item", ["id", "span"], [(1,)])
     with pytest.raises(DataError, match="invalid input syntax") as caught:
-        copy_rows(conn, "item", ["id", "span"], [("x", None)])
+        copy_rows(conn.session, "item", ["id", "span"], [("x", None)])
     assert caught.value.sqlstate == "22P02"
     assert is_good(conn)
 
@@ -266,7 +268,7 @@ def test_a_row_that_the_server_refuses(second: int, conn: Connection) -> None:
             yield taken % second, "x" * 100, None
 
     with pytest.raises(IntegrityError) as caught:
-        copy_rows(conn, "item", COLUMNS, rows())
+        copy_rows(conn.session, "item", COLUMNS, rows())
     assert (caught.value.sqlstate, caught.value.constraint) == ("23505", "item_pkey")
     assert taken < second + 100_000
     assert is_good(conn)
@@ -279,8 +281,8 @@ def test_notices_on_the_way(conn: Connection) -> None:
         "$$BEGIN RAISE NOTICE '%', repeat('x', 5000); RETURN NEW; END$$"
     )
     conn.run("CREATE TRIGGER say BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION pg_temp.say()")
-    conn._stream.socket.settimeout(20)
-    assert copy_rows(conn, "item", ["id"], ([number] for number in range(20_000))) == 20_000
+    conn.session.transport.socket.settimeout(20)
+    assert copy_rows(conn.session, "item", ["id"], ([number] for number in range(20_000))) == 20_000
     assert conn.run("SELECT count(*) FROM item") == [[20_000]]
 
 
@@ -291,10 +293,10 @@ def test_memory_stays_flat(conn: Connection) -> None:
         raise Broken
 
     with pytest.raises(Broken):
-        copy_rows(conn, "item", COLUMNS, failing(Broken(), 1000))
+        copy_rows(conn.session, "item", COLUMNS, failing(Broken(), 1000))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(Broken):
-        copy_rows(conn, "item", COLUMNS, rows())
+        copy_rows(conn.session, "item", COLUMNS, rows())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * 1024  # KiB; the rows are 100 MB
     assert is_good(conn)
 
@@ -309,7 +311,7 @@ def test_a_connection_that_breaks(relay: Relay) -> None:
     with connect(relay.url) as conn:
         conn.run("CREATE TEMPORARY TABLE lost (id int, title text)")
         with pytest.raises(ConnectionLost):
-            copy_rows(conn, "lost", ["id", "title"], rows())
+            copy_rows(conn.session, "lost", ["id", "title"], rows())
         assert conn.closed
 
 
@@ -318,16 +320,16 @@ def test_a_connection_that_breaks(relay: Relay) -> None:
 
 def test_inside_a_transaction(conn: Connection) -> None:
     with conn.transaction():
-        copy_rows(conn, "item", COLUMNS, ROWS)
+        copy_rows(conn.session, "item", COLUMNS, ROWS)
         assert conn.in_transaction
-        copy_rows(conn, "item", COLUMNS, ROWS, on_conflict="update")
+        copy_rows(conn.session, "item", COLUMNS, ROWS, on_conflict="update")
         assert conn.in_transaction
         with pytest.raises(Broken):
-            copy_rows(conn, "item", COLUMNS, failing(Broken()), on_conflict="ignore")
+            copy_rows(conn.session, "item", COLUMNS, failing(Broken()), on_conflict="ignore")
         assert not conn.in_failed_transaction
     assert stored(conn) == STORED
     conn.run("BEGIN")
-    copy_rows(conn, "item", ["id"], [[9]])
+    copy_rows(conn.session, "item", ["id"], [[9]])
     conn.run("ROLLBACK")
     assert stored(conn) == STORED
 
@@ -370,39 +372,39 @@ def test_on_a_connection_of_pep_249_a_transaction_begins(load: Any, dbapi_conn: 
 
 
 def test_ignore(conn: Connection) -> None:
-    copy_rows(conn, "item", COLUMNS, ROWS)
+    copy_rows(conn.session, "item", COLUMNS, ROWS)
     rows = [(3, "new", None), (4, "d", [5, 6]), (4, "again", None)]
-    assert copy_rows(conn, "item", COLUMNS, rows, on_conflict="ignore") == 1
+    assert copy_rows(conn.session, "item", COLUMNS, rows, on_conflict="ignore") == 1
     assert stored(conn) == [*STORED, [4, "d", Vector([5, 6])]]
 
 
 def test_update(conn: Connection) -> None:
-    copy_rows(conn, "item", COLUMNS, ROWS)
+    copy_rows(conn.session, "item", COLUMNS, ROWS)
     rows = [(3, "once", None), (4, "d", [5, 6]), (3, "twice", [7, 8]), (2, "b", None)]
     seen: list[int] = []
-    assert copy_rows(conn, "item", COLUMNS, rows, on_conflict="update", progress=seen.append) == 3
+    assert copy_rows(conn.session, "item", COLUMNS, rows, on_conflict="update", progress=seen.append) == 3
     assert stored(conn) == [STORED[0], [2, "b", None], [3, "twice", Vector([7, 8])], [4, "d", Vector([5, 6])]]
     assert seen[-1] == 4
 
 
 def test_update_of_some_columns(conn: Connection) -> None:
-    copy_rows(conn, "item", COLUMNS, ROWS)
+    copy_rows(conn.session, "item", COLUMNS, ROWS)
     rows = [(1, "A", [7, 8]), (4, "d", [5, 6])]
-    assert copy_rows(conn, "item", COLUMNS, rows, on_conflict="update", left_alone=["embedding"]) == 2
+    assert copy_rows(conn.session, "item", COLUMNS, rows, on_conflict="update", left_alone=["embedding"]) == 2
     assert stored(conn) == [[1, "A", Vector([1, 2])], *STORED[1:], [4, "d", Vector([5, 6])]]
 
 
 def test_update_touches_loaded_columns_only(conn: Connection) -> None:
-    copy_rows(conn, "item", COLUMNS, ROWS)
-    assert copy_rows(conn, "item", ["embedding", "id"], [([9, 9], 1)], on_conflict="update") == 1
+    copy_rows(conn.session, "item", COLUMNS, ROWS)
+    assert copy_rows(conn.session, "item", ["embedding", "id"], [([9, 9], 1)], on_conflict="update") == 1
     assert stored(conn)[0] == [1, "a", Vector([9, 9])]
-    assert copy_rows(conn, "item", ["id"], [[1], [5], [5]], on_conflict="update") == 1
+    assert copy_rows(conn.session, "item", ["id"], [[1], [5], [5]], on_conflict="update") == 1
     assert stored(conn)[3:] == [[5, None, None]]
 
 
 def test_update_of_much_as_text(conn: Connection) -> None:
     rows = [(number % 1000, "x" * 100, f"[{number},)") for number in range(5000)]
-    assert copy_rows(conn, "item", ["id", "title", "span"], rows, on_conflict="update") == 1000
+    assert copy_rows(conn.session, "item", ["id", "title", "span"], rows, on_conflict="update") == 1000
     assert conn.run("SELECT min(lower(span)), max(lower(span)) FROM item") == [[4000, 4999]]
 
 
@@ -412,30 +414,30 @@ def test_update_by_a_unique_constraint(conn: Connection) -> None:
         " UNIQUE (b, a)); CREATE UNIQUE INDEX ON doc (note) WHERE a > 0; CREATE UNIQUE INDEX ON doc (lower(note))"
     )
     rows = [(1, "x", "1"), (None, "x", "2"), (None, "x", "3"), (2, "y", "4"), (1, "x", "5")]
-    assert copy_rows(conn, "doc", ["a", "b", "note"], rows, on_conflict="update") == 4
-    assert copy_rows(conn, "doc", ["a", "b", "note"], [(1, "x", "6")], on_conflict="update") == 1
+    assert copy_rows(conn.session, "doc", ["a", "b", "note"], rows, on_conflict="update") == 4
+    assert copy_rows(conn.session, "doc", ["a", "b", "note"], [(1, "x", "6")], on_conflict="update") == 1
     assert conn.run("SELECT a, b, note FROM doc ORDER BY note") == [
         *([None, "x", "2"], [None, "x", "3"], [2, "y", "4"], [1, "x", "6"]),
     ]
-    assert copy_rows(conn, "doc", ["id", "note"], [(77, "7"), (1, "8")], on_conflict="update") == 2
+    assert copy_rows(conn.session, "doc", ["id", "note"], [(77, "7"), (1, "8")], on_conflict="update") == 2
     assert conn.run("SELECT id FROM doc WHERE note = '7'") == [[77]]
 
 
 def test_update_where_nulls_are_equal(conn: Connection) -> None:
     conn.run("CREATE TEMPORARY TABLE doc (a int, note text, UNIQUE NULLS NOT DISTINCT (a))")
-    assert copy_rows(conn, "doc", ["a", "note"], [(None, "1"), (None, "2")], on_conflict="update") == 1
+    assert copy_rows(conn.session, "doc", ["a", "note"], [(None, "1"), (None, "2")], on_conflict="update") == 1
     assert conn.run("SELECT * FROM doc") == [[None, "2"]]
 
 
 def test_update_without_a_key(conn: Connection) -> None:
     with pytest.raises(ProgrammingError, match=r"\(title\): the table has \(id\)"):
-        copy_rows(conn, "item", ["title"], [["x"]], on_conflict="update")
+        copy_rows(conn.session, "item", ["title"], [["x"]], on_conflict="update")
     conn.run("CREATE TEMPORARY TABLE bare (id int)")
     with pytest.raises(ProgrammingError, match=r'"bare" among the loaded columns \(id\): the table has none'):
-        copy_rows(conn, "bare", ["id"], [[1]], on_conflict="update")
+        copy_rows(conn.session, "bare", ["id"], [[1]], on_conflict="update")
     conn.run("CREATE TEMPORARY TABLE two (id int PRIMARY KEY, a int UNIQUE, b int UNIQUE)")
     with pytest.raises(ProgrammingError, match=r"several among the loaded columns: \(a\), \(b\)"):
-        copy_rows(conn, "two", ["a", "b"], [[1, 1]], on_conflict="update")
+        copy_rows(conn.session, "two", ["a", "b"], [[1, 1]], on_conflict="update")
     assert is_good(conn)
 
 
@@ -443,7 +445,7 @@ def test_update_without_a_key(conn: Connection) -> None:
 def test_another_constraint_is_still_one(on_conflict: str, conn: Connection) -> None:
     conn.run("ALTER TABLE item ADD CONSTRAINT named CHECK (title <> 'bad')")
     with pytest.raises(IntegrityError) as caught:
-        copy_rows(conn, "item", COLUMNS, [(1, "good", None), (2, "bad", None)], on_conflict=on_conflict)
+        copy_rows(conn.session, "item", COLUMNS, [(1, "good", None), (2, "bad", None)], on_conflict=on_conflict)
     assert caught.value.constraint == "named"
     assert is_good(conn)
     assert conn.run("SELECT count(*) FROM pg_class WHERE relname LIKE 'lightvec_%' AND pg_table_is_visible(oid)") == [
@@ -458,14 +460,14 @@ import sys
 for name in ("numpy", "scipy"): sys.modules[name] = None
 from array import array
 from lightvec import HalfVector, Vector, connect
-from lightvec.pg8000.copying.load import copy_columns, copy_rows
+from lightvec.wire.copy.load import copy_columns, copy_rows
 conn = connect(sys.argv[1])
 conn.run("CREATE TEMPORARY TABLE item (id int PRIMARY KEY, v vector(2), h halfvec(2), a float8[])")
 vectors = [[1, 2], (1, 2), array("f", [1, 2]), array("d", [1, 2]), Vector([1, 2]), HalfVector([1, 2]), "[1,2]"]
 rows = [(number, v, v, array("d", [1.5])) for number, v in enumerate(vectors)]
-assert copy_rows(conn, "item", ["id", "v", "h", "a"], rows) == 7
+assert copy_rows(conn.session, "item", ["id", "v", "h", "a"], rows) == 7
 columns = {"id": array("i", range(7)), "v": vectors, "h": vectors, "a": [[1.5]] * 7}
-assert copy_columns(conn, "item", columns, on_conflict="update") == 7
+assert copy_columns(conn.session, "item", columns, on_conflict="update") == 7
 assert conn.run("SELECT DISTINCT v, h, a FROM item") == [[Vector([1, 2]), HalfVector([1, 2]), [1.5]]]
 conn.close()
 """

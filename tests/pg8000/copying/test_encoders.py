@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -19,14 +19,19 @@ from pg8000.types import PGInterval
 from lightvec import Bit, HalfVector, SparseVector, Vector
 from lightvec.errors import InvalidVector
 from lightvec.pg8000 import Connection, connect
-from lightvec.pg8000.copying.load import copy_rows
-from lightvec.pg8000.copying.scalars import SCALARS
-from lightvec.pg8000.copying.vectors import array_encoding, vector_encoding
 from lightvec.pg8000.exceptions import DataError
-from lightvec.pg8000.parameters import Json, Jsonb
+from lightvec.wire.copy.load import copy_rows
+from lightvec.wire.copy.target import Column
+from lightvec.wire.parameters import Json, Jsonb
 
 INT4, INT8, NUMERIC, TEXT = 23, 20, 1700, 25
 INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+def encoder(oid: int, element: int = 0, name: str | None = None, size: int | None = None) -> Callable[[Any], bytes]:
+    encoding = Column("c", oid, element, "t", size, name, False, False).encoding
+    assert encoding is not None
+    return encoding.encode
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
     ],
 )
 def test_exact_bytes(oid: int, value: Any, field: str) -> None:
-    assert SCALARS[oid].encode(value) == bytes.fromhex(field)
+    assert encoder(oid)(value) == bytes.fromhex(field)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +88,7 @@ def test_exact_bytes(oid: int, value: Any, field: str) -> None:
     ],
 )
 def test_exact_bytes_of_vectors(name: str, size: int | None, value: Any, field: str) -> None:
-    assert vector_encoding(name, size).encode(value) == bytes.fromhex(field)
+    assert encoder(0, name=name, size=size)(value) == bytes.fromhex(field)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,7 @@ def test_exact_bytes_of_vectors(name: str, size: int | None, value: Any, field: 
     ],
 )
 def test_exact_bytes_of_arrays(value: Any, field: str) -> None:
-    assert array_encoding(SCALARS[INT4], INT4, of_vectors=False).encode(value) == bytes.fromhex(field)
+    assert encoder(0, INT4)(value) == bytes.fromhex(field)
 
 
 # The same rows as INSERT
@@ -181,7 +186,7 @@ def both(one: Connection, declared: str, values: list[Any]) -> None:
         for number, value in enumerate(values):
             given = Vector(value) if declared in ("vector(2)", "halfvec(2)") and isinstance(value, list) else value
             one.run(f"INSERT INTO sent VALUES (:n, CAST(:v AS {declared}))", n=number, v=given)
-        assert copy_rows(one, "copied", ["n", "value"], enumerate(values)) == len(values)
+        assert copy_rows(one.session, "copied", ["n", "value"], enumerate(values)) == len(values)
         assert one.run("SELECT n, value::text FROM copied ORDER BY n") == one.run(
             "SELECT n, value::text FROM sent ORDER BY n"
         )
@@ -245,8 +250,8 @@ def test_mixes_of_types(data: st.DataObject, one: Connection) -> None:
         for row in rows:
             casts = ", ".join(f"CAST(:{name} AS {declared})" for name, declared in zip(names, types, strict=True))
             one.run(f"INSERT INTO sent VALUES ({casts})", **dict(zip(names, row, strict=True)))
-        copy_rows(one, "copied", names, rows)
-        copy_rows(one, "written", [*names, "r"], [(*row, None) for row in rows])
+        copy_rows(one.session, "copied", names, rows)
+        copy_rows(one.session, "written", [*names, "r"], [(*row, None) for row in rows])
         expected = one.run("SELECT record_send(sent) FROM sent")
         assert one.run("SELECT record_send(copied) FROM copied") == expected
         assert one.run("SELECT record_send(written) FROM written") == expected
@@ -291,7 +296,7 @@ def test_refused(declared: str, value: Any, message: str, one: Connection) -> No
     one.run(f"CREATE TEMPORARY TABLE refusing (id int, value {declared})")
     try:
         with pytest.raises(DataError, match=message) as caught:
-            copy_rows(one, "refusing", ["id", "value"], [(1, None), (2, value)])
+            copy_rows(one.session, "refusing", ["id", "value"], [(1, None), (2, value)])
         assert "row 2, column 'value'" in str(caught.value)
         assert one.run("SELECT count(*) FROM refusing") == [[0]]
     finally:
@@ -325,7 +330,7 @@ def test_refused_vectors(declared: str, value: Any, message: str, one: Connectio
     try:
         for columns, rest in ((["id", "value"], ()), (["id", "value", "r"], (None,))):
             with pytest.raises(InvalidVector, match=message) as caught:
-                copy_rows(one, "refusing", columns, [(1, None, *rest), (2, value, *rest)])
+                copy_rows(one.session, "refusing", columns, [(1, None, *rest), (2, value, *rest)])
             assert str(caught.value).startswith("row 2, column 'value': ")
         assert one.run("SELECT count(*) FROM refusing") == [[0]]
     finally:
@@ -335,7 +340,7 @@ def test_refused_vectors(declared: str, value: Any, message: str, one: Connectio
 def test_lists_are_vectors_in_an_array_of_vectors(one: Connection) -> None:
     one.run("CREATE TEMPORARY TABLE many (value vector(2)[])")
     values = [[[1, 2], None], [[[1, 2]], [[3, 4]]], np.ones((2, 2), "f4"), []]
-    copy_rows(one, "many", ["value"], ([value] for value in values))
+    copy_rows(one.session, "many", ["value"], ([value] for value in values))
     v = Vector
     expected = [[[v([1, 2]), None]], [[[v([1, 2])], [v([3, 4])]]], [[v([1, 1]), v([1, 1])]], [[]]]
     assert one.run("SELECT * FROM many") == expected
@@ -344,6 +349,6 @@ def test_lists_are_vectors_in_an_array_of_vectors(one: Connection) -> None:
 
 def test_json_is_a_document(one: Connection) -> None:
     one.run("CREATE TEMPORARY TABLE documents (a json, b jsonb)")
-    copy_rows(one, "documents", ["a", "b"], [([1, 2], 7), ({}, True)])
+    copy_rows(one.session, "documents", ["a", "b"], [([1, 2], 7), ({}, True)])
     assert one.run("SELECT * FROM documents") == [[[1, 2], 7], [{}, True]]
     one.run("DROP TABLE documents")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from lightvec.errors import InvalidOption
-from lightvec.pg8000.libpq import dsn
-from lightvec.pg8000.libpq.dsn import Address, Target, resolve
-from lightvec.pg8000.libpq.keywords import PARAMETERS
+from lightvec.wire.libpq import target as dsn
+from lightvec.wire.libpq.parameters import VARIABLES
+from lightvec.wire.libpq.target import Address, Target, resolve
 
 SECRET = "s3cret-Pa55"
 
@@ -96,9 +96,8 @@ def test_host_and_hostaddr_come_from_one_source(home: dict[str, str]) -> None:
 
 
 def test_every_variable_of_libpq_is_read(home: dict[str, str]) -> None:
-    names = {row.variable for row in PARAMETERS.values() if row.variable}
-    assert len(names) == 35
-    for name in names - {"PGKRBSRVNAME", "PGGSSLIB"}:
+    assert len(VARIABLES) == 35
+    for name in VARIABLES.keys() - {"PGKRBSRVNAME", "PGGSSLIB"}:
         assert refusal(None, home | {name: "\0"}), name
 
 
@@ -108,12 +107,12 @@ def test_an_error_names_the_variable(home: dict[str, str]) -> None:
 
 
 def test_unknown_arguments_name_the_nearest() -> None:
-    assert "did you mean connect_timeout?" in refusal(timeout=5)
+    assert "did you mean connect_timeout?" in refusal(conect_timeout=5)
     assert "did you mean database?" in refusal(databas="x")
     assert "given twice" in refusal(database="a", dbname="b")
 
 
-@pytest.mark.parametrize("value", [b"x", object(), ["h"]])
+@pytest.mark.parametrize("value", [object(), ["h"]])
 def test_values_that_are_no_text_are_refused(value: object) -> None:
     assert f"of class {type(value).__name__}" in refusal(password=value)
 
@@ -129,7 +128,7 @@ def test_a_context_decides_about_tls(home: dict[str, str]) -> None:
     assert target.ssl_context is context
     assert target.sslmode == "require"
     assert "leave one of them out" in refusal("host=h", sslmode="disable", ssl_context=context)
-    assert "an ssl.SSLContext" in refusal("host=h", ssl_context=True)
+    assert "an ssl.SSLContext" in refusal("host=h", ssl_context="yes")
 
 
 def test_numbers_paths_and_truths_are_values_too(home: dict[str, str], tmp_path: Path) -> None:
@@ -262,10 +261,7 @@ def test_a_target_does_not_show_its_secrets(home: dict[str, str]) -> None:
 
 
 def test_without_a_home_there_are_no_files_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
     target = resolve("host=h user=me", environ={})
     assert (target.hosts[0].password, target.sslrootcert, target.sslcert) == (None, None, None)
 

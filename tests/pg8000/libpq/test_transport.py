@@ -18,10 +18,10 @@ import pytest
 import trustme
 
 from lightvec.pg8000.exceptions import OperationalError
-from lightvec.pg8000.libpq import tls, transport
-from lightvec.pg8000.libpq.dsn import Address, Target, resolve
-from lightvec.pg8000.libpq.transport import open_socket, tls_attempts
-from lightvec.pg8000.limits import Deadline
+from lightvec.wire import sockets, tls
+from lightvec.wire.libpq.target import Address, Target, resolve
+from lightvec.wire.sockets import open_socket, tls_attempts
+from lightvec.wire.timeouts import Deadline
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")  # PostgreSQL documentation, 54.7: length 8, code 80877103
 VERIFYING = ("verify-ca", "verify-full")
@@ -152,8 +152,9 @@ def echo(connection: socket.socket) -> bytes:
     + [(mode, (True,)) for mode in TLS_MODES],
 )
 def test_attempts_are_libpqs(sslmode: str, expected: tuple[bool, ...]) -> None:
-    assert tls_attempts(sslmode, Address("db.example", 5432)) == expected
-    assert tls_attempts(sslmode, Address("/tmp", 5432)) == (False,)
+    wanted = target(sslmode=sslmode, sslrootcert="root.crt")
+    assert tls_attempts(wanted, Address("db.example", 5432)) == expected
+    assert tls_attempts(wanted, Address("/tmp", 5432)) == (False,)
 
 
 def test_an_attempt_that_the_mode_forbids_is_refused() -> None:
@@ -325,7 +326,7 @@ def test_only_one_byte_is_read_before_the_handshake(monkeypatch: pytest.MonkeyPa
     near, far = socket.socketpair()
     with near, far:
         far.sendall(b"Sabc")
-        assert transport._accepts_tls(near, Address("h", 1))
+        assert sockets._accepts_tls(near, Address("h", 1))
         assert near.recv(16) == b"abc"
 
 
@@ -398,7 +399,7 @@ def test_a_server_that_hangs_up_in_the_handshake() -> None:
     with listening(b"S", None) as server:
         threading.Timer(0.1, server.stop).start()
         message = failure(target(server.port, sslmode="require", connect_timeout=3))
-    assert message.startswith(f"127.0.0.1 port {server.port} closed the connection while TLS was agreed: ")
+    assert message.startswith(f"127.0.0.1 port {server.port} closed the connection while TLS was negotiated: ")
 
 
 @pytest.mark.parametrize(

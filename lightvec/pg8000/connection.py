@@ -1,0 +1,289 @@
+"""What the native and the PEP 249 connection share: both hold a session, and neither is one."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lightvec.extension import ExtensionTypes
+from lightvec.wire.connecting import open_session, pg8000_target
+from lightvec.wire.execute import execute, execute_script, lacks_types
+from lightvec.wire.lookup import look_up
+from lightvec.wire.results import Result, RowClass
+from lightvec.wire.session import Session
+
+if TYPE_CHECKING:
+    import ssl
+
+    from typing_extensions import Self
+
+    from lightvec.wire.copy.load import Progress
+
+__all__ = ["BaseConnection"]
+
+
+class BaseConnection:
+    """A connection over lightvec's session, with what pg8000's connections have in common."""
+
+    #: The class of pg8000 that isinstance() finds: its module and its name there.
+    _pg8000_class: ClassVar[tuple[str, str]]
+    _row_class: ClassVar[RowClass]
+
+    def __init__(
+        self,
+        user: str | bytes | None,
+        host: str | None = "localhost",
+        database: str | bytes | None = None,
+        port: int = 5432,
+        password: str | bytes | Callable[[], str] | None = None,
+        source_address: tuple[str, int] | None = None,
+        unix_sock: str | None = None,
+        ssl_context: ssl.SSLContext | bool | None = None,
+        timeout: float | None = None,
+        tcp_keepalive: bool = True,
+        application_name: str | bytes | None = None,
+        replication: str | bytes | None = None,
+        startup_params: Mapping[str, str | bytes] | None = None,
+        sock: Any = None,
+        **params: Any,
+    ) -> None:
+        """Connect as pg8000 does; ``params`` are further ones of :func:`lightvec.pg8000.connect`.
+
+        As in pg8000, the ``PG*`` variables and ``DATABASE_URL`` are not read.
+
+        - ``ssl_context``: a context decides alone about TLS, which is then required. None is lightvec's
+          default: ``sslmode=verify-full``, or ``prefer`` for a local host. True requires TLS there, too.
+          False is ``sslmode=disable``.
+        - ``unix_sock`` is the path of the socket itself. It goes before ``host``, and has no TLS.
+        - ``sock`` is an open socket, which the connection owns from now on. TLS is negotiated on it as on
+          a new one, unless it is a Unix socket or has TLS already; ``host`` is the name that the server's
+          certificate must have. Statements cannot be canceled: that takes a second connection.
+        - ``timeout`` is the default of ``connect_timeout`` and of ``command_timeout``.
+        """
+        named = {name: value for name, value in locals().items() if name not in ("self", "params", "__class__")}
+        self._begin(open_session(pg8000_target(**named, **params)))
+
+    @classmethod
+    def open(cls, session: Session) -> Self:
+        """A connection over a session that is open."""
+        connection = cls.__new__(cls)
+        connection._begin(session)
+        return connection
+
+    def _begin(self, session: Session) -> None:
+        #: The session that the connection holds.
+        self.session = session
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """pg8000's class of the same name for isinstance(), where a program has loaded pg8000."""
+        module, name = self._pg8000_class
+        return getattr(sys.modules.get(module), name, type(self))
+
+    def __enter__(self) -> Self:
+        """The connection, which is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # --- what pg8000 tells of a connection ------------------------------------------------------
+
+    @property
+    def parameter_statuses(self) -> dict[str, str]:
+        """The settings that the server reports, by name."""
+        return self.session.parameter_statuses
+
+    @property
+    def notices(self) -> deque[dict[bytes, bytes]]:
+        """The last hundred notices, each by the one-letter keys of its fields."""
+        return self.session.notices
+
+    @property
+    def notifications(self) -> deque[tuple[int, str, str]]:
+        """The last hundred notifications: process ID, channel and payload."""
+        return self.session.notifications
+
+    @property
+    def py_types(self) -> MutableMapping[type, Callable[[Any], Any]]:
+        """The adapters of this connection, from a Python type to a function that gives what is sent."""
+        return self.session.adapters.py_types
+
+    @property
+    def pg_types(self) -> MutableMapping[int, Callable[[str], Any]]:
+        """The adapters of this connection, from the OID of a type to a function of its text."""
+        return self.session.adapters.pg_types
+
+    def register_out_adapter(self, typ: type, out_func: Callable[[Any], Any]) -> None:
+        """Send the values of a Python type as the text that a function makes of them."""
+        self.session.adapters.register_out_adapter(typ, out_func)
+
+    def register_in_adapter(self, oid: int, in_func: Callable[[str], Any]) -> None:
+        """Read the values of a type, by its OID, by a function of their text."""
+        self.session.adapters.register_in_adapter(oid, in_func)
+        self.session.statements.clear()
+
+    # --- state ----------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection was closed or broke; it cannot be used again."""
+        return self.session.closed
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction block is open, a failed one too."""
+        return self.session.in_transaction
+
+    @property
+    def in_failed_transaction(self) -> bool:
+        """Whether a statement failed in the open transaction block: only a rollback can follow."""
+        return self.session.in_failed_transaction
+
+    @property
+    def server_version(self) -> int:
+        """The server's version as libpq writes it: 180006 for 18.6."""
+        return self.session.server_version
+
+    @property
+    def backend_pid(self) -> int | None:
+        """The process ID that the login gave; a pooler makes one up."""
+        return self.session.backend_pid
+
+    @property
+    def known_types(self) -> ExtensionTypes:
+        """What is known of pgvector by now, without asking."""
+        return self.session.extension
+
+    def extension(self) -> ExtensionTypes:
+        """What the database says of pgvector: OIDs, version, schema; a round trip if that is not known yet."""
+        if not self.session.extension.oids:
+            self.session.check_usable()
+            look_up(self.session)
+        return self.session.extension
+
+    def needs_types(self, values: Sequence[Any]) -> bool:
+        """Whether these values can be sent only once pgvector's types are known, and they are not."""
+        return lacks_types(self.session, values)
+
+    @property
+    def command_timeout(self) -> float | None:
+        """Seconds that a statement may take until it is cancelled; None is for ever. It can be set at any time."""
+        return self.session.limits.command_timeout
+
+    @command_timeout.setter
+    def command_timeout(self, seconds: float | None) -> None:
+        self.session.limits.command_timeout = seconds or None
+
+    @property
+    def deadline(self) -> Callable[[], float | None] | None:
+        """What gives the milliseconds left for all statements; it can be set at any time."""
+        return self.session.limits.deadline
+
+    @deadline.setter
+    def deadline(self, deadline: Callable[[], float | None] | None) -> None:
+        self.session.limits.deadline = deadline
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether rows are being streamed: no other statement can be sent."""
+        return self.session.phase == "streaming"
+
+    def is_alive(self) -> bool:
+        """Whether the connection can be used, as far as this machine knows; no round trip."""
+        return self.session.is_alive()
+
+    @property
+    def belongs_here(self) -> bool:
+        """Whether this process opened the connection, not one that it was forked from."""
+        return self.session.belongs_here
+
+    def discard(self) -> None:
+        """Close the socket without a word to the server: another process may use the connection."""
+        self.session.discard()
+
+    def forget_transaction(self) -> bool:
+        """Take in that the server rolled back what a broken connection had begun; whether it was open."""
+        return self.session.forget_transaction()
+
+    def cancel(self, *, timeout: float = 10.0) -> None:
+        """Have the server stop what another thread runs on this connection: that thread gets 57014.
+
+        An ``OperationalError`` says that the request did not get through in ``timeout`` seconds.
+        """
+        self.session.cancel(timeout=timeout)
+
+    def close(self) -> None:
+        """Close the connection. It never raises; closing twice is harmless."""
+        self.session.close()
+
+    # --- statements -----------------------------------------------------------------------------
+
+    def execute_simple(self, statement: str) -> Result:
+        """Run one or more statements without parameters by a simple Query, as pg8000 does."""
+        return execute_script(self.session, statement, self._row_class)
+
+    def execute_unnamed(
+        self,
+        statement: str,
+        vals: Sequence[Any] = (),
+        oids: Sequence[int | None] = (),
+        stream: Any = None,
+        *,
+        settings: Mapping[str, object] | None = None,
+    ) -> Result:
+        """Run one statement with ``$1`` parameters, as pg8000 does; ``settings`` hold for it only."""
+        if stream is not None:
+            return self._copy(statement, vals, stream)
+        return execute(self.session, statement, vals, oids, settings=settings, row_class=self._row_class)
+
+    def execute_many(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> int:
+        """Run statements with ``$1``, each with its values, under one Sync: all of them or none.
+
+        How many rows they gave or changed together, -1 where one of them counts none.
+
+        >>> conn.execute_many([("SELECT $1::int", [1]), ("SELECT $1::int", [2])])
+        2
+        """
+        from lightvec.wire.pipeline import execute_many
+
+        return execute_many(self.session, statements, row_class=self._row_class).row_count
+
+    def _copy(self, sql: str, values: Sequence[Any], stream: Any) -> Result:
+        from lightvec.wire.copy.copy_in import copy_stream
+
+        return copy_stream(self.session, sql, values, stream, self._row_class)
+
+    def _begin_transaction(self) -> None:
+        """Begin the transaction that the next statement is to be in, if it is to be in one."""
+
+    def copy_rows(
+        self,
+        table: str | tuple[str, str],
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+        *,
+        on_conflict: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Load rows by binary COPY; :func:`lightvec.wire.copy.load.copy_rows` says it all."""
+        from lightvec.wire.copy import load
+
+        self._begin_transaction()
+        return load.copy_rows(self.session, table, columns, rows, on_conflict=on_conflict, progress=progress)
+
+    def copy_columns(
+        self,
+        table: str | tuple[str, str],
+        columns: Mapping[str, Any],
+        *,
+        on_conflict: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Load columns by binary COPY; :func:`lightvec.wire.copy.load.copy_columns` says it all."""
+        from lightvec.wire.copy import load
+
+        self._begin_transaction()
+        return load.copy_columns(self.session, table, columns, on_conflict=on_conflict, progress=progress)

@@ -1,0 +1,18 @@
+"""The core of the driver: a session with a PostgreSQL server, which connections are composed of.
+
+It knows no ORM and no driver's interface. From below:
+
+- ``errors``: the exception classes of PEP 249, by SQLSTATE. ``timeouts``: deadlines and limits.
+- ``protocol``: the messages as bytes and as events, without a socket. ``transport``: the socket.
+- ``datatypes``: the one table of data types; ``text_decoders`` and ``binary_encoders``: what it refers to;
+  ``parameters``: from Python values to types; ``jsonb``: JSON values; ``adapters``: the conversions of one
+  connection.
+- ``results``: the result of a statement. ``statements``: what is remembered, and prepared, of statements.
+- ``session``: a phase, and requests whose answers come in their order.
+- ``settings`` and ``framing``: settings that hold for one statement. ``lookup``: what each connection
+  asks once. ``placeholders``, ``identifiers``, ``advice``: texts of SQL, names, remedies.
+- ``execute``: run one statement. ``pipeline``: many under one Sync. ``portal``: rows in batches.
+  ``fetch`` and ``columns``: rows as arrays. ``copy``: COPY.
+- ``libpq``: connection strings and parameters. ``sockets``, ``tls``, ``auth``, ``scram``, ``cancel``,
+  ``connecting``: from a target to a session.
+"""

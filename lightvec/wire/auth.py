@@ -1,0 +1,266 @@
+"""The login: what the client sends first, and how it proves who it is.
+
+Source: PostgreSQL 18 documentation, 54.2.1 "Start-up" and 54.3 "SASL Authentication". The rules for
+what may be sent on which connection are here. No password is kept after the login.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lightvec.errors import LightvecError
+from lightvec.wire import protocol
+from lightvec.wire.errors import (
+    REMEDIES,
+    CannotConnect,
+    ConnectionLost,
+    ErrorFields,
+    InternalError,
+    OperationalError,
+    error_from_fields,
+)
+from lightvec.wire.sockets import is_tls
+
+if TYPE_CHECKING:
+    from lightvec.wire.scram import Scram
+    from lightvec.wire.transport import Transport
+
+__all__ = ["Backend", "Password", "log_in"]
+
+#: A password, or a function that is called for it when the server asks.
+Password = str | bytes | Callable[[], str | None] | None
+
+#: AuthenticationOk, the requests for a password and the steps of SASL.
+_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
+_UNSUPPORTED = {2: "Kerberos V5", 7: "Kerberos (GSSAPI)", 9: "Windows' SSPI"}
+
+#: What to do about a SQLSTATE at login, without TLS and with it; poolers have 08P01 for any refusal.
+_LOGIN_REMEDIES = {
+    "28000": (
+        "check that the server's pg_hba.conf has a line for this user and address; if it wants TLS, say "
+        "sslmode=verify-full",
+        "check that the server's pg_hba.conf has a line for this user and address; if it wants a client "
+        "certificate, give sslcert and sslkey",
+    ),
+    "08P01": (
+        "if the server or the pooler wants TLS, say sslmode=verify-full, otherwise look into its log",
+        "look into the log of the server or the pooler",
+    ),
+}
+
+
+class Backend(NamedTuple):
+    """What the server reported during the login; ``key_data`` is the body of BackendKeyData."""
+
+    parameter_statuses: dict[str, str]
+    key_data: bytes | None
+    notices: list[dict[bytes, bytes]]
+
+
+def log_in(
+    transport: Transport,
+    *,
+    user: str,
+    database: str,
+    password: Password,
+    startup: Mapping[str, str],
+    trusted: bool,
+    channel_binding: str,
+) -> Backend:
+    """Send StartupMessage and answer the server until it is ready for statements.
+
+    ``trusted`` says that nobody can listen: the connection is local or has TLS. ``channel_binding`` is
+    libpq's. What the server refuses is an error by its SQLSTATE; what lightvec refuses is a
+    :class:`~lightvec.wire.errors.CannotConnect`.
+    """
+    exchange = _Exchange(transport, user, password, trusted, channel_binding)
+    # A server that refuses the client may be gone already. Its error, which is read next, tells more.
+    with suppress(ConnectionLost):
+        transport.send(_startup_message({"user": user, "database": database, **startup}))
+    backend = Backend({}, None, [])
+    while True:
+        code, body = transport.read_message()
+        if code == b"R":
+            exchange.authenticate(body)
+        elif code == b"K":
+            backend = backend._replace(key_data=body)
+        elif code == b"v":
+            _check_version(body)
+        else:
+            event = protocol.event_of(code, body, "utf-8")
+            if isinstance(event, protocol.ParameterStatus):
+                backend.parameter_statuses[event.name] = event.value
+            elif isinstance(event, protocol.NoticeResponse):
+                backend.notices.append(event.fields)
+            elif isinstance(event, protocol.ErrorResponse):
+                raise exchange.refusal(event.fields)
+            elif isinstance(event, protocol.ReadyForQuery) and exchange.is_welcome:
+                return backend
+            else:
+                raise InternalError(f"it sent a message {code!r} that does not belong there")
+
+
+def _startup_message(parameters: Mapping[str, str]) -> bytes:
+    words = (word for pair in parameters.items() for word in pair)
+    body = b"\0\3\0\0" + b"".join(word.encode() + b"\0" for word in words) + b"\0"
+    return (len(body) + 4).to_bytes(4, "big") + body
+
+
+def _check_version(body: bytes) -> None:
+    """NegotiateProtocolVersion: the newest minor version, and the ``_pq_.`` options that it ignores."""
+    count = int.from_bytes(body[4:8], "big")
+    names = body[8:].split(b"\0")
+    if len(body) < 8 or len(names) != count + 1 or names[-1]:
+        raise InternalError("it sent a malformed NegotiateProtocolVersion")
+    if count:
+        shown = ", ".join(name.decode("utf-8", "replace") for name in names[:-1])
+        raise CannotConnect(f"the server does not know the protocol options {shown}: leave them out of startup_params")
+
+
+class _Exchange:
+    """The authentication of one login."""
+
+    def __init__(
+        self, transport: Transport, user: str, password: Password, trusted: bool, channel_binding: str
+    ) -> None:
+        self.is_welcome = False
+        self._transport = transport
+        self._user = user
+        self._secret = password
+        self._trusted = trusted
+        self._channel_binding = channel_binding
+        self._scram: Scram | None = None
+        self._was_asked = False
+
+    def authenticate(self, body: bytes) -> None:
+        """Answer an Authentication message."""
+        request, data = int.from_bytes(body[:4], "big") if len(body) >= 4 else -1, body[4:]
+        if self.is_welcome:
+            raise InternalError("it goes on with the login after it has ended it")
+        if request == _OK:
+            self._check_proof()
+            self.is_welcome = True
+        elif request in (_CLEARTEXT, _MD5, _SASL):
+            if self._was_asked:
+                raise InternalError("it asks for the password a second time")
+            self._was_asked = True
+            self._check_allowed(request, data)
+            self._prove(request, data, self._password())
+        elif request == _SASL_CONTINUE and self._scram is not None:
+            self._send(self._scram.final(data))
+        elif request == _SASL_FINAL and self._scram is not None:
+            self._scram.check(data)
+        else:
+            method = _UNSUPPORTED.get(request, f"login method {request}")
+            raise InternalError(
+                f"it asks for {method}, which is not supported; its pg_hba.conf can ask this user for scram-sha-256"
+            )
+
+    def refusal(self, fields: Mapping[str, str]) -> OperationalError | Exception:
+        """The error for an ErrorResponse, with what to do about it at login."""
+        error = error_from_fields(fields)
+        sqlstate = error.sqlstate or ""
+        remedy = REMEDIES.get(sqlstate, "")
+        if sqlstate in _LOGIN_REMEDIES:
+            remedy = _LOGIN_REMEDIES[sqlstate][is_tls(self._transport.socket)]
+            if self._scram is not None and self._scram.is_bound and not self._scram.is_proved:
+                remedy = (
+                    "the server has another certificate than the one that came here, so something is in between: "
+                    "connect to the server itself, or say channel_binding=disable if that is intended"
+                )
+        if isinstance(error.fields, ErrorFields):
+            error.fields.remedy = remedy
+        return error
+
+    def _prove(self, request: int, data: bytes, password: bytes) -> None:
+        if request == _CLEARTEXT:
+            self._send(password + b"\0")
+        elif request == _MD5:
+            inner = hashlib.md5(password + self._user.encode(), usedforsecurity=False).hexdigest()
+            outer = hashlib.md5(inner.encode() + data[:4], usedforsecurity=False).hexdigest()
+            self._send(f"md5{outer}\0".encode())
+        else:
+            from lightvec.wire.scram import Scram  # 3 ms, which logins without a password do not need.
+
+            self._scram = Scram(_names(data), password, self._certificate(), self._channel_binding)
+            first = self._scram.first()
+            self._send(self._scram.mechanism.encode() + b"\0" + len(first).to_bytes(4, "big") + first)
+
+    def _send(self, data: bytes) -> None:
+        """Send a PasswordMessage, SASLInitialResponse or SASLResponse."""
+        self._transport.send(b"p" + (len(data) + 4).to_bytes(4, "big") + data)
+
+    def _check_allowed(self, request: int, data: bytes) -> None:
+        """Refuse to send, or to ask a function for, a password that others could read or use."""
+        if self._secret is None:
+            raise CannotConnect(
+                "the server asks for a password and none was given: "
+                "put it into the connection string, password=, PGPASSWORD or the password file"
+            )
+        if request == _CLEARTEXT and not self._trusted:
+            raise CannotConnect(
+                "the server asks for the password in clear text over a connection that has no TLS, "
+                "so it was not sent: use sslmode=verify-full"
+            )
+        # A token is valid for minutes, and an attack on what proves that the client has it takes less.
+        if callable(self._secret) and not self._trusted:
+            raise CannotConnect(
+                "the password is a function, as tokens are, and the connection to this host has no TLS, "
+                "so it was not asked for: use sslmode=verify-full"
+            )
+        if self._channel_binding == "require" and not self._can_bind(request, data):
+            raise CannotConnect(
+                "channel_binding=require, but the server does not offer SCRAM bound to a TLS channel, "
+                "so no password was sent: use TLS (sslmode=verify-full), or leave channel_binding out"
+            )
+
+    def _can_bind(self, request: int, data: bytes) -> bool:
+        offered = any(name.endswith("-PLUS") for name in _names(data))
+        return request == _SASL and is_tls(self._transport.socket) and offered
+
+    def _certificate(self) -> bytes | None:
+        """The server's certificate in DER, where TLS is on."""
+        sock: Any = self._transport.socket
+        return sock.getpeercert(True) if is_tls(sock) else None
+
+    def _password(self) -> bytes:
+        secret = self._called_password() if callable(self._secret) else self._secret
+        if isinstance(secret, bytes):
+            return secret
+        try:
+            # Bytes of the environment and of files that are no UTF-8 go out unchanged.
+            password = str(secret).encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            password = b"\0"  # Raised outside: this error would show the password.
+        if b"\0" in password:
+            raise CannotConnect("the password holds a character that cannot be sent: give it as it was set")
+        return password
+
+    def _called_password(self) -> str | None:
+        try:
+            return self._secret()  # type: ignore[misc, operator]
+        except LightvecError:
+            raise
+        except Exception as error:
+            raise CannotConnect(f"the function that gives the password failed ({error!r}): see its error") from error
+
+    def _check_proof(self) -> None:
+        """The server, too, must have proved itself before it ends the login."""
+        if self._scram is not None and not self._scram.is_proved:
+            raise CannotConnect(
+                "the server ended the login without a proof that it knows the password (SCRAM): "
+                "is it the right server? use sslmode=verify-full"
+            )
+        if self._channel_binding == "require" and (self._scram is None or not self._scram.is_bound):
+            raise CannotConnect(
+                "channel_binding=require, but the server logged the client in without SCRAM bound to a TLS channel: "
+                "use TLS and a password that is stored as SCRAM, or leave channel_binding out"
+            )
+
+
+def _names(data: bytes) -> list[str]:
+    """The mechanisms of SASL that the server offers."""
+    return [name.decode("ascii", "replace") for name in data.split(b"\0") if name]

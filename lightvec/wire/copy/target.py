@@ -1,0 +1,171 @@
+"""The table that a COPY goes into, as the catalog has it: its columns, their types and how values become fields."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+from lightvec.errors import InvalidVector, LightvecError
+from lightvec.types._messages import show
+from lightvec.types.arrays import array_to_binary, field
+from lightvec.types.fields import VALUES, field_encoder
+from lightvec.wire.binary_encoders import Encoder
+from lightvec.wire.datatypes import BY_OID, TYPES
+from lightvec.wire.errors import DataError, Error, InterfaceError, ProgrammingError
+from lightvec.wire.execute import ask
+from lightvec.wire.identifiers import identifier
+from lightvec.wire.session import Session
+
+__all__ = ["Column", "Target", "look_up"]
+
+#: A domain is taken as its base type, whose binary format it has (``domain_recv`` checks it), an enum's is its label.
+#: Only an element's ``typarray`` makes a true array: int2vector and oidvector have elements, too.
+_COLUMNS = """\
+SELECT a.attname, t.oid, e.oid, pg_catalog.format_type(a.atttypid, a.atttypmod),
+       CASE d.typtype WHEN 'd' THEN d.typtypmod ELSE a.atttypmod END,
+       CASE WHEN x.oid IS NOT NULL THEN coalesce(e.typname, t.typname) END,
+       coalesce(e.typtype, t.typtype) = 'e', a.attidentity
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
+JOIN pg_catalog.pg_type t ON t.oid = CASE d.typtype WHEN 'd' THEN d.typbasetype ELSE d.oid END
+LEFT JOIN pg_catalog.pg_type e ON e.typarray = t.oid
+LEFT JOIN pg_catalog.pg_extension x
+  ON x.extname = 'vector' AND x.extnamespace = coalesce(e.typnamespace, t.typnamespace)
+WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum"""
+
+_TABLES = """\
+SELECT c.relname FROM pg_catalog.pg_class c
+WHERE c.relkind IN ('r', 'p', 'f', 'v') AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace)
+  AND CASE WHEN $1 = '' THEN pg_catalog.pg_table_is_visible(c.oid) AND c.relnamespace::regnamespace::text
+        <> 'information_schema' ELSE c.relnamespace = pg_catalog.to_regnamespace($1) END
+ORDER BY c.relname LIMIT 21"""
+
+#: Names listed in an error.
+_SHOWN = 20
+_BITS = {TYPES[name].oid: name for name in ("bit", "varbit")}
+
+
+class Encoding(NamedTuple):
+    """How the values of a column become binary fields, and what a value is called in an error."""
+
+    encode: Encoder
+    expects: str
+
+
+class Column(NamedTuple):
+    """A column and its type; ``vector`` is the type's name where it, or the element of the array, is a vector."""
+
+    name: str
+    oid: int
+    element_oid: int
+    type: str
+    size: int | None
+    vector: str | None
+    is_enum: bool
+    is_always_generated: bool
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """How values become binary fields; None where only text will do."""
+        known = TYPES["text"] if self.is_enum else BY_OID.get(self.element_oid or self.oid)
+        encode, expects = (known.encode, known.expects) if known is not None else (None, "")
+        if self.vector is not None:
+            encode, expects = field_encoder(self.vector, self.size), f"a {self.vector}"
+        if encode is None:
+            return None
+        if self.element_oid:
+            is_of_vectors = self.vector is not None
+            encode, expects = partial(_array, encode, self.element_oid, is_of_vectors), f"a list of {expects}"
+        return Encoding(encode, expects)
+
+    def refusal(self, number: int, value: Any, error: Exception) -> LightvecError:
+        """What the caller sees of a value that cannot be sent, in a row counted from 1."""
+        place = f"row {number:,}, column {self.name!r}"
+        if isinstance(error, InvalidVector):
+            return InvalidVector(f"{place}: {error}")
+        encoding = self.encoding
+        expects = f"a value of {self.type}" if encoding is None else encoding.expects
+        # A struct.error speaks of letters that the caller never wrote; ValueErrors of ours and Python's are sentences.
+        reason = f" ({error})" if isinstance(error, (ValueError, Error)) and str(error) else ""
+        return DataError(f"{place} ({self.type}): expected {expects}, got {show(value)}{reason}")
+
+
+def _array(encode: Encoder, oid: int, of_vectors: bool, value: Any) -> bytes:
+    return field(array_to_binary(value, encode, oid, of_vectors=of_vectors))
+
+
+class Target:
+    """A table and those of its columns that are loaded; an update leaves the columns ``left_alone`` as they are."""
+
+    def __init__(self, name: str, columns: Sequence[Column], left_alone: Collection[str] = ()) -> None:
+        self.name = name
+        self.columns = columns
+        self.left_alone = left_alone
+
+    @property
+    def column_list(self) -> str:
+        """The columns as SQL."""
+        return ", ".join(identifier(column.name) for column in self.columns)
+
+    @cached_property
+    def encoders(self) -> list[Encoder] | None:
+        """The columns' binary encoders; None where one column has none, so that the load is text."""
+        encodings = [column.encoding for column in self.columns]
+        found = [encoding.encode for encoding in encodings if encoding is not None]
+        return found if len(found) == len(encodings) else None
+
+
+def look_up(
+    session: Session, table: str | tuple[str, ...], columns: Iterable[str], left_alone: Collection[str] = ()
+) -> Target:
+    """The table and its columns, in one round trip; :class:`ProgrammingError` for a name that is not there."""
+    parts = (table,) if isinstance(table, str) else table
+    if not isinstance(parts, (tuple, list)) or len(parts) not in (1, 2):
+        raise InterfaceError(f"expected a table by its name, or as a tuple of schema and name, got {table!r}")
+    names = _names(columns)
+    sql = identifier(*parts)
+    known = {column.name: column for column in ask(session, _COLUMNS, sql, read=_column)}
+    if not known:
+        raise _unknown_table(session, parts, sql)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        listed = ", ".join(map(repr, unknown))
+        raise ProgrammingError(f"the table {sql} has no column {listed}: it has {', '.join(map(repr, known))}")
+    return Target(sql, [known[name] for name in names], left_alone)
+
+
+def _names(columns: Iterable[str]) -> list[str]:
+    names = [columns] if isinstance(columns, str) else list(columns)
+    if isinstance(columns, str) or not names or not all(isinstance(name, str) for name in names):
+        raise InterfaceError(f"expected the names of the columns to load, as a list of str, got {columns!r}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InterfaceError(f"expected each column once, got {', '.join(map(repr, twice))} more than once")
+    return names
+
+
+def _column(
+    name: str,
+    oid: str,
+    element: str | None,
+    type_name: str,
+    modifier: str,
+    extension_type: str | None,
+    is_enum: str,
+    identity: str,
+) -> Column:
+    bits = _BITS.get(int(element or oid))
+    vector = extension_type if extension_type in VALUES else bits
+    # varbit(n) holds up to n bits: the server looks at those.
+    size = int(modifier) if vector not in (None, "varbit") and int(modifier) > 0 else None
+    return Column(name, int(oid), int(element or 0), type_name, size, vector, is_enum == "t", identity == "a")
+
+
+def _unknown_table(session: Session, parts: Sequence[str], sql: str) -> ProgrammingError:
+    schema = identifier(parts[0]) if len(parts) > 1 else ""
+    found = ask(session, _TABLES, schema, read=repr)
+    there = ", ".join(found[:_SHOWN]) + (" and more" if len(found) > _SHOWN else "")
+    where = f"in the schema {schema}" if schema else "on the search path"
+    return ProgrammingError(f"there is no table {sql}: {where} there is {there or 'no table'}")

@@ -1,0 +1,5 @@
+"""What libpq does before it connects, with its parameters and their meaning.
+
+``conninfo`` parses connection strings, ``parameters`` is the one table of parameters, ``passfile``
+reads the password file, and ``target`` puts them together.
+"""

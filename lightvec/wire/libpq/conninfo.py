@@ -1,0 +1,175 @@
+"""Connection strings: libpq's two forms, ``embedded:PATH`` and a plain database name.
+
+Source: PostgreSQL 18 documentation, 34.1.1 "Connection Strings". An error never shows a value from the
+string: a password with a stray ``/``, ``@`` or space in it may turn up in any part. There are no
+regular expressions here, because compiling them took most of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from string import ascii_letters, digits
+
+from lightvec.errors import InvalidOption
+from lightvec.wire.libpq.parameters import SPACES, canonical, in_range
+
+__all__ = ["EMBEDDED", "parse"]
+
+EMBEDDED = "embedded:"
+_FORMS = "postgresql://user@host:port/database, key=value words, embedded:PATH or a database name"
+_QUOTE = "write name=value, with ' around a value with spaces, and \\' for a quote in it"
+_ENCODE = "write / as %2F, @ as %40 and : as %3A in a user name or password"
+
+
+def parse(text: str, source: str = "the connection string") -> dict[str, str]:
+    """The parameters in a connection string, by libpq's names; ``embedded`` is the path of that form.
+
+    Malformed strings and unknown parameters are :class:`~lightvec.errors.InvalidOption`.
+
+    >>> parse("postgresql://me:it%27s@db:6432/shop?sslmode=require")
+    {'user': 'me', 'password': "it's", 'host': 'db', 'port': '6432', 'dbname': 'shop', 'sslmode': 'require'}
+    >>> parse("host = /tmp password='it\\\\'s'")
+    {'host': '/tmp', 'password': "it's"}
+    >>> parse("shop"), parse("embedded:data")
+    ({'dbname': 'shop'}, {'embedded': 'data'})
+    """
+    if "\0" in text:
+        raise InvalidOption(f"{source} holds a NUL byte, which PostgreSQL cannot carry: take it out")
+    if text.startswith(EMBEDDED):
+        return {"embedded": text.removeprefix(EMBEDDED)}
+    scheme, is_uri, rest = text.strip().partition("://")
+    if is_uri and scheme[:1].isalpha() and not scheme.strip(ascii_letters + digits + "+.-"):
+        if scheme not in ("postgresql", "postgres"):
+            raise InvalidOption(f"{source} begins with {scheme}://, expected postgresql:// or {EMBEDDED}PATH")
+        return _parse_uri(rest, source)
+    if "=" in text:
+        return dict(_words(text, source))
+    # Spaces around a name may be part of it, or a slip.
+    if not set(text).isdisjoint(":/@") or text.strip() not in ("", text):
+        raise InvalidOption(f"{source} is not one of the forms that can be read: write {_FORMS}")
+    return {"dbname": text} if text.strip() else {}
+
+
+# --- name=value words -------------------------------------------------------------------------
+
+
+def _words(text: str, source: str) -> Iterator[tuple[str, str]]:
+    text = text.lstrip(SPACES)
+    count = 0
+    while text:
+        count += 1
+        name, equals, rest = text.partition("=")
+        name = name.rstrip(SPACES)
+        value, text = _value(rest.lstrip(SPACES))
+        if not equals or value is None or not set(name).isdisjoint(SPACES):
+            raise InvalidOption(f"word {count} of {source} is not name=value: {_QUOTE}")
+        yield canonical(name, source), value
+        text = text.lstrip(SPACES)
+
+
+def _value(text: str) -> tuple[str | None, str]:
+    """The value that the text begins with, None if its closing quote is missing; and the rest."""
+    is_quoted = text.startswith("'")
+    value: list[str] = []
+    characters = iter(enumerate(text[is_quoted:], 1 + is_quoted))
+    for end, character in characters:
+        if character == "\\":
+            # libpq drops a backslash at the end.
+            _, character = next(characters, (end, ""))
+        elif (character == "'") if is_quoted else (character in SPACES):
+            return "".join(value), text[end:]
+        value.append(character)
+    return None if is_quoted else "".join(value), ""
+
+
+# --- URIs -------------------------------------------------------------------------------------
+
+
+def _parse_uri(rest: str, source: str) -> dict[str, str]:
+    """In libpq's order: the user ends at the first @ before any /; then hosts, database and query."""
+    userinfo, at, tail = rest.partition("@")
+    if not at or "/" in userinfo:
+        userinfo, tail = "", rest
+    user, _, password = userinfo.partition(":")
+    hosts, ports, tail = _hosts(tail, source)
+    path, _, query = tail.partition("?")
+    if "@" in "".join(hosts) or ("@" in path and not userinfo):
+        raise InvalidOption(f"{source} has a stray @, so that its parts cannot be told apart: {_ENCODE}")
+    parts = {
+        "user": user,
+        "password": password,
+        "host": ",".join(hosts) if any(hosts) or len(hosts) > 1 else "",
+        "port": ",".join(ports) if any(ports) or len(ports) > 1 else "",
+        "dbname": path[1:],
+    }
+    found = {name: _decoded(part, source) for name, part in parts.items() if part}
+    return found | dict(_query(query, source))
+
+
+def _hosts(text: str, source: str) -> tuple[list[str], list[str], str]:
+    """The host and the port of each entry, empty where there is none, and what follows the last one."""
+    hosts, ports = [], []
+    while True:
+        port = ""
+        if text.startswith("["):
+            host, bracket, text = text[1:].partition("]")
+            is_valid = bool(host and bracket)
+        else:
+            host, text = _until(text, ":/?,")
+            is_valid = True
+        if text.startswith(":"):
+            port, text = _until(text[1:], "/?,")
+        if not is_valid or text[:1] not in ("", "/", "?", ","):
+            raise InvalidOption(f"{source} has a host that cannot be read: write an IPv6 address as [::1]:5432")
+        port = _decoded(port, source)
+        # Not shown: "user:pass/word@host" puts the first half of a password here.
+        if port and in_range(port, 1, 65535) is None:
+            raise InvalidOption(f"{source} has a port that is no number from 1 to 65535: correct it, and {_ENCODE}")
+        hosts.append(host)
+        ports.append(port)
+        if not text.startswith(","):
+            return hosts, ports, text
+        text = text[1:]
+
+
+def _until(text: str, stops: str) -> tuple[str, str]:
+    end = next((index for index, character in enumerate(text) if character in stops), len(text))
+    return text[:end], text[end:]
+
+
+def _query(query: str, source: str) -> Iterator[tuple[str, str]]:
+    for pair in query.removesuffix("&").split("&") if query else ():
+        name, equals, value = pair.partition("=")
+        if not equals or "=" in value:
+            raise InvalidOption(f"{source} has a part after its ? that is not name=value: write & as %26 and = as %3D")
+        name, value = _decoded(name, source), _decoded(value, source)
+        # libpq reads this one pair of JDBC's too.
+        name, value = ("sslmode", "require") if (name, value) == ("ssl", "true") else (name, value)
+        yield canonical(name, source), value
+
+
+def _decoded(text: str, source: str) -> str:
+    """Percent-decoded as libpq does it: a plus sign stays one, spaces around a part do not count."""
+    text = text.strip(" ")
+    first, *escaped = text.split("%")
+    try:
+        if not set(text).isdisjoint(SPACES):
+            raise ValueError("a space")
+        octets = [_octet(part[:2]) + part[2:].encode("utf-8", "surrogateescape") for part in escaped]
+    except ValueError:
+        raise InvalidOption(
+            f"{source} has a space or a % that is no %XX escape: write % as %25 and a space as %20"
+        ) from None
+    if not escaped:
+        return text
+    try:
+        return b"".join((first.encode("utf-8", "surrogateescape"), *octets)).decode("utf-8")
+    except UnicodeError:
+        raise InvalidOption(f"{source} has %XX escapes that are not UTF-8: encode it as UTF-8 first") from None
+
+
+def _octet(digits: str) -> bytes:
+    octet = bytes.fromhex(digits)
+    if len(digits) != 2 or octet == b"\0":
+        raise ValueError("no escape of a character")
+    return octet

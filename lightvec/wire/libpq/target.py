@@ -1,0 +1,470 @@
+"""A connection string, arguments and the environment become one value: :class:`Target`.
+
+Source: PostgreSQL 18 documentation, 34.1 "Database Connection Control Functions", 34.15 and 34.16. For
+each parameter the first of these that has it counts:
+
+1. arguments,
+2. the connection string,
+3. ``DATABASE_URL``, only where neither of these names a host,
+4. the ``PG*`` variables, and for a password the password file,
+5. libpq's defaults.
+
+A secret belongs to its host. So ``DATABASE_URL`` is not read when an argument or the string names the
+host, its password is not used for a user other than its own, ``host`` and ``hostaddr`` come from the
+same source, and the embedded server takes nothing from the environment.
+
+One default differs from libpq's: ``sslmode`` is ``verify-full`` as soon as one host is not local.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lightvec.errors import InvalidOption
+from lightvec.wire.errors import InterfaceError
+from lightvec.wire.libpq import conninfo
+from lightvec.wire.libpq.parameters import PARAMETERS, VARIABLES, Given, canonical, in_range
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
+__all__ = ["Address", "Target", "pg8000_target", "resolve"]
+
+_SOCKET_FOLDERS = ("/var/run/postgresql", "/tmp")  # Debian's, then PostgreSQL's own default
+_SECRETS = ("password", "sslpassword")
+#: What says where the server is, so that no weaker source may.
+_PLACES = {"host", "hostaddr", "unix_sock", "embedded"}
+
+
+class Address(NamedTuple):
+    """Where one server listens: a host and port, or a socket folder (a host that begins with ``/``).
+
+    ``hostaddr`` is the IP address to connect to instead of looking ``host`` up; the certificate must
+    still name ``host``. ``password`` is that of the password file; ``path`` is a Unix socket's own.
+
+    >>> str(Address("db.example", 5432)), str(Address("/tmp", 5432))
+    ('db.example port 5432', 'socket /tmp/.s.PGSQL.5432')
+    """
+
+    host: str
+    port: int
+    hostaddr: str | None = None
+    password: str | None = None
+    path: str | None = None
+
+    @property
+    def socket_path(self) -> str | None:
+        """The path of the Unix socket; None over TCP."""
+        if self.path or self.hostaddr or not self.host.startswith("/"):
+            return self.path
+        return f"{self.host.rstrip('/')}/.s.PGSQL.{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether what is sent stays on this machine: a Unix socket, ``localhost`` or a loopback address.
+
+        >>> Address("127.0.0.1", 5432).is_local, Address("127.0.0.1.example", 5432).is_local
+        (True, False)
+        """
+        where = self.hostaddr or self.host
+        return self.socket_path is not None or where.lower() == "localhost" or _is_loopback(where)
+
+    def __str__(self) -> str:
+        if self.socket_path:
+            return f"socket {self.socket_path}"
+        where = f" ({self.hostaddr})" if self.hostaddr not in (None, self.host) else ""
+        return f"{self.host}{where} port {self.port}"
+
+    def __repr__(self) -> str:
+        return f"Address({str(self)!r})"
+
+
+class Target(NamedTuple):
+    """Everything that is needed to connect; nothing else is read. Its ``repr`` masks secrets.
+
+    ``connect_timeout`` is in seconds for each host, ``command_timeout`` for each statement; None is no
+    limit. ``deadline`` returns the milliseconds left for everything. ``sslrootcert`` is a file,
+    ``"system"`` or None: the system's trust store where verification is asked for. ``is_named`` says
+    whether a source names the server; else it is the default one. For ``embedded:PATH``, ``embedded`` is
+    the path, ``hosts`` is empty, and what was not given is empty: see :meth:`served_at`.
+    """
+
+    hosts: tuple[Address, ...]
+    user: str
+    database: str
+    password: str | Callable[[], str] | None = None
+    sslmode: str = "prefer"
+    sslrootcert: str | None = None
+    sslcert: str | None = None
+    sslkey: str | None = None
+    sslpassword: str | None = None
+    ssl_min_protocol_version: ssl.TLSVersion | None = None
+    ssl_max_protocol_version: ssl.TLSVersion | None = None
+    ssl_context: ssl.SSLContext | None = None
+    channel_binding: str = "prefer"
+    connect_timeout: float | None = None
+    command_timeout: float | None = None
+    deadline: Callable[[], float | None] | None = None
+    application_name: str = ""
+    options: str = ""
+    replication: str | None = None
+    startup_params: Mapping[str, str] | None = None
+    target_session_attrs: str = "any"
+    prepare: bool = True
+    tcp_keepalives: bool = True
+    tcp_options: tuple[tuple[str, int], ...] = ()
+    source_address: tuple[str, int] | None = None
+    sock: Any = None
+    embedded: Path | None = None
+    is_named: bool = True
+
+    @property
+    def startup(self) -> dict[str, str]:
+        """What the StartupMessage carries beside user and database; nothing that was not asked for."""
+        named = {
+            "application_name": self.application_name,
+            "options": self.options,
+            "replication": self.replication,
+        }
+        return {name: value for name, value in named.items() if value} | dict(self.startup_params or {})
+
+    def password_for(self, address: Address) -> str | None:
+        """The password for this host; a function is called each time, so that tokens are fresh."""
+        if not callable(self.password):
+            return self.password or address.password
+        answer = self.password()
+        if isinstance(answer, str):
+            return answer
+        raise InvalidOption(f"the password callable returned {type(answer).__name__}, expected str")
+
+    def served_at(self, url: str) -> Target:
+        """This embedded target on the server that was started for it; its URL gives what is missing."""
+        server = resolve(url, environ={})
+        return self._replace(
+            hosts=server.hosts,
+            user=self.user or server.user,
+            database=self.database or server.database,
+            password=self.password or server.password,
+            embedded=None,
+        )
+
+    def __repr__(self) -> str:
+        given = (item for item in self._asdict().items() if item[1] != self._field_defaults.get(item[0]))
+        shown = (f"{name}={'***' if name in _SECRETS else repr(value)}" for name, value in given)
+        return f"Target({', '.join(shown)})"
+
+
+def resolve(dsn: str | None = None, *, environ: Mapping[str, str] = os.environ, **params: object) -> Target:
+    """The target that a connection string, arguments and the environment describe together.
+
+    ``dsn`` is a libpq URI or keyword string, ``embedded:PATH`` (``embedded:`` alone is ``./.lightvec``)
+    or a database name. ``params`` have libpq's names, lightvec's (``command_timeout deadline prepare``) or
+    pg8000's; None is the same as not given. What cannot be used is
+    :class:`~lightvec.errors.InvalidOption`; no error shows a password.
+
+    >>> target = resolve("postgresql://me:secret@db.example/shop", environ={}, connect_timeout=5)
+    >>> target.hosts[0].port, target.database, target.sslmode, target.connect_timeout
+    (5432, 'shop', 'verify-full', 5.0)
+    >>> "secret" in repr(target)
+    False
+    """
+    given = _gather(dsn, params, environ)
+    read = {name: PARAMETERS[name](item) for name, item in given.items() if name in PARAMETERS}
+    read = {name: value for name, value in read.items() if value is not None and value != ""}
+    filled = {name: value for name, value in read.items() if name in Target._fields}
+    filled["application_name"] = read.get("application_name") or read.get("fallback_application_name", "")
+    filled["tcp_keepalives"] = read.get("keepalives", True)
+    filled["tcp_options"] = tuple(_tcp_options(read))
+    if isinstance(filled.get("ssl_context"), bool):
+        del filled["ssl_context"]
+    for name in ("connect_timeout", "command_timeout"):
+        filled[name] = read.get(name, read.get("timeout"))
+    if "embedded" in given:
+        filled |= {"user": read.get("user", ""), "database": read.get("dbname", "")}
+        return Target(hosts=(), embedded=_folder(given["embedded"].text() or ".lightvec"), **filled)
+    filled["user"] = read.get("user") or _system_user()
+    filled["database"] = read.get("dbname", filled["user"])
+    hosts = _addresses(read, given)
+    if "password" not in filled:
+        hosts = _with_passwords(hosts, filled["user"], filled["database"], read, environ)
+    filled["is_named"] = not given.keys().isdisjoint(_PLACES | {"port", "sock"})
+    return Target(hosts, **filled | _tls(read, hosts, environ))
+
+
+def pg8000_target(**params: object) -> Target:
+    """The target of pg8000's parameters, as :class:`lightvec.pg8000.Connection` takes them.
+
+    As in pg8000, the ``PG*`` variables and ``DATABASE_URL`` are not read. The password file and the
+    default files in ``~/.postgresql`` are.
+    """
+    if params.get("user") is None:
+        raise InterfaceError("expected a user, got None: give the name of a role")
+    places = [name for name in ("sock", "unix_sock", "host") if params.get(name) is not None]
+    if places[:2] == ["sock", "unix_sock"]:
+        raise InterfaceError("expected unix_sock or sock, got both: leave one of them out")
+    if not places:
+        raise InterfaceError("expected a host, unix_sock or sock, got None: give one of them")
+    if places[0] == "unix_sock":
+        params["host"] = None  # pg8000 connects to "localhost" by default.
+    environ = {name: os.environ[name] for name in ("HOME", "APPDATA") if name in os.environ}
+    return resolve(None, environ=environ, **params)
+
+
+# --- sources ----------------------------------------------------------------------------------
+
+
+def _gather(dsn: str | None, params: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, Given]:
+    """Each parameter from the strongest source that has it."""
+    given = _merge(_arguments(params), _string(dsn, "the connection string"))
+    if given.keys().isdisjoint(_PLACES | {"sock"}):
+        given = _merge(given, _url(given, environ))
+    if "embedded" not in given:
+        # A socket that is given leads elsewhere than PGHOST.
+        return _merge(given, _variables(environ), _PLACES | {"sock"})
+    if clash := given.keys() & {"host", "hostaddr", "port", "unix_sock", "sock"}:
+        raise InvalidOption(f"embedded: brings its own server: leave {' and '.join(sorted(clash))} out")
+    return given
+
+
+def _arguments(params: Mapping[str, object]) -> dict[str, Given]:
+    given: dict[str, Given] = {}
+    for spelling, value in params.items():
+        name = canonical(spelling, "the arguments")
+        if value is not None and given.setdefault(name, Given(name, value, "the arguments")).value != value:
+            raise InvalidOption(f"{name} is given twice in the arguments, as {spelling} too: leave one out")
+    return given
+
+
+def _string(dsn: object, source: str) -> dict[str, Given]:
+    if dsn is None:
+        return {}
+    if not isinstance(dsn, str):
+        raise InvalidOption(f"{source} is of class {type(dsn).__name__}, expected str")
+    return {name: Given(name, value, source) for name, value in conninfo.parse(dsn, source).items()}
+
+
+def _url(given: Mapping[str, Given], environ: Mapping[str, str]) -> dict[str, Given]:
+    url = _string(environ.get("DATABASE_URL") or None, "DATABASE_URL")
+    user, own = given.get("user"), url.get("user")
+    if user and own and user.value != own.value:
+        url.pop("password", None)
+    return url
+
+
+def _variables(environ: Mapping[str, str]) -> dict[str, Given]:
+    return {
+        name: Given(name, environ[variable], variable) for variable, name in VARIABLES.items() if variable in environ
+    }
+
+
+def _merge(strong: Mapping[str, Given], weak: Mapping[str, Given], places: Iterable[str] = _PLACES) -> dict[str, Given]:
+    """Both, where ``strong`` counts; the weak host is left out where the strong one names a place."""
+    left_out = set() if strong.keys().isdisjoint(places) else {"host", "hostaddr"}
+    return {name: item for name, item in weak.items() if name not in left_out} | dict(strong)
+
+
+# --- hosts ------------------------------------------------------------------------------------
+
+
+def _addresses(read: Mapping[str, Any], given: Mapping[str, Given]) -> tuple[Address, ...]:
+    """Hosts, their addresses and ports as libpq pairs them: as many of each, or one port for all."""
+    names, addresses = _list(read.get("host")), _list(read.get("hostaddr"))
+    if "sock" in read:
+        return (_address_of(read["sock"], names[0] if names else ""),)
+    if names and addresses and len(names) != len(addresses):
+        raise InvalidOption(f"{len(names)} hosts but {len(addresses)} values of hostaddr: give as many of each")
+    count = len(names) or len(addresses) or 1
+    ports = _ports(given["port"], count) if "port" in given else [5432] * count
+    if "unix_sock" in read:
+        path = read["unix_sock"]
+        return (Address(os.path.dirname(path), ports[0], path=path),)
+    rows = zip(names or [""] * count, addresses or [""] * count, ports, strict=True)
+    return tuple(_address(host, hostaddr, port) for host, hostaddr, port in rows)
+
+
+def _list(text: str | None) -> list[str]:
+    return [part.strip(" ") for part in text.split(",")] if text else []
+
+
+def _ports(given: Given, count: int) -> list[int]:
+    texts = given.text().split(",")
+    if len(texts) not in (1, count):
+        raise InvalidOption(f"{len(texts)} ports but {count} hosts: give one port for all or one for each")
+    ports = [in_range(text or "5432", 1, 65535) for text in texts]
+    if None in ports:
+        raise given.refused("a number from 1 to 65535, or one for each host with commas between")
+    return [port for port in ports if port is not None] * (count // len(ports))
+
+
+def _address(host: str, hostaddr: str, port: int) -> Address:
+    if host.startswith("@"):
+        raise InvalidOption(
+            "the host begins with @ (an abstract socket), which is not supported: give the socket's folder"
+        )
+    if hostaddr and not _packed(hostaddr):
+        raise InvalidOption(f"hostaddr is {hostaddr!r}, expected an IP address: give a name as host instead")
+    return Address(host or hostaddr or _default_host(port), port, hostaddr or None)
+
+
+def _address_of(sock: Any, host: str) -> Address:
+    try:
+        peer = sock.getpeername()
+    except OSError as error:
+        raise InvalidOption("sock is not connected: give an open socket") from error
+    if isinstance(peer, tuple):
+        return Address(host or str(peer[0]), int(peer[1]), str(peer[0]))
+    return Address(host or "localhost", 5432, path=str(peer or "(without a name)"))
+
+
+def _default_host(port: int) -> str:
+    found = (folder for folder in _SOCKET_FOLDERS if _is_socket(f"{folder}/.s.PGSQL.{port}"))
+    return next(found, "localhost")
+
+
+def _is_socket(path: str) -> bool:
+    import stat
+
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _packed(address: str) -> bytes:
+    """The bytes of an IP address; none for what is no address. The module ipaddress takes 2 ms to load."""
+    for family, text in ((socket.AF_INET, address), (socket.AF_INET6, address.partition("%")[0])):
+        try:
+            return socket.inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+    return b""
+
+
+def _is_loopback(address: str) -> bool:
+    packed = _packed(address)
+    return packed == b"\0" * 15 + b"\x01" or (len(packed) == 4 and packed[0] == 127)
+
+
+def _tcp_options(read: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Socket options by their names in :mod:`socket`; zero is the system's default, as in libpq."""
+    names = {
+        "keepalives_idle": "TCP_KEEPIDLE",
+        "keepalives_interval": "TCP_KEEPINTVL",
+        "keepalives_count": "TCP_KEEPCNT",
+        "tcp_user_timeout": "TCP_USER_TIMEOUT",
+    }
+    return ((option, read[name]) for name, option in names.items() if read.get(name, 0) > 0)
+
+
+# --- the user, and files in the home folder ---------------------------------------------------
+
+
+def _system_user() -> str:
+    """The name of the user that runs this process; not ``$USER``, which libpq does not read either."""
+    try:
+        if os.name == "nt":
+            import getpass
+
+            return getpass.getuser()
+        import pwd
+
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except (ImportError, KeyError, OSError):
+        raise InvalidOption("this process runs as a user without a name: give user= or set PGUSER") from None
+
+
+def _folder(text: str) -> Path:
+    from pathlib import Path
+
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InvalidOption("embedded: names the home of a user that is not known here: write the path out") from error
+
+
+def _with_passwords(
+    hosts: tuple[Address, ...], user: str, database: str, read: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[Address, ...]:
+    """The hosts with their passwords in the password file."""
+    path = read.get("passfile") or _default_passfile(environ)
+    if not path or not os.path.isfile(path):
+        return hosts
+    from lightvec.wire.libpq import passfile
+
+    lines = passfile.entries(path, stacklevel=3)
+    # libpq looks its default socket folder up as "localhost".
+    names = ["localhost" if address.host in _SOCKET_FOLDERS else address.host for address in hosts]
+    return tuple(
+        address._replace(password=passfile.find(lines, name, address.port, database, user))
+        for address, name in zip(hosts, names, strict=True)
+    )
+
+
+def _default_passfile(environ: Mapping[str, str]) -> str | None:
+    folder = _settings_folder(environ)
+    if folder is None:
+        return None
+    return f"{folder}/pgpass.conf" if os.name == "nt" else f"{os.path.dirname(folder)}/.pgpass"
+
+
+def _settings_folder(environ: Mapping[str, str]) -> str | None:
+    """``~/.postgresql``, or ``%APPDATA%\\postgresql`` on Windows: libpq's certificates; None without a home."""
+    if os.name == "nt":
+        return f"{environ.get('APPDATA', '.')}/postgresql"
+    home = environ.get("HOME") or os.path.expanduser("~")
+    # An account without a name has no home, as in containers that run under a mere number.
+    return None if home == "~" else f"{home}/.postgresql"
+
+
+def _existing(folder: str | None, name: str) -> str | None:
+    # isfile() is False, too, where the folder is closed to this account, as under sudo -E.
+    path = f"{folder}/{name}"
+    return path if folder and os.path.isfile(path) else None
+
+
+# --- TLS --------------------------------------------------------------------------------------
+
+
+def _tls(read: Mapping[str, Any], hosts: Iterable[Address], environ: Mapping[str, str]) -> dict[str, Any]:
+    """The mode, and libpq's default files where they exist."""
+    folder, remote = _settings_folder(environ), [address for address in hosts if not address.socket_path]
+    rootcert = read.get("sslrootcert") or _existing(folder, "root.crt")
+    sslmode = _sslmode(read, all(address.is_local for address in remote))
+    if sslmode == "verify-ca" and not rootcert and remote and "ssl_context" not in read:
+        raise InvalidOption(
+            "sslmode=verify-ca without sslrootcert would take any host's certificate from any public "
+            "authority: give sslrootcert=FILE, or say sslmode=verify-full"
+        )
+    certificate = read.get("sslcert") or _existing(folder, "postgresql.crt")
+    if read.get("sslcertmode") == "disable":
+        certificate = None
+    key = read.get("sslkey") or _existing(folder, "postgresql.key")
+    return {
+        "sslmode": sslmode,
+        "sslrootcert": rootcert,
+        "sslcert": certificate,
+        "sslkey": key if certificate else None,
+    }
+
+
+def _sslmode(read: Mapping[str, Any], is_local: bool) -> str:
+    asked, context = read.get("sslmode"), read.get("ssl_context")
+    if context is not None and asked is not None and (context is False) != (asked == "disable"):
+        kind = "False" if context is False else "given"
+        raise InvalidOption(f"ssl_context is {kind} and sslmode is {asked}: leave one of them out")
+    if context is False:
+        return "disable"
+    if context not in (None, True):
+        if hasattr(read.get("sock"), "get_channel_binding"):
+            raise InvalidOption("ssl_context is given and sock has TLS already: leave ssl_context out")
+        return asked or "require"  # The context decides what is verified.
+    by_system = read.get("sslrootcert") == "system"
+    if by_system and asked not in (None, "disable", "verify-full"):
+        raise InvalidOption(f"sslrootcert=system with sslmode={asked} would verify too little: say sslmode=verify-full")
+    if asked or by_system or not is_local:
+        return asked or "verify-full"
+    return "require" if context else "prefer"

@@ -1,0 +1,296 @@
+"""From a Python value to the type that it is declared as, and its text or bytes.
+
+The rules are psycopg 3's (its documentation, "Adapting basic Python types"), which Peewee's suite is written for: an
+integer is the smallest type that holds it, a str is left for the server to infer, a list is an array of its
+elements' type. What psycopg leaves out, pg8000's own rules fill: a dict is JSON, a tuple a composite value.
+
+Vectors and bytes go as binary, everything else as text.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from numbers import Integral, Real
+from struct import Struct
+from types import MappingProxyType, NoneType
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types._floats import FLOAT32
+from lightvec.types._inputs import is_ndarray
+from lightvec.types._limits import MAX_DIMENSIONS
+from lightvec.wire.datatypes import DENSE, TYPES
+from lightvec.wire.errors import DataError
+from lightvec.wire.jsonb import Json, Jsonb, json_text
+from lightvec.wire.protocol import BINARY, TEXT, Parameter
+
+__all__ = [
+    "ATTOSECONDS",
+    "DUMPERS",
+    "MOST_DIMENSIONS",
+    "NUMBERS",
+    "QUICK",
+    "Dumper",
+    "Json",
+    "Jsonb",
+    "flat",
+    "ndarray_sender",
+    "plain",
+    "widest",
+]
+
+
+class Dumper(NamedTuple):
+    """How the values of one Python type travel: the type's OID, its array's OID, and the text of a value (None: NULL).
+
+    OID 0 leaves the type to the server. A name instead of a number is a type of the pgvector extension, whose OID each
+    database gives. ``binary`` is there for what travels as bytes.
+    """
+
+    oid: int | str
+    array_oid: int | str
+    text: Callable[[Any], Any]
+    binary: Callable[[Any], bytes] | None = None
+
+    def __call__(self, value: Any) -> Any:
+        """The text of a value: what pg8000's ``py_types`` has for a type."""
+        return self.text(value)
+
+
+#: A dumper, or what picks it by the value.
+AnyDumper = Dumper | Callable[[Any], Dumper]
+
+
+def _of(name: str, text: Callable[[Any], str] = str, binary: Callable[[Any], bytes] | None = None) -> Dumper:
+    return Dumper(TYPES[name].oid, TYPES[name].array_oid, text, binary)
+
+
+def _numeric_text(value: int | Decimal) -> str:
+    """PostgreSQL has one NaN: Python's that signal, or carry a number, are that one."""
+    return "NaN" if isinstance(value, Decimal) and value.is_nan() else str(value)
+
+
+_INT4, _INT8, _NUMERIC = _of("int4", int.__repr__), _of("int8", int.__repr__), _of("numeric", _numeric_text)
+#: A list of small integers is int4[]: pgvector has a cast from that to its types, and none from int2[].
+_INT2 = _INT4._replace(oid=TYPES["int2"].oid)
+_FLOAT8 = _of("float8", float.__repr__)
+
+
+def _integer(value: int) -> Dumper:
+    """The smallest integer type that holds the value."""
+    if -0x8000 <= value < 0x8000:
+        return _INT2
+    if -0x80000000 <= value < 0x80000000:
+        return _INT4
+    return _INT8 if -(2**63) <= value < 2**63 else _NUMERIC
+
+
+def _by_time_zone(aware: Dumper, naive: Dumper) -> Callable[[Any], Dumper]:
+    return lambda value: naive if value.tzinfo is None else aware
+
+
+def _bytes_text(value: Iterable[int]) -> str:
+    return "\\x" + bytes(value).hex()
+
+
+def _interval_text(value: timedelta) -> str:
+    """Every number with its sign: with ``IntervalStyle`` sql_standard the first minus would hold for all of them."""
+    return f"{value.days:+} days {value.seconds:+} seconds {value.microseconds:+} microseconds"
+
+
+def _pg_interval_text(value: Any) -> str:
+    return " ".join(f"{number:+} {unit}" for unit, number in vars(value).items() if number is not None)
+
+
+def _vector(name: str) -> Dumper:
+    return Dumper(name, name, lambda value: value.wire_text(), lambda value: value.to_binary())
+
+
+_INET, _CIDR = _of("inet"), _of("cidr")
+_BYTEA = _of("bytea", _bytes_text, bytes)
+#: Also as an array: ``= ANY($1)`` serves columns of uuid, enums and dates then.
+_STR = Dumper(0, 0, str.__str__)
+
+#: The one table: Python type to dumper, or to a function that picks the dumper by the value. A class that only a
+#: program which has loaded its package can have stands there by name.
+DUMPERS: Mapping[type | str, AnyDumper] = MappingProxyType(
+    {
+        NoneType: Dumper(0, 0, lambda value: None),
+        bool: _of("bool", lambda value: "t" if value else "f"),
+        int: _integer,
+        float: _FLOAT8,
+        Decimal: _NUMERIC,
+        str: _STR,
+        bytes: _BYTEA,
+        bytearray: _BYTEA,
+        memoryview: _BYTEA,
+        date: _of("date"),
+        datetime: _by_time_zone(_of("timestamptz"), _of("timestamp")),
+        time: _by_time_zone(_of("timetz"), _of("time")),
+        timedelta: _of("interval", _interval_text),
+        "pg8000.types.PGInterval": _of("interval", _pg_interval_text),
+        UUID: _of("uuid"),
+        "ipaddress.IPv4Address": _INET,
+        "ipaddress.IPv6Address": _INET,
+        "ipaddress.IPv4Network": _CIDR,
+        "ipaddress.IPv6Network": _CIDR,
+        Json: _of("json", json_text),
+        Jsonb: _of("jsonb", json_text),
+        dict: Dumper(0, 0, json.dumps),
+        Bit: _of("bit", Bit.to_text, Bit.to_binary),
+        Vector: _vector("vector"),
+        HalfVector: _vector("halfvec"),
+        SparseVector: _vector("sparsevec"),
+    }
+)
+
+
+def plain(value: Any) -> Any:
+    """The value that is sent for an enum's member, a NumPy scalar or an array, without loading NumPy."""
+    cls = type(value)
+    if cls in DUMPERS or cls is list:
+        return value
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if is_ndarray(value):
+        return Bit(value) if value.dtype.kind == "b" else Vector(value)
+    if isinstance(value, array):
+        return Vector(value)
+    if cls.__module__ == "numpy":
+        return _scalar(value)
+    if isinstance(value, (int, float, Decimal)):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
+
+
+#: The units of NumPy's moments that are of one length, in attoseconds.
+ATTOSECONDS = {
+    "W": 604_800 * 10**18,
+    "D": 86_400 * 10**18,
+    "h": 3_600 * 10**18,
+    "m": 60 * 10**18,
+    "s": 10**18,
+    "ms": 10**15,
+    "us": 10**12,
+    "ns": 10**9,
+    "ps": 10**6,
+    "fs": 10**3,
+    "as": 1,
+}
+
+
+def _scalar(value: Any) -> Any:
+    """A scalar of NumPy; moments of any unit to the microsecond that PostgreSQL has, NaT as None."""
+    if value.dtype.kind in "mM":
+        return _moment(value)
+    item = value.item()
+    return float(item) if type(item) is type(value) else item  # longdouble
+
+
+def _moment(value: Any) -> Any:
+    """Computed here: NumPy's own cast passes over an overflow, which makes another moment, or NaT, of it."""
+    numpy = sys.modules["numpy"]
+    if numpy.isnat(value):
+        return None
+    unit, count = numpy.datetime_data(value.dtype)
+    number = value.view("i8").item() * count
+    try:
+        if unit in ATTOSECONDS:
+            span = timedelta(microseconds=number * ATTOSECONDS[unit] // 10**12)
+            return span if value.dtype.kind == "m" else datetime(1970, 1, 1) + span
+        if unit in ("Y", "M"):
+            months = number * (12 if unit == "Y" else 1)
+            years, month = divmod(months, 12)
+            if value.dtype.kind == "M":
+                return datetime(1970 + years, month + 1, 1)
+            from pg8000.types import PGInterval
+
+            return PGInterval(months=months)
+    except (OverflowError, ValueError) as error:
+        raise DataError(f"expected a moment from the year 1 to 9999, or a span as long, got {value}") from error
+    raise DataError(f"expected a timedelta64 with a unit, got {value!r}")
+
+
+# --- lists --------------------------------------------------------------------------------------
+
+#: Of an array (``MAXDIM``, src/include/utils/array.h); a list in itself would have endless ones.
+MOST_DIMENSIONS = 6
+
+#: From narrow to wide: a list that mixes these is an array of the widest in it.
+NUMBERS = (_INT2, _INT4, _INT8, _NUMERIC, _FLOAT8)
+
+
+def flat(value: list[Any], dimensions: int = 1) -> Iterator[Any]:
+    """The elements of nested lists."""
+    if dimensions > MOST_DIMENSIONS:
+        raise DataError(f"expected a list of at most {MOST_DIMENSIONS} dimensions, got more: PostgreSQL has no others")
+    for element in value:
+        if isinstance(element, list):
+            yield from flat(element, dimensions + 1)
+        else:
+            yield element
+
+
+def widest(dumpers: set[Dumper]) -> Dumper | None:
+    """The dumper whose type holds the values of all of these; None where there is no such type."""
+    if len(dumpers) <= 1:
+        return next(iter(dumpers), _STR)
+    for count, dumper in enumerate(NUMBERS, 1):
+        if dumpers <= set(NUMBERS[:count]):
+            return dumper
+    return None
+
+
+# --- the commonest types ------------------------------------------------------------------------
+
+_new = tuple.__new__  # A third of the time of Parameter(...).
+_INT2_OID, _FLOAT8_OID = TYPES["int2"].oid, TYPES["float8"].oid
+
+
+def _send_int(value: int) -> Parameter:
+    oid = _INT2_OID if -0x8000 <= value < 0x8000 else _integer(value).oid
+    return _new(Parameter, (oid, TEXT, b"%d" % value))
+
+
+def _send_float(value: float) -> Parameter:
+    return _new(Parameter, (_FLOAT8_OID, TEXT, float.__repr__(value).encode()))
+
+
+#: For values of exactly these types.
+QUICK: Mapping[type, Callable[[Any], Parameter]] = MappingProxyType({int: _send_int, float: _send_float})
+
+_header = Struct("!hh").pack
+
+
+def ndarray_sender(oid: int, careful: Callable[[Any], Parameter]) -> Callable[[Any], Parameter]:
+    """What sends arrays of NumPy as a vector: 768 numbers of float32 in 1.1 µs, what is not such the careful way.
+
+    Looking at the first byte of each number finds NaN and infinity as quickly as a dot product, which warns of numbers
+    that overflow.
+    """
+    numpy = sys.modules["numpy"]
+    native, sent = numpy.dtype("f4"), numpy.dtype(DENSE["vector"])
+    is_suspicious = FLOAT32.is_suspicious
+
+    def send(value: Any) -> Parameter:
+        if value.ndim != 1 or not 0 < len(value) <= MAX_DIMENSIONS or value.dtype.kind not in "fiu":
+            return careful(value)
+        if value.dtype == native:
+            data = value.astype(sent).tobytes()
+        else:
+            with numpy.errstate(over="ignore"):
+                data = value.astype(sent).tobytes()
+        if is_suspicious(data[::4]):
+            return careful(value)
+        return _new(Parameter, (oid, BINARY, _header(len(value), 0) + data))
+
+    return send

@@ -1,0 +1,180 @@
+"""Many runs of statements under one Sync: written one behind the other, their answers read in between."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+from lightvec.wire import protocol
+from lightvec.wire.errors import InterfaceError, InternalError
+from lightvec.wire.execute import check_count, end_transaction, lacks_types, renewed, step
+from lightvec.wire.framing import EXPLICIT
+from lightvec.wire.lookup import look_up
+from lightvec.wire.protocol import DESCRIBE_PORTAL, SYNC
+from lightvec.wire.results import Result, RowClass
+from lightvec.wire.session import Session
+from lightvec.wire.statements import gives_rows
+
+__all__ = ["execute_many"]
+
+#: Bytes a write: large enough that system calls do not count, small beside the buffers of sockets.
+_PIECE = 32 * 1024
+
+_EXECUTE = protocol.execute()
+#: Not a statement: an error before the Sync undoes the statements before it.
+_ABANDON = protocol.parse(b"the client abandons the statements before this one", ())
+
+Statements = Iterable[tuple[str, Sequence[Any]]]
+
+
+def execute_many(
+    session: Session,
+    statements: Statements,
+    oids: Sequence[int | None] = (),
+    *,
+    begin: str | None = None,
+    row_class: RowClass = list,
+) -> Result:
+    """Run statements, each with its values, as one; the result of the last, ``row_count`` that of all.
+
+    Outside a transaction block all of them take effect or none. If one fails, or a value cannot be
+    sent, none does, and a transaction block that is open has failed. ``row_count`` is -1 where one of
+    them counts no rows.
+    """
+    session.check_usable()
+    iterator = iter(statements)
+    first = next(iterator, None)
+    if first is None:
+        return Result(row_class=row_class)
+    if (not session.is_looked_up or lacks_types(session, first[1])) and not session.in_failed_transaction:
+        look_up(session)
+    was_inside = session.in_transaction
+    is_framed = session.framing is EXPLICIT and begin is None and not was_inside
+    pipeline = _Pipeline(session, oids, row_class)
+    if begin is not None or is_framed:
+        pipeline.add_step(begin or "BEGIN")
+    try:
+        result = pipeline.run(chain((first,), iterator), "COMMIT" if is_framed else None)
+    except Exception as error:
+        if begin is None and not was_inside and not session.closed:
+            end_transaction(session, "ROLLBACK")
+        if isinstance(statements, Sequence) and begin is None and renewed(session, error):
+            return execute_many(session, statements, oids, row_class=row_class)
+        raise
+    if begin is None and not was_inside:
+        end_transaction(session, "COMMIT")
+    return result
+
+
+class _Pipeline:
+    """One pipeline: what is not yet sent, and the results whose answers are not yet read."""
+
+    def __init__(self, session: Session, oids: Sequence[int | None], row_class: RowClass) -> None:
+        self._session = session
+        self._oids = oids
+        self._row_class = row_class
+        self._unsent = bytearray()
+        self._unread: deque[Result] = deque()
+        self._parsed: tuple[str, list[int]] | None = None
+        self._describes = False
+        self._counts: list[int] = []
+        self._last = Result(row_class=row_class)
+        self._error: BaseException | None = None
+
+    def add_step(self, sql: str) -> None:
+        """Add a statement of ours."""
+        request = step(self._session, sql)
+        self._unsent += request.data
+        request.result.on_complete = lambda result: None
+        self._unread.append(request.result)
+
+    def run(self, statements: Statements, commit: str | None) -> Result:
+        """Send them all and read all answers."""
+        session = self._session
+        with session.turn("idle", [self._last]):
+            failure = self._send_all(statements)
+            if failure is not None:
+                self._unsent[:] = _ABANDON
+            elif commit is not None:
+                self.add_step(commit)
+            session.transport.send_reading(self._unsent + SYNC, self._read_available, ends=True)
+            session.takes_effect()
+            self._read_rest()
+        if failure is not None or self._error is not None:
+            raise failure or self._error or AssertionError
+        self._last.row_count = -1 if -1 in self._counts else sum(self._counts)
+        return self._last
+
+    def _send_all(self, statements: Statements) -> Exception | None:
+        """Send up to the end of the statements, or to an error of the server's; the error of the caller's values."""
+        iterator = iter(statements)
+        while True:
+            try:
+                pair = next(iterator, None)
+                if pair is None:
+                    return None
+                self._add(*pair)
+            except Exception as error:
+                return error
+            if len(self._unsent) >= _PIECE:
+                piece, self._unsent = self._unsent, bytearray()
+                if self._session.transport.send_reading(piece, self._read_available):
+                    return None
+
+    def _add(self, sql: str, values: Sequence[Any]) -> None:
+        if sql.lstrip()[:4].upper() == "COPY":
+            raise InterfaceError("COPY takes its rows from a stream, not from sets of values: use copy_rows")
+        session = self._session
+        check_count(values)
+        parameters = session.adapters.parameters(values, self._oids)
+        oids = [parameter.oid for parameter in parameters]
+        if (sql, oids) != self._parsed:
+            self._unsent += protocol.parse(session.encode(sql), oids)
+            self._parsed = (sql, oids)
+            self._describes = gives_rows(sql)
+        head = protocol.bind_head([parameter.format for parameter in parameters])
+        self._unsent += protocol.bind(head, parameters, protocol.bind_tail(()))
+        if self._describes:
+            self._unsent += DESCRIBE_PORTAL
+        self._unsent += _EXECUTE
+        self._unread.append(Result(sql, self._row_class))
+        self._last.is_done = False
+
+    def _read_available(self) -> bool:
+        """Take in what has come; whether that is an error, which is left to be read."""
+        session = self._session
+        while code := session.transport.peek():
+            if code == b"E":
+                return True
+            self._take(session.next_event())
+            session.transport.check_time()
+        return False
+
+    def _read_rest(self) -> None:
+        while type(event := self._session.next_event()) is not protocol.ReadyForQuery:
+            self._take(event)
+        if self._unread and self._error is None:
+            raise _other_answers()
+        self._session.handle(event, self._last)
+
+    def _take(self, event: protocol.Event) -> None:
+        """Take in an event of an answer; what comes behind the last one is a notice or a notification."""
+        ends = type(event) is protocol.CommandComplete or event is protocol.EMPTY_QUERY
+        if (ends and not self._unread) or type(event) is protocol.ReadyForQuery:
+            raise _other_answers()
+        result = self._unread[0] if self._unread else self._last
+        self._session.handle(event, result)
+        if result.error is not None:
+            self._error = self._last.error = self._error or result.error
+        elif ends:
+            self._unread.popleft()
+            self._last.is_done = not self._unread
+            if result.on_complete is None:
+                self._counts.append(result.row_count)
+                self._last, result.is_done = result, not self._unread
+
+
+def _other_answers() -> InternalError:
+    return InternalError("the server gave other answers than there were statements; the connection is closed")

@@ -1,0 +1,225 @@
+"""From the placeholders of pg8000 (``:name``) and of PEP 249 (``%s``, ``%(name)s``, ``?``, ``:1``) to ``$1``.
+
+Conversions are remembered by the text of the statement: a program has few texts and runs them often.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import count
+from typing import Any
+
+from lightvec.types import HalfVector, SparseVector, Vector
+from lightvec.wire.errors import InterfaceError, ProgrammingError
+
+__all__ = [
+    "VECTORS",
+    "check_backslashes",
+    "convert",
+    "first_placeholder",
+    "from_format",
+    "from_named",
+    "may_be_several",
+]
+
+#: What is not SQL to look into (PostgreSQL documentation, 4.1 "Lexical Structure").
+_VERBATIM = r"""
+    (?P<verbatim>
+        (?<!\w)[eE]'(?:[^'\\]|\\.|'')*'       # a string with backslash escapes
+      | '[^']*'                               # a string; a doubled quote reads as two strings
+      | "[^"]*"                               # an identifier
+      | --[^\n]*                              # a comment
+      | /\*.*?\*/
+      | (?<!\w)\$(?P<tag>[^\W\d]\w*)?\$.*?\$(?(tag)(?P=tag))\$
+    )"""
+
+
+def _tokens(placeholder: str) -> re.Pattern[str]:
+    return re.compile(f"{_VERBATIM}|{placeholder}", re.VERBOSE | re.DOTALL)
+
+
+_FORMAT = _tokens(r"(?P<percent>%(?:%|s|\((?P<name>[^)]*)\)s)?)")
+#: ``::`` is a cast and ``:=`` names an argument; a slice (``[1:2]``) has no letter behind its colon.
+_NAMED = _tokens(r"::|:=|:(?P<name>[^\W\d]\w*)|(?<!\w)\$(?P<number>\d+)")
+
+VECTORS = (Vector, HalfVector, SparseVector)
+
+
+def from_named(sql: str, given: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    """SQL with ``:name`` or ``$1`` and its values, as pg8000's native connection takes them, to ``$1`` and an order.
+
+    ``$1`` is the first of the given values, whatever its name.
+
+    >>> from_named("SELECT :b::int, :a, :b, ':a'", {"a": 1, "b": 2})
+    ("SELECT $1::int, $2, $1, ':a'", (2, 1))
+    """
+    statement, names, count = _named(sql)
+    if count:
+        if names or count > len(given):
+            wanted = "one kind of placeholder, :name or $1" if names else f"{count} values"
+            raise InterfaceError(f"the statement's placeholders need {wanted}; got {sorted(given)}")
+        return statement, tuple(given.values())[:count]
+    try:
+        return statement, tuple([given[name] for name in names])
+    except KeyError as error:
+        name = error.args[0]
+        raise InterfaceError(f"the statement has a placeholder :{name} without a value; got {sorted(given)}") from None
+
+
+@lru_cache(maxsize=1024)
+def _named(sql: str) -> tuple[str, tuple[str, ...], int]:
+    """The statement with ``$n``, the names in order of ``n``, and the highest ``n`` that it already had."""
+    names: dict[str, int] = {}
+    highest = 0
+
+    def number(match: re.Match[str]) -> str:
+        nonlocal highest
+        if match["name"]:
+            return f"${names.setdefault(match['name'], len(names) + 1)}"
+        highest = max(highest, int(match["number"] or 0))
+        return match[0]
+
+    return _NAMED.sub(number, sql), tuple(names), highest
+
+
+def first_placeholder(sql: str) -> str | None:
+    """The first ``%s``, ``%(name)s`` or ``:name`` in a statement, of whichever interface.
+
+    >>> first_placeholder("SELECT a % 2, b::int, '%s' FROM t WHERE a = :a"), first_placeholder("SELECT 1")
+    (':a', None)
+    """
+    found = [match for match in _FORMAT.finditer(sql) if match["percent"] and match["percent"].endswith("s")]
+    found += [match for match in _NAMED.finditer(sql) if match["name"]]
+    return min(found, key=lambda match: match.start())[0] if found else None
+
+
+def may_be_several(sql: str) -> bool:
+    """Whether a text may hold several statements; a semicolon in a string or comment ends none.
+
+    >>> may_be_several("SELECT ';';"), may_be_several("BEGIN; COMMIT")
+    (False, True)
+    """
+    return ";" in sql and ";" in _FORMAT.sub("", sql).rstrip("; \t\n")
+
+
+def from_format(
+    sql: str, args: Sequence[Any] | Mapping[str, Any], *, keep_strings: bool = False
+) -> tuple[str, Sequence[Any]]:
+    """SQL with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping) to SQL with ``$1``, and its values in order.
+
+    ``%%`` is a percent sign. Inside strings and comments nothing else is looked at, with ``keep_strings`` not even
+    that, inside quoted names nothing at all.
+
+    >>> from_format("SELECT %s::int + %s", [1, 2])
+    ('SELECT $1::int + $2', [1, 2])
+    >>> from_format("SELECT %(a)s, %(a)s, '5 %%'", {"a": 1})
+    ("SELECT $1, $1, '5 %'", [1])
+    """
+    if isinstance(args, Mapping):
+        statement, names, count = _numbered(sql, keep_strings=keep_strings)
+        missing = [name for name in names if name not in args]
+        if missing or count:
+            wanted = f"a value for {missing[0]!r}" if missing else "%(name)s placeholders, not %s"
+            raise ProgrammingError(f"with a mapping of values the statement needs {wanted}; got {sorted(args)}")
+        return statement, [args[name] for name in names]
+    numbers = _shared(args)
+    statement, names, count = _numbered(sql, numbers, keep_strings=keep_strings)
+    if names or count != len(args):
+        wanted = "a mapping of values" if names else f"{count} values"
+        raise ProgrammingError(f"the statement's placeholders need {wanted}, got {len(args)} in a sequence")
+    return statement, [args[numbers.index(n + 1)] for n in range(max(numbers))] if numbers else args
+
+
+def _shared(args: Sequence[Any]) -> tuple[int, ...]:
+    """The parameter number of each value where one vector stands for several placeholders; empty where none does.
+
+    A query that selects, filters and orders by a distance names its vector three times, and 3 KB of it need to travel
+    only once. The type of a vector is never inferred, so one parameter can stand in several places.
+    """
+    vectors = [id(value) for value in args if isinstance(value, VECTORS)]
+    if len(vectors) == len(set(vectors)):
+        return ()
+    numbers: list[int] = []
+    first: dict[int, int] = {}
+    for value in args:
+        following = max(numbers, default=0) + 1
+        numbers.append(first.setdefault(id(value), following) if isinstance(value, VECTORS) else following)
+    return tuple(numbers)
+
+
+@lru_cache(maxsize=1024)
+def _numbered(
+    sql: str, numbers: tuple[int, ...] = (), *, keep_strings: bool = False
+) -> tuple[str, tuple[str, ...], int]:
+    """The statement with ``$n``, numbered as ``numbers`` says; the names in order of ``n``; how many ``%s`` it has."""
+    names: dict[str, int] = {}
+    count = 0
+
+    def number(match: re.Match[str]) -> str:
+        nonlocal count
+        if match["verbatim"]:
+            # Names are written as they are, by Peewee and by SQLAlchemy for pg8000 alike.
+            return match[0] if keep_strings or match[0].startswith('"') else match[0].replace("%%", "%")
+        if match["percent"] == "%%":
+            return "%"
+        if match["name"] is not None:
+            return f"${names.setdefault(match['name'], len(names) + 1)}"
+        if match["percent"] == "%":
+            raise ProgrammingError(
+                "expected %s, %(name)s or %% in the statement, got a single %: write it twice if it is an operator"
+            )
+        count += 1
+        return f"${numbers[count - 1] if count <= len(numbers) else count}"
+
+    return _FORMAT.sub(number, sql), tuple(names), count
+
+
+_QMARK = _tokens(r"(?P<mark>\?)")
+_NUMERIC = _tokens(r"::|:=|:(?P<number>\d+)")
+
+
+def convert(
+    style: str, sql: str, args: Sequence[Any] | Mapping[str, Any], *, keep_strings: bool = False
+) -> tuple[str, Sequence[Any]]:
+    """SQL and values by one of PEP 249's parameter styles to SQL with ``$1`` and its values in order.
+
+    >>> convert("qmark", "SELECT ?, '?'", (1,)), convert("numeric", "SELECT :2, :1", (1, 2))
+    (("SELECT $1, '?'", (1,)), ('SELECT $2, $1', (1, 2)))
+    """
+    if style in ("format", "pyformat"):
+        return from_format(sql, args, keep_strings=keep_strings)
+    if style == "named":
+        if not isinstance(args, Mapping):
+            raise ProgrammingError(f"paramstyle is named: expected a mapping of values, got {type(args).__name__}")
+        return from_named(sql, args)
+    if isinstance(args, Mapping):
+        raise ProgrammingError(f"paramstyle is {style}: expected a sequence of values, got {type(args).__name__}")
+    if style == "qmark":
+        return _from_qmark(sql), args
+    if style == "numeric":
+        return _from_numeric(sql), args
+    raise ProgrammingError(
+        f"expected a paramstyle of PEP 249, got {style!r}: set qmark, numeric, named, format or pyformat"
+    )
+
+
+@lru_cache(maxsize=1024)
+def _from_qmark(sql: str) -> str:
+    numbers = count(1)
+    return _QMARK.sub(lambda match: f"${next(numbers)}" if match["mark"] else match[0], sql)
+
+
+@lru_cache(maxsize=1024)
+def _from_numeric(sql: str) -> str:
+    return _NUMERIC.sub(lambda match: f"${match['number']}" if match["number"] else match[0], sql)
+
+
+def check_backslashes(sql: str, args: object) -> None:
+    """Refuse to look for placeholders where a backslash escapes in every string: other rules hold there."""
+    if args and "\\" in sql:
+        raise InterfaceError(
+            "the statement has a backslash, and standard_conforming_strings is off, so its strings cannot be told from "
+            "its placeholders: SET standard_conforming_strings TO on, or send the text as a parameter"
+        )

@@ -1,0 +1,163 @@
+"""The rows of a statement in batches, with bounded memory: a portal that the server keeps.
+
+There is no Sync before the end: a portal lives as long as its transaction, and a pooler leaves the
+server with this client until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from lightvec.wire import protocol
+from lightvec.wire.errors import DatabaseError, InterfaceError, InternalError
+from lightvec.wire.execute import execute, parameters_of, renewed, step
+from lightvec.wire.framing import EXPLICIT, IMPLICIT
+from lightvec.wire.lookup import look_up, look_up_requests
+from lightvec.wire.protocol import BINARY, DESCRIBE_PORTAL, DESCRIBE_STATEMENT, FLUSH, NO_DATA, SYNC, TEXT, Parameter
+from lightvec.wire.results import Result
+from lightvec.wire.session import Session
+from lightvec.wire.statements import Request, gives_rows
+
+__all__ = ["describe", "stream"]
+
+#: What ends a batch; an error does, too.
+_ENDS = (protocol.CommandComplete, protocol.EMPTY_QUERY, protocol.PORTAL_SUSPENDED)
+
+
+def stream(
+    session: Session,
+    result: Result,
+    values: Sequence[Any] = (),
+    oids: Sequence[int | None] = (),
+    *,
+    batch: int,
+    settings: Mapping[str, object] | None = None,
+) -> Generator[Any, None, None]:
+    """The rows one by one, ``batch`` of them a round trip; nothing is sent before the first is asked for.
+
+    The connection is taken until the rows end or the generator is closed. The statement is one
+    transaction, or part of the one that is open. ``result`` has the columns once the first row came.
+    """
+    if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
+        raise InterfaceError(f"expected a batch of at least 1 row, got {batch!r}")
+    session.check_usable()
+    return _rows(session, result, values, oids, batch, settings)
+
+
+def _rows(
+    session: Session,
+    result: Result,
+    values: Sequence[Any],
+    oids: Sequence[int | None],
+    batch: int,
+    settings: Mapping[str, object] | None,
+) -> Generator[Any, None, None]:
+    session.check_usable()
+    parameters = parameters_of(session, values, oids)
+    if session.framing is EXPLICIT:
+        # pgpool-II does not pass on that a portal is suspended: its rows are read whole.
+        whole = execute(session, result.sql, values, oids, settings=settings, row_class=result.row_class)
+        result.columns = whole.columns
+        yield from whole.rows or ()
+        return
+    before, after = _around(session, result.sql, settings)
+    try:
+        try:
+            yield from _batches(session, result, parameters, before, batch)
+        finally:
+            if session.phase == "streaming" and session.belongs_here:
+                # Behind an error of the server nothing runs before the Sync.
+                is_failed = isinstance(result.error, DatabaseError) and result.error.sqlstate is not None
+                _finish(session, result, [] if is_failed else after)
+    except BaseException:
+        session.abandon()  # An interrupt may have come ahead of the end.
+        raise
+    if result.columns is None and renewed(session, result.error):
+        result.reset()
+        yield from _rows(session, result, values, oids, batch, settings)
+    elif result.error is not None:
+        raise result.error
+
+
+def _batches(
+    session: Session, result: Result, parameters: Sequence[Parameter], before: Sequence[Request], batch: int
+) -> Generator[Any, None, None]:
+    event = _start(session, result, parameters, before, batch)
+    while result.error is None:
+        rows, result.rows = result.rows or [], []
+        if event is protocol.PORTAL_SUSPENDED and len(rows) != batch:
+            raise InternalError(f"expected {batch:,} rows of a longer result, got {len(rows):,}: rows were lost")
+        yield from rows
+        if event is not protocol.PORTAL_SUSPENDED:
+            break
+        with session.turn("streaming", [result]):
+            session.send(protocol.execute(batch) + FLUSH)
+            event = session.read_until(_ENDS, result)
+
+
+def _finish(session: Session, result: Result, after: Sequence[Request]) -> None:
+    """Close the portal by a Sync, with the statements that put settings back ahead of it."""
+    result.end()  # What was not asked for does not come.
+    results = [request.result for request in after] or [result]
+    with session.turn("idle", results):
+        session.send(b"".join([*(request.data for request in after), SYNC]), takes_effect=True)
+        session.read_ready(results)
+    if session.in_failed_transaction and any(request.result.sql == "COMMIT" for request in after):
+        session.run([step(session, "ROLLBACK")])
+
+
+def _around(session: Session, sql: str, settings: Mapping[str, object] | None) -> tuple[list[Request], list[Request]]:
+    """The requests before the statement and behind it: the look-up of types, and settings."""
+    if settings and not session.is_looked_up:
+        look_up(session)
+    before = []
+    if not session.is_looked_up and not session.in_failed_transaction and gives_rows(sql):
+        before = look_up_requests(session)
+    if not settings:
+        return before, []
+    first, last = (session.framing or IMPLICIT).around(settings, inside=session.in_transaction)
+    before += [step(session, *each) for each in first]
+    return before, [step(session, *each) for each in last]
+
+
+def _start(
+    session: Session, result: Result, parameters: Sequence[Parameter], before: Sequence[Request], batch: int
+) -> protocol.Event:
+    """Send the statement and read its first batch.
+
+    The formats of the columns must be known first: where the statement was not run before, it is
+    described in a round trip of its own, which is little beside the batches to come.
+    """
+    statement = session.statements.get(result.sql, parameters, session.transaction_status)
+    with session.turn("streaming", [result]):
+        data = b"".join(request.data for request in before)
+        if statement is not None and statement.columns is not None:
+            statement.describe_result(result)
+            session.send(b"".join([data, *statement.message(parameters, batch), FLUSH]))
+            failed = session.read_results([request.result for request in before])
+        else:
+            failed = describe(session, result, parameters, before)
+            formats = [BINARY if session.adapters.has_binary(each.type_oid) else TEXT for each in result.columns or ()]
+            if failed is None:
+                head = protocol.bind_head([parameter.format for parameter in parameters])
+                bind = protocol.bind(head, parameters, protocol.bind_tail(formats if BINARY in formats else ()))
+                session.send(bind + DESCRIBE_PORTAL + protocol.execute(batch) + FLUSH)
+        if failed is not None:
+            result.error = result.error or next(each.result.error for each in before if each.result.error)
+            return failed
+        return session.read_until(_ENDS, result)
+
+
+def describe(
+    session: Session, result: Result, parameters: Sequence[Parameter], before: Sequence[Request]
+) -> protocol.Event | None:
+    """Prepare the unnamed statement and learn its columns, in a turn; the error that stopped it, if one did."""
+    parse = protocol.parse(session.encode(result.sql), [parameter.oid for parameter in parameters])
+    data = b"".join([*(request.data for request in before), parse, DESCRIBE_STATEMENT, FLUSH])
+    session.send(data)
+    failed = session.read_results([request.result for request in before])
+    if failed is not None:
+        return failed
+    event = session.read_until((protocol.RowDescription, NO_DATA), result)
+    return event if type(event) is protocol.ErrorResponse else None

@@ -1,0 +1,50 @@
+"""pg8000's classes are bases of the errors once a program has loaded pg8000, and not before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from lightvec.wire.errors import error_from_fields
+
+PROGRAM = """
+import pickle, sys
+from lightvec.wire import errors
+early = errors.error_from_fields({"C": "23505", "M": "duplicate"})
+assert "pg8000" not in sys.modules
+import pg8000
+assert not isinstance(early, pg8000.IntegrityError)
+class Own(errors.DataError):
+    pass
+LATE
+for name in ("InterfaceError", "DatabaseError", "DataError", "IntegrityError", "OperationalError", "ProgrammingError"):
+    assert issubclass(getattr(errors, name), getattr(pg8000, name)), name
+assert issubclass(errors.ConnectionLost, (pg8000.InterfaceError, pg8000.OperationalError))
+assert issubclass(errors.CannotConnect, pg8000.InterfaceError)
+assert issubclass(Own, pg8000.DataError) and isinstance(early, pg8000.IntegrityError)
+assert not issubclass(errors.DataError, pg8000.IntegrityError)
+again = pickle.loads(pickle.dumps(early))
+assert (type(again), str(again)) == (type(early), str(early))
+"""
+
+
+@pytest.mark.parametrize("late", ["Own()", "import lightvec.pg8000.exceptions"])
+def test_they_are_joined(late: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", PROGRAM.replace("LATE", late)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("severity", [{"V": "FATAL"}, {"S": "FATAL"}, {"V": "PANIC", "S": "PANIK"}])
+@pytest.mark.parametrize("sqlstate", ["57P01", "40001", "25P03", "XX000"])
+def test_what_ends_the_connection_says_to_connect_again(sqlstate: str, severity: dict[str, str]) -> None:
+    assert str(error_from_fields({"C": sqlstate, "M": "it"} | severity)).endswith(
+        "the connection is closed: connect again"
+    )
+
+
+def test_an_error_that_leaves_it_open_does_not() -> None:
+    assert str(error_from_fields({"C": "57P01", "V": "ERROR", "M": "it"})) == "it (SQLSTATE 57P01)"
+    assert str(error_from_fields({"C": "40001", "V": "ERROR", "M": "it"})).endswith("run the transaction again")
