@@ -8,7 +8,7 @@ beside, in settings of our own, and put back right after the statement.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lightvec.wire.errors import InterfaceError
 from lightvec.wire.identifiers import identifier
@@ -18,16 +18,14 @@ __all__ = ["AtLeast", "WithSchema", "restoring", "setting"]
 _KEPT = "lightvec.former_"
 
 
-@dataclass(frozen=True)
-class AtLeast:
+class AtLeast(NamedTuple):
     """A number that a setting is raised to if it is lower; ``default`` is what it is where nobody has set it."""
 
     value: int
     default: int
 
 
-@dataclass(frozen=True)
-class WithSchema:
+class WithSchema(NamedTuple):
     """A search path that gets a schema at its end, where it hides nothing that is found without it."""
 
     name: str
