@@ -425,8 +425,6 @@ class Cursor:
         self._result = result
         self._rowcount = result.row_count
         self._rows = None if result.rows is None else iter(result.rows)
-        if result.command == "ROLLBACK":
-            check_committed(result.command, result.sql)
 
     def _fetching(self) -> Iterator[tuple[Any, ...]]:
         if self._connection is None:

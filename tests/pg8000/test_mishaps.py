@@ -130,13 +130,3 @@ def test_two_threads_at_once_are_refused_not_mixed_up(url: str) -> None:
             thread.join()
         assert wrong == []
         assert conn.run("SELECT 1") == [[1]]
-
-
-@pytest.mark.parametrize("commit", ["commit", "COMMIT;", " END"])
-def test_a_commit_by_a_cursor_that_rolls_back(commit: str, dbapi_conn: dbapi.Connection) -> None:
-    cursor = dbapi_conn.cursor()
-    with pytest.raises(DataError):
-        cursor.execute("SELECT 1/0")
-    with pytest.raises(InternalError, match="rolled back, not committed"):
-        cursor.execute(commit)
-    assert cursor.execute("SELECT 1").fetchall() == [(1,)]
