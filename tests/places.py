@@ -1,4 +1,4 @@
-"""Folders and ports for the tests' servers."""
+"""Folders, ports and programs for the tests' servers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
+
+import pytest
 
 
 def open_folder(prefix: str) -> Path:
@@ -22,6 +24,17 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
     return port
+
+
+def installed(name: str, package: str) -> str:
+    """The path of a program; where it is missing, the test fails in CI and is skipped elsewhere."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found is None:
+        message = f"{name} is not installed: apt-get install {package}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
 
 
 def _quick_disk() -> Path:

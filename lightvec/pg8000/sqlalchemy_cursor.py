@@ -14,7 +14,6 @@ from lightvec.pg8000 import dbapi
 from lightvec.pg8000.dbapi import Cursor
 from lightvec.wire.execute import execute
 from lightvec.wire.placeholders import convert
-from lightvec.wire.results import Result
 
 if TYPE_CHECKING:
     from lightvec.pg8000.dbapi import Connection, Values
@@ -73,9 +72,6 @@ class DialectCursor(Cursor):
         statement, values = convert(dbapi.paramstyle, operation, args, keep_strings=True)
         text = self.connection.session.adapters.multirange_text
         return statement, [text(value) if _holds_ranges(value) else value for value in values]
-
-    def _take(self, result: Result) -> None:
-        super()._take(result)
 
 
 def _holds_ranges(value: Any) -> bool:

@@ -20,11 +20,13 @@ from lightvec.wire.statements import Request, Statement, gives_rows
 __all__ = [
     "ask",
     "check_count",
+    "company",
     "end_transaction",
     "execute",
     "execute_script",
     "execute_text",
     "lacks_types",
+    "look_up_framing",
     "parameters_of",
     "renewed",
     "request_of",
@@ -66,12 +68,13 @@ def execute(
     """
     session.check_usable()
     parameters = parameters_of(session, values, oids)
-    if settings and (not session.is_looked_up or (session.framing is None and not session.in_transaction)):
-        look_up(session)
+    if settings:
+        look_up_framing(session)
     request = request_of(session, Result(sql, row_class), parameters, result_formats)
     requests = [request]
     if settings or begin is not None or not session.is_looked_up:
-        requests = _with_company(session, request, settings, begin)
+        before, after = company(session, sql, settings, begin)
+        requests = [*before, request, *after]
     was_inside = session.transaction_status != IDLE
     try:
         session.run(requests)
@@ -114,24 +117,29 @@ def _execute_again(
     return execute(session, sql, values, oids, settings=settings, begin=begin, row_class=row_class)
 
 
-def _with_company(
-    session: Session, request: Request, settings: Mapping[str, object] | None, begin: str | None
-) -> list[Request]:
-    """The request among those that go with it in its write.
+def look_up_framing(session: Session) -> None:
+    """Look up now, if that was not done yet, how settings are made to hold for one statement."""
+    if not session.is_looked_up or (session.framing is None and not session.in_transaction):
+        look_up(session)
+
+
+def company(
+    session: Session, sql: str, settings: Mapping[str, object] | None, begin: str | None = None
+) -> tuple[list[Request], list[Request]]:
+    """The requests that go with a statement in its write: those before it and those behind it.
 
     The look-up of types costs no round trip there. It goes only ahead of statements that give rows:
     what cannot run inside a transaction block (VACUUM, CREATE INDEX CONCURRENTLY) cannot share its
     Sync with another statement either.
     """
-    requests = [] if begin is None else [step(session, begin)]
-    if not session.is_looked_up and not session.in_failed_transaction and gives_rows(request.result.sql):
-        requests += look_up_requests(session)
+    before = [] if begin is None else [step(session, begin)]
+    if not session.is_looked_up and not session.in_failed_transaction and gives_rows(sql):
+        before += look_up_requests(session)
     if not settings:
-        return [*requests, request]
+        return before, []
     inside = session.in_transaction or begin is not None
-    before, after = (session.framing or IMPLICIT).around(settings, inside=inside)
-    requests += [step(session, *each) for each in before]
-    return [*requests, request, *(step(session, *each) for each in after)]
+    first, last = (session.framing or IMPLICIT).around(settings, inside=inside)
+    return before + [step(session, *each) for each in first], [step(session, *each) for each in last]
 
 
 def request_of(
@@ -143,9 +151,7 @@ def request_of(
     """The request for a statement, which may have been run before."""
     statement = None
     if result_formats is None:
-        statement = session.statements.known.get((result.sql, *[parameter[:2] for parameter in parameters]))
-        if statement is not None and not statement.is_prepared:
-            statement = session.statements.get(result.sql, parameters, session.transaction_status)
+        statement = session.statements.get(result.sql, parameters, session.transaction_status)
     if statement is None:
         statement = Statement(session.encode(result.sql), parameters, result_formats or ())
     return Request(statement.message(parameters), result, statement, parameters)

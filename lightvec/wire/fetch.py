@@ -12,8 +12,7 @@ from typing import Any
 from lightvec.wire import protocol
 from lightvec.wire.columns import ArrayColumn, ListColumn, array_column
 from lightvec.wire.errors import InternalError
-from lightvec.wire.execute import execute, parameters_of, renewed
-from lightvec.wire.lookup import look_up_requests
+from lightvec.wire.execute import company, execute, parameters_of, renewed
 from lightvec.wire.portal import describe
 from lightvec.wire.protocol import BINARY, DESCRIBE_PORTAL, SYNC, TEXT, ColumnDescription, Parameter, split_row
 from lightvec.wire.results import Result, unreadable
@@ -33,7 +32,7 @@ def fetch_columns(session: Session, sql: str, values: Sequence[Any], oids: Seque
         return _as_lists(execute(session, sql, values, oids))
     session.check_usable()
     parameters = parameters_of(session, values, oids)
-    before = [] if session.is_looked_up or session.in_failed_transaction else look_up_requests(session)
+    before, _ = company(session, sql, None)
     result = Result(sql)
     columns: list[ArrayColumn | ListColumn] = []
     with session.turn("idle", [result]):
@@ -42,7 +41,6 @@ def fetch_columns(session: Session, sql: str, values: Sequence[Any], oids: Seque
             columns = [_column(session, numpy, column) for column in result.columns or ()]
             _fetch(session, numpy, result, parameters, columns)
         else:
-            result.error = result.error or next(each.result.error for each in before if each.result.error)
             session.send(SYNC, takes_effect=True)
             session.read_ready([result])
     if renewed(session, result.error):

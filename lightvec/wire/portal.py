@@ -11,13 +11,12 @@ from typing import Any
 
 from lightvec.wire import protocol
 from lightvec.wire.errors import DatabaseError, InterfaceError, InternalError
-from lightvec.wire.execute import execute, parameters_of, renewed, step
-from lightvec.wire.framing import EXPLICIT, IMPLICIT
-from lightvec.wire.lookup import look_up, look_up_requests
-from lightvec.wire.protocol import BINARY, DESCRIBE_PORTAL, DESCRIBE_STATEMENT, FLUSH, NO_DATA, SYNC, TEXT, Parameter
+from lightvec.wire.execute import company, execute, look_up_framing, parameters_of, renewed, step
+from lightvec.wire.framing import EXPLICIT
+from lightvec.wire.protocol import DESCRIBE_PORTAL, DESCRIBE_STATEMENT, FLUSH, NO_DATA, SYNC, Parameter
 from lightvec.wire.results import Result
 from lightvec.wire.session import Session
-from lightvec.wire.statements import Request, gives_rows
+from lightvec.wire.statements import Request
 
 __all__ = ["describe", "stream"]
 
@@ -61,7 +60,9 @@ def _rows(
         result.columns = whole.columns
         yield from whole.rows or ()
         return
-    before, after = _around(session, result.sql, settings)
+    if settings:
+        look_up_framing(session)
+    before, after = company(session, result.sql, settings)
     try:
         try:
             yield from _batches(session, result, parameters, before, batch)
@@ -107,20 +108,6 @@ def _finish(session: Session, result: Result, after: Sequence[Request]) -> None:
         session.run([step(session, "ROLLBACK")])
 
 
-def _around(session: Session, sql: str, settings: Mapping[str, object] | None) -> tuple[list[Request], list[Request]]:
-    """The requests before the statement and behind it: the look-up of types, and settings."""
-    if settings and not session.is_looked_up:
-        look_up(session)
-    before = []
-    if not session.is_looked_up and not session.in_failed_transaction and gives_rows(sql):
-        before = look_up_requests(session)
-    if not settings:
-        return before, []
-    first, last = (session.framing or IMPLICIT).around(settings, inside=session.in_transaction)
-    before += [step(session, *each) for each in first]
-    return before, [step(session, *each) for each in last]
-
-
 def _start(
     session: Session, result: Result, parameters: Sequence[Parameter], before: Sequence[Request], batch: int
 ) -> protocol.Event:
@@ -135,29 +122,37 @@ def _start(
         if statement is not None and statement.columns is not None:
             statement.describe_result(result)
             session.send(b"".join([data, *statement.message(parameters, batch), FLUSH]))
-            failed = session.read_results([request.result for request in before])
+            failed = _read_before(session, before, result)
         else:
             failed = describe(session, result, parameters, before)
-            formats = [BINARY if session.adapters.has_binary(each.type_oid) else TEXT for each in result.columns or ()]
             if failed is None:
                 head = protocol.bind_head([parameter.format for parameter in parameters])
-                bind = protocol.bind(head, parameters, protocol.bind_tail(formats if BINARY in formats else ()))
+                tail = protocol.bind_tail(session.adapters.result_formats(result.columns))
+                bind = protocol.bind(head, parameters, tail)
                 session.send(bind + DESCRIBE_PORTAL + protocol.execute(batch) + FLUSH)
-        if failed is not None:
-            result.error = result.error or next(each.result.error for each in before if each.result.error)
-            return failed
-        return session.read_until(_ENDS, result)
+        return session.read_until(_ENDS, result) if failed is None else failed
 
 
 def describe(
     session: Session, result: Result, parameters: Sequence[Parameter], before: Sequence[Request]
 ) -> protocol.Event | None:
-    """Prepare the unnamed statement and learn its columns, in a turn; the error that stopped it, if one did."""
+    """Prepare the unnamed statement and learn its columns, in a turn; the error that stopped it, if one did.
+
+    The result has that error, whichever of the statements it is of.
+    """
     parse = protocol.parse(session.encode(result.sql), [parameter.oid for parameter in parameters])
     data = b"".join([*(request.data for request in before), parse, DESCRIBE_STATEMENT, FLUSH])
     session.send(data)
-    failed = session.read_results([request.result for request in before])
+    failed = _read_before(session, before, result)
     if failed is not None:
         return failed
     event = session.read_until((protocol.RowDescription, NO_DATA), result)
     return event if type(event) is protocol.ErrorResponse else None
+
+
+def _read_before(session: Session, before: Sequence[Request], result: Result) -> protocol.Event | None:
+    """Read the answers of the requests before a statement; the error that stopped it, which its result has, too."""
+    failed = session.read_results([request.result for request in before])
+    if failed is not None:
+        result.error = next(request.result.error for request in before if request.result.error)
+    return failed

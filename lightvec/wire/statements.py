@@ -16,7 +16,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from lightvec.wire import protocol
-from lightvec.wire.protocol import BINARY, DESCRIBE_PORTAL, IDLE, TEXT, ColumnDescription, Parameter
+from lightvec.wire.protocol import DESCRIBE_PORTAL, IDLE, TEXT, ColumnDescription, Parameter
 from lightvec.wire.results import Decoder, Result, read_tag
 
 if TYPE_CHECKING:
@@ -252,15 +252,17 @@ class Statements:
         formats Bind says would fail the transaction.
         """
         statement = self.known.get((sql, *[parameter[:2] for parameter in parameters]))
-        if statement is not None and statement.name and not statement.is_prepared:
+        if statement is None or statement.is_prepared:
+            return statement
+        if statement.name:
             if statement.was_sent:
                 # The run before failed, or another statement of its batch did: nobody knows of the name.
                 self.closing.append(protocol.close_statement(statement.name))
                 statement.prepare(self._new_name())
             statement.was_sent = True
-        if statement is None or statement.name or transaction_status == IDLE:
             return statement
-        return None if statement.asks_binary and _STAR.search(sql) else statement
+        may_differ = transaction_status != IDLE and statement.asks_binary and _STAR.search(sql)
+        return None if may_differ else statement
 
     def remember(self, request: Request, adapters: Adapters) -> None:
         """Take in that a statement was run: the next run knows its columns, the one behind that its name."""
@@ -294,20 +296,18 @@ class Statements:
         if on_server:
             self.closing.clear()
 
-    def _formats(self, sql: str, columns: Sequence[ColumnDescription] | None, adapters: Adapters) -> list[int]:
+    def _formats(self, sql: str, columns: Sequence[ColumnDescription] | None, adapters: Adapters) -> Sequence[int]:
         """The formats to ask for: binary for vectors.
 
         A statement that is not prepared may have other columns in its next run, whose binary form
         nobody could read. One that changes rows must not come to that: it asks for text.
         """
-        formats = [BINARY if adapters.has_binary(column.type_oid) else TEXT for column in columns or ()]
-        if BINARY not in formats:
-            return []
-        if self.may_prepare:
+        formats = adapters.result_formats(columns)
+        if not formats or self.may_prepare:
             return formats
         # One format in Bind holds for all columns: the server would not refuse it for more of them.
         may_grow = len(formats) == 1 and _STAR.search(sql)
-        return [] if may_grow or not _READS.match(sql) else formats
+        return () if may_grow or not _READS.match(sql) else formats
 
     def _name(self, key: Key, statement: Statement) -> None:
         if len(self._prepared) >= _MOST_PREPARED:

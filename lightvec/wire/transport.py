@@ -75,10 +75,12 @@ class Transport:
             except OSError as error:
                 if isinstance(error, TimeoutError):
                     self._check_own_timeout(error)
-                raise _no_answer(f"the connection broke before the server had answered ({_reason(error)})") from error
+                raise ConnectionLost(
+                    f"the connection broke before the server had answered ({_reason(error)})"
+                ) from error
             if reader.end:
                 return
-            raise _no_answer("the server closed the connection before it had answered")
+            raise ConnectionLost("the server closed the connection before it had answered")
         reader.buffer_updated(self._receive_into(reader.get_buffer()))
 
     def read_message(self) -> tuple[bytes, bytes]:
@@ -175,10 +177,12 @@ class Transport:
             except TimeoutError as error:
                 self._extend(error)
             except OSError as error:
-                raise _no_answer(f"the connection broke before the server had answered ({_reason(error)})") from error
+                raise ConnectionLost(
+                    f"the connection broke before the server had answered ({_reason(error)})"
+                ) from error
             else:
                 if not received:
-                    raise _no_answer("the server closed the connection before it had answered")
+                    raise ConnectionLost("the server closed the connection before it had answered")
                 return received
 
     def _send_some(self, data: memoryview) -> int:
@@ -215,12 +219,12 @@ class Transport:
         limit = self._limit
         self._limit = self.on_timeout()
         if self._limit is None:
-            raise _no_answer(f"the server did not answer within {limit}; the connection is closed") from error
+            raise ConnectionLost(f"the server did not answer within {limit}; the connection is closed") from error
 
     def _check_own_timeout(self, error: TimeoutError) -> None:
         """Let a TimeoutError pass that the caller's own signal handler raised: nobody's time was up."""
         if error.errno == errno.ETIMEDOUT:  # The kernel gave the peer up (TCP keepalive).
-            raise _no_answer(f"the connection broke before the server had answered ({_reason(error)})") from error
+            raise _broke_receiving(error) from error
         try:
             left = None if self._limit is None else self._limit.remaining()
         except TimeoutError:
@@ -248,14 +252,14 @@ def _broke_sending(error: OSError) -> ConnectionLost:
     )
 
 
+def _broke_receiving(error: OSError) -> ConnectionLost:
+    return ConnectionLost(f"the connection broke before the server had answered ({_reason(error)})")
+
+
 def _took_no_data(limit: Deadline | None) -> ConnectionLost:
     return ConnectionLost(
         f"the server took no data within {limit}, so the statement did not take effect; the connection is closed"
     )
-
-
-def _no_answer(what: str) -> ConnectionLost:
-    return ConnectionLost(what)
 
 
 def _reason(error: OSError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from lightvec.errors import LightvecError
 from lightvec.pg8000.connection import BaseConnection
+from tests.alarms import alarm
 from tests.fuzz.messages import answer, rows
 from tests.fuzz.player import PlayedSocket
 from tests.scale import SOAK, scaled
@@ -45,16 +45,8 @@ _NONCE = b"the answer to this very statement"
 def in_time(seconds: float = _LONG, what: str = "it") -> Iterator[None]:
     """Fail when the block takes longer, also where it would never end."""
 
-    def stop(*_: Any) -> None:
-        raise TakesTooLong(f"{what} takes longer than {seconds:g} s")
-
-    former = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
+    with alarm(seconds, TakesTooLong(f"{what} takes longer than {seconds:g} s")):
         yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
 
 
 class TakesTooLong(BaseException):

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from lightvec.server import Server
-from tests.places import free_port
+from tests.places import free_port, installed
 
 _SETTINGS = {
     "listen_addr": "127.0.0.1",
@@ -25,17 +25,6 @@ _SETTINGS = {
     "default_pool_size": "2",
     "max_client_conn": "100",
 }
-
-
-def program() -> str:
-    """The path of pgbouncer; where it is missing, the test fails in CI and is skipped elsewhere."""
-    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is None:
-        message = "pgbouncer is not installed: apt-get install pgbouncer"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
 
 
 class PgBouncer:
@@ -52,7 +41,7 @@ class PgBouncer:
         settings: Mapping[str, str] | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> None:
-        self._program = program()
+        self._program = installed("pgbouncer", "pgbouncer")
         self._server = server
         self._settings = _SETTINGS | dict(settings or {})
         self._files = dict(files or {})

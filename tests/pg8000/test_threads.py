@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import peewee
@@ -18,6 +16,7 @@ from lightvec import Vector
 from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import Connection, connect, dbapi
 from lightvec.pg8000.dbapi import Error, InterfaceError
+from tests.alarms import alarm
 from tests.pg8000.faces import FACES, Face, opened
 from tests.scale import scaled
 
@@ -262,22 +261,6 @@ class Mine(TimeoutError):
 
 class Interrupt(BaseException):
     """The caller's, too."""
-
-
-@contextmanager
-def alarm(seconds: float, error: BaseException) -> Iterator[None]:
-    """Have a signal handler raise it."""
-
-    def raise_it(number: int, frame: FrameType | None) -> None:
-        raise error
-
-    former = signal.signal(signal.SIGALRM, raise_it)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
 
 
 SLEEPS: dict[str, Callable[[Connection], Any]] = {

@@ -43,9 +43,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from lightvec.server import Server
-from tests.places import free_port, open_folder
+from tests.places import free_port, installed, open_folder
 
-__all__ = ["PgPool", "program"]
+__all__ = ["PgPool"]
 
 _SETTINGS = {
     # One server: what is sent is passed on, and nothing is balanced or replicated.
@@ -64,17 +64,6 @@ _SETTINGS = {
 }
 
 
-def program() -> str:
-    """The path of pgpool; where it is missing, the test fails in CI and is skipped elsewhere."""
-    found = shutil.which("pgpool", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is None:
-        message = "pgpool-II is not installed: apt-get install pgpool2"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
-
-
 class PgPool:
     """pgpool-II in front of a server; as a context manager, it runs inside the block.
 
@@ -82,7 +71,7 @@ class PgPool:
     """
 
     def __init__(self, server: Server, settings: Mapping[str, str] | None = None) -> None:
-        self._program = program()
+        self._program = installed("pgpool", "pgpool2")
         self._server = server
         self._settings = _SETTINGS | dict(settings or {})
         self.mode = self._settings["backend_clustering_mode"]
