@@ -347,6 +347,10 @@ class Adapters:
         formats = tuple(BINARY if self.has_binary(column.type_oid) else TEXT for column in columns or ())
         return formats if BINARY in formats else ()
 
+    def can_read(self, columns: Sequence[ColumnDescription] | None) -> bool:
+        """Whether columns came in formats that are read here: binary is for types that were known to have it."""
+        return all(column.format == TEXT or self.has_binary(column.type_oid) for column in columns or ())
+
     def decoder(self, oid: int, value_format: int) -> Decoder:
         """What reads the values of a type in a format."""
         key = oid, value_format, self.encoding

@@ -37,8 +37,11 @@ T = TypeVar("T")
 
 _BEGIN = re.compile(r"\s*(BEGIN|START)\b", re.IGNORECASE)
 
-#: A prepared statement whose columns have changed, that is not there, or whose types are gone.
-_PREPARED_IN_VAIN = ("0A000", "26000", "XX000")
+#: A prepared statement whose columns have changed or that is not there, with the server's routine that says so
+#: (src/backend/utils/cache/plancache.c, src/backend/commands/prepare.c): a function that ran may use the code, too.
+_PREPARED_IN_VAIN = (("0A000", "RevalidateCachedQuery"), ("26000", "FetchPreparedStatement"))
+#: Types that are gone, unless PL/pgSQL's RAISE says so (src/pl/plpgsql/src/pl_exec.c).
+_INTERNAL, _RAISE = "XX000", "exec_stmt_raise"
 _BIND_REFUSED = "08P01"
 #: A type, function or operator that is not there, or no longer: perhaps the extension was created anew.
 _MISSING = ("42704", "42883", "XX000")
@@ -92,6 +95,10 @@ def execute(
         raise
     if session.transaction_status != IDLE and not was_inside and begin is None and not _BEGIN.match(sql):
         end_transaction(session, "COMMIT")
+    if _has_other_columns(session, request):
+        session.statements.forget(request)
+        begin = None if session.in_transaction else begin
+        return _execute_again(session, sql, values, oids, settings, begin, row_class)
     if not session.is_looked_up and session.extension.oids and not session.in_failed_transaction:
         _decode_renewed(session, request.result)
     if result_formats is None:
@@ -99,6 +106,15 @@ def execute(
             if each.statement is not None and not each.statement.is_prepared:
                 session.statements.remember(each, session.adapters)
     return request.result
+
+
+def _has_other_columns(session: Session, request: Request) -> bool:
+    """Whether a query that is not prepared has other columns than before, in a format that nobody can read."""
+    statement = request.statement
+    assert statement is not None
+    if statement.is_prepared or not statement.answer or not statement.asks_binary:
+        return False
+    return not session.adapters.can_read(request.result.columns)
 
 
 def _execute_again(
@@ -113,7 +129,7 @@ def _execute_again(
     """The second run asks for nothing that the connection remembers: it cannot fail for the same reason."""
     path = session.extension.out_of_path
     others = {name: value for name, value in (settings or {}).items() if not isinstance(value, WithSchema)}
-    settings = others | ({"search_path": WithSchema(path)} if path else {})
+    settings = ({"search_path": WithSchema(path)} if path else {}) | others
     return execute(session, sql, values, oids, settings=settings, begin=begin, row_class=row_class)
 
 
@@ -241,9 +257,9 @@ def _forget_changed(session: Session, request: Request, error: DatabaseError) ->
 
     statement, sqlstate = request.statement, error.sqlstate
     assert statement is not None
-    is_out_of_date = (bool(statement.name) and sqlstate in _PREPARED_IN_VAIN) or (
-        statement.asks_binary and sqlstate == _BIND_REFUSED
-    )
+    routine = error.fields.get("R")
+    is_in_vain = (sqlstate, routine) in _PREPARED_IN_VAIN or (sqlstate == _INTERNAL and routine != _RAISE)
+    is_out_of_date = (bool(statement.name) and is_in_vain) or (statement.asks_binary and sqlstate == _BIND_REFUSED)
     if is_out_of_date or (statement.name and not statement.is_prepared):
         session.statements.forget(request)
     if is_out_of_date and isinstance(error.fields, ErrorFields):

@@ -102,8 +102,13 @@ def _finish(session: Session, result: Result, after: Sequence[Request]) -> None:
     result.end()  # What was not asked for does not come.
     results = [request.result for request in after] or [result]
     with session.turn("idle", results):
+        for request in after:
+            request.begin_reading()
         session.send(b"".join([*(request.data for request in after), SYNC]), takes_effect=True)
         session.read_ready(results)
+    for request in after:
+        if request.result.error is None:
+            session.statements.remember(request, session.adapters)
     if session.in_failed_transaction and any(request.result.sql == "COMMIT" for request in after):
         session.run([step(session, "ROLLBACK")])
 
@@ -113,24 +118,18 @@ def _start(
 ) -> protocol.Event:
     """Send the statement and read its first batch.
 
-    The formats of the columns must be known first: where the statement was not run before, it is
-    described in a round trip of its own, which is little beside the batches to come.
+    The formats of the columns must be known first: the statement is described in a round trip of its
+    own, which is little beside the batches to come. What the connection remembers may be out of date,
+    and rows that were given cannot be taken back.
     """
-    statement = session.statements.get(result.sql, parameters, session.transaction_status)
     with session.turn("streaming", [result]):
-        data = b"".join(request.data for request in before)
-        if statement is not None and statement.columns is not None:
-            statement.describe_result(result)
-            session.send(b"".join([data, *statement.message(parameters, batch), FLUSH]))
-            failed = _read_before(session, before, result)
-        else:
-            failed = describe(session, result, parameters, before)
-            if failed is None:
-                head = protocol.bind_head([parameter.format for parameter in parameters])
-                tail = protocol.bind_tail(session.adapters.result_formats(result.columns))
-                bind = protocol.bind(head, parameters, tail)
-                session.send(bind + DESCRIBE_PORTAL + protocol.execute(batch) + FLUSH)
-        return session.read_until(_ENDS, result) if failed is None else failed
+        failed = describe(session, result, parameters, before)
+        if failed is not None:
+            return failed
+        head = protocol.bind_head([parameter.format for parameter in parameters])
+        bind = protocol.bind(head, parameters, protocol.bind_tail(session.adapters.result_formats(result.columns)))
+        session.send(bind + DESCRIBE_PORTAL + protocol.execute(batch) + FLUSH)
+        return session.read_until(_ENDS, result)
 
 
 def describe(
@@ -143,16 +142,11 @@ def describe(
     parse = protocol.parse(session.encode(result.sql), [parameter.oid for parameter in parameters])
     data = b"".join([*(request.data for request in before), parse, DESCRIBE_STATEMENT, FLUSH])
     session.send(data)
-    failed = _read_before(session, before, result)
-    if failed is not None:
-        return failed
-    event = session.read_until((protocol.RowDescription, NO_DATA), result)
-    return event if type(event) is protocol.ErrorResponse else None
-
-
-def _read_before(session: Session, before: Sequence[Request], result: Result) -> protocol.Event | None:
-    """Read the answers of the requests before a statement; the error that stopped it, which its result has, too."""
-    failed = session.read_results([request.result for request in before])
+    failed = session.read_results(before)
     if failed is not None:
         result.error = next(request.result.error for request in before if request.result.error)
-    return failed
+        return failed
+    for request in before:
+        session.statements.remember(request, session.adapters)
+    event = session.read_until((protocol.RowDescription, NO_DATA), result)
+    return event if type(event) is protocol.ErrorResponse else None

@@ -264,7 +264,8 @@ class Session:
             transport.receive()
             if not self._read_expected(requests):
                 self.read_ready([request.result for request in requests])
-            self.phase = "idle"
+            if self.phase == "busy":  # Else another thread has closed the connection.
+                self.phase = "idle"
             self._is_sent = False
             self._last_used = monotonic()
             self._turn.release()
@@ -300,9 +301,7 @@ class Session:
         except Exception:
             position = -1  # It is raised again, where the message that it is about is read.
         for request in requests:
-            request.result.reset()
-            if request.statement is not None:
-                request.statement.describe_result(request.result)
+            request.begin_reading()
         return False
 
     def read_ready(self, results: Iterable[Result]) -> None:
@@ -346,7 +345,8 @@ class Session:
                 self._overrun = None
                 self._read_unasked()
             yield
-            self.phase = self._next_phase
+            if self.phase == "busy":
+                self.phase = self._next_phase
             self._turn.release()
         except BaseException as error:
             if not with_turn and isinstance(error, Exception):
@@ -373,10 +373,11 @@ class Session:
             if type(event) is protocol.ErrorResponse or type(event) in ends or event in ends:
                 return event
 
-    def read_results(self, results: Iterable[Result]) -> protocol.Event | None:
+    def read_results(self, requests: Iterable[Request]) -> protocol.Event | None:
         """Read in a turn to the ends of these statements; the error that stopped it, if one did."""
-        for result in results:
-            event = self.read_until((protocol.CommandComplete, protocol.EMPTY_QUERY), result)
+        for request in requests:
+            request.begin_reading()
+            event = self.read_until((protocol.CommandComplete, protocol.EMPTY_QUERY), request.result)
             if type(event) is protocol.ErrorResponse:
                 return event
         return None
@@ -561,7 +562,7 @@ class Session:
             self.statements.clear()
             if command.endswith("EXTENSION"):
                 self.forget_extension()
-        elif command in ("DISCARD ALL", "DEALLOCATE ALL", "DEALLOCATE"):
+        elif command in ("DISCARD ALL", "DEALLOCATE ALL"):
             self.statements.clear(on_server=True)
 
     def forget_extension(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from lightvec import Bit, Vector
 from lightvec.pg8000 import Connection, connect, dbapi
-from lightvec.pg8000.exceptions import DataError, MissingExtension, ProgrammingError
+from lightvec.pg8000.exceptions import DatabaseError, DataError, MissingExtension, ProgrammingError
 from lightvec.wire.protocol import BINARY, TEXT
 
 V = Vector([1, 2, 3])
@@ -203,9 +203,10 @@ def test_pg8000s_other_types_still_come_as_pg8000_has_them(conn: Connection) -> 
     ],
 )
 def test_whatever_gives_rows(sql: str, url: str) -> None:
+    """What may change rows asks for binary when it is prepared: before, other columns could not be read any more."""
     with connect(url) as connection:
         connection.run("CREATE TEMPORARY TABLE given AS SELECT '[1,2,3]'::vector AS v")
-        for expected in (TEXT, BINARY):
+        for expected in (TEXT, TEXT, BINARY) if sql.startswith(("UPDATE", "with")) else (TEXT, BINARY, BINARY):
             assert connection.run(sql) == [[V]]
             assert formats(connection) == [expected]
 
@@ -222,3 +223,103 @@ def test_whatever_gives_rows_by_name(url: str) -> None:
     with connect(url) as connection:
         connection.run("PREPARE given AS SELECT '[1,2,3]'::vector")
         assert connection.run("EXECUTE given") == [[V]]
+
+
+@pytest.mark.parametrize("prepare", [False, True])
+@pytest.mark.parametrize("runs", [1, 2, 3])
+@pytest.mark.parametrize("sql", ["SELECT id, e FROM m", "UPDATE m SET id = id RETURNING id, e"])
+@pytest.mark.parametrize(("kind", "found"), [("real[]", [1.0, 2.0]), ("text", "[1,2]"), ("jsonb", [1, 2])])
+def test_a_vector_that_became_something_else(
+    kind: str, found: object, sql: str, runs: int, prepare: bool, empty_url: str
+) -> None:
+    """Nobody is given the bytes of a value that was asked for as a vector."""
+    with connect(empty_url, prepare=prepare) as conn, connect(empty_url) as other:
+        other.run("CREATE EXTENSION vector")
+        other.run("CREATE TABLE m (id int, e vector(2)); INSERT INTO m VALUES (1, '[1,2]')")
+        for _ in range(runs):
+            assert conn.run(sql) == [[1, Vector([1, 2])]]
+        other.run(
+            f"ALTER TABLE m ALTER e TYPE {kind} USING e::text::{kind}"
+            if kind == "jsonb"
+            else f"ALTER TABLE m ALTER e TYPE {kind}"
+        )
+        for _ in range(4):
+            assert conn.run(sql) == [[1, found]]
+
+
+@pytest.mark.parametrize("prepare", [False, True])
+@pytest.mark.parametrize("runs", [1, 2, 3])
+@pytest.mark.parametrize("way", ["renamed", "path", "setting", "renewed"])
+def test_a_query_of_other_columns(way: str, runs: int, prepare: bool, empty_url: str) -> None:
+    sql, both = "SELECT id, e FROM m", Vector([1, 2])
+    with connect(empty_url, prepare=prepare) as conn, connect(empty_url) as other:
+        create = "CREATE TABLE m (id int, e vector(2)); INSERT INTO m VALUES (1, '[1,2]')"
+        other.run(f"CREATE EXTENSION vector; {create}; CREATE SCHEMA s2; CREATE TABLE s2.m AS SELECT 2 AS id, 'x' AS e")
+        for _ in range(runs):
+            assert conn.run(sql) == [[1, both]]
+        found: list[object] = [2, "x"]
+        settings = {"search_path": "s2"} if way == "setting" else None
+        if way == "renamed":
+            other.run("ALTER TABLE m RENAME id TO f; ALTER TABLE m RENAME e TO id; ALTER TABLE m RENAME f TO e")
+            found = [both, 1]
+        elif way == "path":
+            conn.run("SET search_path TO s2, public")
+        elif way == "renewed":
+            other.run(f"DROP TABLE m; DROP EXTENSION vector CASCADE; CREATE EXTENSION vector; {create}")
+            found = [1, both]
+        for _ in range(4):
+            assert conn.run(sql, settings=settings) == [found]
+
+
+def test_a_query_of_other_columns_within_a_transaction(empty_url: str) -> None:
+    with connect(empty_url, prepare=False) as conn:
+        conn.run("CREATE EXTENSION vector; CREATE SCHEMA s2; CREATE TABLE s2.m AS SELECT 'x' AS e")
+        conn.run("CREATE TABLE m (e vector(2)); INSERT INTO m VALUES ('[1,2]')")
+        for _ in range(2):
+            assert conn.run("SELECT e, 1 FROM m") == [[Vector([1, 2]), 1]]
+        with conn.transaction():
+            conn.run("SET LOCAL search_path TO s2")
+            for _ in range(3):
+                assert conn.run("SELECT e, 1 FROM m") == [["x", 1]]
+
+
+def test_what_a_function_raises_is_not_run_again(empty_url: str) -> None:
+    with connect(empty_url) as conn:
+        conn.run("CREATE SEQUENCE counter")
+        for code in ("0A000", "26000", "XX000"):
+            conn.run(
+                f"CREATE OR REPLACE FUNCTION fails(b bool) RETURNS int LANGUAGE plpgsql AS $$ BEGIN "
+                f"PERFORM nextval('counter'); IF b THEN RAISE EXCEPTION 'it' USING ERRCODE = '{code}'; END IF; "
+                f"RETURN 1; END $$"
+            )
+            for _ in range(3):
+                conn.run("SELECT fails(:b)", b=False)
+            before = conn.run("SELECT last_value FROM counter")[0][0]
+            with pytest.raises(DatabaseError) as caught:
+                conn.run("SELECT fails(:b)", b=True)
+            assert caught.value.sqlstate == code
+            assert conn.run("SELECT last_value FROM counter") == [[before + 1]]
+
+
+def test_a_long_statement_is_not_remembered(url: str) -> None:
+    with connect(url) as conn:
+        for _ in range(2):
+            conn.run(f"SELECT '{'x' * 10_000}'")
+        assert len(conn.session.statements) == 0
+
+
+def prepared(conn: Connection) -> int:
+    """How many statements the server has prepared for the connection."""
+    count: int = conn.run("SELECT count(*) FROM pg_prepared_statements")[0][0]
+    return count
+
+
+def test_deallocate_leaves_no_prepared_statement_behind(url: str) -> None:
+    with connect(url) as conn:
+        for number in range(600):
+            for _ in range(2):
+                conn.run(f"SELECT {number % 50}+0")
+            if number % 50 == 49:
+                conn.run("PREPARE u AS SELECT 1")
+                conn.run("DEALLOCATE u")
+        assert prepared(conn) <= 101

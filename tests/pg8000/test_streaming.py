@@ -122,3 +122,35 @@ print(rows, (most - before) // 1024)
     rows, grown = map(int, done.stdout.split())
     assert rows == 1_000_000
     assert grown <= 32
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_settings_that_other_statements_had(inside: bool, url: str) -> None:
+    settings = {"work_mem": "12MB"}
+    with connect(url) as conn:
+        for _ in range(4):
+            conn.run("BEGIN" if inside else "SELECT 0")
+            for sql in ("SELECT 1", "SELECT current_setting('work_mem')"):
+                conn.run(sql, settings=settings)
+            assert list(conn.stream("SELECT current_setting('work_mem')", settings=settings)) == [["12MB"]]
+            assert conn.run("SELECT current_setting('work_mem')") != [["12MB"]]
+            conn.run("ROLLBACK" if inside else "SELECT 0")
+        assert conn.run("SELECT count(*) < 10 FROM pg_prepared_statements") == [[True]]
+
+
+def test_a_statement_that_was_prepared(url: str) -> None:
+    """It is streamed as what it is now, and under no name."""
+    with connect(url) as conn, connect(url) as other:
+        other.run("DROP TABLE IF EXISTS changing; CREATE TABLE changing AS SELECT 1 AS i")
+        for _ in range(3):
+            assert conn.run("SELECT i FROM changing") == [[1]]
+        other.run("ALTER TABLE changing ALTER i TYPE text")
+        assert list(conn.stream("SELECT i FROM changing")) == [["1"]]
+        conn.run("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+        assert list(conn.stream("SELECT i FROM changing")) == [["1"]]
+        for sql in ("SELECT 41+1", "SELECT i FROM changing"):
+            conn.run(sql)
+            for _ in range(20):
+                assert len(list(conn.stream(sql))) == 1
+        assert conn.run("SELECT count(*) < 5 FROM pg_prepared_statements") == [[True]]
+        other.run("DROP TABLE changing")

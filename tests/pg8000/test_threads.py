@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import peewee
@@ -337,3 +337,15 @@ def test_his_timeout_while_connecting(url: str) -> None:
     ):
         connect(host="127.0.0.1", port=silent.getsockname()[1], user="x", dbname="x", sslmode="disable")
     assert caught.value is mine
+
+
+def test_a_connection_that_another_thread_closes_stays_closed(url: str) -> None:
+    with connect(url) as conn:
+        timer = threading.Timer(0.2, conn.close)
+        timer.start()
+        with suppress(Error):  # Whether the answer still arrives is up to the kernel.
+            conn.run("SELECT pg_sleep(0.6)")
+        timer.join()
+        assert conn.closed
+        with pytest.raises(InterfaceError, match="connection is closed"):
+            conn.run("SELECT 1")
