@@ -10,7 +10,17 @@ from typing import Any, TypeVar
 from peewee import Proxy
 from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
 
-__all__ = ["Answer", "cursor_wrapper", "database_of", "drop_pool", "drop_state", "in_peewees_words", "run_logged"]
+__all__ = [
+    "Answer",
+    "cursor_wrapper",
+    "database_of",
+    "drop_pool",
+    "drop_state",
+    "end_left_block",
+    "in_peewees_words",
+    "left_blocks",
+    "run_logged",
+]
 
 T = TypeVar("T")
 
@@ -61,11 +71,24 @@ def database_of(model: Any) -> Any:
     return database.obj if isinstance(database, Proxy) else database
 
 
+def left_blocks(database: Any) -> int:
+    """How many blocks of transactions stand open that :func:`drop_state` has forgotten."""
+    left: int = getattr(database._state, "left_blocks", 0)
+    return left
+
+
 def drop_state(database: Any) -> Any:
     """Forget the open connection, its transactions and contexts; the connection, if there was one."""
-    conn = database._state.conn
-    database._state.reset()
+    state = database._state
+    conn, left = state.conn, left_blocks(database) + len(state.transactions)
+    state.reset()
+    state.left_blocks = left
     return conn
+
+
+def end_left_block(database: Any) -> None:
+    """Take in that one of them has ended."""
+    database._state.left_blocks -= 1
 
 
 def drop_pool(database: Any) -> list[Any]:

@@ -25,7 +25,15 @@ from peewee import (
 
 from lightvec.errors import InvalidOption
 from lightvec.extension import NO_EXTENSION, ExtensionTypes
-from lightvec.peewee._seam import Answer, cursor_wrapper, drop_state, in_peewees_words, run_logged
+from lightvec.peewee._seam import (
+    Answer,
+    cursor_wrapper,
+    drop_state,
+    end_left_block,
+    in_peewees_words,
+    left_blocks,
+    run_logged,
+)
 from lightvec.peewee.adapter import Pg8000Adapter
 from lightvec.peewee.indexes import check_entity, fitting
 from lightvec.pg8000 import dbapi
@@ -296,16 +304,19 @@ class Pg8000Database(PostgresqlDatabase):
 
     def rollback(self) -> None:
         """Roll back. Where the connection broke the server has done it, and the error that broke it is what counts."""
-        if self.is_closed():
+        if self.is_closed() and left_blocks(self):
             return  # The block was begun by the process that this one was forked from.
-        if self._state.conn.closed:
+        if not self.is_closed() and self._state.conn.closed:
             self._state.conn.forget_transaction()
         else:
             super().rollback()
 
     def pop_transaction(self) -> Any:
         """As in Peewee; a block that was open at a fork is none of the child's."""
-        return self._state.transactions.pop() if self._state.transactions else None
+        if left_blocks(self) and not self._state.transactions:
+            end_left_block(self)
+            return None
+        return super().pop_transaction()
 
     def commit(self) -> None:
         """Commit. A connection that broke is not replaced here: what it was to commit is lost, and that is an error."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from peewee import EXCLUDED, IntegerField, IntegrityError, Model, TextField
+from peewee import EXCLUDED, IntegerField, IntegrityError, InterfaceError, Model, TextField
 
 from lightvec import Vector
 from lightvec.peewee import Pg8000Database, VectorField
@@ -214,3 +214,13 @@ def test_all_four_kinds_in_one_upsert(use: Use) -> None:
     assert stored.half == [4, 5, 6]
     assert stored.sparse == [4, 0, 0]
     assert stored.bits == "010"
+
+
+def test_without_a_block_or_a_connection_it_is_as_in_peewee(url: str) -> None:
+    database = Pg8000Database(url)
+    assert not database.session_commit()
+    assert not database.session_rollback()
+    for end in (database.commit, database.rollback):
+        with pytest.raises(InterfaceError):
+            end()
+    database.close()
