@@ -124,6 +124,8 @@ class Session:
         self._next_phase: Phase = "idle"
         self._overrun: Deadline | None = None
         self._unknown_types: set[int] = set()
+        #: Whether a rollback may undo what was altered.
+        self._has_altered = False
         self._handlers: dict[type, Callable[[Any, Result], None]] = {
             protocol.RowDescription: self._on_row_description,
             protocol.DataRows: self._on_data_rows,
@@ -560,10 +562,15 @@ class Session:
         command = result.command
         if command.startswith(("ALTER", "CREATE", "DROP")):
             self.statements.clear()
+            self._has_altered = True
             if command.endswith("EXTENSION"):
                 self.forget_extension()
         elif command in ("DISCARD ALL", "DEALLOCATE ALL"):
             self.statements.clear(on_server=True)
+        elif command == "COMMIT":
+            self._has_altered = False
+        elif command == "ROLLBACK" and self._has_altered:  # To a savepoint, too.
+            self.statements.clear()
 
     def forget_extension(self) -> None:
         """Ask for pgvector's types again before they are needed."""

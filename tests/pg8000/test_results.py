@@ -323,3 +323,18 @@ def test_deallocate_leaves_no_prepared_statement_behind(url: str) -> None:
                 conn.run("PREPARE u AS SELECT 1")
                 conn.run("DEALLOCATE u")
         assert prepared(conn) <= 101
+
+
+@pytest.mark.parametrize("undo", ["ROLLBACK", "ROLLBACK TO s"])
+def test_a_change_that_was_rolled_back(undo: str, empty_url: str) -> None:
+    with connect(empty_url) as conn:
+        conn.run("CREATE TABLE z (i int); INSERT INTO z VALUES (1)")
+        conn.run("BEGIN; SAVEPOINT s")
+        conn.run("ALTER TABLE z ADD k int")
+        for _ in range(3):
+            assert conn.run("SELECT * FROM z") == [[1, None]]
+        conn.run(undo)
+        if undo == "ROLLBACK":
+            conn.run("BEGIN")
+        assert conn.run("SELECT * FROM z") == [[1]]
+        conn.run("COMMIT")
