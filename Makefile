@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# How many processes run tests: they wait for servers more than they compute.
+JOBS ?= 4
 # Tests that try more where they have the time (tests/scale.py).
 SOAK := $(addprefix tests/,faults fuzz load pooler pg8000/test_interrupts.py tls/test_traffic.py)
 
@@ -21,7 +23,7 @@ demo: $(VENV)/.installed-demo  ## create a schema, load 2,000 real embeddings an
 	@$(BIN)/python -m examples.demo
 
 test: $(VENV)/.installed-test  ## run the test suite against a real server
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) $(TESTS)
 
 test-all:  ## run the test suite on each Python from 3.10 that is found (TESTS=tests/types: a part of it)
 	@$(PYTHON) -m tests.pythons | { \
@@ -37,7 +39,7 @@ test-citus: $(VENV)/.installed-test  ## run the tests on the Citus cluster that 
 	$(BIN)/python -m pytest tests/citus
 
 soak: $(VENV)/.installed-test $(VENV)/.installed-fuzz  ## try faults, poolers, load and hostile bytes for hours
-	LIGHTVEC_SOAK=1 $(BIN)/python -m pytest $(SOAK)
+	LIGHTVEC_SOAK=1 $(BIN)/python -m pytest --timeout 0 $(SOAK)
 	$(BIN)/python -m tests.fuzz.coverage_guided
 
 lint: $(VENV)/.installed-dev  ## check style and format

@@ -248,19 +248,19 @@ class Session:
         parts.append(end)
         with_turn = False
         try:
-            with_turn = self._turn.acquire(blocking=False)
+            with_turn = self._turn.acquire(blocking=False) or self._outwait_look()
             if not with_turn or self.phase != "idle":
                 raise InterfaceError(_BUSY)
             self.phase = "busy"
             self._end = end
             if self.limits.are_set or transport.limit is not None:
                 transport.limit = self.limits.statement()
-            if monotonic() - self._last_used > _GAP or transport.reader.has_bytes:
-                self._read_unasked()
-            self._overrun = None
             if closing:
                 parts[:0] = closing
                 closing.clear()
+            if monotonic() - self._last_used > _GAP or transport.reader.has_bytes:
+                self._read_unasked()  # What this closes, parts may still name.
+            self._overrun = None
             transport.send(b"".join(parts))
             self._is_sent = True
             transport.receive()
@@ -281,6 +281,13 @@ class Session:
         for request in requests:
             if request.result.error is not None:
                 raise request.result.error
+
+    def _outwait_look(self) -> bool:
+        """Take the turn from a thread that only looks at the socket (``is_alive``); False where it runs something."""
+        while self.phase == "idle":
+            if self._turn.acquire(timeout=0.01):
+                return True
+        return False
 
     def _read_expected(self, requests: Sequence[Request]) -> bool:
         """Read answers that are as expected, in one go; False where they are to be read message by message."""
@@ -333,7 +340,7 @@ class Session:
         """
         with_turn = False
         try:
-            with_turn = self._turn.acquire(blocking=False)
+            with_turn = self._turn.acquire(blocking=False) or self._outwait_look()
             if not with_turn or self.phase == "busy":
                 raise InterfaceError(_BUSY)
             self._check_process()
@@ -607,21 +614,25 @@ class Session:
         A transaction that was open counts as open until the next statement or the commit says that it
         is lost.
         """
-        if self.closed or not self.belongs_here or not self._turn.acquire(blocking=False):
-            return not self.closed and self.belongs_here  # Another thread reads from it right now.
-        turn = self._turn
+        if self.closed or not self.belongs_here:
+            return False
+        turn, with_turn = self._turn, False
         try:
+            with_turn = turn.acquire(blocking=False)
+            if not with_turn:
+                return True  # Another thread reads from it right now.
             transport = self.transport
             if (transport.reader.has_bytes or transport.poll(0)) and transport.peek() == b"E":
                 raise ConnectionLost("the server ended the connection")
+            turn.release()
         except Error:
             status = self.transaction_status
             self._break()
             self.transaction_status = status
         except BaseException:
-            self._break()  # An interrupt may have come between reading bytes and keeping them.
+            if with_turn:
+                self._break()  # An interrupt may have come between reading bytes and keeping them.
             raise
-        turn.release()
         return not self.closed
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from tests.alarms import alarm
 from tests.pg8000.faces import FACES, Face, opened
 from tests.scale import scaled
 
-STATEMENTS = scaled(5_000, 200_000)
+STATEMENTS = scaled(1_000, 200_000)
 #: How long a thread may take before it counts as waiting for ever.
 PATIENCE = 20
 
@@ -54,6 +55,26 @@ def polled(is_alive: Callable[[], bool], thread: threading.Thread) -> list[bool]
     while thread.is_alive() and time.monotonic() < end:
         answers.append(is_alive())
     return answers
+
+
+def test_looks_do_not_get_in_the_way_of_statements(conn: Connection) -> None:
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            conn.is_alive()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # So that threads meet at every step of both.
+    try:
+        with running(look), running(look):
+            try:
+                for number in range(scaled(3_000, 100_000)):
+                    assert conn.run("SELECT :n", n=number) == [[number]]
+            finally:
+                done.set()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

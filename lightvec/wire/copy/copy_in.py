@@ -55,20 +55,21 @@ def _begun(session: Session, result: CopyResult) -> Iterator[CopyIn | None]:
     """A statement that was sent as a Query; None where the server asks for no data and its answer is over."""
     session.check_usable()
     was_inside = session.in_transaction
+    copy = None
     try:
-        copy = CopyIn(session, result) if _begin(session, result) else None
-        try:
-            yield copy
-        except BaseException:
-            if copy is not None:
-                copy.abandon()
-            raise
+        if _begin(session, result):
+            copy = CopyIn(session, result)
+        yield copy
         if copy is not None:
             copy.finish()
         if not was_inside and result.command == "COPY":
             end_transaction(session, "COMMIT")
     except BaseException:
-        session.abandon()  # An interrupt may have come ahead of the end.
+        try:
+            if copy is not None:
+                copy.abandon()
+        finally:
+            session.abandon()  # An interrupt may have come ahead of the end.
         raise
 
 
