@@ -39,7 +39,7 @@ test-citus: $(VENV)/.installed-test  ## run the tests on the Citus cluster that 
 	$(BIN)/python -m pytest tests/citus
 
 soak: $(VENV)/.installed-test $(VENV)/.installed-fuzz  ## try faults, poolers, load and hostile bytes for hours
-	LIGHTVEC_SOAK=1 $(BIN)/python -m pytest --timeout 0 $(SOAK)
+	LIGHTVEC_SOAK=1 $(BIN)/python -m pytest -o faulthandler_timeout=0 $(SOAK)
 	$(BIN)/python -m tests.fuzz.coverage_guided
 
 lint: $(VENV)/.installed-dev  ## check style and format
