@@ -27,8 +27,7 @@ from typing import TYPE_CHECKING, Any
 from lightvec import errors
 from lightvec.extension import TYPES_SQL, ExtensionTypes, types_from
 from lightvec.types.arrays import array_from_binary, array_to_binary
-from lightvec.types.columns import VECTOR_TYPES
-from lightvec.types.fields import binary_encoder, field_encoder
+from lightvec.types.columns import VECTOR_TYPES, binary_encoder, field_encoder
 
 if TYPE_CHECKING:
     from asyncpg import Connection

@@ -38,8 +38,7 @@ from lightvec.errors import InvalidOption, MissingExtra
 from lightvec.extension import TYPES_SQL, types_from
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.arrays import array_to_binary
-from lightvec.types.columns import VECTOR_TYPES, driver_value
-from lightvec.types.fields import VALUES, binary_encoder, field_encoder
+from lightvec.types.columns import VALUES, VECTOR_TYPES, binary_encoder, field_encoder, read_value
 
 try:
     import psycopg
@@ -143,7 +142,7 @@ class _TextDumper(Dumper):
     kind: ClassVar[_Kind]
 
     def dump(self, obj: Any) -> bytes:
-        return driver_value(self.kind, obj).wire_text().encode()
+        return read_value(self.kind, obj).wire_text().encode()
 
 
 class _BinaryDumper(Dumper):

@@ -99,7 +99,7 @@ class ValueField(Field):
         """Whatever the column takes, its text included; :class:`~lightvec.errors.InvalidVector` names the field."""
         if isinstance(value, str):
             value = self._from_text(value)
-        return column_value(self.value_class, value, self.dimensions, self._label)  # type: ignore[type-var]
+        return column_value(self.value_class, value, self.dimensions, self._label)
 
     def _from_text(self, text: str) -> _Value:
         try:

@@ -23,8 +23,7 @@ from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.peewee._seam import in_peewees_words
 from lightvec.peewee.fields import HalfVectorField, VectorField
 from lightvec.pg8000.exceptions import DataError, ProgrammingError
-from lightvec.types._inputs import is_ndarray
-from lightvec.types._messages import show
+from lightvec.types.inputs import is_ndarray, show
 from lightvec.wire.copy import load
 from lightvec.wire.copy.conflict import check_on_conflict
 from lightvec.wire.copy.load import Progress

@@ -19,8 +19,7 @@ from lightvec.sqlalchemy.halfvec import HALFVEC
 from lightvec.sqlalchemy.sparsevec import SPARSEVEC
 from lightvec.sqlalchemy.types import VectorType, quoted_literal, sends_binary
 from lightvec.sqlalchemy.vector import VECTOR
-from lightvec.types.array_texts import array_text, parse_array
-from lightvec.types.arrays import nested
+from lightvec.types.arrays import array_text, is_dimension, parse_array
 
 __all__ = ["teach_dialects"]
 
@@ -71,7 +70,7 @@ def _vectors(item: VectorType, value: Any, dimensions: int | None) -> list[Any]:
 
 
 def _holds_vectors(value: Any) -> bool:
-    return getattr(value, "ndim", 1) > 1 or (nested(value, True) and len(value) > 0)
+    return getattr(value, "ndim", 1) > 1 or (is_dimension(value, True) and len(value) > 0)
 
 
 def _read(value: Any, read: Callable[[Any], Any], collect: Callable[[Any], Any]) -> Any:

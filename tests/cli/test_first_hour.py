@@ -103,7 +103,7 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     ("url", ("search", "doc", "--like", "7"), 1, "the table doc has no row 7: --like takes a value of its primary key, id"),  # noqa: E501
     # Vectors
     ("url", ("search", "doc", "--vector", "[1,2]"), 1, f"doc.embedding expected 3 dimensions, not 2: {MODEL}"),
-    ("url", ("search", "doc", "--vector", "1,2,3"), 1, "--vector: Vector.from_text expected a text like '[1.5,2,3]' and got '1,2,3' (str)."),  # noqa: E501
+    ("url", ("search", "doc", "--vector", "1,2,3"), 1, "--vector: Vector.from_text expected a str like '[1.5,2,3]' and got '1,2,3' (str)."),  # noqa: E501
     ("url", ("search", "doc", "--vector", "[0,0,0]"), 1, "doc.embedding.nearest got a vector of zeros, which has no direction, so cosine cannot order by it: look at where it comes from, or search by another metric"),  # noqa: E501
     ("url", ("search", "doc", "--vector", "@nofile"), 2, "--vector @nofile: expected a file with a vector, such as [1,2,3], which cannot be read: No such file or directory"),  # noqa: E501
     ("url", ("search", "half", "--vector", "[1e6,1,1]"), 1, '"1e+06" is out of range for type halfvec (SQLSTATE 22003); a halfvec, as an index with quantize=\'halfvec\' holds, has numbers up to 65,504: scale the vectors down (Vector(...).normalized()), or search with exact=True (--exact)'),  # noqa: E501
