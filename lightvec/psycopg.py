@@ -38,7 +38,8 @@ from lightvec.errors import InvalidOption, MissingExtra
 from lightvec.extension import TYPES_SQL, types_from
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.arrays import array_to_binary
-from lightvec.types.columns import VALUES, VECTOR_TYPES, binary_encoder, field_encoder, read_value
+from lightvec.types.columns import VALUES, VECTOR_TYPES, binary_encoder, field_encoder
+from lightvec.types.value import read_value
 
 try:
     import psycopg

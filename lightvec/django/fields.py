@@ -12,6 +12,7 @@ from lightvec.django.forms import ValueFormField
 from lightvec.errors import InvalidVector
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import check_dimensions, column_value
+from lightvec.types.value import read_value
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -68,10 +69,8 @@ class ValueField(Field):
     # Values
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
-        """The value as it came: a text, or what a driver made of it that was taught the type."""
-        if value is None:
-            return None
-        return self.value_class.from_text(value) if isinstance(value, str) else self.value_class.coerce(value)
+        """The value from a text, or from what a driver returns for which the type is registered."""
+        return None if value is None else read_value(self.value_class, value)
 
     def to_python(self, value: Any) -> Any:
         """The value as an instance of the field's class; None for None and for an empty text."""
@@ -97,15 +96,11 @@ class ValueField(Field):
 
     def read(self, value: Any) -> Any:
         """Whatever the column takes, its text included; :class:`~lightvec.errors.InvalidVector` names the field."""
-        if isinstance(value, str):
-            value = self._from_text(value)
-        return column_value(self.value_class, value, self.dimensions, self._label)
-
-    def _from_text(self, text: str) -> _Value:
         try:
-            return self.value_class.from_text(text)
+            value = read_value(self.value_class, value)
         except InvalidVector as error:
             raise InvalidVector(f"{self._label}: {error}") from error
+        return column_value(self.value_class, value, self.dimensions, self._label)
 
     @property
     def _label(self) -> str:

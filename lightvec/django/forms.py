@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 
 from lightvec.errors import InvalidVector
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types.value import read_value
 
 __all__ = ["ValueFormField", "form_text"]
 
@@ -64,9 +65,7 @@ class ValueFormField(forms.CharField):
             raise ValidationError(f"Enter a value like {example}: {error}", code="invalid") from error
 
     def _read(self, value: Any) -> Any:
-        if self.reader is not None:
-            return self.reader(value)
-        return self.value_class.from_text(value) if isinstance(value, str) else self.value_class.coerce(value)
+        return read_value(self.value_class, value) if self.reader is None else self.reader(value)
 
     def _with_commas(self, text: str) -> str:
         return _GAP.sub(",", text.strip()) if self.in_array else text.strip()

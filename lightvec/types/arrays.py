@@ -18,19 +18,6 @@ from typing import Any
 from lightvec.errors import InvalidVector
 from lightvec.types.inputs import show, show_bytes
 
-__all__ = [
-    "array_from_binary",
-    "array_text",
-    "array_to_binary",
-    "as_list",
-    "check_depth",
-    "field",
-    "flattened",
-    "is_dimension",
-    "parse_array",
-    "quoted",
-]
-
 #: ``MAXDIM``, src/include/utils/array.h.
 _MAX_DIMENSIONS = 6
 

@@ -18,18 +18,6 @@ from lightvec.types.inputs import MAX_BITS, MAX_DIMENSIONS, MAX_SPARSE_DIMENSION
 from lightvec.types.sparse import SparseVector
 from lightvec.types.value import Kind, read_value
 
-__all__ = [
-    "VALUES",
-    "VECTOR_TYPES",
-    "VectorLike",
-    "binary_encoder",
-    "check_dimensions",
-    "column_value",
-    "field_encoder",
-    "read_value",
-    "value_reader",
-]
-
 VectorLike = Vector | HalfVector | SparseVector | Bit
 Encoder = Callable[[Any], bytes]
 
