@@ -107,9 +107,11 @@ def modules_imported(tree: ast.AST, folder: str) -> set[str]:
     base = f"lightvec.{folder}"
     found: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(base):
-            found |= {node.module} if node.module != base else {f"{base}.{alias.name}" for alias in node.names}
-    return {name.removeprefix(f"{base}.") for name in found}
+        if isinstance(node, ast.ImportFrom) and node.module == base:
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module)
+    return {name.removeprefix(f"{base}.") for name in found if name.startswith(base)}
 
 
 @pytest.mark.parametrize("folder", LAYERED)

@@ -27,7 +27,7 @@ _Value = Vector | HalfVector | SparseVector | Bit
 
 
 class _EmptyValues(list[Any]):
-    """Django asks ``value in field.empty_values``, which a NumPy array answers with an array."""
+    """For ``value in field.empty_values``, where a NumPy array would compare item by item."""
 
     def __contains__(self, value: object) -> bool:
         return (value is None or isinstance(value, str | list | tuple | dict)) and super().__contains__(value)
@@ -36,9 +36,9 @@ class _EmptyValues(list[Any]):
 class ValueField(Field):
     """A column of one of pgvector's types, or of ``bit(n)``.
 
-    A value that does not fit is a ``ValidationError`` where Django validates (``full_clean``, forms, fixtures) and
-    :class:`~lightvec.errors.InvalidVector` where it saves or looks up; both name the field, what it
-    takes and what came.
+    A value that does not fit raises ``ValidationError`` where Django validates (``full_clean``, forms, fixtures) and
+    :class:`~lightvec.errors.InvalidVector` where it saves or looks up; both name the field, what was expected and
+    what it got.
     """
 
     value_class: ClassVar[type[_Value]]
@@ -60,7 +60,7 @@ class ValueField(Field):
             kwargs[self.size_keyword] = self.dimensions
         for default in ("default", "db_default"):
             if isinstance(kwargs.get(default), _Value):
-                kwargs[default] = kwargs[default].to_text()  # what a migration can write down
+                kwargs[default] = kwargs[default].to_text()  # a migration can write texts only
         return name, path, args, kwargs
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
@@ -82,11 +82,11 @@ class ValueField(Field):
             raise ValidationError(str(error), code="invalid") from error
 
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
-        # Of an array, the items come here as they were given.
+        # The items of an array arrive here unconverted.
         super().validate(self.to_python(value), model_instance)
 
     def get_prep_value(self, value: Any) -> Any:
-        """The text that is sent, whatever driver sends it."""
+        """The text that is sent, by any driver."""
         value = super().get_prep_value(value)
         return None if value is None else self.read(value).wire_text()
 
@@ -95,7 +95,7 @@ class ValueField(Field):
         return "" if value is None else str(self.read(value).to_text())
 
     def read(self, value: Any) -> Any:
-        """Whatever the column takes, its text included; :class:`~lightvec.errors.InvalidVector` names the field."""
+        """The value as the field's class; :class:`~lightvec.errors.InvalidVector` names the field."""
         try:
             value = read_value(self.value_class, value)
         except InvalidVector as error:
@@ -104,7 +104,7 @@ class ValueField(Field):
 
     @property
     def _label(self) -> str:
-        """The field as its users know it; one in an expression belongs to no model."""
+        """``Model.field``, or the class's name for a field in an expression, which has no model."""
         model = getattr(self, "model", None)
         return type(self).__name__ if model is None else f"{model.__name__}.{self.name}"
 
