@@ -54,7 +54,7 @@ class Bit(Value[bool]):
 
     _example = "'101'"
     _length: int
-    _data: bytes  # as it is sent: the last byte is filled up with zeros
+    _data: bytes  # as sent: the last byte is padded with zeros
 
     def __new__(
         cls,
@@ -66,13 +66,11 @@ class Bit(Value[bool]):
         if isinstance(value, bytes | bytearray | memoryview):
             data = bytes(value)
             return cls._of(len(data) * 8, data)
-        if isinstance(value, str):
-            return cls._of_text(value, cls.__name__)
         if is_ndarray(value):
             return cls._of_ndarray(value)
-        if is_bit_string(value):
-            return cls._of_text(_digits(value), cls.__name__)
-        if isinstance(value, Sequence):  # Longer ones need not be looked at, item by item.
+        if isinstance(value, str) or is_bit_string(value):
+            return cls._of_text(value if isinstance(value, str) else _digits(value), cls.__name__)
+        if isinstance(value, Sequence):  # before any item of a long one is read
             require_size(min(len(value), MAX_BITS + 1), MAX_BITS, cls.__name__, "bits")
         return cls._of_items(sequence(value, MAX_BITS, cls.__name__, "bools"))
 
@@ -109,10 +107,11 @@ class Bit(Value[bool]):
     @classmethod
     def _of_ndarray(cls, value: Any) -> Self:
         who = cls.__name__
-        if value.ndim != 1:
-            raise InvalidVector(f"{who} expected a one-dimensional array and got the shape {value.shape}.")
-        if value.dtype.str not in ("|b1", "|u1"):
-            raise InvalidVector(f"{who} expected an array of bool, or uint8 of 0 and 1, and got {value.dtype}.")
+        if value.ndim != 1 or value.dtype.str not in ("|b1", "|u1"):
+            raise InvalidVector(
+                f"{who} expected a one-dimensional array of bool, or uint8 of 0 and 1, and got the shape "
+                f"{value.shape} of {value.dtype}."
+            )
         refuse_masked(value, who)
         if value.dtype.str == "|u1" and len(value) and value.max() > 1:
             index = int((value > 1).argmax())
@@ -181,7 +180,7 @@ class Bit(Value[bool]):
         """Read the bytes that :meth:`to_binary` writes, which are those of ``bit_recv`` and ``varbit_recv``.
 
         Raises :class:`lightvec.errors.InvalidVector` for any other length and for bits set in the padding
-        (which PostgreSQL would clear in silence).
+        (which PostgreSQL would silently clear).
         """
         data, who = contents(value, cls.__name__), f"{cls.__name__}.from_binary"
         (length,) = _HEADER.unpack_from(data) if len(data) >= 4 else (-1,)

@@ -128,7 +128,7 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     ("bare", ("init-db", "models", "--no-create-extension"), 1, "the database has no type vector, because pgvector is not installed in it or too old for the type: run `lightvec init-db` or CREATE EXTENSION vector"),  # noqa: E501
     ("url", ("init-db", "models:Dok"), 2, "models:Dok: the module models has no model Dok: did you mean Doc?"),
     ("url", ("init-db", "models.py"), 2, "expected package.module or package.module:Model, got 'models.py': write models"),  # noqa: E501
-    ("url", ("init-db", "--table", "t", "--dimensions", "99999"), 2, "a column of Vector has at most 16,000 dimensions, got 99,999: give the number that your model gives"),  # noqa: E501
+    ("url", ("init-db", "--table", "t", "--dimensions", "99999"), 2, "a column of Vector has at most 16,000 dimensions, got 99,999: declare as many as your embedding model returns"),  # noqa: E501
 ]  # fmt: skip
 
 
@@ -318,7 +318,7 @@ PROGRAMS: dict[str, tuple[str, Callable[[], Any], str]] = {
     "k": ("url", lambda: Doc.embedding.nearest([1, 2, 3], k=0), "expected k, the number of rows, to be at least 1, got 0 (int)"),  # noqa: E501
     "min_score": ("url", lambda: Doc.embedding.nearest([1, 2, 3], min_score=float("nan")), "expected min_score to be a number, got nan"),  # noqa: E501
     "m": ("url", lambda: HnswIndex("embedding", m=1), "expected m from 2 to 100, got 1"),
-    "dimensions of a field": ("url", lambda: VectorField(99_999), "a column of Vector has at most 16,000 dimensions, got 99,999: give the number that your model gives"),  # noqa: E501
+    "dimensions of a field": ("url", lambda: VectorField(99_999), "a column of Vector has at most 16,000 dimensions, got 99,999: declare as many as your embedding model returns"),  # noqa: E501
 }  # fmt: skip
 
 
