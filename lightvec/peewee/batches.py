@@ -10,7 +10,7 @@ from peewee import SQL, ModelSelect, NodeList, Select, SelectBase
 from lightvec.errors import InvalidOption
 from lightvec.peewee._seam import Answer, cursor_wrapper
 from lightvec.peewee.typed import M
-from lightvec.types._messages import show
+from lightvec.types.inputs import show
 
 __all__ = ["together"]
 

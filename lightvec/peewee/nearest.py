@@ -21,7 +21,7 @@ from lightvec.peewee.quantization import Quantization
 from lightvec.peewee.stored import StoredVector
 from lightvec.peewee.typed import M
 from lightvec.types import SparseVector
-from lightvec.types._messages import show
+from lightvec.types.inputs import show
 from lightvec.wire.settings import AtLeast
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
-from lightvec.types._inputs import is_ndarray
+from lightvec.types.inputs import is_ndarray
 from lightvec.wire.binary_encoders import NULL, Encoder
 from lightvec.wire.copy.blocks import HEADER, TRAILER, Block, careful, close_message
 from lightvec.wire.copy.fixed import Fixed, fits, fixed
