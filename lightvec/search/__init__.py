@@ -6,8 +6,8 @@
 1.0
 
 ``hybrid_search`` is :func:`hybrid`. ``explaining`` is :func:`explain`, over ``query_plan`` and ``plan_expressions``,
-which read the output of EXPLAIN. ``recall_measurement`` and ``tuning`` are :func:`recall` and :func:`tune`, ``plots``
-draws them, and ``scan_settings`` reads pgvector's settings. ``doctor`` runs the checks in ``doctor_connection``,
+which read the output of EXPLAIN. ``recall_measurement`` and ``tuning`` are :func:`recall` and :func:`tune`, and
+``plots`` draws them. ``doctor`` runs the checks in ``doctor_connection``,
 ``doctor_server``, ``doctor_tables`` and ``doctor_indexes`` on what ``table_statistics`` reads; ``citus_shards`` is for
 Citus. ``findings`` has the texts of all that explain and doctor report.
 """

@@ -14,7 +14,7 @@ from lightvec.search.citus_shards import node_findings, shard_findings
 from lightvec.search.doctor_connection import connection_findings
 from lightvec.search.doctor_indexes import index_findings, memory_findings
 from lightvec.search.doctor_server import read_server, server_findings
-from lightvec.search.doctor_tables import table_findings
+from lightvec.search.doctor_tables import column_findings, write_findings
 from lightvec.search.findings import Finding, display_name, finding
 from lightvec.search.table_statistics import vector_tables
 
@@ -42,8 +42,9 @@ def examine(
     if not checked and not views:
         found.append(finding("no_vectors", ", ".join(tables or ())))
     for table in checked:
-        found += table_findings(table)
+        found += column_findings(table)
         found += index_findings(server, table)
+        found += write_findings(table)
         if table.shards is not None:
             found += shard_findings(table.schema, table.name, table.indexes, table.shards)
     return [*found, *memory_findings(server, [index for table in checked for index in table.indexes])]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lightvec.metrics import INDEX_DIMENSIONS
 from lightvec.search.findings import NOTE, OK, PROBLEM, Finding, display_name, finding, index_command
 from lightvec.search.table_statistics import Partition, Sample, Table, VectorColumn
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["table_findings"]
+__all__ = ["column_findings", "write_findings"]
 
 #: Rows from which a search without an index is slow: 10,000 vectors of 768 dimensions are 30 MB to read.
 _MANY_ROWS = 10_000
@@ -18,8 +17,8 @@ _MANY_ROWS = 10_000
 _MANY_DEAD, _MANY_UPDATES = 1_000, 1_000
 
 
-def table_findings(table: Table) -> Iterator[Finding]:
-    """Findings on a table and its columns."""
+def column_findings(table: Table) -> Iterator[Finding]:
+    """Findings on the vector columns of a table and their rows."""
     for column in table.columns:
         subject = f"{table.display_name}.{column.name}"
         if column.sample is None:
@@ -29,7 +28,13 @@ def table_findings(table: Table) -> Iterator[Finding]:
         if column.dimensions is None:
             yield _no_dimensions(table, column, subject)
         elif not table.indexes_of(column):
-            yield _no_index(table, column, subject)
+            # Above the dimensions that an index takes, create-index chooses a coarser form.
+            command = index_command(table.name, table.schema, vector_column=column.name)
+            yield finding("no_index", subject, PROBLEM if table.rows >= _MANY_ROWS else NOTE, command=command)
+
+
+def write_findings(table: Table) -> Iterator[Finding]:
+    """Findings on what ANALYZE, VACUUM, updates and deletes left of a table."""
     if table.never_analyzed and table.rows:
         yield finding("never_analyzed", table.display_name, name=table.sql)
     else:
@@ -37,7 +42,7 @@ def table_findings(table: Table) -> Iterator[Finding]:
         yield Finding(OK, "statistics", table.display_name, done)
     has_graph = any(index.method == "hnsw" for index in table.indexes)
     for partition in table.partitions:
-        yield from _write_findings(partition, has_graph)
+        yield from _partition_findings(partition, has_graph)
 
 
 def _row_findings(table: Table, column: VectorColumn, sample: Sample, subject: str) -> Iterator[Finding]:
@@ -61,17 +66,7 @@ def _no_dimensions(table: Table, column: VectorColumn, subject: str) -> Finding:
     return finding("no_dimensions", subject, name=table.sql, column=identifier(column.name), type=declared)
 
 
-def _no_index(table: Table, column: VectorColumn, subject: str) -> Finding:
-    level = PROBLEM if table.rows >= _MANY_ROWS else NOTE
-    command = index_command(table.name, table.schema, vector_column=column.name)
-    dimensions, most = column.dimensions or 0, INDEX_DIMENSIONS[column.type]
-    if column.type in ("vector", "halfvec") and dimensions > most:
-        values = {"dimensions": dimensions, "type": column.type, "most": most, "command": command}
-        return finding("no_index_high_dimensions", subject, level, **values)
-    return finding("no_index", subject, level, command=command)
-
-
-def _write_findings(partition: Partition, has_graph: bool) -> Iterator[Finding]:
+def _partition_findings(partition: Partition, has_graph: bool) -> Iterator[Finding]:
     subject = display_name(partition.schema, partition.name)
     values = {**partition._asdict(), "name": identifier(partition.schema, partition.name)}
     if partition.dead >= _MANY_DEAD and partition.dead > partition.live / 5:

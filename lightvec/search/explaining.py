@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from textwrap import shorten
-from typing import Any
+from typing import Any, NamedTuple
 
 from peewee import SelectBase
 
@@ -23,11 +23,10 @@ from lightvec.peewee.quantization import QUANTIZATIONS
 from lightvec.search.findings import Finding, display_name, finding, index_command, unusable_index
 from lightvec.search.plan_expressions import Distance, column_names, conjuncts, read_distance
 from lightvec.search.query_plan import IndexName, Node, Plan
-from lightvec.search.scan_settings import ScanSettings, scan_settings
 from lightvec.search.table_statistics import NEVER_ANALYZED
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["SETTINGS", "Explanation", "ScanSettings", "explain", "scan_settings"]
 
 #: With these settings the planner takes an index that returns rows in order wherever one can.
 _INDEX_ONLY: Mapping[str, object] = {
@@ -41,6 +40,9 @@ _NEVER_ANALYZED = f"""\
 SELECT {NEVER_ANALYZED}
 FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
 WHERE p.oid = to_regclass(%s)"""
+
+#: Index method to the setting that trades time for recall, and pgvector's default.
+SETTINGS: Mapping[str, tuple[str, int]] = {"hnsw": ("ef_search", 40), "ivfflat": ("probes", 1)}
 
 Indexes = Mapping[IndexName, StandingIndex]
 
@@ -125,6 +127,23 @@ def _planned(
 # An index serves, and may return too few rows
 
 
+class ScanSettings(NamedTuple):
+    """``effort`` is ``ef_search`` or ``probes``; ``iterative_scan`` is None where that is off."""
+
+    effort: int
+    iterative_scan: str | None
+
+
+def scan_settings(database: Pg8000Database, method: str, settings: Mapping[str, object] | None = None) -> ScanSettings:
+    """The settings of an index method for a query with these settings of its own."""
+    name, default = SETTINGS[method]
+    names = (f"{method}.{name}", f"{method}.iterative_scan")
+    sql = "SELECT nullif(current_setting(%s, true), ''), nullif(current_setting(%s, true), 'off')"
+    # The settings are unknown in a session that has not loaded pgvector yet.
+    ((value, iterative_scan),) = database.execute_sql(sql, names, settings=settings).fetchall()
+    return ScanSettings(int(value or default), iterative_scan or None)
+
+
 def _shortfalls(
     database: Pg8000Database, query: Any, nearest: Sequence[Nearest], scans: Sequence[Node], indexes: Indexes
 ) -> Iterator[Finding]:
@@ -132,8 +151,8 @@ def _shortfalls(
     found = {
         method: scan_settings(database, method, settings) for method in {indexes[scan.index].method for scan in scans}
     }
-    models = {getattr(each, "model", None) for each in (query, *nearest)} - {None}
-    keys = {field.column_name for model in models for field in model._meta.get_primary_keys()}  # type: ignore[union-attr]
+    models: set[Any] = {getattr(each, "model", None) for each in (query, *nearest)} - {None}
+    keys = {frozenset(field.column_name for field in model._meta.get_primary_keys()) for model in models}
     offset = getattr(query, "_offset", None)
     for limit, group in groupby(scans, lambda scan: scan.limit):
         below = list(group)
@@ -162,7 +181,7 @@ def _rows_scanned(scan: Node, index: StandingIndex, settings: Mapping[str, ScanS
     return round(rows * min(1.0, effort / index.lists))
 
 
-def _dropped_by(scan: Node, limit: Node, keys: Collection[str]) -> list[str]:
+def _dropped_by(scan: Node, limit: Node, keys: Collection[frozenset[str]]) -> list[str]:
     """The conditions and joins between an index scan and its LIMIT that may drop rows."""
     path = [scan, *(node for node in reversed(scan.above) if limit in node.above)]
     order = read_distance(str(scan.facts["Order By"]))
@@ -171,13 +190,13 @@ def _dropped_by(scan: Node, limit: Node, keys: Collection[str]) -> list[str]:
     return found + [_joined_tables(join, source) for source, join in pairwise(path) if join.drops_rows_of(source)]
 
 
-def _drops_rows(condition: str, order: Distance | None, keys: Collection[str]) -> bool:
+def _drops_rows(condition: str, order: Distance | None, keys: Collection[frozenset[str]]) -> bool:
     """Whether a condition may drop rows that are among the nearest by a distance."""
     names = column_names(condition)
     if not names:
         return "SubPlan" in condition
-    if names <= set(keys) and " <> " in condition:
-        return False  # One row, as a search for the rows nearest to it has.
+    if names in keys and " <> " in condition:
+        return False  # One row: a search for the rows nearest to it leaves it out.
     if order is None or names != {order.column}:
         return True
     distance = read_distance(condition)

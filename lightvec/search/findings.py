@@ -253,10 +253,6 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "it declares no dimensions and holds vectors of {least:,} to {most:,}, which cannot be compared",
         "put the vectors of each model into a column that declares its dimensions",
     ),
-    "no_index_high_dimensions": (
-        "it has {dimensions:,} dimensions and no index, and one on {type} itself takes {most:,}",
-        "index a coarser form of it, which {command} chooses: halfvec up to 4,000 dimensions, bit beyond",
-    ),
     "dead_rows": (
         "{dead:,} dead rows beside {live:,} live ones: a search reads them too, and finds fewer",
         "VACUUM (ANALYZE) {name}; to have it done automatically, lower the table's autovacuum_vacuum_scale_factor",

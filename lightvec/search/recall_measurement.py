@@ -14,8 +14,7 @@ from peewee import fn
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee.catalog import StandingIndex, vector_indexes
-from lightvec.search.explaining import Explanation, explain
-from lightvec.search.scan_settings import SETTINGS, scan_settings
+from lightvec.search.explaining import SETTINGS, Explanation, explain, scan_settings
 
 __all__ = ["ROWS_ARE_EASY", "Benchmark", "Case", "Measurement", "ProgressCallback", "Recall", "check_count", "recall"]
 
@@ -24,7 +23,7 @@ ProgressCallback = Callable[[str, int, int], object]
 
 #: Of 30,000 embeddings of texts HNSW at ef_search=10 finds 0.99 for rows, 0.91 for new texts; IVFFlat as many for both.
 ROWS_ARE_EASY = (
-    "HNSW finds less for new vectors than for rows, each linked to its neighbours: give queries from real searches."
+    "HNSW finds less for new vectors than for rows, each linked to its neighbors: give queries from real searches."
 )
 
 
@@ -65,11 +64,7 @@ class Recall(Measurement):
 
     def __str__(self) -> str:
         title = f"recall@{self.k} of {self.field} by {self.metric}: {self.recall:.3f}"
-        queries = f"{self.sample:,} " + (
-            ("row as query" if self.sample == 1 else "rows as queries")
-            if self.from_rows
-            else ("query" if self.sample == 1 else "queries")
-        )
+        queries = f"{self.sample:,} {'rows as ' if self.from_rows else ''}queries"
         if self.index is None:
             return (
                 f"{title} on {queries}, because no index serves it: each row is compared\n"
@@ -83,7 +78,7 @@ class Recall(Measurement):
             f"exact {self.exact_ms:.2f} ms over {self.rows:,} rows",
         ]
         if self.short:
-            lines.append(f"{self.short:,} answer{'s' * (self.short != 1)} had fewer rows than the exact one")
+            lines.append(f"answers with fewer rows than the exact one: {self.short:,}")
         if self.from_rows and self.index.method == "hnsw":
             lines.append(ROWS_ARE_EASY)
         return "\n".join(lines)

@@ -11,8 +11,8 @@ from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.index_options import DEFAULTS
 from lightvec.peewee.catalog import StandingIndex
 from lightvec.peewee.nearest import MOST_EF_SEARCH
+from lightvec.search.explaining import SETTINGS
 from lightvec.search.recall_measurement import ROWS_ARE_EASY, Benchmark, Measurement, ProgressCallback, check_count
-from lightvec.search.scan_settings import SETTINGS
 
 __all__ = ["Trial", "Tuning", "tune"]
 
@@ -179,7 +179,7 @@ class _Search:
                 above = middle
             else:
                 below = middle
-        # Measured again side by side: times of different moments are hard to compare.
+        # Timed again side by side: times of different moments are hard to compare.
         choices = [self.options(value) for value in self._trials]
         latencies = self._benchmark.latencies(self._seen[:_TIMED], choices)
         for value, latency in zip(list(self._trials), latencies, strict=True):
@@ -244,8 +244,8 @@ def _rebuilding(index: StandingIndex, best: Trial) -> Iterator[str]:
     if best.short:
         limit = "hnsw.max_scan_tuples" if index.method == "hnsw" else "ivfflat.max_probes"
         yield (
-            f"{best.short:,} answer{'s' * (best.short != 1)} had fewer rows than there are: raise {limit}, or create "
-            f"an index of the rows that are searched (where=)."
+            f"Some answers had fewer rows than there are: raise {limit}, or create an index of the rows that are "
+            f"searched (where=)."
         )
     if index.quantize is not None:
         yield f"The index holds the vectors as {index.quantize}: build one of the whole vectors."
