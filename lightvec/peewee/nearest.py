@@ -243,17 +243,17 @@ class Nearest(MeasuredSelect[M]):
         return chosen
 
     @property
-    def short(self) -> str | None:
-        """Why there are fewer rows than were asked for, and what to do; None where there are as many.
+    def shortfall(self) -> str | None:
+        """Why the query returned fewer rows than its limit and what to do, as a sentence; None if it returned all.
 
-        A query that has not been run is run for it.
+        Runs the query if it has not run yet.
         """
         found, wanted = len(self), self._limit
         if not isinstance(wanted, int) or found >= wanted:
             return None
-        return f"{found} of {wanted} rows: {self._why_short(found)}"
+        return f"{found} of {wanted} rows: {self._why_fewer(found)}"
 
-    def _why_short(self, found: int) -> str:
+    def _why_fewer(self, found: int) -> str:
         if self._exact:
             return "no more match"
         if self._is_looked_up and not found:
