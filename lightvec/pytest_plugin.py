@@ -18,8 +18,8 @@ lightvec_models
 lightvec_url
     The connection string of that database, for whatever else connects: scripts, other drivers, other processes.
 lightvec_server
-    The :class:`~lightvec.server.Server` of the run, which they are on. It starts when a test first asks for it, and is
-    stopped and removed when the run ends, however it ends. Each process of a parallel run has its own.
+    The :class:`~lightvec.server.Server` of the run, which they are on. It starts when a test first uses it, and is
+    stopped and removed when the run ends, unless the run is killed. Each process of a parallel run has its own.
 
 ``--lightvec-url URL``, or ``LIGHTVEC_TEST_URL``, names a server with pgvector to use instead, on which databases are
 created and dropped. Who uses none of this loads none of it: the imports stand in the fixtures.

@@ -19,7 +19,7 @@ import pytest
 from pg8000.native import Connection
 
 import lightvec
-from lightvec.server import Server, folders, stop
+from lightvec.server import Server, programs, stop
 from tests.places import open_folder
 
 NOBODY = 65534
@@ -30,8 +30,8 @@ def base() -> Iterator[Path]:
     """A folder that every account can enter; the servers in its subfolders are stopped in the end."""
     folder = open_folder("test")
     yield folder
-    for lock in [*folder.rglob("lock")]:
-        stop(lock.parent)
+    for file in [*folder.rglob("postmaster.pid")]:
+        stop(file.parents[1])
     shutil.rmtree(folder)
 
 
@@ -45,7 +45,7 @@ def path(base: Path) -> Path:
 def system_folder(base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands in for /var/lib/lightvec."""
     folder = base / "system"
-    monkeypatch.setattr(folders, "SYSTEM_FOLDER", folder)
+    monkeypatch.setattr(programs, "SYSTEM_FOLDER", folder)
     return folder
 
 
