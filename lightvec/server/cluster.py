@@ -2,7 +2,7 @@
 
 ::
 
-    PATH/            for root /var/lib/lightvec/NAME-HASH/ where its account cannot reach PATH
+    PATH/            for root /var/lib/lightvec/servers/PATH where its account cannot enter PATH
     ├── data/        PostgreSQL's data directory, with the socket and server.log
     └── keep         exists while start() wants the server to keep running
 
@@ -12,7 +12,6 @@ on PATH/data.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
@@ -33,6 +32,8 @@ from lightvec.server.folders import create_folder, locked
 from lightvec.server.postmaster import Postmaster
 from lightvec.server.programs import Account
 
+#: Seconds: recovery after a crash may take long.
+TIMEOUT = 60.0
 _SECONDS_AFTER_CRASH = 1.0
 # sockaddr_un.sun_path has 108 bytes on Linux and 104 elsewhere, with the closing zero.
 _SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
@@ -147,18 +148,16 @@ class Cluster:
             was_slow = self.stop()
             if not isinstance(error, ServerError) or not self.log.exists():
                 raise
-            what = f"was stopped after {self.timeout:g} s (raise timeout=)"
+            what = "was too slow to start (raise timeout=)" if was_slow else "did not start"
             reason = failure_reason(self.log.read_text("utf-8", "replace"))
-            raise ServerError(
-                f"the server in {self.home} {what if was_slow else 'did not start'}: {reason}; the log is {self.log}"
-            ) from error
+            raise ServerError(f"the server in {self.home} {what}: {reason}; the log is {self.log}") from error
 
     def _socket_folder(self) -> Path:
         """The data directory; if its path is too long for a socket, a new temporary folder."""
         port = self.settings.get("port", settings.DEFAULT_PORT)
         # A comma separates hosts in a URL and folders in the setting.
-        too_long = len(os.fsencode(self.data / f".s.PGSQL.{port}")) > _SOCKET_PATH_BYTES
-        if not too_long and not re.search('[,"]', str(self.data)):
+        length = len(os.fsencode(self.data / f".s.PGSQL.{port}"))
+        if length <= _SOCKET_PATH_BYTES and not re.search('[,"]', str(self.data)):
             return self.data
         # Not $TMPDIR: root's account may not reach it.
         folder = Path(tempfile.mkdtemp(prefix="lightvec-", dir="/tmp"))
@@ -166,7 +165,11 @@ class Cluster:
         return folder
 
 
-def locate(path: str | os.PathLike[str], wanted: Mapping[str, str] | None = None, timeout: float = 60.0) -> Cluster:
+def locate(
+    path: str | os.PathLike[str],
+    wanted: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT,
+) -> Cluster:
     """Decide, alike in every process, where the server of ``path`` is; nothing is created."""
     if sys.platform == "win32":
         raise ServerError("the embedded server runs on Linux and macOS only: on Windows use WSL")
@@ -189,12 +192,10 @@ def locate(path: str | os.PathLike[str], wanted: Mapping[str, str] | None = None
 
 
 def _home(asked: Path, nearest: Path) -> Path:
-    """``asked``; for root another folder where its account cannot reach it and no data exist."""
+    """``asked``; for root a folder of the system's if no data exist and its account cannot enter."""
     if os.geteuid() != 0 or (asked / "data" / "PG_VERSION").exists():
         return asked
-    name = re.sub("[^A-Za-z0-9_-]", "", asked.name)[:32]
-    digest = hashlib.sha256(os.fsencode(asked)).hexdigest()[:16]
-    elsewhere = programs.SYSTEM_FOLDER / f"{name}-{digest}"
+    elsewhere = programs.SYSTEM_FOLDER.joinpath("servers", *asked.parts[1:])
     if (elsewhere / "data" / "PG_VERSION").exists():
         return elsewhere
     return asked if programs.account(asked / "data").can_enter(nearest) else elsewhere

@@ -25,7 +25,11 @@ _REMEDIES = {
 }
 
 # "2026-11-22 22:26:37.748 UTC [5058] FATAL:  text" in the log, "initdb: error: text" of a program.
-_MESSAGE = re.compile(r"\b(LOG|WARNING|FATAL|PANIC|ERROR|error|DETAIL|HINT|detail|hint): +(.*)")
+# A LOG message with a hint is the cause of the FATAL one that follows.
+_ERROR = re.compile(
+    r"\b(?:(?:FATAL|PANIC|ERROR|error): +(.*)|LOG: +(.*)(?=\n.*\bHINT:))"
+    r"(?:\n.*\b(?:DETAIL|HINT|detail|hint): +(.*))?"
+)
 
 
 @contextmanager
@@ -45,21 +49,8 @@ def failure_reason(text: str) -> str:
 
     >>> failure_reason("2026-01-01 [7] LOG:  starting\\n2026-01-01 [7] FATAL:  out of memory\\n")
     'out of memory'
-    >>> failure_reason("Segmentation fault\\n")
-    'Segmentation fault'
     """
-    errors: list[str] = []
-    last = ""
-    for severity, message in _MESSAGE.findall(text):
-        if severity.lower() in ("detail", "hint"):
-            # A LOG message with a hint is the cause of the FATAL one that follows.
-            if last in errors:
-                errors.remove(last)
-            last = f"{last} ({message})"
-            errors.append(last)
-        else:
-            last = message
-            if severity not in ("LOG", "WARNING"):
-                errors.append(message)
+    found = _ERROR.findall(text)
+    errors = [f"{a or b} ({remark})" if remark else a or b for a, b, remark in found]
     lines = errors or [line for line in text.splitlines() if line.strip()]
     return "; ".join(dict.fromkeys(lines[-2:])) or "no reason was logged (is the disk full?)"

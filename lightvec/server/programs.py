@@ -140,18 +140,14 @@ def _copied(program: Path) -> Path:
         create_folder(SYSTEM_FOLDER)
         with locked(SYSTEM_FOLDER, timeout=60):
             if not target.is_dir():
-                _copy(package, target)
+                new = target.with_name("new")
+                shutil.rmtree(new, ignore_errors=True)
+                # The programs find their libraries by the relative path between the two folders.
+                for source in (package, package.with_name(f"{package.name}.libs")):
+                    if source.is_dir():
+                        shutil.copytree(source, new / source.name, True, _NOT_COPIED)
+                for path in (new, *new.rglob("*")):
+                    if not path.is_symlink():
+                        path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+                new.rename(target)
     return target / program.relative_to(package.parent)
-
-
-def _copy(package: Path, target: Path) -> None:
-    new = target.with_name(f"{target.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    # The programs find the libraries by the relative path between the two folders.
-    for source in (package, package.with_name(f"{package.name}.libs")):
-        if source.is_dir():
-            shutil.copytree(source, new / source.name, symlinks=True, ignore=_NOT_COPIED)
-    for path in (new, *new.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-    new.rename(target)

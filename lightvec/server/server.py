@@ -16,14 +16,11 @@ from urllib.parse import quote
 
 from lightvec.errors import LightvecError, ServerError
 from lightvec.server import postmaster, programs
-from lightvec.server.cluster import locate
+from lightvec.server.cluster import TIMEOUT, locate
 from lightvec.server.failures import explained
 from lightvec.server.folders import Lock
 from lightvec.server.postmaster import Postmaster
 from lightvec.server.settings import DEFAULT_PORT
-
-# Seconds: recovery after a crash on a slow disk takes long.
-TIMEOUT = 60.0
 
 # Data that nobody will miss need not survive a crash.
 _TEMPORARY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
@@ -63,7 +60,7 @@ class Server:
 
     As root the server runs as the account ``nobody``, or as the owner of existing data. lightvec
     opens nobody's folders: if the account cannot reach ``path``, the data is below
-    ``/var/lib/lightvec``, where :attr:`data` says, and so is a copy of the programs.
+    ``/var/lib/lightvec`` (:attr:`data` says where), and so is a copy of the programs if needed.
 
     Raises :class:`~lightvec.errors.ServerError`, :class:`~lightvec.errors.MissingExtra` without
     ``lightvec[embedded]`` and :class:`~lightvec.errors.InvalidOption` for invalid settings.

@@ -57,7 +57,8 @@ def test_a_folder_closed_to_the_account_stays_closed(base: Path, system_folder: 
         assert query(server, "select 1") == 1
         assert status(closed / "db").data == server.data
         home = server.data.parent
-    assert home.parent == (system_folder if ROOT else closed)
+    inside = system_folder.joinpath("servers", *closed.parts[1:])
+    assert home.parent == (inside if ROOT else closed)
     assert closed.stat().st_mode & 0o777 == 0o700
     assert (closed / "db").exists() is not ROOT
     closed.chmod(0o755)
@@ -70,18 +71,19 @@ def test_the_system_folder_itself(base: Path) -> None:
     assert Path("/var/lib/lightvec") == programs.SYSTEM_FOLDER
     closed = base / "closed"
     closed.mkdir(mode=0o700)
-    stood = programs.SYSTEM_FOLDER.exists()
+    servers = programs.SYSTEM_FOLDER / "servers"
     before = Path("/var/lib").stat().st_mode
     try:
         with Server(closed / "db") as server:
-            home = server.data.parent
             assert query(server, "select 1") == 1
+            assert server.data.is_relative_to(servers) is ROOT
     finally:
-        shutil.rmtree(home)
-        if ROOT and not stood:
-            programs.SYSTEM_FOLDER.rmdir()
+        # Its folders above, if no other server's data are in them.
+        shutil.rmtree(server.data.parent)
+        for folder in server.data.parents[1:]:
+            if ROOT and folder.is_relative_to(programs.SYSTEM_FOLDER) and not any(folder.iterdir()):
+                folder.rmdir()
     assert Path("/var/lib").stat().st_mode == before
-    assert (home.parent == programs.SYSTEM_FOLDER) is ROOT
 
 
 def test_programs_in_a_closed_folder_are_copied_once(
