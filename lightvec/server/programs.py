@@ -34,31 +34,30 @@ _VARIABLES = ("PATH", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 @dataclass(frozen=True)
 class Account:
-    """A user and a group by number; ``switch`` if this process is root and must become them."""
+    """The user and group that root switches to; None is this process's own account."""
 
-    uid: int
-    gid: int
-    switch: bool = False
+    uid: int | None = None
+    gid: int | None = None
 
     def can_enter(self, folder: Path) -> bool:
         """Whether the modes of a folder and its parents let this account in."""
-        return all(
+        return self.uid is None or all(
             each.stat().st_mode & (0o100 if each.stat().st_uid == self.uid else 0o001)
             for each in (folder, *folder.parents)
         )
 
     def own(self, path: Path) -> None:
         """Give this account what root has just created."""
-        if self.switch:
+        if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
 
 def account(data: Path) -> Account:
     """This process's account; for root the owner of existing data, else ``nobody``."""
     if os.geteuid() != 0:
-        return Account(os.geteuid(), os.getegid())
+        return Account()
     if data.exists() and (owner := data.stat()).st_uid != 0:
-        return Account(owner.st_uid, owner.st_gid, switch=True)
+        return Account(owner.st_uid, owner.st_gid)
     import pwd
 
     try:
@@ -68,7 +67,7 @@ def account(data: Path) -> Account:
             f"PostgreSQL does not run as root, and this system has no account {ROOTS_ACCOUNT} to "
             "run it as: run as an ordinary user"
         ) from None
-    return Account(entry.pw_uid, entry.pw_gid, switch=True)
+    return Account(entry.pw_uid, entry.pw_gid)
 
 
 def version() -> str | None:
@@ -99,15 +98,15 @@ def run(
     It runs in a session of its own, so that Ctrl-C does not reach the server.
     """
     program = find() / name
-    if account.switch and not account.can_enter(program.parent):
+    if not account.can_enter(program.parent):
         program = _copied(program)
     environment = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     try:
         done = subprocess.run(
             [str(program), *arguments],
-            user=account.uid if account.switch else None,
-            group=account.gid if account.switch else None,
-            extra_groups=[] if account.switch else None,
+            user=account.uid,
+            group=account.gid,
+            extra_groups=None if account.uid is None else [],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -122,7 +121,7 @@ def run(
         raise ServerError(f"{program} took more than {timeout:g} s: raise timeout=") from error
     except OSError as error:
         hint = ""
-        if account.switch and error.errno in (errno.EPERM, errno.EINVAL):
+        if account.uid is not None and error.errno in (errno.EPERM, errno.EINVAL):
             hint = " as root may not switch to another account here: run as an ordinary user"
         raise ServerError(f"cannot run {program}{hint} ({error.strerror})") from error
     if done.returncode != 0:

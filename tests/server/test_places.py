@@ -152,6 +152,6 @@ def test_root_that_may_not_switch_to_the_account(path: Path, monkeypatch: pytest
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(subprocess, "run", refuse)
-    account = programs.Account(65534, 65534, switch=True)
+    account = programs.Account(65534, 65534)
     with pytest.raises(ServerError, match=r"root may not switch to another account here: run as an ordinary"):
         programs.run("initdb", [], account, path)

@@ -88,7 +88,7 @@ class Postgres:
         self._programs = programs()
         self._account = account(Path("/nonexistent"))
         self._as_account: dict[str, Any] = {"cwd": "/", "env": {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}}
-        if self._account.switch:
+        if self._account.uid is not None:
             self._as_account |= {"user": self._account.uid, "group": self._account.gid, "extra_groups": []}
         self._settings: dict[str, str] = {}
         self._numbers = count()
