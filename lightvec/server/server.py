@@ -55,11 +55,11 @@ class Server:
 
     ``settings`` are PostgreSQL's, such as ``{"max_connections": "50"}``; a server that already runs
     without them is not joined. It listens on a Unix socket that only its own account (and root) can
-    use; with ``listen_addresses`` also on TCP, where a password is required. Committed data survives
-    a crash. ``timeout``, in seconds, is for each of creating, starting and stopping.
+    use; with ``listen_addresses`` also on TCP, with a password. Committed data survives a crash.
+    ``timeout``, in seconds, is for each of creating, starting and stopping.
 
-    As root the server runs as the account ``nobody``, or as the owner of existing data. lightvec
-    opens nobody's folders: if the account cannot reach ``path``, the data is below
+    As root the server runs as the account ``nobody``, or as the owner of existing data. No folder's
+    mode is changed for it: if the account cannot enter ``path``, the data is below
     ``/var/lib/lightvec`` (:attr:`data` says where), and so is a copy of the programs if needed.
 
     Raises :class:`~lightvec.errors.ServerError`, :class:`~lightvec.errors.MissingExtra` without
@@ -206,7 +206,11 @@ def ensure(path: str | os.PathLike[str]) -> Server:
 
 
 @contextmanager
-def temporary(*, settings: Mapping[str, str] | None = None, timeout: float = TIMEOUT) -> Iterator[Server]:
+def temporary(
+    *,
+    settings: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT,
+) -> Iterator[Server]:
     """A new server in a temporary folder, stopped and removed at the end of the block.
 
     It does not wait for the disk. Arguments and errors are those of :class:`Server`.

@@ -72,11 +72,11 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended, within a moment; one that nobody has reaped yet has."""
+    """Whether a process has ended, within a moment, and has closed its sockets, which it does last."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
-            if not Path(f"/proc/{pid}/cmdline").read_bytes():
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
                 return True
         except OSError:
             return True
