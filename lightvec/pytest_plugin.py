@@ -19,7 +19,7 @@ lightvec_url
     The connection string of that database, for scripts, other drivers and other processes.
 lightvec_server
     The :class:`~lightvec.server.Server` of the run. It starts when first requested, and is stopped and removed at the
-    end of the run. Each process of a parallel run has its own.
+    end of the run, unless the run is killed. Each process of a parallel run has its own.
 
 ``--lightvec-url URL``, or ``LIGHTVEC_TEST_URL``, names a server with pgvector to use instead, on which databases are
 created and dropped. The fixtures import what they need, so a run without them loads nothing.
