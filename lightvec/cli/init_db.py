@@ -152,7 +152,7 @@ _DESCRIBING = {
 
 def _distribution(by: str | None, shards: int | None, reference: bool) -> Any:
     """How tables are to be spread; None where nothing is said of it."""
-    from lightvec.peewee.citus import Distribution
+    from lightvec.peewee.distribution import Distribution
 
     if shards is not None and by is None:
         raise click.UsageError("--shards needs --distribute-by COLUMN")
@@ -188,7 +188,7 @@ def _table_model(
 ) -> type[Model]:
     import peewee
 
-    from lightvec.peewee.citus import CountedField
+    from lightvec.peewee.distribution import CountedField
     from lightvec.peewee.reflect import VECTOR_FIELDS, default_metric, model_with
 
     # The distribution column has to be in the key.

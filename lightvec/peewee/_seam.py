@@ -1,42 +1,72 @@
-"""Private names of Peewee, each used in one place."""
+"""The only module that knows private names of Peewee; ``tests/peewee/test_seam.py`` lists them.
+
+Other modules call these functions. A subclass of one of Peewee's classes may use, on ``self``, the private names that
+it inherits; those are in the list, too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from logging import DEBUG, getLogger
+from threading import Condition, Lock, RLock
 from time import perf_counter
 from typing import Any, TypeVar
 
-from peewee import Proxy
-from peewee import __exception_wrapper__ as in_peewees_words  # type: ignore[attr-defined]
+from peewee import Field, Proxy
+from peewee import __exception_wrapper__ as peewee_errors  # type: ignore[attr-defined]
+from peewee import _BasePsycopgAdapter as DriverAdapter
+from playhouse.pool import _PooledPostgresqlDatabase as PooledDatabase
 
 __all__ = [
-    "Answer",
+    "DriverAdapter",
+    "PooledDatabase",
+    "RowCursor",
+    "conflict_target",
+    "copy_with",
+    "create_foreign_key_sql",
+    "create_index_sql",
+    "create_sequence_sql",
+    "create_table_sql",
     "cursor_wrapper",
     "database_of",
-    "drop_pool",
-    "drop_state",
-    "end_left_block",
-    "in_peewees_words",
-    "left_blocks",
+    "database_of_query",
+    "end_inherited_block",
+    "entity_path",
+    "forget_connection",
+    "forget_pool",
+    "generated_index_name",
+    "has_unusual_clauses",
+    "index_name",
+    "inherited_blocks",
+    "is_nested",
+    "open_connection",
+    "peewee_errors",
+    "reconnect",
+    "rename_index",
     "run_logged",
+    "sequence_parts",
+    "set_rows",
+    "unique_fields",
 ]
 
+Q = TypeVar("Q")
 T = TypeVar("T")
 
 _logger = getLogger("peewee")
 
+# Statements
+
 
 def run_logged(database: Any, sql: str, params: Any, run: Callable[[], T]) -> T:
-    """``run()``, whose errors become Peewee's; the log and the query hooks (Peewee 4.5) see the statement."""
+    """``run()``, with Peewee's exceptions, its log and its query hooks."""
     if _logger.isEnabledFor(DEBUG):
         _logger.debug((sql, params))
-    if not getattr(database, "query_hooks", None):
-        with in_peewees_words:
+    if not database.query_hooks:
+        with peewee_errors:
             return run()
     start = perf_counter()
     try:
-        with in_peewees_words:
+        with peewee_errors:
             result = run()
     except Exception as error:
         database._notify_hooks(sql, params, start, error)
@@ -45,8 +75,50 @@ def run_logged(database: Any, sql: str, params: Any, run: Callable[[], T]) -> T:
     return result
 
 
-class Answer:
-    """Rows as a cursor that Peewee reads; ``is_nested`` says that the query stood in another statement."""
+def is_nested(ctx: Any) -> bool:
+    """Whether what is written next is part of another statement."""
+    return bool(ctx._sql)
+
+
+def entity_path(entity: Any) -> tuple[str, ...]:
+    """The parts of a name."""
+    return tuple(entity._path)
+
+
+def conflict_target(on_conflict: Any) -> list[Any]:
+    """The columns or expressions of an insert's ``conflict_target``."""
+    target = on_conflict._conflict_target
+    if not target:
+        return []
+    return list(target) if isinstance(target, (list, tuple)) else [target]
+
+
+# Queries and their rows
+
+
+#: Clauses that a plain search does not have.
+_UNUSUAL_CLAUSES = (
+    *("_alias", "_cte_list", "_distinct", "_for_update", "_group_by", "_having", "_lateral"),
+    *("_simple_distinct", "_windows"),
+)
+
+
+def has_unusual_clauses(query: Any) -> bool:
+    """Whether a select has clauses beside columns, FROM, WHERE, ORDER BY, LIMIT and OFFSET."""
+    attributes = query.__dict__
+    return any(attributes.get(clause) is not None for clause in _UNUSUAL_CLAUSES)
+
+
+def copy_with(query: Q, **clauses: Any) -> Q:
+    """A copy of a query with other clauses, such as ``order_by``."""
+    copy: Q = query.clone()  # type: ignore[attr-defined]
+    for name, value in clauses.items():
+        setattr(copy, f"_{name}", value)
+    return copy
+
+
+class RowCursor:
+    """Rows as a cursor that Peewee reads; ``is_nested`` says that the query was part of another statement."""
 
     def __init__(self, description: Sequence[Any], rows: Iterable[Any], *, is_nested: bool = False) -> None:
         self.description = description
@@ -61,38 +133,134 @@ class Answer:
 
 
 def cursor_wrapper(query: Any, cursor: Any) -> Any:
-    """What makes the rows of a query: model instances, dicts, tuples."""
+    """Peewee's reader of the query's rows: model instances, dicts, tuples."""
     return query._get_cursor_wrapper(cursor)
 
 
+def set_rows(query: Any, cursor: RowCursor) -> None:
+    """Have a query read these rows, as if it had been run."""
+    query._cursor_wrapper = cursor_wrapper(query, cursor)
+
+
 def database_of(model: Any) -> Any:
-    """The database that a model is bound to, if any; what a proxy stands for (Peewee 4.4 has a method for it)."""
+    """The database that a model is bound to, if any, also behind a proxy."""
     database = model._meta.database
     return database.obj if isinstance(database, Proxy) else database
 
 
-def left_blocks(database: Any) -> int:
-    """How many blocks of transactions stand open that :func:`drop_state` has forgotten."""
-    left: int = getattr(database._state, "left_blocks", 0)
-    return left
+def database_of_query(query: Any) -> Any:
+    """The database that a query is bound to, if any."""
+    return query._database
 
 
-def drop_state(database: Any) -> Any:
-    """Forget the open connection, its transactions and contexts; the connection, if there was one."""
+# Definitions
+
+
+def create_table_sql(model: Any) -> str:
+    """The CREATE TABLE of a model."""
+    return _definition(model._schema._create_table(safe=False))
+
+
+def create_index_sql(model: Any, index: Any) -> str:
+    """The CREATE INDEX of one of a model's indexes."""
+    return _definition(model._schema._create_index(index, safe=False))
+
+
+def create_sequence_sql(field: Any) -> str:
+    """The CREATE SEQUENCE of a field that has one."""
+    return _definition(field.model._schema._create_sequence(field))
+
+
+def create_foreign_key_sql(field: Any) -> str:
+    """The ALTER TABLE that adds a deferred foreign key."""
+    return _definition(field.model._schema._create_foreign_key(field))
+
+
+def _definition(context: Any) -> str:
+    sql, params = context.query()
+    assert not params, "definitions cannot take parameters, so Peewee writes their values into the SQL"
+    return str(sql)
+
+
+def sequence_parts(field: Any) -> tuple[str | None, str]:
+    """The schema and name of a field's sequence."""
+    schema, name = field._sequence_parts()
+    return schema, name
+
+
+def index_name(index: Any) -> str:
+    """The name of an index."""
+    name: str = index._name
+    return name
+
+
+def generated_index_name(index: Any) -> str:
+    """The name that Peewee gives an index which was declared without one."""
+    name: str = index._generate_name_from_fields(index._model, index._expressions)
+    return name
+
+
+def rename_index(index: Any, name: str) -> Any:
+    """The same index under another name."""
+    return copy_with(index, name=name)
+
+
+def unique_fields(index: Any) -> list[Field]:
+    """The fields of a unique index; none of any other."""
+    if not getattr(index, "_unique", False):
+        return []
+    return [each for each in index._expressions if isinstance(each, Field)]
+
+
+# Connections
+
+
+def open_connection(database: Any) -> Any:
+    """This thread's connection, or None."""
     state = database._state
-    conn, left = state.conn, left_blocks(database) + len(state.transactions)
+    return None if state.closed else state.conn
+
+
+def reconnect(database: Any) -> None:
+    """Replace the connection; a ``connection_context()`` that is open goes on with the new one."""
+    contexts = database._state.ctx
+    try:
+        database.close()
+        database.connect()
+    finally:
+        database._state.ctx = contexts
+
+
+def inherited_blocks(database: Any) -> int:
+    """How many blocks of transactions, begun before a fork, are still open in this process."""
+    count: int = getattr(database._state, "inherited_blocks", 0)
+    return count
+
+
+def end_inherited_block(database: Any) -> bool:
+    """Whether a block that ends now is one of them."""
+    state = database._state
+    if state.transactions or not inherited_blocks(database):
+        return False
+    state.inherited_blocks -= 1
+    return True
+
+
+def forget_connection(database: Any) -> list[Any]:
+    """Forget the connection, with its transactions and contexts; it is returned, if there was one."""
+    state = database._state
+    conn, inherited = state.conn, inherited_blocks(database) + len(state.transactions)
     state.reset()
-    state.left_blocks = left
-    return conn
+    state.inherited_blocks = inherited
+    if database.thread_safe:
+        database._lock = Lock()  # Another thread of the parent may have held it.
+    return [] if conn is None else [conn]
 
 
-def end_left_block(database: Any) -> None:
-    """Take in that one of them has ended."""
-    database._state.left_blocks -= 1
-
-
-def drop_pool(database: Any) -> list[Any]:
+def forget_pool(database: Any) -> list[Any]:
     """Forget the connections of a pool; they are returned."""
+    database._pool_lock = RLock()
+    database._pool_available = Condition(database._pool_lock)
     idle = [conn for *_, conn in database._connections]
     taken = [each.connection for each in database._in_use.values()]
     database._connections, database._in_use = [], {}

@@ -8,7 +8,7 @@ from typing import Any, overload
 from peewee import SQL, ModelSelect, NodeList, Select, SelectBase
 
 from lightvec.errors import InvalidOption
-from lightvec.peewee._seam import Answer, cursor_wrapper
+from lightvec.peewee._seam import RowCursor, database_of_query, set_rows
 from lightvec.peewee.typed import M
 from lightvec.types.inputs import show
 
@@ -40,8 +40,8 @@ def together(queries: Iterable[Any]) -> list[list[Any]]:
     for query in asked:
         if not isinstance(query, SelectBase):
             raise InvalidOption(f"expected Peewee selects, such as Doc.embedding.nearest(...), got {show(query)}")
-    database = asked[0]._database
-    if any(query._database is not database for query in asked):
+    database = database_of_query(asked[0])
+    if any(database_of_query(query) is not database for query in asked):
         raise InvalidOption("expected queries of one database: run those of another by themselves")
     selects = (
         Select([query.alias("each")], [SQL(f"{number:d}").alias("query"), SQL('"each".*')])
@@ -52,5 +52,5 @@ def together(queries: Iterable[Any]) -> list[list[Any]]:
     for number, *row in cursor.fetchall():
         answers[number].append(tuple(row))
     for query, rows in zip(asked, answers, strict=True):
-        query._cursor_wrapper = cursor_wrapper(query, Answer(cursor.description[1:], rows, is_nested=True))
+        set_rows(query, RowCursor(cursor.description[1:], rows, is_nested=True))
     return [list(query) for query in asked]

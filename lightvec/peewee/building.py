@@ -22,7 +22,7 @@ from typing import Any
 
 from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
 from lightvec.index_options import DEFAULTS
-from lightvec.peewee._seam import in_peewees_words
+from lightvec.peewee._seam import create_index_sql, index_name, peewee_errors
 from lightvec.peewee.catalog import StandingIndex, sources_of_view, vector_indexes
 from lightvec.peewee.citus import shards_and_pages
 from lightvec.peewee.database import Pg8000Database
@@ -107,7 +107,7 @@ def plan_index(
     schema, table = meta.schema or None, meta.table_name
     _check_table(database, table, schema)
     standing = vector_indexes(database, table, schema)
-    named = [other for other in standing if other.name == index._name]
+    named = [other for other in standing if other.name == index_name(index)]
     if index.concurrently:
         _check_not_partitioned(database, identifier(*filter(None, (schema, table))))
     _check_name(database, index, identifier(*filter(None, (schema, table))), named)
@@ -117,13 +117,13 @@ def plan_index(
             raise SchemaMismatch(f"the index {other.name} is being built at this moment: wait until that is done")
     whole = [each for each in concerned if each.valid and (each in named or (any_name and _has_options(index, each)))]
     return IndexPlan(
-        name=whole[0].name if whole else index._name,
+        name=whole[0].name if whole else index_name(index),
         schema=schema,
         table=table,
         method=index.method,
         stands=bool(whole),
         remains=() if whole else tuple(other for other in concerned if not other.valid),
-        create=index.field.model._schema._create_index(index, safe=False).query()[0],
+        create=create_index_sql(index.field.model, index),
         concurrently=index.concurrently,
         estimate=estimate(database, index, maintenance_work_mem),
         settings=_settings(database, maintenance_work_mem, workers),
@@ -166,10 +166,10 @@ def _check_name(database: Pg8000Database, index: VectorIndex, table: str, named:
                 f"the index {other.name} stands and is another one ({_described(other)}): "
                 f"drop it, or give this one another name"
             )
-    row = None if named else database.execute_sql(_NAMED, (index._name, table)).fetchone()
+    row = None if named else database.execute_sql(_NAMED, (index_name(index), table)).fetchone()
     if row is not None:
         what = f"an index on {row[1]}" if row[1] else _KINDS.get(row[0], "something else")
-        raise SchemaMismatch(f"the name {index._name} is taken by {what}: give the index another name")
+        raise SchemaMismatch(f"the name {index_name(index)} is taken by {what}: give the index another name")
 
 
 def _described(other: StandingIndex) -> str:
@@ -250,8 +250,8 @@ def build_index(
         )
     for other in plan.remains:
         drop_remains(database, _remains(other), concurrently=plan.concurrently)
-    with in_peewees_words:
-        conn = database._live_connection()
+    with peewee_errors:
+        conn = database.live_connection()
         with _session(conn, plan) as settings:
             build = _Build(conn, plan, settings)
             try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -26,12 +25,15 @@ from peewee import (
 from lightvec.errors import InvalidOption
 from lightvec.extension import NO_EXTENSION, ExtensionTypes
 from lightvec.peewee._seam import (
-    Answer,
+    RowCursor,
+    conflict_target,
     cursor_wrapper,
-    drop_state,
-    end_left_block,
-    in_peewees_words,
-    left_blocks,
+    end_inherited_block,
+    forget_connection,
+    inherited_blocks,
+    open_connection,
+    peewee_errors,
+    reconnect,
     run_logged,
 )
 from lightvec.peewee.adapter import Pg8000Adapter
@@ -122,9 +124,6 @@ class Pg8000Database(PostgresqlDatabase):
     time, as when an AWS Lambda function is called: ``db.deadline = context.get_remaining_time_in_millis``.
     """
 
-    #: What Peewee keeps of each thread's connection; its annotations leave it out.
-    _state: Any
-
     #: What gives the milliseconds left, or None.
     deadline: Callable[[], float | None] | None = None
 
@@ -159,14 +158,14 @@ class Pg8000Database(PostgresqlDatabase):
 
     def _connect(self) -> dbapi.Connection:
         conn: dbapi.Connection = super()._connect()  # type: ignore[misc]
-        conn.deadline = self._milliseconds_left
+        conn.deadline = self.milliseconds_left
         if self._hstore:
             self._adapter.register_hstore(conn)
         return conn
 
     def cursor(self, named_cursor: bool | None = None) -> dbapi.Cursor:
         """A cursor on the open connection, which is replaced if it broke; ``named_cursor`` makes one on the server."""
-        conn = self._live_connection()
+        conn = self.live_connection()
         return self._adapter.server_side_cursor(conn) if named_cursor else conn.cursor()
 
     def execute(
@@ -207,15 +206,15 @@ class Pg8000Database(PostgresqlDatabase):
 
     def _streamed(self, query: Any, batch: int) -> Iterator[Any]:
         sql, params, settings, _ = self._written(query)
-        with in_peewees_words:
+        with peewee_errors:
             cursor = self.cursor()
         source: Any = cursor.stream(sql, params, batch=batch, settings=settings)
         try:
             first = run_logged(self, sql, params, lambda: next(source, None))
-            answer = Answer(cursor.description or (), _after(first, source))
-            yield from cursor_wrapper(query, answer).iterator()
+            rows = RowCursor(cursor.description or (), _rows_from(first, source))
+            yield from cursor_wrapper(query, rows).iterator()
         finally:
-            with in_peewees_words:
+            with peewee_errors:
                 source.close()
 
     def _written(self, query: Any, **context_options: Any) -> tuple[str, Any, Mapping[str, object] | None, bool]:
@@ -275,14 +274,14 @@ class Pg8000Database(PostgresqlDatabase):
     def conflict_update(self, on_conflict: Any, query: Any) -> Any:
         """As in Peewee; on a model that is distributed the column it is by must be among those of the conflict."""
         model = getattr(query, "model", None)
-        if model is not None and on_conflict._conflict_target:
-            from lightvec.peewee.citus import check_conflict_target
+        if model is not None:
+            from lightvec.peewee.distribution import check_conflict_target
 
-            check_conflict_target(model, on_conflict)
+            check_conflict_target(model, conflict_target(on_conflict))
         return super().conflict_update(on_conflict, query)
 
     def sequence_exists(self, sequence: str, *schema: str | None) -> bool:
-        """As in Peewee (4.3 takes no schema), which then writes the name unquoted into a column's default."""
+        """As in Peewee, which then writes the name unquoted into a column's default."""
         for name in filter(None, (*schema, sequence)):
             if not all(map(_PLAIN_NAME.fullmatch, name.split("."))):
                 raise InvalidOption(
@@ -295,11 +294,12 @@ class Pg8000Database(PostgresqlDatabase):
     def extension(self) -> ExtensionTypes:
         """What the database says of pgvector: its version, schema and the OIDs of its types."""
         # Without a look at the socket, which the statement that follows has: it takes 7 of 470 µs of a search.
-        known = NO_EXTENSION if self.is_closed() else self._state.conn.known_types
+        conn = open_connection(self)
+        known = NO_EXTENSION if conn is None else conn.known_types
         if known.oids:
             return known
-        with in_peewees_words:
-            return self._live_connection().extension()
+        with peewee_errors:
+            return self.live_connection().extension()
 
     def path_to_extension(self) -> dict[str, object]:
         """The search path with pgvector's schema, as a setting for a statement, where the session's lacks it."""
@@ -308,84 +308,76 @@ class Pg8000Database(PostgresqlDatabase):
 
     def _path_for(self, params: Sequence[Any]) -> dict[str, object] | None:
         """The same for a statement with these values, without a round trip that it does not need itself."""
-        conn: dbapi.Connection | None = None if self.is_closed() else self._state.conn
+        conn: dbapi.Connection | None = open_connection(self)
         if conn is not None and conn.known_types.oids and not conn.known_types.out_of_path:
             return None
-        conn = conn or self._live_connection()
+        conn = conn or self.live_connection()
         is_known = conn.known_types.oids or conn.needs_types(params)
         return (self.path_to_extension() or None) if is_known else None
 
     def rollback(self) -> None:
-        """Roll back. Where the connection broke the server has done it, and the error that broke it is what counts."""
-        if self.is_closed() and left_blocks(self):
+        """Roll back. A connection that broke needs none: the server has rolled back."""
+        conn = open_connection(self)
+        if conn is None and inherited_blocks(self):
             return  # The block was begun by the process that this one was forked from.
-        if not self.is_closed() and self._state.conn.closed:
-            self._state.conn.forget_transaction()
+        if conn is not None and conn.closed:
+            conn.forget_transaction()
         else:
             super().rollback()
 
     def pop_transaction(self) -> Any:
-        """As in Peewee; a block that was open at a fork is none of the child's."""
-        if left_blocks(self) and not self._state.transactions:
-            end_left_block(self)
-            return None
-        return super().pop_transaction()
+        """As in Peewee, but a block that was begun before a fork is not the child's."""
+        return None if end_inherited_block(self) else super().pop_transaction()
 
-    def commit(self) -> None:
-        """Commit. A connection that broke is not replaced here: what it was to commit is lost, and that is an error."""
-        if self.is_closed():
-            super().commit()
-        with in_peewees_words:
-            self._state.conn.cursor().execute("COMMIT")
+    def commit(self) -> Any:
+        """Commit. A connection that broke is not replaced here: its transaction is lost, and that is an error."""
+        conn = open_connection(self)
+        if conn is None:
+            return super().commit()
+        with peewee_errors:
+            conn.cursor().execute("COMMIT")
 
-    def _milliseconds_left(self) -> float | None:
+    def milliseconds_left(self) -> float | None:
+        """The milliseconds until ``deadline``, or None."""
         return None if self.deadline is None else self.deadline()
 
-    def _live_connection(self) -> dbapi.Connection:
-        """The open connection; one that broke is replaced, unless a transaction was open on it."""
-        if not self.is_closed() and not self._state.conn.belongs_here:
-            self._leave_to_parent()
-        if not self.is_closed() and not self.in_transaction():
-            conn = self._state.conn
-            # The server's word counts, too: who sends BEGIN as SQL is in a transaction that Peewee knows nothing of.
+    def live_connection(self) -> dbapi.Connection:
+        """The open connection. One that broke is replaced, unless a transaction was open on it."""
+        conn = open_connection(self)
+        if conn is not None and not conn.belongs_here:
+            self.discard_connections()
+        elif conn is not None and not self.in_transaction():
+            # BEGIN as SQL opens a transaction that Peewee does not count.
             if not conn.in_transaction and not conn.is_alive():
-                self._reconnect()
+                reconnect(self)
         live: dbapi.Connection = super().cursor().connection
         return live
 
-    def _reconnect(self) -> None:
-        """Replace the connection; whoever stands in a ``connection_context()`` goes on with the new one."""
-        contexts = self._state.ctx
-        try:
-            self.close()
-            self.connect()
-        finally:
-            self._state.ctx = contexts
+    def forget_connections(self) -> list[Any]:
+        """Forget all connections of this thread, or of the pool, without closing them; they are returned."""
+        return forget_connection(self)
 
-    def _leave_to_parent(self) -> None:
-        """In a process that was forked: have nothing of the parent's connection, which goes on being the parent's."""
-        conn = drop_state(self)
-        if conn is not None:
+    def discard_connections(self) -> None:
+        """After a fork: leave the parent's connections to the parent."""
+        for conn in self.forget_connections():
             conn.discard()
-        if self.thread_safe:
-            self._lock = Lock()  # Another thread of the parent may have held it.
 
 
-def _after(row: Any, rows: Iterator[Any]) -> Iterator[Any]:
-    """A row and those that follow; None is the end."""
+def _rows_from(row: Any, rows: Iterator[Any]) -> Iterator[Any]:
+    """A row and those after it; None is the end."""
     while row is not None:
         yield row
-        with in_peewees_words:
+        with peewee_errors:
             row = next(rows, None)
 
 
-def _leave_to_parent() -> None:
+def _after_fork() -> None:
     for database in list(_databases):
-        database._leave_to_parent()
+        database.discard_connections()
 
 
-#: Those that may have connections when the process forks.
+#: The databases that may have connections when the process forks.
 _databases: WeakSet[Pg8000Database] = WeakSet()
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork.
-    os.register_at_fork(after_in_child=_leave_to_parent)
+    os.register_at_fork(after_in_child=_after_fork)

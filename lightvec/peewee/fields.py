@@ -77,7 +77,7 @@ class _DistanceField(TypedField[V, M]):
         """
         if value is None or isinstance(value, Node):
             return value
-        vector = column_value(self.value_class, value, self.dimensions, self._name)
+        vector = column_value(self.value_class, value, self.dimensions, self.display_name)
         return vector if self._others_database is None else vector.wire_text()
 
     def python_value(self, value: Any) -> Any:
@@ -96,7 +96,8 @@ class _DistanceField(TypedField[V, M]):
         return None if database is None or hasattr(database, "extension") else database
 
     @property
-    def _name(self) -> str:
+    def display_name(self) -> str:
+        """The model's name and the field's, for messages."""
         if not hasattr(self, "model"):
             return type(self).__name__
         return f"{self.model.__name__}.{self.name.removeprefix(_ELEMENT)}"
@@ -166,8 +167,8 @@ class _DistanceField(TypedField[V, M]):
 
         if self._others_database is not None:
             raise InvalidOption(
-                f"{self._name}.nearest needs a lightvec.peewee.Pg8000Database, which takes the settings of a search "
-                f"along; on a {type(self._others_database).__name__} order by a distance method, and limit"
+                f"{self.display_name}.nearest needs a lightvec.peewee.Pg8000Database: on a "
+                f"{type(self._others_database).__name__}, order by a distance method, and limit"
             )
         return Nearest(
             self,
@@ -185,7 +186,7 @@ class _DistanceField(TypedField[V, M]):
         """The metric by this name, or the declared one."""
         if metric is None and self.metric is not None:
             return METRICS[self.metric]
-        return metric_of_call(metric or self.metric, self._name, type(self).__name__, self.metrics)
+        return metric_of_call(metric or self.metric, self.display_name, type(self).__name__, self.metrics)
 
     def distance_by(self, metric: Metric, vector: Any) -> Expression:
         """The distance by a metric that is one of the field's."""

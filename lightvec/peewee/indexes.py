@@ -16,6 +16,7 @@ from peewee import SQL, EnclosedNodeList, Entity, Expression, Field, Index, Mode
 from lightvec.errors import InvalidOption
 from lightvec.index_options import check_options
 from lightvec.metrics import INDEX_DIMENSIONS, Metric
+from lightvec.peewee._seam import entity_path, generated_index_name, index_name, rename_index
 from lightvec.peewee.quantization import Quantization, quantization, usual_quantization
 from lightvec.wire.identifiers import MAX_BYTES, check_name
 
@@ -106,7 +107,7 @@ class VectorIndex(Index):
         if self.quantization is None or (self.field.dimensions or 0) <= INDEX_DIMENSIONS[self.field.field_type]:
             return ""
         return (
-            f"{self.field._name} has {self.field.dimensions:,} dimensions, more than an index takes of a "
+            f"{self.field.display_name} has {self.field.dimensions:,} dimensions, more than an index takes of a "
             f"{self.field.field_type} column: it holds them as {self.quantization.name}, and nearest() searches so"
         )
 
@@ -152,19 +153,21 @@ class VectorIndex(Index):
         """:class:`~lightvec.errors.InvalidOption` for what pgvector would refuse, before any SQL is sent."""
         indexed = self.field.field_type
         if self.quantization is not None:
-            self.quantization.check(self.field._name, indexed, self.metric)
+            self.quantization.check(self.field.display_name, indexed, self.metric)
             indexed = self.quantization.name
         self.operator_class  # noqa: B018 (it raises)
         most = INDEX_DIMENSIONS[indexed]
         if indexed != "sparsevec" and (self.field.dimensions or 1) > most:
             coarser = usual_quantization(self.field.field_type, self.field.dimensions)
             raise InvalidOption(
-                f"{self.field._name} has {self.field.dimensions} dimensions, and pgvector indexes "
+                f"{self.field.display_name} has {self.field.dimensions} dimensions, and pgvector indexes "
                 f"{indexed} of at most {most}: "
                 + (f"say quantize={coarser!r}" if coarser else "search without an index")
             )
         if self.field.dimensions is None:
-            raise InvalidOption(f"{self.field._name} declares no dimensions, and an index needs them: {self._example}")
+            raise InvalidOption(
+                f"{self.field.display_name} declares no dimensions, and an index needs them: {self._example}"
+            )
 
     @property
     def _example(self) -> str:
@@ -276,8 +279,8 @@ def bind_indexes(model: Any, field: Field) -> None:
 
 def declare_index(model: Any, index: VectorIndex) -> None:
     """Add what ``index=`` on the field asks for, unless the model has that index already, from its parent."""
-    stands = [other._name for other in model._meta.indexes if isinstance(other, VectorIndex) and other.is_bound]
-    if index._name not in stands:
+    stands = [index_name(other) for other in model._meta.indexes if isinstance(other, VectorIndex) and other.is_bound]
+    if index_name(index) not in stands:
         model._meta.indexes.append(index)
 
 
@@ -297,7 +300,7 @@ def form_of_index(field: Any, metric: Metric) -> Quantization | None:
 
 def check_entity(entity: Entity) -> None:
     """:class:`~lightvec.errors.InvalidOption` for a name in a statement of Peewee's that is none."""
-    _check_names(tuple(entity._path))
+    _check_names(entity_path(entity))
 
 
 @lru_cache(maxsize=4_096)
@@ -313,15 +316,11 @@ def fitting(index: Any) -> Any:
 
     Cut off, the names of two indexes can be one: IF NOT EXISTS would skip the second.
     """
-    name = index._name
-    if not isinstance(index, ModelIndex) or not isinstance(name, str) or _is_shortened(name):
+    if not isinstance(index, ModelIndex):
         return index
-    theirs: Any = index
-    if _size(name) <= MAX_BYTES or name != theirs._generate_name_from_fields(theirs._model, theirs._expressions):
-        return index
-    fitted = theirs.clone()
-    fitted._name = _shortened(name)
-    return fitted
+    name = index_name(index)
+    is_cut_off = isinstance(name, str) and _size(name) > MAX_BYTES and not _is_shortened(name)
+    return rename_index(index, _shortened(name)) if is_cut_off and name == generated_index_name(index) else index
 
 
 def _shortened(stem: str, suffix: str = "") -> str:

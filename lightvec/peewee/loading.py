@@ -15,21 +15,18 @@ from functools import partial
 from itertools import chain
 from operator import attrgetter, itemgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from peewee import DateTimeField, DecimalField, Field, FloatField, ForeignKeyField, IntegerField, Model, Node, TextField
 
 from lightvec.errors import InvalidOption, InvalidVector
-from lightvec.peewee._seam import in_peewees_words
+from lightvec.peewee._seam import peewee_errors
 from lightvec.peewee.fields import HalfVectorField, VectorField
 from lightvec.pg8000.exceptions import DataError, ProgrammingError
 from lightvec.types.inputs import is_ndarray, show
 from lightvec.wire.copy import load
 from lightvec.wire.copy.conflict import check_on_conflict
 from lightvec.wire.copy.load import Progress
-
-if TYPE_CHECKING:
-    from lightvec.peewee.database import Pg8000Database
 
 __all__ = ["copy_rows"]
 
@@ -44,7 +41,7 @@ _AS_IT_IS: Mapping[Any, type] = MappingProxyType(
 
 
 def copy_rows(
-    database: Pg8000Database,
+    database: Any,
     model: type[Model],
     rows: Iterable[Any],
     fields: Iterable[Field | str] | None = None,
@@ -111,12 +108,12 @@ def copy_rows(
             raise
         if isinstance(error, (DataError, ProgrammingError, InvalidVector)) and not getattr(error, "fields", None):
             error.args = (f"{model.__name__}: {error}",)
-        with in_peewees_words:
+        with peewee_errors:
             raise
 
 
 def _load(
-    database: Pg8000Database,
+    database: Any,
     model: type[Model],
     rows: Iterator[Any],
     listed: list[Field] | None,
@@ -130,7 +127,7 @@ def _load(
     reader = _RowReader(model, listed, first)
     meta: Any = model._meta
     return load.copy_rows(
-        database._live_connection().session,
+        database.live_connection().session,
         (meta.schema, meta.table_name) if meta.schema else meta.table_name,
         [field.column_name for field in reader.fields],
         _converted(reader, chain([first], rows)),

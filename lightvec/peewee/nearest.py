@@ -7,14 +7,14 @@ from functools import reduce
 from math import inf, isnan
 from numbers import Integral, Real
 from operator import and_, le
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from peewee import SQL, Alias, Column, Expression, Field, Model, Value
 
 from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.index_options import OPTIONS, check_range
 from lightvec.metrics import Metric, Score
-from lightvec.peewee._seam import Answer
+from lightvec.peewee._seam import RowCursor, copy_with, has_unusual_clauses, is_nested
 from lightvec.peewee.indexes import form_of_index
 from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.quantization import Quantization
@@ -24,9 +24,6 @@ from lightvec.types import SparseVector
 from lightvec.types.inputs import show
 from lightvec.wire.settings import AtLeast
 
-if TYPE_CHECKING:
-    from lightvec.peewee.database import Pg8000Database
-
 __all__ = ["MOST_EF_SEARCH", "Nearest", "checked_count", "settings_of"]
 
 #: PostgreSQL counts rows by a bigint.
@@ -34,11 +31,6 @@ MOST_ROWS = 2**63 - 1
 
 #: pgvector's own default of ``hnsw.ef_search``, and the most it takes.
 _DEFAULT_EF_SEARCH, MOST_EF_SEARCH = 40, 1_000
-#: Clauses of Peewee's that a plain search does not have, by their attributes.
-_CLAUSES = (
-    *("_alias", "_cte_list", "_distinct", "_for_update", "_group_by", "_having", "_lateral"),
-    *("_simple_distinct", "_windows"),
-)
 #: As PEP 249 describes a column of float8.
 _SCORE_COLUMN = ("score", 701, None, None, None, None, None)
 
@@ -84,7 +76,7 @@ class Nearest(MeasuredSelect[M]):
         min_score: float | None = None,
     ) -> None:
         if vector is None:
-            raise InvalidVector(f"{field._name}.nearest expected a vector to search for, got None")
+            raise InvalidVector(f"{field.display_name}.nearest expected a vector to search for, got None")
         others = None
         self._stored: StoredVector | None = None
         if isinstance(vector, Model):
@@ -132,22 +124,22 @@ class Nearest(MeasuredSelect[M]):
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)
         query: Any = self._chosen_among_more() if self._overfetch > 1 else self
-        query = query._nested() if ctx._sql else query._outermost()
+        query = query._nested() if is_nested(ctx) else query._outermost()
         if self._stored is None or not (hasattr(ctx, "is_on_citus") and ctx.is_on_citus()):
             return super(Nearest, query).__sql__(ctx)
         with self._stored.once(ctx, query) as query:
             return super(Nearest, query).__sql__(ctx)
 
     def _outermost(self) -> Nearest[M]:
-        """The query as a statement of its own, with the distance once and without the score where that can be."""
-        query = self.clone()
+        """The query as a statement of its own, with the distance once and without the score if possible."""
+        clauses: dict[str, Any] = {}
         if self._makes_scores:
-            query._returning = self._returning[:-1]
+            clauses["returning"] = self._returning[:-1]
         else:
-            query._sort_by_expression()
+            clauses["order_by"] = self._order_by_expression
         if self._is_plannable_once:
-            query._limit = SQL(str(self._limit))
-        return query
+            clauses["limit"] = SQL(str(self._limit))
+        return copy_with(self, **clauses)
 
     @property
     def _is_plannable_once(self) -> bool:
@@ -179,9 +171,9 @@ class Nearest(MeasuredSelect[M]):
             return None
         if not self._is_plannable_once or self._order_by is not self._by_distance:
             return None
-        model, attributes = self.model, self.__dict__
-        if any(attributes.get(clause) is not None for clause in _CLAUSES):
+        if has_unusual_clauses(self):
             return None
+        model = self.model
         *chosen, distance, score = self._returning if len(self._returning) > 1 else (None, None)
         is_own = distance is self._own[0] and score is self._own[1]
         if not is_own or len(self._from_list) != 1 or self._from_list[0] is not model:
@@ -201,22 +193,23 @@ class Nearest(MeasuredSelect[M]):
         return self._distance.rhs.value
 
     def _nested(self) -> Nearest[M]:
-        """The query as it stands in another one, whose order by ``distance`` has to be made.
+        """The query as part of another one, whose order by ``distance`` must be made.
 
-        Of the very expression that an index gives its rows by, the server believes that they come in its order.
+        The server believes that rows come in the order of the very expression that an index scan is ordered by.
         """
         distance, score = self._own
-        query = self.clone()
-        query._sort_by_expression()
-        if not self._exact:
-            query._own = (Alias(_unindexed(self._distance), "distance"), score)
-            query._returning = [query._own[0] if column is distance else column for column in self._returning]
-        return query
+        if self._exact:
+            return copy_with(self, order_by=self._order_by_expression)
+        own = Alias(_unindexed(self._distance), "distance")
+        returning = [own if column is distance else column for column in self._returning]
+        return copy_with(self, order_by=self._order_by_expression, own=(own, score), returning=returning)
 
-    def _sort_by_expression(self) -> None:
-        """Order by the distance itself, not by the name of its column."""
+    @property
+    def _order_by_expression(self) -> Any:
+        """The ORDER BY with the distance itself in place of the name of its column."""
         if self._order_by and self._order_by[0] is self._own[0]:
-            self._order_by = (self._distance, *self._order_by[1:])
+            return (self._distance, *self._order_by[1:])
+        return self._order_by
 
     @property
     def _overfetch(self) -> int:
@@ -227,20 +220,13 @@ class Nearest(MeasuredSelect[M]):
 
     def _chosen_among_more(self) -> Nearest[M]:
         """The rows that are nearest by the whole vector, of more that are nearest by its coarser form."""
-        chosen = self.clone()
-        chosen._form = None
-        chosen._order_by = self._own[:1]
+        chosen = copy_with(self, form=None, order_by=self._own[:1])
         if self._limit is None:
             return chosen
         key = _key_of(self.model)
-        found = self.clone()
-        found._form = None
-        found._returning = [key]
-        found._distinct, found._simple_distinct = None, False
-        found._limit, found._offset = self._found, None
-        among = key.in_(found)
-        chosen._where = among if self._where is None else self._where & among
-        return chosen
+        plain = {"form": None, "distinct": None, "simple_distinct": False, "offset": None}
+        among = key.in_(copy_with(self, returning=[key], limit=self._found, **plain))
+        return copy_with(chosen, where=among if self._where is None else self._where & among)
 
     @property
     def shortfall(self) -> str | None:
@@ -276,7 +262,7 @@ class Nearest(MeasuredSelect[M]):
         )
 
     def _get_cursor_wrapper(self, cursor: Any) -> Any:
-        is_answer = isinstance(cursor, Answer)
+        is_answer = isinstance(cursor, RowCursor)
         has_scores = (is_answer and cursor.is_nested) or not self._makes_scores
         distance = self._distance_column(cursor.description) if has_scores else -1
         if distance is not None:
@@ -285,7 +271,7 @@ class Nearest(MeasuredSelect[M]):
                 rows = _by_distance(list(rows), distance)
             if not has_scores:
                 columns, rows = [*columns, _SCORE_COLUMN], _with_scores(rows, self.metric.score)
-            cursor = Answer(columns, rows)
+            cursor = RowCursor(columns, rows)
         return super()._get_cursor_wrapper(cursor)  # type: ignore[misc]
 
     @property
@@ -312,7 +298,7 @@ class Nearest(MeasuredSelect[M]):
         """Whether rows that the index finds may be thrown away by a condition or a join."""
         return self._where is not self._own_filter or bool(self._joins)
 
-    def settings(self, database: Pg8000Database) -> dict[str, object] | None:
+    def settings(self, database: Any) -> dict[str, object] | None:
         """The server's settings that this query is to run with, for this server's version of pgvector."""
         if self._exact:
             return None
@@ -341,7 +327,7 @@ class Nearest(MeasuredSelect[M]):
         """How many rows the index has to find."""
         return min((self._rows + self._unwanted) * self._overfetch, MOST_ROWS)
 
-    def _scans_iteratively(self, database: Pg8000Database) -> bool:
+    def _scans_iteratively(self, database: Any) -> bool:
         return self._searches_on and database.extension().version >= (0, 8)
 
     @property
@@ -406,7 +392,7 @@ def _unknown_last(distance: float | None) -> tuple[bool, float]:
     return (True, 0.0) if distance is None or distance != distance else (False, distance)
 
 
-def settings_of(queries: Iterable[Nearest], database: Pg8000Database) -> Mapping[str, object] | None:
+def settings_of(queries: Iterable[Nearest], database: Any) -> Mapping[str, object] | None:
     """The settings for a statement with several of these queries: the larger number, ``strict_order`` first."""
     together: dict[str, Any] = database.path_to_extension()
     for query in queries:
@@ -419,12 +405,15 @@ def _stored(field: Any, row: Model) -> tuple[Any, Any]:
     """The vector of a stored row, which the server looks up, and the condition for the other rows."""
     if not isinstance(row, field.model):
         raise InvalidVector(
-            f"{field._name}.nearest expected a vector or a row of {field.model.__name__}, got a row of "
+            f"{field.display_name}.nearest expected a vector or a row of {field.model.__name__}, got a row of "
             f"{type(row).__name__}: give its vector"
         )
-    if not field.model._meta.primary_key or row._pk is None:
-        raise InvalidVector(f"{field._name}.nearest expected a row that is stored and has a key: give its vector")
-    this: Any = row._pk_expr()
+    key: Any = field.model._meta.primary_key
+    if not key or row.get_id() is None:
+        raise InvalidVector(
+            f"{field.display_name}.nearest expected a row that is stored and has a key: give its vector"
+        )
+    this = key == row.get_id()
     return StoredVector(field, this), ~this
 
 
@@ -436,8 +425,8 @@ def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
     # Making numbers of all of a vector takes 6 µs.
     if not numbers or not (numbers[0] or any(numbers)):
         raise InvalidVector(
-            f"{field._name}.nearest got a vector of zeros, which has no direction, so cosine cannot order by it: look "
-            f"at where it comes from, or search by another metric"
+            f"{field.display_name}.nearest got a vector of zeros, which has no direction, so cosine cannot "
+            f"order by it: look at where it comes from, or search by another metric"
         )
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from threading import Condition, RLock
 from typing import Any
 
-from playhouse.pool import _PooledPostgresqlDatabase
-
-from lightvec.peewee._seam import drop_pool
+from lightvec.peewee._seam import PooledDatabase, forget_pool
 from lightvec.peewee.database import ENVIRONMENT, Pg8000Database
 
 __all__ = ["PooledPg8000Database"]
 
 
-class PooledPg8000Database(_PooledPostgresqlDatabase, Pg8000Database):  # type: ignore[misc]
+class PooledPg8000Database(PooledDatabase, Pg8000Database):  # type: ignore[misc]
     """A :class:`~lightvec.peewee.Pg8000Database` that keeps its connections open for the next user.
 
     ``max_connections``, ``stale_timeout`` and ``timeout`` are those of ``playhouse.pool``.
@@ -24,10 +21,5 @@ class PooledPg8000Database(_PooledPostgresqlDatabase, Pg8000Database):  # type: 
             args = (params.pop("database", params.pop("dsn", ENVIRONMENT)),)
         super().__init__(*args, **params)
 
-    def _leave_to_parent(self) -> None:
-        """As of any database, and of the connections that the pool has, used or not."""
-        self._pool_lock: Any = RLock()
-        self._pool_available: Any = Condition(self._pool_lock)
-        for conn in drop_pool(self):
-            conn.discard()
-        super()._leave_to_parent()
+    def forget_connections(self) -> list[Any]:
+        return forget_pool(self) + super().forget_connections()

@@ -21,9 +21,17 @@ import peewee
 from peewee import Model, NotSupportedError, ProgrammingError
 
 from lightvec.errors import InvalidOption, SchemaMismatch
-from lightvec.peewee._seam import in_peewees_words
-from lightvec.peewee.citus import Distribution, Spread, distribute_schema, distributions, require_citus
+from lightvec.peewee._seam import (
+    create_index_sql,
+    create_sequence_sql,
+    create_table_sql,
+    index_name,
+    peewee_errors,
+    sequence_parts,
+)
+from lightvec.peewee.citus import Spread, distribute_schema, require_citus
 from lightvec.peewee.database import Pg8000Database
+from lightvec.peewee.distribution import Distribution, distributions
 from lightvec.peewee.indexes import VectorIndex, fitting
 from lightvec.peewee.remains import Remains, drop_remains, sqlstate_of
 from lightvec.peewee.sessions import held, server_process
@@ -85,9 +93,8 @@ def plan(
 ) -> list[Step]:
     """What the models need, in the order in which it is made; the database is read, not changed.
 
-    ``schema`` is made too if it does not stand. ``concurrently`` builds vector indexes without locking out writers.
-    ``distribution`` is that of models which declare none (:mod:`lightvec.peewee.citus`), and ``with_schema`` has Citus
-    take the schema as a whole, each with its tables on one node.
+    ``schema`` is created too if it does not exist. ``concurrently`` builds vector indexes without locking out writers.
+    ``distribution`` is for models that declare none, ``with_schema`` distributes the schema with its tables as a whole.
     :class:`~lightvec.errors.SchemaMismatch` where a table stands that does not fit its model,
     :class:`~lightvec.pg8000.exceptions.MissingExtension` where pgvector is not there and must not or cannot be created.
     """
@@ -156,8 +163,8 @@ def _alone(database: Pg8000Database) -> Iterator[None]:
 @contextmanager
 def _untimed(database: Pg8000Database) -> Iterator[None]:
     """No statement_timeout, which a build overruns; behind a pooler, which may run it on another session, it stays."""
-    with in_peewees_words:
-        conn = database._live_connection()
+    with peewee_errors:
+        conn = database.live_connection()
         settings = {} if server_process(conn) is None else {"statement_timeout": "0"}
         with held(conn, settings):
             yield
@@ -226,9 +233,9 @@ def _extension(database: Pg8000Database, create: bool) -> Step:
 def _sequences(database: Pg8000Database, model: Any) -> Iterator[Step]:
     for field in model._meta.sorted_fields:
         if field.sequence:
-            schema, name = field._sequence_parts()
+            schema, name = sequence_parts(field)
             stands = database.sequence_exists(name, schema)
-            yield Step("sequence", name, stands, () if stands else _sql(model._schema._create_sequence(field)))
+            yield Step("sequence", name, stands, () if stands else (create_sequence_sql(field),))
 
 
 def _table(database: Pg8000Database, model: Any, keys_added_later: Sequence[Any] = ()) -> Step:
@@ -237,7 +244,7 @@ def _table(database: Pg8000Database, model: Any, keys_added_later: Sequence[Any]
     if stands:
         _check_columns(database, model, name)
     with _deferred(keys_added_later):
-        return Step("table", model._meta.table_name, stands, _sql(model._schema._create_table(safe=False)))
+        return Step("table", model._meta.table_name, stands, (create_table_sql(model),))
 
 
 @contextmanager
@@ -324,15 +331,16 @@ JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[0]"""
 def _indexes(database: Pg8000Database, model: Any, concurrently: bool) -> Iterator[Step]:
     for index in map(fitting, model._meta.fields_to_index()):
         alone = concurrently and isinstance(index, VectorIndex)
-        sql = _sql(model._schema._create_index(index.concurrent() if alone else index, safe=False))
-        found = _index(database, model, index._name)
+        name = index_name(index)
+        sql = (create_index_sql(model, index.concurrent() if alone else index),)
+        found = _index(database, model, name)
         remains = None
         if found is not None:
             _check_index(model, index, found)
             # IF NOT EXISTS takes it for whole.
             remains = None if found.valid else Remains(found.schema, found.name, found.table)
         note = index.note if isinstance(index, VectorIndex) else ""
-        yield Step("index", index._name, found is not None and found.valid, sql, alone, note, remains)
+        yield Step("index", name, found is not None and found.valid, sql, alone, note, remains)
 
 
 def _index(database: Pg8000Database, model: Any, name: str) -> _Index | None:
@@ -343,7 +351,7 @@ def _index(database: Pg8000Database, model: Any, name: str) -> _Index | None:
 
 def _check_index(model: Any, index: Any, found: _Index) -> None:
     """The index that stands must be the one that is wanted, and whole or left over."""
-    table, name = model._meta.table_name, index._name
+    table, name = model._meta.table_name, index_name(index)
     if not found.on_table:
         raise SchemaMismatch(
             f"the index {name} of {model.__name__} is to be on the table {table}, and one of that name stands on "
@@ -367,9 +375,3 @@ def _qualified(model: Any) -> str:
 def _exists(database: Pg8000Database, question: str, *values: object) -> bool:
     row = database.execute_sql(question, values).fetchone()
     return row is not None and row[0] is not None
-
-
-def _sql(context: Any) -> tuple[str, ...]:
-    statement, parameters = context.query()
-    assert not parameters, "definitions cannot take parameters, so Peewee writes their values into the SQL"
-    return (statement,)

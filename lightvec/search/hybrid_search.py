@@ -17,6 +17,7 @@ from peewee import JOIN, SQL, Cast, Expression, Field, Join, Select, Tuple, Valu
 from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
+from lightvec.peewee._seam import copy_with
 from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.nearest import Nearest, checked_count
 from lightvec.peewee.typed import M, TypedField
@@ -123,12 +124,10 @@ class Hybrid(MeasuredSelect[M]):
         self._limit = k
 
     def __sql__(self, ctx: Any) -> Any:
-        query = self.clone()
         ranks = self._ranks()
         is_same = reduce(and_, (getattr(ranks.c, name) == key for name, key in self._keys.items()))
-        query._from_list = [Join(self._from_list[0], ranks, on=is_same)]
-        if not query._order_by:
-            query._order_by = (ranks.c.score.desc(), *self._keys.values())
+        order_by = self._order_by or (ranks.c.score.desc(), *self._keys.values())
+        query = copy_with(self, from_list=[Join(self._from_list[0], ranks, on=is_same)], order_by=order_by)
         return super(Hybrid, query).__sql__(ctx)
 
     @property
@@ -171,8 +170,7 @@ class Hybrid(MeasuredSelect[M]):
             return query if self._where is None else query.where(self._where)
         # A direct join would rank a row once for each row that it is joined to.
         keys = list(self._keys.values())
-        joined: Any = self.model.select(*keys)
-        joined._from_list, joined._where = self._from_list, self._where
+        joined = copy_with(self.model.select(*keys), from_list=self._from_list, where=self._where)
         return query.where((keys[0] if len(keys) == 1 else Tuple(*keys)).in_(joined))
 
     def _named_keys(self) -> list[Any]:
@@ -207,7 +205,9 @@ def _joined(one: Any, other: Any) -> Any:
 def _text_fields(field: Any, given: Field | Sequence[Field]) -> list[Any]:
     fields = [given] if isinstance(given, Field) else list(given)
     if not fields or any(getattr(each, "model", None) is not field.model for each in fields):
-        raise InvalidOption(f"expected text fields of {field.model.__name__}, as {field._name} is, got {given!r}")
+        raise InvalidOption(
+            f"expected text fields of {field.model.__name__}, as {field.display_name} is, got {given!r}"
+        )
     if len(fields) > 1 and any(isinstance(each, TSVectorField) for each in fields):
         raise InvalidOption("expected one TSVectorField, or text fields: a tsvector column holds several texts itself")
     return fields

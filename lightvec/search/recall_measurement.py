@@ -185,7 +185,8 @@ class Benchmark:
         cases = [Case(query, exact) for query, exact in zip(self._queries, answers, strict=True) if exact.distances]
         if not cases:
             raise SchemaMismatch(
-                f"{self._field._name} has no other rows that the queries could find: load more rows, or give queries"
+                f"{self._field.display_name} has no other rows that the queries could find: "
+                f"load more rows, or give queries"
             )
         return cases
 
@@ -199,7 +200,7 @@ class Benchmark:
         return {
             "k": self._k,
             "table": self._field.model._meta.table_name,
-            "field": self._field._name,
+            "field": self._field.display_name,
             "metric": self._metric,
             "rows": self._rows().count(self._database),
             "from_rows": self._queries[0].own_distance is not None,
@@ -258,7 +259,9 @@ class Benchmark:
             rows = rows.where(self._field.cosine_distance(self._field) < inf)
         queries = [_Query(self._field.to_value(vector), own) for vector, own in rows.execute(self._database)]
         if not queries:
-            raise SchemaMismatch(f"there is no row with a vector to sample in {self._field._name}: load rows first")
+            raise SchemaMismatch(
+                f"there is no row with a vector to sample in {self._field.display_name}: load rows first"
+            )
         return queries
 
     def _given(self, vectors: Iterable[Any]) -> list[_Query]:

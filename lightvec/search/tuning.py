@@ -123,7 +123,7 @@ def tune(
         latency_ms=best.latency_ms,
         exact_ms=benchmark.exact_ms,
         curve=search.curve() if search.setting else (),
-        code=f"{field._name}.nearest(vector, {', '.join(words)})",
+        code=f"{field.display_name}.nearest(vector, {', '.join(words)})",
         advice=" ".join(_advice(search, best, unseen, benchmark.exact_ms, facts["from_rows"])),
         sample=len(benchmark.cases),
         index=search.index,

@@ -20,7 +20,8 @@ from peewee import (
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee import HnswIndex, Pg8000Database, VectorField
-from lightvec.peewee.citus import Distribution, standing
+from lightvec.peewee.citus import standing
+from lightvec.peewee.distribution import Distribution
 from lightvec.peewee.schema import plan, set_up
 from tests.cli.conftest import Run
 

@@ -9,7 +9,8 @@ from peewee import BigIntegerField, CompositeKey, ForeignKeyField, IntegerField,
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee import Pg8000Database, VectorField
-from lightvec.peewee.citus import Distribution, Spread, distributions
+from lightvec.peewee.citus import Spread
+from lightvec.peewee.distribution import Distribution, distributions
 from lightvec.peewee.schema import plan, set_up
 from lightvec.pg8000 import Connection
 from lightvec.pg8000.exceptions import NotSupportedError

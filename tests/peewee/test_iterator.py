@@ -166,7 +166,6 @@ def test_a_nearest_neighbour_query(db: Pg8000Database) -> None:
     assert list(rows) == [(1, 1, 0.5), (2, 2, 1 / 3), (3, 3, 0.25)]
 
 
-@pytest.mark.skipif(not hasattr(peewee.Database, "_execute_cursor"), reason="this Peewee has no hooks")
 def test_hooks_see_it(numbers: type[Number], db: Pg8000Database) -> None:
     events: list[peewee.QueryEvent] = []
     db.query_hooks.append(events.append)
