@@ -83,7 +83,7 @@ WHERE_TABLES_ARE = "(`lightvec init-db` makes tables, --schema and --url say whe
 TABLES = "doc, half, part, plain, seen"
 MODEL = "the value is from another model, or the column must change"
 OTHER_DIMENSIONS = (
-    "vectors of other dimensions are from another model than the column's: `lightvec doctor` says how many it has"
+    "vectors of other dimensions are from another model than the column's: `lightvec doctor` shows the column's"
 )
 SEARCH = ("search", "doc", "--vector", "[1,2,3]")
 
@@ -229,7 +229,7 @@ def test_no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         lightvec.connect(dbname="shop")
     assert str(refused.value) == (
         "no server is named, and nothing listens on localhost port 5432: name one by a connection string, DATABASE_URL "
-        "or PGHOST (embedded:PATH is one of your own)"
+        "or PGHOST (embedded:PATH starts one)"
     )
     with pytest.raises(LightvecError, match=r"^nothing listens on localhost port 5432"):
         lightvec.connect(host="localhost")
@@ -271,7 +271,7 @@ def test_a_wrong_password_and_no_tls(run: Run) -> None:
             "password=, PGPASSWORD or the password file\n"
         }
         assert refusals(run, f"postgresql://me:{quote(PASSWORD)}@{address}?sslmode=require") == {
-            f"lightvec: {server.host} port {server.port} does not speak TLS, which sslmode=require asks for: switch "
+            f"lightvec: {server.host} port {server.port} does not speak TLS, which sslmode=require requires: switch "
             f"ssl on in the server, or say sslmode=disable if the network between is trusted\n"
         }
 
@@ -367,7 +367,7 @@ def test_a_placeholder_without_a_value(hour: Hour, sql: str, at: str, left: str)
     with connect(hour.url) as conn, pytest.raises(LightvecError) as failed:
         conn.run(sql)
     assert str(failed.value) == (
-        f'syntax error at or near "{at}" (SQLSTATE 42601); {left} was sent as it stands: give its value with the '
+        f'syntax error at or near "{at}" (SQLSTATE 42601); {left} was sent unchanged: give its value with the '
         f"statement, as conn.run(sql, name=value) for :name and cursor.execute(sql, values) for %s"
     )
     with connect(hour.url) as conn, pytest.raises(LightvecError) as failed:

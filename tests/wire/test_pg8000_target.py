@@ -121,7 +121,7 @@ def test_what_cannot_be() -> None:
             target(**params)
     with pytest.raises(InvalidOption, match=r"a connected socket\.socket"):
         target(sock="socket")
-    with pytest.raises(InvalidOption, match="a pair of a host and a port"):
+    with pytest.raises(InvalidOption, match="a tuple of the host and the port"):
         target(source_address="127.0.0.1")
     with socket.socket() as unconnected, pytest.raises(InvalidOption, match="give an open socket"):
         target(sock=unconnected)
