@@ -27,7 +27,6 @@ import pytest
 from lightvec.cli import load
 from lightvec.pg8000 import connect
 from lightvec.wire.copy import load as copying
-from lightvec.wire.copy import sending
 from tests.cli.conftest import Run
 from tests.cli.rows import ROWS, contents, expected, json_lines
 from tests.names.hostile import FEW
@@ -493,7 +492,7 @@ def test_what_a_row_leaves_out_is_its_default_or_null(run: Run, empty_url: str, 
 def counted(url: str) -> Iterator[Callable[[], int]]:
     """Counts the COPY statements that begin within."""
     calls: list[str] = []
-    usual = sending.send_blocks
+    usual = copying.send_blocks
 
     def send_blocks(session: Any, into: Any, *rest: Any) -> int:
         calls.append(into.name)

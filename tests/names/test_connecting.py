@@ -129,5 +129,5 @@ def test_what_cannot_be_sent(server: Server, parameter: str, name: str) -> None:
 @pytest.mark.parametrize("parameter", ["database", "user", "application_name", "options"])
 @pytest.mark.parametrize("value", [["a"], object()], ids=["list", "object"])
 def test_what_is_no_text(server: Server, parameter: str, value: Any) -> None:
-    with pytest.raises(InvalidOption, match="text instead of an object of class"):
+    with pytest.raises(InvalidOption, match="text, not an object of class"):
         connect(server.url, **{parameter: value})
