@@ -176,7 +176,9 @@ class _Exchange:
         else:
             from lightvec.wire.scram import Scram  # Lazily: 3 ms, which other logins do not need.
 
-            self._scram = Scram(_names(data), password, self._certificate(), self._channel_binding)
+            sock: Any = self._transport.socket
+            certificate = sock.getpeercert(True) if is_tls(sock) else None
+            self._scram = Scram(_names(data), password, certificate, self._channel_binding)
             first = self._scram.first()
             self._send(self._scram.mechanism.encode() + b"\0" + len(first).to_bytes(4, "big") + first)
 
@@ -202,23 +204,22 @@ class _Exchange:
                 "the password is a function, as for tokens, and the connection to this host has no TLS, "
                 "so it was not called: use sslmode=verify-full"
             )
-        if self._channel_binding == "require" and not self._can_bind(request, data):
+        is_offered = request == _SASL and any(name.endswith("-PLUS") for name in _names(data))
+        if self._channel_binding == "require" and not (is_offered and is_tls(self._transport.socket)):
             raise CannotConnect(
                 "channel_binding=require, but the server does not offer SCRAM bound to a TLS channel, "
                 "so no password was sent: use TLS (sslmode=verify-full), or leave channel_binding out"
             )
 
-    def _can_bind(self, request: int, data: bytes) -> bool:
-        offered = any(name.endswith("-PLUS") for name in _names(data))
-        return request == _SASL and is_tls(self._transport.socket) and offered
-
-    def _certificate(self) -> bytes | None:
-        """The server's certificate in DER, where TLS is on."""
-        sock: Any = self._transport.socket
-        return sock.getpeercert(True) if is_tls(sock) else None
-
     def _password(self) -> bytes:
-        secret = self._called_password() if callable(self._secret) else self._secret
+        secret = self._secret
+        if callable(secret):
+            try:
+                secret = secret()
+            except LightvecError:
+                raise
+            except Exception as error:
+                raise CannotConnect(f"the password function failed ({error!r}): see its error") from error
         if isinstance(secret, bytes):
             return secret
         try:
@@ -229,14 +230,6 @@ class _Exchange:
         if b"\0" in password:
             raise CannotConnect("the password holds a character that cannot be sent: give it as it was set")
         return password
-
-    def _called_password(self) -> str | None:
-        try:
-            return self._secret()  # type: ignore[misc, operator]
-        except LightvecError:
-            raise
-        except Exception as error:
-            raise CannotConnect(f"the password function failed ({error!r}): see its error") from error
 
     def _check_proof(self) -> None:
         """The server, too, must have proved itself before it ends the login."""

@@ -47,19 +47,12 @@ def tls_attempts(target: Target, address: Address) -> tuple[bool, ...]:
     return attempts if target.sock is None else attempts[:1]
 
 
-def open_socket(
-    address: Address, target: Target, deadline: Deadline | None = None, *, tls: bool | None = None
-) -> socket.socket:
-    """A blocking socket to the address, with TLS if ``tls`` (the first of :func:`tls_attempts` unless given).
+def open_socket(address: Address, target: Target, deadline: Deadline, *, tls: bool) -> socket.socket:
+    """A blocking socket to the address, with TLS if ``tls``, which is one of :func:`tls_attempts`.
 
-    ``deadline`` bounds all of it, name resolution too; without one it is the target's ``connect_timeout``.
-    The result is an ``ssl.SSLSocket`` if TLS was negotiated, verified as the target's ``sslmode`` says.
+    ``deadline`` bounds all of it, name resolution too. The result is an ``ssl.SSLSocket`` if TLS was
+    negotiated, verified as the target's ``sslmode`` requires.
     """
-    attempts = tls_attempts(target, address)
-    tls = attempts[0] if tls is None else tls
-    if tls not in attempts:
-        raise CannotConnect(f"sslmode={target.sslmode} does not allow {address} {'with' if tls else 'without'} TLS")
-    deadline = Deadline(target.connect_timeout, "connect_timeout") if deadline is None else deadline
     context = _context(target) if tls else None
     try:
         opened = _connect(address, target, deadline)

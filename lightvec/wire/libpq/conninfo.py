@@ -133,23 +133,13 @@ def _decoded(text: str, source: str) -> str:
     text = text.strip(" ")
     first, *escaped = text.split("%")
     try:
-        if not set(text).isdisjoint(SPACES):
-            raise ValueError("a space")
-        octets = [_octet(part[:2]) + part[2:].encode("utf-8", "surrogateescape") for part in escaped]
+        # Padded, because fromhex() accepts an empty text.
+        parts = (bytes.fromhex(part[:2].ljust(2, "?")) + part[2:].encode() for part in escaped)
+        decoded = b"".join((first.encode(), *parts)).decode() if escaped else text
     except ValueError:
+        decoded = "\0"
+    if "\0" in decoded or not set(text).isdisjoint(SPACES):
         raise InvalidOption(
-            f"{source} has a space or a % that is no %XX escape: write % as %25 and a space as %20"
-        ) from None
-    if not escaped:
-        return text
-    try:
-        return b"".join((first.encode("utf-8", "surrogateescape"), *octets)).decode("utf-8")
-    except UnicodeError:
-        raise InvalidOption(f"{source} has %XX escapes that are not UTF-8: encode it as UTF-8 first") from None
-
-
-def _octet(digits: str) -> bytes:
-    octet = bytes.fromhex(digits)
-    if len(digits) != 2 or octet == b"\0":
-        raise ValueError("no escape of a character")
-    return octet
+            f"{source} has a space, or a % without two hexadecimal digits of UTF-8: write % as %25 and a space as %20"
+        )
+    return decoded

@@ -125,8 +125,11 @@ def target(port: int = 5432, *, host: str = "127.0.0.1", **params: Any) -> Targe
     return resolve(environ={"HOME": "/nonexistent"}, host=host, port=port, user="me", **params)
 
 
-def opened(wanted: Target, **options: Any) -> socket.socket:
-    return open_socket(wanted.hosts[0], wanted, **options)
+def opened(wanted: Target, deadline: Deadline | None = None, tls: bool | None = None) -> socket.socket:
+    """A socket by the first attempt, unless ``tls`` says which."""
+    deadline = deadline or Deadline(wanted.connect_timeout, "connect_timeout")
+    tls = tls_attempts(wanted, wanted.hosts[0])[0] if tls is None else tls
+    return open_socket(wanted.hosts[0], wanted, deadline, tls=tls)
 
 
 def failure(wanted: Target, **options: Any) -> str:
@@ -155,12 +158,6 @@ def test_attempts_are_libpqs(sslmode: str, expected: tuple[bool, ...]) -> None:
     wanted = target(sslmode=sslmode, sslrootcert="root.crt")
     assert tls_attempts(wanted, Address("db.example", 5432)) == expected
     assert tls_attempts(wanted, Address("/tmp", 5432)) == (False,)
-
-
-def test_an_attempt_that_the_mode_forbids_is_refused() -> None:
-    for sslmode, asked in (("verify-full", False), ("disable", True)):
-        with pytest.raises(OperationalError, match="does not allow"):
-            opened(target(sslmode=sslmode), tls=asked)
 
 
 # --- sockets ------------------------------------------------------------------------------------------------
