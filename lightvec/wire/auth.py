@@ -121,6 +121,7 @@ class _Exchange:
     ) -> None:
         self.is_over = False
         self._transport = transport
+        self._has_tls = is_tls(transport.socket)
         self._user = user
         self._secret = password
         self._trusted = trusted
@@ -158,7 +159,7 @@ class _Exchange:
         error_fields = ErrorFields(fields)
         error_fields.remedy = REMEDIES.get(sqlstate, "")
         if sqlstate in _LOGIN_REMEDIES:
-            error_fields.remedy = _LOGIN_REMEDIES[sqlstate][is_tls(self._transport.socket)]
+            error_fields.remedy = _LOGIN_REMEDIES[sqlstate][self._has_tls]
             if self._scram is not None and self._scram.is_bound and not self._scram.is_proved:
                 error_fields.remedy = (
                     "the server has another certificate than the one that came here, so something is in between: "
@@ -177,7 +178,7 @@ class _Exchange:
             from lightvec.wire.scram import Scram  # Lazily: 3 ms, which other logins do not need.
 
             sock: Any = self._transport.socket
-            certificate = sock.getpeercert(True) if is_tls(sock) else None
+            certificate = sock.getpeercert(True) if self._has_tls else None
             self._scram = Scram(_names(data), password, certificate, self._channel_binding)
             first = self._scram.first()
             self._send(self._scram.mechanism.encode() + b"\0" + len(first).to_bytes(4, "big") + first)
@@ -205,7 +206,7 @@ class _Exchange:
                 "so it was not called: use sslmode=verify-full"
             )
         is_offered = request == _SASL and any(name.endswith("-PLUS") for name in _names(data))
-        if self._channel_binding == "require" and not (is_offered and is_tls(self._transport.socket)):
+        if self._channel_binding == "require" and not (is_offered and self._has_tls):
             raise CannotConnect(
                 "channel_binding=require, but the server does not offer SCRAM bound to a TLS channel, "
                 "so no password was sent: use TLS (sslmode=verify-full), or leave channel_binding out"

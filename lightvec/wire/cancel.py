@@ -20,10 +20,7 @@ _CANCEL_REQUEST = (80877102).to_bytes(4, "big")
 
 
 class Canceller:
-    """Cancels the statements of the connection on a socket; ``key`` is the body of its BackendKeyData.
-
-    Anybody who has the key can cancel, so nothing here shows it.
-    """
+    """Cancels statements of the connection on a socket; ``key``, which is a secret, is its BackendKeyData."""
 
     def __init__(self, opened: socket.socket, target: Target, address: Address, key: bytes | None) -> None:
         with suppress(OSError):  # The connection broke: there is nothing to cancel.

@@ -203,12 +203,12 @@ def pg8000_target(**params: object) -> Target:
     """
     if params.get("user") is None:
         raise InterfaceError("expected a user, got None: give the name of a role")
-    places = [name for name in ("sock", "unix_sock", "host") if params.get(name) is not None]
-    if not places:
+    sock, unix_sock, host = map(params.get, ("sock", "unix_sock", "host"))
+    if sock is unix_sock is host is None:
         raise InterfaceError("expected a host, unix_sock or sock, got None: give one of them")
-    if places[:2] == ["sock", "unix_sock"]:
+    if sock is not None and unix_sock is not None:
         raise InterfaceError("expected unix_sock or sock, got both: leave one of them out")
-    if places[0] == "unix_sock":
+    if unix_sock is not None:
         params["host"] = None  # pg8000 connects to "localhost" by default.
     environ = {name: os.environ[name] for name in ("HOME", "APPDATA") if name in os.environ}
     return resolve(None, environ=environ, **params)
@@ -398,10 +398,10 @@ def _tls(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any
         default = f"{folder}/{name}" if folder and os.path.isfile(f"{folder}/{name}") else None
         return values.get(parameter) or default
 
-    remote = [address for address in values["hosts"] if not address.socket_path]
     rootcert = file("sslrootcert", "root.crt")
-    sslmode, context = _sslmode(values, all(address.is_local for address in remote)), values.get("ssl_context")
-    if sslmode == "verify-ca" and not rootcert and remote and context is None:
+    sslmode, context = _sslmode(values), values.get("ssl_context")
+    over_tcp = not all(address.socket_path for address in values["hosts"])
+    if sslmode == "verify-ca" and not rootcert and over_tcp and context is None:
         raise InvalidOption(
             "sslmode=verify-ca without sslrootcert would take any host's certificate from any public "
             "authority: give sslrootcert=FILE, or say sslmode=verify-full"
@@ -416,7 +416,7 @@ def _tls(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any
     }
 
 
-def _sslmode(values: Mapping[str, Any], is_local: bool) -> str:
+def _sslmode(values: Mapping[str, Any]) -> str:
     sslmode, context = values.get("sslmode"), values.get("ssl_context")
     if context is not None and sslmode is not None and (context is False) != (sslmode == "disable"):
         raise InvalidOption(f"ssl_context contradicts sslmode={sslmode}: leave one of them out")
@@ -429,6 +429,6 @@ def _sslmode(values: Mapping[str, Any], is_local: bool) -> str:
     by_system = values.get("sslrootcert") == "system"
     if by_system and sslmode not in (None, "disable", "verify-full"):
         raise InvalidOption(f"sslrootcert=system needs sslmode=verify-full, got {sslmode}: say sslmode=verify-full")
-    if sslmode or by_system or not is_local:
+    if sslmode or by_system or not all(address.is_local for address in values["hosts"]):
         return sslmode or "verify-full"
     return "require" if context else "prefer"
