@@ -99,7 +99,7 @@ def encode_row(
 
 
 def encode_value(column: Column, encode: Encoder, value: Any, number: int, null: bytes = NULL) -> bytes:
-    """The field of a value, an Enum's or NumPy's as what it stands for; an error names row and column."""
+    """The field of a value; Enum members and NumPy scalars are converted. An error names row and column."""
     try:
         return null if value is None else encode(value)
     except Exception as error:

@@ -149,7 +149,7 @@ class CopyIn:
 
 
 def _blocks(source: Any, result: CopyResult) -> Iterator[bytes]:
-    """What a file or an iterable gives, as bytes, in blocks."""
+    """The data of a file or an iterable, as bytes, in blocks."""
     if source is None:
         raise InterfaceError("COPY FROM STDIN needs a source of rows: run(sql, stream=file or iterable)")
     block = bytearray()
