@@ -7,15 +7,14 @@
     await conn.execute("INSERT INTO item (embedding) VALUES ($1)", [1, 2, 3])
     await conn.fetchval("SELECT embedding FROM item")  # Vector([1.0, 2.0, 3.0])
 
-asyncpg asks the server for the type of each parameter. So once a connection is registered, whatever ``Vector`` can be
-made of can stand where a vector is expected (also in ``copy_records_to_table``): vectors, lists, tuples,
-``array.array``, NumPy arrays of any real dtype, byte order and stride, and PostgreSQL's text of a vector. The same
-holds for halfvec and ``HalfVector``, for sparsevec and ``SparseVector``. Where ``vector[]`` is expected, it is a list
-of these, or a NumPy array of rows. What can be no vector raises asyncpg's ``DataError``, whose ``__cause__`` is
-:class:`lightvec.errors.InvalidVector`; in a COPY, where asyncpg wraps nothing, it is that one itself.
+asyncpg gets the type of each parameter from the server. So once a connection is registered, a vector parameter (also in
+``copy_records_to_table``) takes whatever makes a ``Vector``: vectors, lists, tuples, ``array.array``, NumPy arrays of
+any real dtype, byte order and stride, and PostgreSQL's text of a vector; halfvec and sparsevec likewise. ``vector[]``
+takes a list of these, or a NumPy array of rows. Anything else raises asyncpg's ``DataError``, whose ``__cause__`` is
+:class:`lightvec.errors.InvalidVector`; in a COPY, where asyncpg does not wrap errors, it is the latter itself.
 
-Results of the three vector types give their classes, arrays of them lists. A ``bit`` stays asyncpg's own:
-``asyncpg.BitString(bits.to_text())`` goes in, and of what comes out ``Bit(found)`` makes a ``Bit``.
+Results of the three vector types are their classes, arrays of them lists. A ``bit`` stays asyncpg's own: send
+``asyncpg.BitString(bits.to_text())``, and convert a result by ``Bit(result)``.
 """
 
 from __future__ import annotations
@@ -27,8 +26,7 @@ from typing import TYPE_CHECKING, Any
 from lightvec import errors
 from lightvec.extension import TYPES_SQL, ExtensionTypes, types_from
 from lightvec.types.arrays import array_from_binary, array_to_binary
-from lightvec.types.columns import VECTOR_TYPES
-from lightvec.types.fields import binary_encoder, field_encoder
+from lightvec.types.columns import VECTOR_TYPES, binary_encoder, field_encoder
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -40,18 +38,17 @@ __all__ = ["MissingExtension", "register_vector"]
 
 
 class MissingExtension(errors.MissingExtension, ValueError):
-    """pgvector is not installed in the database; ``ValueError`` is what asyncpg raises for a type that is not there."""
+    """pgvector is not installed in the database; asyncpg raises ``ValueError`` for a missing type."""
 
 
 async def register_vector(conn: _Connection, /, *, schema: str = "public") -> None:
     """Teach a connection the types vector, halfvec and sparsevec, in binary.
 
-    The types are asked for by the extension, which stands in one schema of a database, on the search path or not. So
-    ``schema`` need not be given; it is taken because pgvector's own package needs it. Types that an old version of the
-    extension does not have are left out. Registering again is harmless, and needed after the extension was made anew.
-    What the module's text says can then stand as a value.
+    One query finds the types by the extension, in any schema. ``schema`` is ignored; pgvector's own package has it.
+    Types that an old version of the extension lacks are skipped. Registering again is harmless, and needed after the
+    extension was recreated. The module's text lists the values that can be sent then.
 
-    It is the ``init`` callback of ``asyncpg.create_pool`` as it stands.
+    It can be the ``init`` callback of ``asyncpg.create_pool``.
 
     Raises :class:`MissingExtension` (a ``ValueError``) where pgvector is not installed in the database.
     """
@@ -72,7 +69,7 @@ async def register_vector(conn: _Connection, /, *, schema: str = "public") -> No
 def _register_array(conn: _Connection, types: ExtensionTypes, name: str) -> None:
     """An array's own codec: asyncpg's takes any element with a length, such as a vector, for an array in the array.
 
-    ``set_type_codec`` refuses arrays; this is the call that it makes itself.
+    ``set_type_codec`` refuses arrays; this is its own inner call.
     """
     conn.get_settings().add_python_codec(
         types.array_oids[name],

@@ -3,20 +3,20 @@
 ::
 
     LightvecError
-    ├── InvalidVector (ValueError)          a value, a text or bytes that are no vector
-    ├── InvalidOption (ValueError)          a DSN, a setting or an option that cannot be
+    ├── InvalidVector (ValueError)          an invalid value, text or binary form of a vector
+    ├── InvalidOption (ValueError)          an invalid DSN, setting or option
     ├── MissingExtra (ImportError)          an optional library that is not installed
-    ├── SchemaMismatch (ValueError)         a table that stands and does not fit its model
+    ├── SchemaMismatch (ValueError)         an existing table that does not match its model
     ├── MissingExtension                    pgvector is not installed in the database
     ├── ServerError (RuntimeError)          the embedded server cannot start or stop
     └── lightvec.pg8000.exceptions.Error    what the database or the wire reports (PEP 249)
-        ├── InterfaceError                  a connection or a cursor used in a way that cannot work
+        ├── InterfaceError                  a connection or a cursor used wrongly
         └── DatabaseError                   a SQLSTATE of no class below
             ├── DataError                   values: SQLSTATE 22
             ├── IntegrityError              constraints: SQLSTATE 23
             ├── OperationalError            the server and its resources: SQLSTATE 08, 28, 3D, 40, 53, 55, 57, 58 …
             │   └── ConnectionLost          the connection broke and is closed
-            ├── InternalError               states that cannot be: SQLSTATE 24, 25, XX …, and broken protocol
+            ├── InternalError               impossible states: SQLSTATE 24, 25, XX …, and protocol errors
             ├── NotSupportedError           SQLSTATE 0A
             └── ProgrammingError            the statement: SQLSTATE 42, 26, 3F, P0 …
                 └── MissingExtension        the one above, as the driver reports it
@@ -45,11 +45,11 @@ class LightvecError(Exception):
 
 
 class InvalidVector(LightvecError, ValueError):
-    """A value, a text or bytes that are no vector of the kind asked for."""
+    """A value, a text or bytes that are not a valid vector of the type."""
 
 
 class InvalidOption(LightvecError, ValueError):
-    """A connection string, a setting or an option that cannot be used as it was given."""
+    """An invalid connection string, setting or option."""
 
 
 class MissingExtra(LightvecError, ImportError):
@@ -65,14 +65,14 @@ class MissingExtra(LightvecError, ImportError):
         self._purpose = purpose
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        # By what it is made of; Exception's own would make it of its sentence.
+        # Exception's own would pass the message to __init__.
         return type(self), (self.extra, self._purpose)
 
 
 class MissingExtension(LightvecError):
     """pgvector is not installed in the database.
 
-    Where a driver has a class for such an error, what is raised is an instance of that one, too.
+    Where a driver has a class for such an error, the exception is an instance of that class, too.
     """
 
     def __init__(self, type_name: str = "vector") -> None:
@@ -87,7 +87,7 @@ class MissingExtension(LightvecError):
 
 
 class SchemaMismatch(LightvecError, ValueError):
-    """A table that stands and does not fit the model or the rows that are meant for it."""
+    """An existing table that does not match the model or the rows."""
 
 
 class ServerError(LightvecError, RuntimeError):

@@ -1,7 +1,7 @@
-"""What one database says of pgvector: its types' OIDs, its version and schema; and whether it is one of Citus.
+"""The query for pgvector in a database: its types' OIDs, its version and schema, and the version of Citus.
 
-OIDs of an extension's types differ from database to database. They are asked for by the extension, not by the search
-path, so types in another schema are found too. Whatever talks to a database, with any driver, asks in these words.
+OIDs of an extension's types differ between databases. The query finds types by the extension, not by the search path,
+so those in other schemas are found too. All drivers use it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["NO_EXTENSION", "TYPES_BUT_NO_CITUS_SQL", "TYPES_SQL", "ExtensionTypes", "types_from", "version_numbers"]
 
-#: Gives a row for each type of the extension, and none where it is not installed.
+#: Returns a row for each type of the extension, and none where it is not installed.
 TYPES_SQL = """\
 SELECT e.extversion, n.nspname, t.typname, t.oid, t.typarray,
     CASE WHEN n.nspname = ANY (pg_catalog.current_schemas(true)) THEN '' ELSE n.nspname END,
@@ -22,16 +22,16 @@ JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 JOIN pg_catalog.pg_type t ON t.typnamespace = e.extnamespace
 WHERE e.extname = 'vector' AND t.typname IN ('vector', 'halfvec', 'sparsevec')"""
 
-#: The same, but where Citus is installed it fails (SQLSTATE 22P02), and with it what was sent behind it.
+#: The same, but fails (SQLSTATE 22P02) where Citus is installed, and with it everything up to the next Sync.
 TYPES_BUT_NO_CITUS_SQL = TYPES_SQL.replace("(SELECT c.extversion", "(SELECT ('citus ' || c.extversion)::int::text")
 
 
 class ExtensionTypes(NamedTuple):
-    """What one database says of pgvector: OIDs by type name, its arrays' OIDs, its version and schema.
+    """pgvector in one database: OIDs by type name, OIDs of the arrays, version and schema.
 
-    ``out_of_path`` is the schema again where the session's search path did not have it, else empty: there a statement
-    finds neither operators nor functions nor type names of pgvector by their bare names.
-    ``citus`` is the version of Citus, empty where that is not installed.
+    ``out_of_path`` is the schema again if it is not on the session's search path, where statements must qualify
+    pgvector's operators, functions and types; else empty. ``citus`` is the version of Citus, empty where that is not
+    installed.
     """
 
     oids: Mapping[str, int]
@@ -46,7 +46,7 @@ NO_EXTENSION = ExtensionTypes(MappingProxyType({}), MappingProxyType({}))
 
 
 def types_from(rows: Sequence[Sequence[Any]]) -> ExtensionTypes:
-    """The answer to :data:`TYPES_SQL`, whose OIDs may be numbers or texts; without OIDs where there are no rows.
+    """The result of :data:`TYPES_SQL`, whose OIDs may be numbers or texts; no OIDs if there are no rows.
 
     >>> types_from([("0.8.6", "public", "vector", "16400", "16405", "")]).oids["vector"]
     16400

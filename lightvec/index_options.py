@@ -1,4 +1,4 @@
-"""The one table of index options: what HNSW and IVFFlat indexes take, within which limits, and what they have unsaid.
+"""The one table of index options of HNSW and IVFFlat: their limits and defaults.
 
 Source: ``hnsw.h`` and ``ivfflat.h`` of pgvector 0.8, and its README, "Indexing".
 """
@@ -15,7 +15,7 @@ __all__ = ["DEFAULTS", "OPTIONS", "Option", "check_options", "check_range"]
 
 
 class Option(NamedTuple):
-    """The least and the most that an option may be, and what it is where nothing is said of it."""
+    """The least and the most value of an option, and its default."""
 
     least: int
     most: int
@@ -29,16 +29,16 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = MappingProxyType(
     }
 )
 
-#: The options of an index that says nothing of them.
+#: The defaults of all options.
 DEFAULTS: Mapping[str, int] = MappingProxyType(
     {name: option.default for options in OPTIONS.values() for name, option in options.items()}
 )
 
 
 def check_options(method: str, **given: int | None) -> dict[str, int]:
-    """The options that were given for an index by this method (None is none given).
+    """The options that are not None, for an index of this method.
 
-    :class:`~lightvec.errors.InvalidOption` for what pgvector would refuse.
+    :class:`~lightvec.errors.InvalidOption` for values that pgvector would refuse.
 
     >>> check_options("hnsw", m=24, ef_construction=None)
     {'m': 24}

@@ -1,7 +1,6 @@
 """The one table of metrics: operator, operator classes, index methods and score.
 
-Source of the operators and classes: ``sql/vector.sql`` of pgvector 0.8. Whatever orders, indexes or scores reads
-them from here.
+Source of the operators and classes: ``sql/vector.sql`` of pgvector 0.8.
 
 ============  ========  ======================  ==================
 metric        operator  distance method         score of distance d
@@ -34,7 +33,7 @@ INDEX_DIMENSIONS: Mapping[str, int] = MappingProxyType(
 class Score:
     """How a distance becomes a score (higher is better), and back.
 
-    Both functions use plain arithmetic only, so that they serve numbers and SQL expressions alike.
+    Both functions use plain arithmetic only, so they take numbers and SQL expressions alike.
     """
 
     __slots__ = ("of", "to_distance")
@@ -53,7 +52,7 @@ _RECIPROCAL = Score(
 
 
 class Metric:
-    """A way to measure how far two vectors are apart.
+    """A measure of the distance between two vectors.
 
     ``name`` is what a field declares, ``operator`` the SQL operator, ``method`` the name of the distance method on
     fields (pgvector's). ``operator_classes`` maps an index method to the column types that it indexes by this metric.
@@ -117,12 +116,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 
 
 def metrics_of(column_type: str) -> tuple[str, ...]:
-    """The names of the metrics that pgvector has for columns of a type, the usual one first.
+    """The names of pgvector's metrics for columns of a type, the usual one first.
 
     >>> metrics_of("bit")
     ('hamming', 'jaccard')
     """
-    # Whatever can be measured can be indexed by HNSW.
+    # HNSW supports every metric of a type.
     return tuple(name for name, metric in METRICS.items() if column_type in metric.indexed_types["hnsw"])
 
 
@@ -144,7 +143,7 @@ def metric_for(name: str, allowed: Iterable[str] = METRICS) -> Metric:
 def metric_of_call(name: str | None, column: str, kind: str, allowed: tuple[str, ...]) -> Metric:
     """The metric that a call or the column's declaration names; :class:`InvalidOption` where neither does.
 
-    ``column`` is what its users call it, ``kind`` what it is declared with.
+    ``column`` and ``kind`` are the names of the column and of its type, for the error.
 
     >>> metric_of_call(None, "doc.embedding", "VectorField", metrics_of("vector"))
     Traceback (most recent call last):
@@ -156,6 +155,6 @@ def metric_of_call(name: str | None, column: str, kind: str, allowed: tuple[str,
 
 
 def _listed(words: Iterable[str]) -> str:
-    """Words as a person lists them: ``a, b or c``."""
+    """``a, b or c``."""
     *front, last = list(words) or [""]
     return f"{', '.join(front)} or {last}" if front else last

@@ -7,22 +7,22 @@
         conn.execute("INSERT INTO item (embedding) VALUES (%s)", [Vector([1, 2, 3])])
         conn.execute("SELECT embedding FROM item", binary=True).fetchall()  # [(Vector([1.0, 2.0, 3.0]),)]
 
-What can stand as a value once a connection is registered:
+Values once a connection is registered:
 
-- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, in every place: ``%s`` (binary), ``%b``, ``%t``, both
+- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, anywhere: ``%s`` (binary), ``%b``, ``%t``, both
   formats of COPY, server-side and client-side binding.
 - A one-dimensional NumPy array of any real dtype, byte order and stride, and an ``array.array`` of numbers. It is sent
   as ``vector``, which PostgreSQL casts to the type of a halfvec or sparsevec column by itself.
-- A list of these, as an array: ``vector[]`` and its like.
+- A list of these, as an array (``vector[]`` and so on).
 - A plain list of floats is ``float8[]`` to psycopg and stays so. PostgreSQL casts it where it is stored in a column, or
   written ``%s::vector``. Operators do not cast, psycopg sends a list of ints as ``smallint[]``, which has no cast, and
   refuses a list of floats and ints: pass ``Vector(numbers)``. A tuple is a record to psycopg.
 - In a binary COPY after ``copy.set_types(["vector", ...])`` (``halfvec``, ``sparsevec``, ``bit``), whatever the type's
-  class can be made of (lists, tuples, arrays), and PostgreSQL's text of it; for ``vector[]`` and its like, lists of
+  class can be made of (lists, tuples, arrays), and PostgreSQL's text of it; for ``vector[]`` and so on, lists of
   these and NumPy arrays of rows.
 
-Results of the three vector types give their classes in both formats, arrays of them lists. A ``bit`` stays what psycopg
-makes of it: a text of 0 and 1, and in binary the bytes that ``Bit.from_binary`` reads.
+Results of the three vector types are their classes in both formats, arrays of them lists. psycopg returns a ``bit`` as
+a text of 0 and 1, and in binary as the bytes that ``Bit.from_binary`` reads.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from lightvec.errors import InvalidOption, MissingExtra
 from lightvec.extension import TYPES_SQL, types_from
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.arrays import array_to_binary
-from lightvec.types.columns import VECTOR_TYPES, driver_value
-from lightvec.types.fields import VALUES, binary_encoder, field_encoder
+from lightvec.types.columns import VALUES, VECTOR_TYPES, binary_encoder, field_encoder
+from lightvec.types.value import read_value
 
 try:
     import psycopg
@@ -66,15 +66,15 @@ class MissingExtension(psycopg.ProgrammingError, errors.MissingExtension):
 def register_vector(context: AdaptContext, /, *, adapters: AdaptersMap | None = None) -> None:
     """Teach a connection, or one cursor, the types vector, halfvec, sparsevec and bit.
 
-    ``context`` is a :class:`psycopg.Connection` or a cursor of one. The types are asked for by the extension, in one
-    query, so its schema need not be on the search path; a transaction that is open stays open, and none is left
-    behind. Types that an old version of the extension does not have are left out. Registering again is harmless, and
-    needed after the extension was made anew. What the module's text says can then stand as a value.
+    ``context`` is a :class:`psycopg.Connection` or a cursor of one. One query finds the types by the extension, so its
+    schema need not be on the search path; an open transaction stays open, and none is left behind. Types that an old
+    version of the extension lacks are skipped. Registering again is harmless, and needed after the extension was
+    recreated. The module's text lists the values that can be sent then.
 
-    With ``adapters``, that map is taught instead: ``psycopg.adapters`` is the one of all connections made later on,
-    which must be to the same database, because the types' OIDs differ from one to another.
+    With ``adapters``, the types are registered in that map: ``psycopg.adapters`` is that of all later connections,
+    which must be to the same database, because the types' OIDs differ between databases.
 
-    It is the ``configure`` callback of a :class:`psycopg_pool.ConnectionPool` as it stands.
+    It can be the ``configure`` callback of a :class:`psycopg_pool.ConnectionPool`.
 
     Raises :class:`MissingExtension` (a :class:`psycopg.ProgrammingError`) where pgvector is not installed in the
     database, :class:`lightvec.errors.InvalidOption` for a ``context`` without such a connection.
@@ -110,7 +110,7 @@ def _register(adapters: AdaptersMap, rows: Sequence[tuple[Any, ...]]) -> None:
     if "vector" not in types.oids:
         raise MissingExtension
     for name, oid in types.oids.items():
-        # The regtype is what casts are written with where values are put into the statement (ClientCursor).
+        # ClientCursor writes casts with the regtype.
         regtype = Identifier(types.schema, name).as_string()
         TypeInfo(name, oid, types.array_oids[name], regtype=regtype).register(adapters)
         adapters.register_dumper(None, _array_dumper(name, oid, types.array_oids[name]))
@@ -118,13 +118,13 @@ def _register(adapters: AdaptersMap, rows: Sequence[tuple[Any, ...]]) -> None:
     _register_dumpers(adapters, Bit, "bit", builtin_types["bit"].oid)
     _register_dumpers(adapters, array, "vector", types.oids["vector"])
     _register_dumpers(adapters, "numpy.ndarray", "vector", types.oids["vector"])
-    # psycopg puts the class in place of its name when it first meets an array; from then on the class counts.
+    # psycopg replaces the name by the class at the first array; from then on only the class counts.
     if ndarray := getattr(sys.modules.get("numpy"), "ndarray", None):
         _register_dumpers(adapters, ndarray, "vector", types.oids["vector"])
 
 
 def _text(value: Any) -> Any:
-    """A text, which psycopg gives as bytes where the client's encoding is SQL_ASCII."""
+    """A text, which psycopg returns as bytes where the client encoding is SQL_ASCII."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
@@ -143,7 +143,7 @@ class _TextDumper(Dumper):
     kind: ClassVar[_Kind]
 
     def dump(self, obj: Any) -> bytes:
-        return driver_value(self.kind, obj).wire_text().encode()
+        return read_value(self.kind, obj).wire_text().encode()
 
 
 class _BinaryDumper(Dumper):
@@ -169,7 +169,7 @@ class _BinaryLoader(Loader):
         return self.kind.from_binary(data)
 
 
-# psycopg keeps every class that is ever registered: new ones for each connection would be a leak.
+# Cached: psycopg keeps every registered class, so new ones for each connection would leak.
 @cache
 def _dumpers(name: str, oid: int) -> tuple[type[Dumper], type[Dumper]]:
     """The dumpers to text and to binary; of two, psycopg takes the last one registered for ``%s``."""
@@ -180,7 +180,7 @@ def _dumpers(name: str, oid: int) -> tuple[type[Dumper], type[Dumper]]:
 
 @cache
 def _array_dumper(name: str, oid: int, array_oid: int) -> type[Dumper]:
-    """For a type that is named, as in a COPY; psycopg's own takes a list of numbers for a dimension of the array."""
+    """For COPY with types set; psycopg's own takes a list of numbers for a dimension of the array."""
     encode = partial(array_to_binary, encode=field_encoder(name), oid=oid, of_vectors=True)
     members = {"oid": array_oid, "encode": staticmethod(encode)}
     return type(f"{name}_array_binary_dumper", (_BinaryDumper,), members)

@@ -9,7 +9,7 @@
         cursor.execute("SELECT embedding FROM item")
         cursor.fetchall()  # [(Vector([1.0, 2.0, 3.0]),)]
 
-What can stand as a value once a connection is registered:
+Values once a connection is registered:
 
 - ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``. Each is a literal without a type, as a text is to psycopg2:
   it takes the type of the column or the operand beside it, and a cast (``%s::vector``) where there is none.
@@ -20,7 +20,7 @@ What can stand as a value once a connection is registered:
   stored in a column of vector or halfvec, or written ``%s::vector``; operators do not cast. A tuple is a list of values
   for ``IN``: pass ``Vector(numbers)``.
 
-Results of the three vector types give their classes, arrays of them lists. A ``bit`` stays a text of 0 and 1.
+Results of the three vector types are their classes, arrays of them lists. A ``bit`` stays a text of 0 and 1.
 """
 
 from __future__ import annotations
@@ -62,14 +62,13 @@ class MissingExtension(errors.MissingExtension, psycopg2.ProgrammingError):
 def register_vector(conn_or_curs: connection | cursor, /, *, globally: bool = False, arrays: bool = True) -> None:
     """Teach a connection, or one cursor, the types vector, halfvec and sparsevec.
 
-    The types are asked for by the extension, in one query, so its schema need not be on the search path; a transaction
-    that is open stays open, and none is left behind. Types that an old version of the extension does not have are
-    left out. Registering twice is harmless.
+    One query finds the types by the extension, so its schema need not be on the search path; an open transaction stays
+    open, and none is left behind. Types that an old version of the extension lacks are skipped. Registering twice is
+    harmless.
 
-    With ``globally`` results are read so on every connection of the process, which must be to the same database,
-    because the types' OIDs differ from one to another. ``arrays=False`` leaves arrays of vectors the texts they are.
-    That values can be *sent* holds for the whole process in any case: psycopg2 has no other way. What the module's text
-    says can then stand as a value.
+    ``globally`` applies to results on all connections of the process, which must be to the same database, because the
+    types' OIDs differ between databases. ``arrays=False`` leaves arrays of vectors as texts. Sending values is always
+    registered for the whole process: psycopg2 has no other way. The module's text lists these values.
 
     Raises :class:`MissingExtension` (a :class:`psycopg2.ProgrammingError`) where pgvector is not installed in the
     database.
@@ -86,9 +85,9 @@ def register_vector(conn_or_curs: connection | cursor, /, *, globally: bool = Fa
 
 def _types(conn: connection) -> ExtensionTypes:
     idle = conn.info.transaction_status == TRANSACTION_STATUS_IDLE
-    with conn.cursor(cursor_factory=cursor) as asking:  # the caller's own kind may give rows that are dicts
-        asking.execute(TYPES_SQL)
-        types = types_from(asking.fetchall())
+    with conn.cursor(cursor_factory=cursor) as curs:  # the connection's own factory may return rows as dicts
+        curs.execute(TYPES_SQL)
+        types = types_from(curs.fetchall())
     if idle and not conn.autocommit:
         conn.rollback()
     return types

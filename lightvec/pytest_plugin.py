@@ -1,28 +1,28 @@
-"""A pytest plugin, there as soon as lightvec is installed: databases with pgvector for the tests of its users.
+"""A pytest plugin, active wherever lightvec is installed: test databases with pgvector.
 
 lightvec_db
     A :class:`~lightvec.peewee.Pg8000Database` for one test: new, with pgvector and the tables of ``lightvec_models``.
-    What the test does is gone after it, commits too::
+    It is dropped after the test::
 
         def test_search(lightvec_db):
             Product.create(name="tea", embedding=[0.9, 0.1, 0])
             assert Product.embedding.nearest([1, 0, 0], k=1).get().name == "tea"
 
 lightvec_models
-    The models, for a ``conftest.py`` to say; they and their own ``database`` object are then at that place::
+    The models, which a ``conftest.py`` defines; they and their own ``database`` object then use that database::
 
         @pytest.fixture(scope="session")
         def lightvec_models():
             return [Product, Order]
 
 lightvec_url
-    The connection string of that database, for whatever else connects: scripts, other drivers, other processes.
+    The connection string of that database, for scripts, other drivers and other processes.
 lightvec_server
-    The :class:`~lightvec.server.Server` of the run, which they are on. It starts when a test first asks for it, and is
-    stopped and removed when the run ends, however it ends. Each process of a parallel run has its own.
+    The :class:`~lightvec.server.Server` of the run. It starts when first requested, and is stopped and removed at the
+    end of the run, unless the run is killed. Each process of a parallel run has its own.
 
 ``--lightvec-url URL``, or ``LIGHTVEC_TEST_URL``, names a server with pgvector to use instead, on which databases are
-created and dropped. Who uses none of this loads none of it: the imports stand in the fixtures.
+created and dropped. The fixtures import what they need, so a run without them loads nothing.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--lightvec-url",
         metavar="URL",
         default=os.environ.get("LIGHTVEC_TEST_URL"),
-        help="make the databases of lightvec's fixtures on this server (default: $LIGHTVEC_TEST_URL, else an embedded "
-        "server that is started for the run)",
+        help="create the databases of lightvec's fixtures on this server (default: $LIGHTVEC_TEST_URL, else an "
+        "embedded server that is started for the run)",
     )
 
 
 @pytest.fixture(scope="session")
 def lightvec_models() -> Sequence[type[Model]]:
-    """The models whose tables each test's database has: none, until a conftest.py says which."""
+    """The models whose tables each test's database has: none, unless a conftest.py overrides this."""
     return ()
 
 
@@ -76,7 +76,7 @@ def lightvec_server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def _lightvec_databases(request: pytest.FixtureRequest, lightvec_models: Sequence[type[Model]]) -> Iterator[Databases]:
-    """The pattern of all tests' databases."""
+    """The template of all tests' databases."""
     from lightvec.testing import Databases
 
     url: str = request.config.getoption("--lightvec-url") or request.getfixturevalue("lightvec_server").url
@@ -85,7 +85,7 @@ def _lightvec_databases(request: pytest.FixtureRequest, lightvec_models: Sequenc
 
 
 def _entered(stack: ExitStack, context: AbstractContextManager[T], fixture: str) -> T:
-    """What a context gives; where it cannot, the test fails with a sentence, since its user wrote none of this."""
+    """Enter a context; an error fails the test with one sentence, without a traceback of this module."""
     try:
         return stack.enter_context(context)
     except MissingExtra:
@@ -104,8 +104,8 @@ def lightvec_url(_lightvec_databases: Databases) -> Iterator[str]:
 
 @pytest.fixture
 def lightvec_db(lightvec_url: str, lightvec_models: Sequence[type[Model]]) -> Iterator[Pg8000Database]:
-    """A Peewee database for this test: the models' own, which is a new and empty one meanwhile."""
-    from lightvec.testing import pointed_at
+    """A Peewee database for this test: the models' own, connected to a new database."""
+    from lightvec.testing import bound_to
 
-    with pointed_at(lightvec_url, lightvec_models) as database:
+    with bound_to(lightvec_url, lightvec_models) as database:
         yield database

@@ -1,17 +1,16 @@
-"""Databases for the tests of programs that use lightvec: a new one for each test, with pgvector and the models' tables.
+"""Test databases for programs that use lightvec: a new one for each test, with pgvector and the models' tables.
 
-``lightvec.pytest_plugin`` makes fixtures of it; with another test framework these serve by themselves::
+``lightvec.pytest_plugin`` has the fixtures; other test frameworks can use this module::
 
     from lightvec.server import temporary
-    from lightvec.testing import Databases, pointed_at
+    from lightvec.testing import Databases, bound_to
 
     with temporary() as server, Databases(server.url, [Product]) as databases:
-        with databases.new() as url, pointed_at(url, [Product]) as db:
-            ...  # Product is empty here, and what is done to it is gone afterwards
+        with databases.new() as url, bound_to(url, [Product]) as db:
+            ...  # Product is empty here; the database is dropped afterwards
 
-A new database is a copy of one that was made once, which takes about 15 ms: commits, threads, several connections, COPY
-and failed transactions are what they are in production, where a transaction that is rolled back at the end would not
-let them be.
+A new database is a copy of a template, which takes about 15 ms. Unlike in a test transaction that is rolled back,
+commits, threads, several connections, COPY and failed transactions work as in production.
 """
 
 from __future__ import annotations
@@ -35,22 +34,21 @@ from lightvec.wire.identifiers import identifier
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Databases", "pointed_at"]
+__all__ = ["Databases", "bound_to"]
 
 _EMBEDDED = "embedded:"
 
-#: What a database's ``init`` sets, for what it was before to come back.
-_WHERE = ("database", "connect_params", "deferred", "deadline", "_isolation_level")
+#: The attributes that a database's ``init`` sets, to restore them.
+_TARGET = ("database", "connect_params", "deferred", "deadline", "_isolation_level")
 
 
 class Databases:
-    """Databases on one server for any number of tests: a pattern, made when the block is entered, and its copies.
+    """Test databases on one server: a template, created when the block is entered, and copies of it.
 
-    ``url`` is that of a server with pgvector, as a user who may create databases and the extension; what other
-    databases it has is left alone. The pattern holds the extension, and the tables and indexes of ``models``, also in
-    schemas of their own.
+    ``url`` is of a server with pgvector and a user who may create databases and the extension; its other databases are
+    left alone. The template has the extension and the schemas, tables and indexes of ``models``.
 
-    >>> with Databases(database.database, [Doc]) as databases, databases.new() as url, pointed_at(url, [Doc]):
+    >>> with Databases(database.database, [Doc]) as databases, databases.new() as url, bound_to(url, [Doc]):
     ...     _ = Doc.create(embedding=[1, 2, 3])
     ...     Doc.select().count()
     1
@@ -59,32 +57,32 @@ class Databases:
     def __init__(self, url: str, models: Sequence[type[Model]] = ()) -> None:
         self._url = ensure(url.removeprefix(_EMBEDDED)).url if url.startswith(_EMBEDDED) else url
         self._models = models
-        # Several runs may share a server.
-        self._pattern = f"lightvec_test_{secrets.token_hex(6)}"
+        # The random part lets several runs share a server.
+        self._template = f"lightvec_test_{secrets.token_hex(6)}"
         self._numbers = count(1)
 
     def __enter__(self) -> Self:
-        self._run(f"CREATE DATABASE {identifier(self._pattern)}")
+        self._run(f"CREATE DATABASE {identifier(self._template)}")
         try:
-            with pointed_at(_with_name(self._url, self._pattern), self._models) as database:
+            with bound_to(_with_name(self._url, self._template), self._models) as database:
                 for schema in sorted({model._meta.schema for model in self._models if model._meta.schema}):
                     database.execute_sql(f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}")
                 set_up(database, self._models)
         except BaseException:
-            self._drop(self._pattern)
+            self._drop(self._template)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._drop(self._pattern)
+        self._drop(self._template)
 
     @contextmanager
     def new(self) -> Iterator[str]:
-        """The URL of a new database, which is dropped at the end of the block, whoever is still connected."""
-        name = f"{self._pattern}_{next(self._numbers)}"
-        self._run(f"CREATE DATABASE {identifier(name)} TEMPLATE {identifier(self._pattern)}")
+        """The URL of a new database, which is dropped at the end of the block, even with open connections."""
+        name = f"{self._template}_{next(self._numbers)}"
+        self._run(f"CREATE DATABASE {identifier(name)} TEMPLATE {identifier(self._template)}")
         try:
             yield _with_name(self._url, name)
         finally:
@@ -99,18 +97,18 @@ class Databases:
 
 
 @contextmanager
-def pointed_at(url: str, models: Sequence[type[Model]] = ()) -> Iterator[Pg8000Database]:
-    """The database that the models are bound to, at another place for a while: what the program itself uses.
+def bound_to(url: str, models: Sequence[type[Model]] = ()) -> Iterator[Pg8000Database]:
+    """The models' database, connected to ``url`` within the block.
 
-    Where the models have one :class:`~lightvec.peewee.Pg8000Database` (or a ``DatabaseProxy`` of one), it is that
-    object, so that the program's own ``database.atomic()`` goes there, too. Models of several databases, or of none,
-    are bound to a new one. Afterwards all is as it was, and no connection to ``url`` is left open in this thread.
+    If the models share one :class:`~lightvec.peewee.Pg8000Database` (or a ``DatabaseProxy`` of one), it is that object,
+    so that the program's own ``database.atomic()`` uses ``url``, too. Models of several databases, or of none, are
+    bound to a new one. The end of the block restores everything and closes this thread's connection to ``url``.
     """
     with ExitStack() as stack:
         database = _database_of(models, stack)
-        before = {name: getattr(database, name) for name in _WHERE}
-        stack.callback(_move, database, before)
-        _move(database, before | {"connect_params": {}})
+        before = {name: getattr(database, name) for name in _TARGET}
+        stack.callback(_retarget, database, before)
+        _retarget(database, before | {"connect_params": {}})
         database.init(url)
         yield database
 
@@ -141,20 +139,20 @@ def _database_of_proxy(proxy: Any, stack: ExitStack) -> Pg8000Database:
     return database
 
 
-def _move(database: Any, place: dict[str, Any]) -> None:
-    """Leave where it is, transactions and pooled connections included, and be somewhere else."""
+def _retarget(database: Any, target: dict[str, Any]) -> None:
+    """Close the connections, transactions and pooled ones included, and set another target."""
     while database.in_transaction():
         database.session_rollback()
     if hasattr(database, "close_all"):
         database.close_all()
     elif not database.is_closed():
         database.close()
-    for name, value in place.items():
+    for name, value in target.items():
         setattr(database, name, value)
 
 
 def _with_name(url: str, name: str) -> str:
-    """The connection string of another database of the same server; in a keyword string the last one counts."""
+    """The connection string of another database on the same server; in a keyword string the last dbname counts."""
     if "://" not in url:
         return f"{url if '=' in url else ''} dbname={name}".strip()
     return re.sub(r"^(\w+://[^/?#]*)(/[^?#]*)?", rf"\g<1>/{name}", url)

@@ -112,9 +112,9 @@ def test_every_example_is_run_and_listed() -> None:
 def client(url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("DATABASE_URL", url)
     from examples import flask_service as service
-    from lightvec.testing import pointed_at
+    from lightvec.testing import bound_to
 
-    with pointed_at(url, [service.Document]) as database:
+    with bound_to(url, [service.Document]) as database:
         database.drop_tables([service.Document])
         database.create_tables([service.Document])
         database.close()

@@ -109,7 +109,7 @@ def test_nearest() -> None:
     query = Paper.dense.nearest([1, 2, 3], k=4)
     assert_type(query, Nearest[Paper])
     assert_type(query.where(Paper.title == "one").select(Paper.id).limit(3), Nearest[Paper])
-    assert_type(query.short, str | None)
+    assert_type(query.shortfall, str | None)
     assert_type(query.dicts(), Any)
     (row,) = query
     assert_type(row, Paper)

@@ -1,4 +1,4 @@
-"""``lightvec doctor``: what is wrong with a database of vectors, and what to do."""
+"""``lightvec doctor``: what is wrong in a database with vectors, and what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-#: Level to how it is shown, in the order in which it is.
+#: Level to color, in the order of the output.
 _STYLES = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
@@ -25,7 +25,7 @@ _STYLES = {"ok": "green", "note": "yellow", "problem": "red"}
 @url_option
 @json_option
 def command(tables: tuple[str, ...], schema: str | None, url: str | None, as_json: bool) -> None:
-    """Look for what goes wrong quietly: in the connection, the server, and the tables with vectors (or these).
+    """Check the connection, the server, and the tables with vectors (or these) for what goes wrong unnoticed.
 
     Nothing is changed. Exit status 1 if there is a problem.
 
@@ -33,7 +33,7 @@ def command(tables: tuple[str, ...], schema: str | None, url: str | None, as_jso
     lightvec doctor
     lightvec doctor doc --json
     """
-    from lightvec.search.health import examine
+    from lightvec.search.doctor import examine
 
     with open_database(url, schema=schema) as database:
         found = examine(database, tables, schema)
@@ -46,7 +46,7 @@ def command(tables: tuple[str, ...], schema: str | None, url: str | None, as_jso
 
 
 def _print(found: Sequence[Finding]) -> None:
-    """A line each and one for the remedy, problems last, where they are seen."""
+    """A line each and one for its remedy, problems last."""
     for level, color in _STYLES.items():
         for finding in found:
             if finding.level == level:

@@ -9,7 +9,7 @@ from typing import Any
 from peewee import Expression, Field, Value, fn
 
 from lightvec.errors import InvalidOption, SchemaMismatch
-from lightvec.types._messages import show
+from lightvec.types.inputs import show
 
 __all__ = ["condition", "row_by_text"]
 

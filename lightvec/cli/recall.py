@@ -94,7 +94,7 @@ def measuring(
     from lightvec.peewee.reflect import default_metric, model_of, vector_field
 
     if plot is not None:
-        from lightvec.search.plotting import check_plot
+        from lightvec.search.plots import check_plot
 
         check_plot(plot)
     vectors = None if queries is None else matrix(queries)
@@ -115,7 +115,7 @@ def measuring(
 def print_result(result: Any, as_json: bool, plot: Path | None) -> None:
     """The result as it is asked for."""
     if plot is not None:
-        from lightvec.search.plotting import plot as draw
+        from lightvec.search.plots import plot as draw
 
         draw(result, plot)
         click.echo(f"drawn into {plot}", err=True)

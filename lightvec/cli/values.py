@@ -19,9 +19,8 @@ from uuid import UUID
 
 from lightvec.errors import InvalidVector, SchemaMismatch
 from lightvec.pg8000 import Json
-from lightvec.types._inputs import is_ndarray
-from lightvec.types._messages import show
-from lightvec.types.fields import VALUES
+from lightvec.types.columns import VALUES
+from lightvec.types.inputs import is_ndarray, show
 from lightvec.wire.copy.target import Column
 
 __all__ = ["Convert", "at_fault", "converter", "is_read_here", "needs_server"]

@@ -1,4 +1,4 @@
-"""The check that tells what is missing before ``migrate`` fails for it: ``manage.py check --database default``."""
+"""The check that warns of a missing pgvector before ``migrate`` fails: ``manage.py check --database default``."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _CREATES = re.compile(r"create\s+extension\b.*\bvector\b", re.IGNORECASE | re.DO
 
 
 def register() -> None:
-    """Have Django run the check whenever it checks a database, ``migrate`` included."""
+    """Have Django run the check with its database checks, ``migrate`` included."""
     register_check(check_extension, Tags.database)
 
 
 def check_extension(app_configs: Any = None, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """A warning for each database that is to hold vectors, in which pgvector's types cannot be reached."""
+    """A warning for each database that models with vectors use and where pgvector's types cannot be used."""
     return [warning for alias in databases or () for warning in _check(connections[alias])]
 
 
@@ -78,7 +78,7 @@ def _out_of_reach(connection: BaseDatabaseWrapper, present: set[str], schema: st
 
 
 def _types_needed(alias: str) -> set[str]:
-    """The types of the extension that models of this database have."""
+    """The extension's types in this database's models."""
     return {
         field.column_type
         for model in apps.get_models()

@@ -1,7 +1,6 @@
-"""What each new connection of Django's is taught: pgvector's types, by the OIDs that they have in its database.
+"""Registers pgvector's types on each new connection of Django's, by their OIDs in its database.
 
-A value needs none of it, because its text is read. An array does: to a driver that does not know the type of its
-items it is one long text.
+Only arrays need it: a driver that does not know the type of the items returns an array as one text.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from lightvec.extension import TYPES_SQL, ExtensionTypes, types_from
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["forget", "register", "teach", "types_of"]
+__all__ = ["forget", "register", "register_types", "types_of"]
 
 #: OIDs of PostgreSQL's own type, ``bit(n)`` and its array: ``pg_type.dat``.
 _BIT, _BIT_ARRAY = 1560, 1561
@@ -28,17 +27,17 @@ _known: dict[_Place, ExtensionTypes] = {}
 
 
 def register() -> None:
-    """Have each new connection taught."""
+    """Register the types on each new connection."""
     connection_created.connect(_on_connection, dispatch_uid="lightvec.django")
 
 
 def _on_connection(connection: BaseDatabaseWrapper, **_: Any) -> None:
     if connection.vendor == "postgresql" and connection.alias != NO_DB_ALIAS:
-        teach(connection)
+        register_types(connection)
 
 
-def teach(connection: BaseDatabaseWrapper) -> None:
-    """Tell an open connection's driver, and Django's ``inspectdb``, of pgvector's types."""
+def register_types(connection: BaseDatabaseWrapper) -> None:
+    """Register the types with an open connection's driver and with ``inspectdb``."""
     types = types_of(connection)
     for name, array_oid in types.array_oids.items():
         _register_array(connection.connection, name, types.oids[name], array_oid)
@@ -53,11 +52,11 @@ def teach(connection: BaseDatabaseWrapper) -> None:
 
 
 def types_of(connection: BaseDatabaseWrapper) -> ExtensionTypes:
-    """What the connection's database says of pgvector, asked for until it has it, and once then."""
+    """pgvector's types in the connection's database; queried again until the extension exists."""
     place = _place(connection)
     if place not in _known:
         connection.ensure_connection()
-        # Past Django's own cursor, which counts and logs the queries of the program.
+        # Not Django's own cursor, which counts and logs the program's queries.
         with connection.connection.cursor() as cursor:
             cursor.execute(TYPES_SQL)
             types = types_from(cursor.fetchall())
@@ -68,17 +67,17 @@ def types_of(connection: BaseDatabaseWrapper) -> ExtensionTypes:
 
 
 def forget(connection: BaseDatabaseWrapper) -> None:
-    """Ask again: the extension was made or dropped."""
+    """Query again next time: the extension was created or dropped."""
     _known.pop(_place(connection), None)
 
 
 def _place(connection: BaseDatabaseWrapper) -> _Place:
-    # Django's test runner puts another database behind the same alias.
+    # Django's test runner uses another database under the same alias.
     return connection.alias, str(connection.settings_dict["NAME"])
 
 
 def _register_array(driver_connection: Any, name: str, oid: int, array_oid: int) -> None:
-    """Have arrays of a type taken apart into its texts."""
+    """Have the driver split arrays of a type into texts."""
     if type(driver_connection).__module__.startswith("psycopg2"):
         from psycopg2 import STRING
         from psycopg2.extensions import new_array_type, register_type

@@ -25,7 +25,7 @@ _NOT_AVAILABLE = ("0A000", "58P01")
 
 
 class MissingExtension(errors.MissingExtension, ProgrammingError):
-    """pgvector is not in the database and could not be created: lightvec's error and Django's."""
+    """pgvector is not in the database and could not be created."""
 
     def __init__(self, remedy: str) -> None:
         Exception.__init__(self, remedy)
@@ -35,10 +35,10 @@ class MissingExtension(errors.MissingExtension, ProgrammingError):
 
 
 class VectorExtension(CreateExtension):
-    """``CREATE EXTENSION vector``, where it does not stand yet: the first operation of the first migration.
+    """``CREATE EXTENSION vector`` unless it exists: the first operation of the first migration.
 
-    ``hints`` go to the database routers. :class:`MissingExtension` says what to do where the server has no pgvector or
-    the user may not create it.
+    ``hints`` go to the database routers. Raises :class:`MissingExtension` with the remedy where the server has no
+    pgvector or the user lacks the privilege.
 
     >>> VectorExtension().describe()
     'Creates extension vector'
@@ -57,7 +57,7 @@ class VectorExtension(CreateExtension):
         to_state: ProjectState,
     ) -> None:
         connection = schema_editor.connection
-        if not self._concerns(connection, app_label):
+        if not self._applies_to(connection, app_label):
             return
         with remedies(connection):
             if not self.extension_exists(schema_editor, self.name):
@@ -71,41 +71,41 @@ class VectorExtension(CreateExtension):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        if self._concerns(schema_editor.connection, app_label):
+        if self._applies_to(schema_editor.connection, app_label):
             schema_editor.execute("DROP EXTENSION IF EXISTS vector")
             _refresh(schema_editor.connection)
 
-    def _concerns(self, connection: BaseDatabaseWrapper, app_label: str) -> bool:
+    def _applies_to(self, connection: BaseDatabaseWrapper, app_label: str) -> bool:
         return connection.vendor == "postgresql" and router.allow_migrate(connection.alias, app_label, **self.hints)
 
 
 def _refresh(connection: BaseDatabaseWrapper) -> None:
     """The operations that follow use the same connection."""
     connections.forget(connection)
-    connections.teach(connection)
+    connections.register_types(connection)
 
 
 @contextmanager
 def remedies(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """An error of the database for which there is a remedy becomes :class:`MissingExtension`, which says it."""
+    """Turn a database error that has a remedy into :class:`MissingExtension`."""
     try:
         yield
     except Error as error:
         sqlstate = _sqlstate(error)
         if sqlstate == _INSUFFICIENT_PRIVILEGE:
             raise MissingExtension(
-                f"this user may not create the extension vector: the database's owner or an administrator must run "
-                f"CREATE EXTENSION vector in the database {connection.settings_dict['NAME']}, then migrate again"
+                f"this user may not create the extension vector: run CREATE EXTENSION vector in the database "
+                f"{connection.settings_dict['NAME']} as its owner or a superuser, then migrate again"
             ) from error
         if sqlstate in _NOT_AVAILABLE:
             raise MissingExtension(
                 "the server has no extension vector to create: install pgvector on the server (Debian's package is "
-                "postgresql-NN-pgvector; at a cloud, allow the extension), then migrate again"
+                "postgresql-NN-pgvector) or allow the extension at your provider, then migrate again"
             ) from error
         raise
 
 
 def _sqlstate(error: Error) -> str:
-    """As psycopg 3 or psycopg2 say it."""
+    """From psycopg 3 or psycopg2."""
     cause = error.__cause__
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""

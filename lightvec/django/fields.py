@@ -12,6 +12,7 @@ from lightvec.django.forms import ValueFormField
 from lightvec.errors import InvalidVector
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import check_dimensions, column_value
+from lightvec.types.value import read_value
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -26,7 +27,7 @@ _Value = Vector | HalfVector | SparseVector | Bit
 
 
 class _EmptyValues(list[Any]):
-    """Django asks ``value in field.empty_values``, which a NumPy array answers with an array."""
+    """For ``value in field.empty_values``, where a NumPy array would compare item by item."""
 
     def __contains__(self, value: object) -> bool:
         return (value is None or isinstance(value, str | list | tuple | dict)) and super().__contains__(value)
@@ -35,9 +36,9 @@ class _EmptyValues(list[Any]):
 class ValueField(Field):
     """A column of one of pgvector's types, or of ``bit(n)``.
 
-    A value that does not fit is a ``ValidationError`` where Django validates (``full_clean``, forms, fixtures) and
-    :class:`~lightvec.errors.InvalidVector` where it saves or looks up; both name the field, what it
-    takes and what came.
+    A value that does not fit raises ``ValidationError`` where Django validates (``full_clean``, forms, fixtures) and
+    :class:`~lightvec.errors.InvalidVector` where it saves or looks up; both name the field, what was expected and
+    what it got.
     """
 
     value_class: ClassVar[type[_Value]]
@@ -59,7 +60,7 @@ class ValueField(Field):
             kwargs[self.size_keyword] = self.dimensions
         for default in ("default", "db_default"):
             if isinstance(kwargs.get(default), _Value):
-                kwargs[default] = kwargs[default].to_text()  # what a migration can write down
+                kwargs[default] = kwargs[default].to_text()  # a migration can write texts only
         return name, path, args, kwargs
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
@@ -68,10 +69,8 @@ class ValueField(Field):
     # Values
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
-        """The value as it came: a text, or what a driver made of it that was taught the type."""
-        if value is None:
-            return None
-        return self.value_class.from_text(value) if isinstance(value, str) else self.value_class.coerce(value)
+        """The value from a text, or from what a driver returns for which the type is registered."""
+        return None if value is None else read_value(self.value_class, value)
 
     def to_python(self, value: Any) -> Any:
         """The value as an instance of the field's class; None for None and for an empty text."""
@@ -83,11 +82,11 @@ class ValueField(Field):
             raise ValidationError(str(error), code="invalid") from error
 
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
-        # Of an array, the items come here as they were given.
+        # The items of an array arrive here unconverted.
         super().validate(self.to_python(value), model_instance)
 
     def get_prep_value(self, value: Any) -> Any:
-        """The text that is sent, whatever driver sends it."""
+        """The text that is sent, by any driver."""
         value = super().get_prep_value(value)
         return None if value is None else self.read(value).wire_text()
 
@@ -96,20 +95,16 @@ class ValueField(Field):
         return "" if value is None else str(self.read(value).to_text())
 
     def read(self, value: Any) -> Any:
-        """Whatever the column takes, its text included; :class:`~lightvec.errors.InvalidVector` names the field."""
-        if isinstance(value, str):
-            value = self._from_text(value)
-        return column_value(self.value_class, value, self.dimensions, self._label)  # type: ignore[type-var]
-
-    def _from_text(self, text: str) -> _Value:
+        """The value as the field's class; :class:`~lightvec.errors.InvalidVector` names the field."""
         try:
-            return self.value_class.from_text(text)
+            value = read_value(self.value_class, value)
         except InvalidVector as error:
             raise InvalidVector(f"{self._label}: {error}") from error
+        return column_value(self.value_class, value, self.dimensions, self._label)
 
     @property
     def _label(self) -> str:
-        """The field as its users know it; one in an expression belongs to no model."""
+        """``Model.field``, or the class's name for a field in an expression, which has no model."""
         model = getattr(self, "model", None)
         return type(self).__name__ if model is None else f"{model.__name__}.{self.name}"
 

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 
 from lightvec.errors import InvalidVector
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types.value import read_value
 
 __all__ = ["ValueFormField", "form_text"]
 
@@ -21,7 +22,7 @@ _NUMBER = re.compile(r"(?<=[\[,:])[^,:}\]]+(?=[,}\]])")
 
 
 def form_text(value: Any) -> str:
-    """The text of a value with its numbers as Python prints them, which is what forms have always shown.
+    """The text of a value with its numbers as Python prints them, as pgvector's package shows them in forms.
 
     >>> form_text(Vector([1, 0.1])), form_text(SparseVector({0: 1.5, 2: 2}, 3)), form_text(Bit("101"))
     ('[1.0, 0.1]', '{1:1.5,3:2.0}/3', '101')
@@ -37,11 +38,10 @@ _GAP = re.compile(r"(?<=[^\s\[{,])\s+(?=[^\s\]},])")
 
 
 class ValueFormField(forms.CharField):
-    """A text input for one value; what is cleaned is an instance of the field's class, or None where nothing stands.
+    """A text input for one value; the cleaned value is an instance of the field's class, or None if empty.
 
-    ``reader`` makes the value, of a text or of what else came: a model's field gives its own, which knows the
-    dimensions. ``in_array`` is for an item of Django's ``SimpleArrayField``, which takes texts apart at each comma:
-    there, spaces stand between the numbers of a vector.
+    ``reader`` makes the value; a model's field passes its own, which checks the dimensions. ``in_array`` is for an item
+    of Django's ``SimpleArrayField``, which splits texts at each comma: there, spaces separate a vector's numbers.
     """
 
     value_class: ClassVar[type[_Value]]
@@ -64,25 +64,23 @@ class ValueFormField(forms.CharField):
             raise ValidationError(f"Enter a value like {example}: {error}", code="invalid") from error
 
     def _read(self, value: Any) -> Any:
-        if self.reader is not None:
-            return self.reader(value)
-        return self.value_class.from_text(value) if isinstance(value, str) else self.value_class.coerce(value)
+        return read_value(self.value_class, value) if self.reader is None else self.reader(value)
 
     def _with_commas(self, text: str) -> str:
         return _GAP.sub(",", text.strip()) if self.in_array else text.strip()
 
     def prepare_value(self, value: Any) -> Any:
-        """What the input shows: a text that was typed as it is, any other value in the form that is read back."""
+        """What the input shows: a typed text unchanged, any other value in the form that is read back."""
         if value is None or isinstance(value, str):
             return value
         try:
             text = form_text(self.value_class.coerce(value))
         except InvalidVector:
-            return value  # shown as it is; cleaning says what is wrong with it
+            return value  # cleaning reports what is wrong with it
         return _without_commas(text) if self.in_array else text
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Whether another value came, however it is written."""
+        """Whether the values differ, however they are written."""
         if self.disabled:
             return False
         try:

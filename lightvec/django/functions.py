@@ -11,6 +11,7 @@ from lightvec.django.fields import ValueField
 from lightvec.errors import InvalidVector
 from lightvec.metrics import METRICS, Metric, metric_for, metrics_of
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types.value import read_value
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,17 +22,14 @@ _Vector = Vector | HalfVector | SparseVector | Bit
 
 
 class Given(Value):
-    """The value that a distance was called with: to Django it is the text that is sent.
-
-    So Django can compare it, hash it and write it into a migration.
-    """
+    """A vector operand. To Django it is a text, which it can send, compare, hash and write into a migration."""
 
     def __init__(self, vector: _Vector) -> None:
         super().__init__(vector.wire_text())
         self.vector = vector
 
     @property
-    def identity(self) -> tuple[Any, ...]:  # what comes back from a migration is a plain Value
+    def identity(self) -> tuple[Any, ...]:  # a migration gives back a plain Value
         identity: tuple[Any, ...] = Value(self.vector.to_text()).identity
         return identity
 
@@ -39,7 +37,7 @@ class Given(Value):
         return "django.db.models.Value", (self.vector.to_text(),), {}
 
     def for_column(self, column: ValueField) -> Value:
-        """The same for a column, of its type; :class:`~lightvec.errors.InvalidVector` where it does not fit."""
+        """The same as the column's type; :class:`~lightvec.errors.InvalidVector` where it does not fit."""
         fitting = column.read(self.vector)
         return self if type(fitting) is type(self.vector) else Given(fitting)
 
@@ -59,12 +57,12 @@ class _Distance(Func):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "metric" in vars(cls):
-            # A percent sign in SQL that goes on with parameters is written twice.
+            # Django sends SQL with parameters, where a percent sign is doubled.
             cls.arg_joiner = f" {cls.metric.operator.replace('%', '%%')} "
 
     def __init__(self, expression: Any, vector: Any, /, **extra: Any) -> None:
         operands = (self._operand(expression), self._operand(vector))
-        # Django compares expressions by these, and a list or an array cannot be hashed.
+        # Django compares expressions by these; a list or an array is not hashable.
         self._constructor_args = (operands, extra)
         super().__init__(*operands, **extra)
 
@@ -75,7 +73,7 @@ class _Distance(Func):
         return resolved
 
     def _fit(self, operand: Any, other: Any) -> Any:
-        """An operand as what can be compared with the other one."""
+        """An operand, converted to be compared with the other one."""
         column = _column_of(other)
         if column is None:
             return operand
@@ -90,41 +88,23 @@ class _Distance(Func):
             return given
         if given is None:
             return Value(None)
-        if isinstance(given, str):
-            return Given(cls._from_text(given)) if cls._is_text(given) else F(given)
+        if isinstance(given, str) and not cls._is_text(given):
+            return F(given)
         return Given(given if isinstance(given, _Vector) else cls._vector(given))
 
     @classmethod
     def _is_text(cls, text: str) -> bool:
-        """Whether this is the text of a vector and not the name of a field."""
-        raise NotImplementedError
-
-    @classmethod
-    def _from_text(cls, text: str) -> _Vector:
-        raise NotImplementedError
-
-    @classmethod
-    def _vector(cls, given: Any) -> _Vector:
-        raise NotImplementedError
-
-
-class _NumericDistance(_Distance):
-    """A distance between vectors of numbers."""
-
-    @classmethod
-    def _is_text(cls, text: str) -> bool:
+        """Whether this is the text of a vector, not the name of a field."""
         return text.lstrip()[:1] in ("[", "{")
 
     @classmethod
-    def _from_text(cls, text: str) -> _Vector:
-        return Vector.from_text(text) if text.lstrip()[0] == "[" else SparseVector.from_text(text)
-
-    @classmethod
     def _vector(cls, given: Any) -> _Vector:
+        if isinstance(given, str) and given.lstrip()[0] == "{":
+            return SparseVector.from_text(given)
         try:
-            return Vector(given)
+            return read_value(Vector, given)
         except InvalidVector as error:
-            # What is too long for a vector, or is one of SciPy's, can still be compared with a sparse column.
+            # SciPy's arrays, and more numbers than a vector holds, can be compared with a sparse column.
             try:
                 return SparseVector(given)
             except InvalidVector:
@@ -139,15 +119,11 @@ class _BitDistance(_Distance):
         return not text.strip("01")
 
     @classmethod
-    def _from_text(cls, text: str) -> _Vector:
-        return Bit.from_text(text)
-
-    @classmethod
     def _vector(cls, given: Any) -> _Vector:
-        return Bit(given)
+        return read_value(Bit, given)
 
 
-class L2Distance(_NumericDistance):
+class L2Distance(_Distance):
     """The Euclidean distance.
 
     >>> L2Distance("embedding", [1, 2])
@@ -157,19 +133,19 @@ class L2Distance(_NumericDistance):
     metric = METRICS["l2"]
 
 
-class MaxInnerProduct(_NumericDistance):
+class MaxInnerProduct(_Distance):
     """The inner product with its sign turned, as pgvector's operator gives it: less is nearer."""
 
     metric = METRICS["ip"]
 
 
-class CosineDistance(_NumericDistance):
+class CosineDistance(_Distance):
     """1 minus the cosine of the angle; NaN where one of the two is all zeros."""
 
     metric = METRICS["cosine"]
 
 
-class L1Distance(_NumericDistance):
+class L1Distance(_Distance):
     """The sum of the absolute differences."""
 
     metric = METRICS["l1"]
@@ -192,7 +168,7 @@ class JaccardDistance(_BitDistance):
 
 
 def _column_of(expression: Any) -> ValueField | None:
-    """The field whose values an expression has, if it is one of ours."""
+    """The vector field of an expression's values, if any."""
     try:
         field = expression.output_field
     except (AttributeError, FieldError):  # the column of an outer query, or an expression of no known type

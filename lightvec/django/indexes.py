@@ -20,10 +20,10 @@ __all__ = ["HnswIndex", "IvfflatIndex"]
 
 
 class _VectorIndex(PostgresIndex):
-    """An index with options of its own, which are checked when it is declared.
+    """An index whose options are checked when it is declared.
 
-    ``metric`` is a name in :mod:`lightvec.metrics`. It stands for ``opclasses``: the operator class follows from it and
-    from the type of the field. An index on an expression names its class with Django's ``OpClass``.
+    ``metric``, a name in :mod:`lightvec.metrics`, replaces ``opclasses``: with the field's type it gives the operator
+    class. An index on an expression names its class with Django's ``OpClass``.
     """
 
     def __init__(self, *expressions: Any, metric: str | None, options: dict[str, int | None], **kwargs: Any) -> None:
@@ -61,7 +61,7 @@ class _VectorIndex(PostgresIndex):
         field = model._meta.get_field(name)
         if self.metric is None or not isinstance(field, ValueField):
             raise InvalidOption(
-                f"{type(self).__name__} {self.name!r} indexes a vector field, and {model.__name__}.{name} is none"
+                f"{type(self).__name__} {self.name!r} expected a vector field, got {model.__name__}.{name}"
             )
         return metric_for(self.metric).operator_class(field.column_type, self.suffix)
 
@@ -91,7 +91,7 @@ class HnswIndex(_VectorIndex):
 
 
 class IvfflatIndex(_VectorIndex):
-    """An IVFFlat index, which is made when the table has its rows.
+    """An IVFFlat index; create it when the table has its rows.
 
     :class:`~lightvec.errors.InvalidOption` for options that pgvector would refuse.
     """

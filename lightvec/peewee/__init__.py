@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightvec.peewee import db_url
+from playhouse.db_url import register_database
+
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
 from lightvec.peewee.functions import (
@@ -30,10 +31,10 @@ from lightvec.peewee.functions import (
 )
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex
 from lightvec.peewee.nearest import Nearest
+from lightvec.peewee.pool import PooledPg8000Database
 
 if TYPE_CHECKING:
     from lightvec.peewee.batches import together
-    from lightvec.peewee.pool import PooledPg8000Database
 
 __all__ = [
     "FixedBitField",
@@ -55,15 +56,11 @@ __all__ = [
     "vector_norm",
 ]
 
-db_url.register()
+register_database(Pg8000Database, "pg8000")
+register_database(PooledPg8000Database, "pg8000+pool")
 
 
 def __getattr__(name: str) -> Any:
-    # playhouse.pool is for programs that pool: a function that keeps one connection does not load it.
-    if name == "PooledPg8000Database":
-        from lightvec.peewee.pool import PooledPg8000Database
-
-        return PooledPg8000Database
     if name == "together":
         from lightvec.peewee.batches import together
 

@@ -10,7 +10,7 @@ from peewee import SQL, ModelSelect, NodeList, Select, SelectBase
 from lightvec.errors import InvalidOption
 from lightvec.peewee._seam import Answer, cursor_wrapper
 from lightvec.peewee.typed import M
-from lightvec.types._messages import show
+from lightvec.types.inputs import show
 
 __all__ = ["together"]
 
@@ -24,7 +24,7 @@ def together(queries: Iterable[Any]) -> list[list[Any]]:
 
     They must have columns of the same types in the same order, as searches of one model for several vectors have, with
     whatever conditions each. The settings of searches go with the statement: of two the larger one. Afterwards each
-    query has its rows, as if it had been run, so that ``query.short`` costs nothing more.
+    query has its rows, as if it had been run, so that ``query.shortfall`` costs nothing more.
 
     >>> from lightvec.peewee import together
     >>> Doc.create_table()

@@ -50,6 +50,9 @@ __all__ = ["ENVIRONMENT", "Pg8000Database"]
 #: A connection string that names nothing: all of it comes from DATABASE_URL, PG* and the defaults.
 ENVIRONMENT = "postgresql://"
 
+#: The most searches whose SQL a database remembers.
+_MOST_SEARCHES = 100
+
 #: A name that means itself where it is not quoted.
 _PLAIN_NAME = re.compile(r"[^\WA-Z]+")
 
@@ -133,6 +136,8 @@ class Pg8000Database(PostgresqlDatabase):
     def __init__(self, *args: Any, **params: Any) -> None:
         self._hstore = params.pop("register_hstore", False)
         self._named_cursors = params.pop("server_side_cursors", False)
+        #: The SQL of plain searches that were run, by what it follows from.
+        self._searches: dict[Any, str] = {}
         if not args and "database" not in params:
             args = (params.pop("dsn", ENVIRONMENT),)
         super().__init__(*args, **params)
@@ -215,17 +220,25 @@ class Pg8000Database(PostgresqlDatabase):
 
     def _written(self, query: Any, **context_options: Any) -> tuple[str, Any, Mapping[str, object] | None, bool]:
         """A query's SQL, values and settings, and whether it is one that searches."""
-        context = self.context_to_run(**context_options)
-        sql, params = context.sql(query).query()
+        key = None if context_options else getattr(query, "statement_key", None)
+        sql = self._searches.get(key)
+        if sql is None:
+            context = self.context_to_run(**context_options)
+            sql, params = context.sql(query).query()
+            searches = context.nearest
+            if key is not None and len(self._searches) < _MOST_SEARCHES:
+                self._searches[key] = sql
+        else:
+            params, searches = [query.vector], [query]
         settings: Mapping[str, object] | None = None
-        if context.nearest:
+        if searches:
             from lightvec.peewee.nearest import settings_of
 
-            settings = settings_of(context.nearest, self)
+            settings = settings_of(searches, self)
         elif isinstance(query, BaseQuery) and not isinstance(query, RawQuery):
             # Not for definitions, of which some cannot share a write, nor for SQL of the caller's own.
             settings = self._path_for(params)
-        return sql, params, settings, bool(context.nearest)
+        return sql, params, settings, bool(searches)
 
     def context_to_run(self, **options: Any) -> Any:
         """Peewee's builder of a statement that is to run here."""

@@ -157,7 +157,7 @@ class _DistanceField(TypedField[V, M]):
         row and leaves the vector index alone. ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall;
         ``ef_search`` follows ``k`` where it must. ``iterative_scan`` lets an index search on until enough rows pass the
         filter (pgvector 0.8); it is on by itself when the query has one, and can be ``"strict_order"``,
-        ``"relaxed_order"`` or False. Where fewer rows than ``k`` come, ``.short`` says why. ``min_score`` leaves out
+        ``"relaxed_order"`` or False. If fewer than ``k`` rows come, ``.shortfall`` says why. ``min_score`` leaves out
         rows with a lower score. All of it travels with the query in one round trip and leaves nothing on the session.
         Rows without a vector are no neighbours. By cosine an index leaves out vectors of zeros, too; ``exact`` puts
         them last, at the distance NaN.

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 from operator import attrgetter, itemgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from peewee import DateTimeField, DecimalField, Field, FloatField, ForeignKeyField, IntegerField, Model, Node, TextField
 
@@ -23,8 +23,7 @@ from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.peewee._seam import in_peewees_words
 from lightvec.peewee.fields import HalfVectorField, VectorField
 from lightvec.pg8000.exceptions import DataError, ProgrammingError
-from lightvec.types._inputs import is_ndarray
-from lightvec.types._messages import show
+from lightvec.types.inputs import is_ndarray, show
 from lightvec.wire.copy import load
 from lightvec.wire.copy.conflict import check_on_conflict
 from lightvec.wire.copy.load import Progress
@@ -128,7 +127,7 @@ def _load(
     if first is rows:
         progress(0)
         return 0
-    reader = _reader(model, listed, first)
+    reader = _RowReader(model, listed, first)
     meta: Any = model._meta
     return load.copy_rows(
         database._live_connection().session,
@@ -224,77 +223,73 @@ def _named(key: Any) -> str:
     return f"{key.name!r} of its own" if isinstance(key, Field) else show(key)
 
 
-# Readers: from a row to the values of the fields
+# From a row to the values of the fields
 
 
-class _Reader(Protocol):
-    """Reads the rows of one kind: the values of ``fields``, of which ``unnamed`` are those with a default only."""
+class _RowReader:
+    """Reads rows of the first one's kind: a dict, an instance, or a sequence of values.
 
-    fields: list[Field]
-    unnamed: list[Field]
+    ``fields`` are those of the values; ``unnamed`` among them are those that get their default in every row.
+    """
+
+    def __init__(self, model: type[Model], listed: list[Field] | None, first: Any) -> None:
+        self._model, self._listed = model, listed
+        counted = [] if listed or (key := _counted(model)) is None else [key]
+        if isinstance(first, Mapping):
+            keys = self._keys(first, 1)
+            named = listed or [field for field in _all(model) if field.name in keys]
+            self._values = self._of_dict
+        elif isinstance(first, Model):
+            self._has_key = {key.name: getattr(first, key.name, None) is not None for key in counted}
+            named = listed or _without(_all(model), [key for key in counted if not self._has_key[key.name]])
+            self._values = self._of_instance
+        elif _is_sequence(first):
+            named = listed or _all(model)
+            named = _without(named, counted) if len(first) < len(named) else named
+            self._values = self._of_sequence
+        else:
+            raise DataError(f"row 1: expected a dict, a list, a tuple or a {model.__name__}, got {show(first)}")
+        self.unnamed = _defaulted(model, named)
+        self.fields = named + self.unnamed
+        if not self.fields:
+            raise DataError("row 1: expected a dict with the values of some fields, got an empty one")
+        if isinstance(first, Mapping):
+            self._given = [field for field in self.fields if field.name in keys]
+            self._first_keys, self._get = frozenset(first), _items([keys[field.name] for field in self._given])
+        elif isinstance(first, Model):
+            self._given = self.fields
+            # A foreign key by the name of its id: by its own, Peewee would query for the related instance.
+            self._get = _attributes([field.safe_name for field in self.fields])  # type: ignore[attr-defined]
+        else:
+            self._given = named
+        left_out = _without(self.fields, self._given)
+        self._fills = [_fill(field) for field in left_out]
+        self.fields = self._given + left_out
 
     def read(self, row: Any, number: int) -> Sequence[Any]:
         """The values of a row, counted from 1; :class:`DataError` if it is not like the first one."""
+        values = self._values(row, number)
+        return [*values, *[fill() for fill in self._fills]] if len(values) < len(self.fields) else values
 
-
-def _reader(model: type[Model], listed: list[Field] | None, first: Any) -> _Reader:
-    if isinstance(first, Mapping):
-        return _Dicts(model, listed, first)
-    if isinstance(first, Model):
-        return _Instances(model, listed, first)
-    if _is_sequence(first):
-        return _Sequences(model, listed, first)
-    raise DataError(f"row 1: expected a dict, a list, a tuple or a {model.__name__}, got {show(first)}")
-
-
-class _Sequences:
-    """Values in the order of the fields."""
-
-    def __init__(self, model: type[Model], listed: list[Field] | None, first: Sequence[Any]) -> None:
-        self._given = listed or _all(model)
-        if listed is None and len(first) < len(self._given):
-            self._given = _without(self._given, [_counted(model)])
-        self.unnamed = _defaulted(model, self._given)
-        self._fills = [_fill(field) for field in self.unnamed]
-        self.fields = self._given + self.unnamed
-
-    def read(self, row: Any, number: int) -> Sequence[Any]:
+    def _of_sequence(self, row: Any, number: int) -> Sequence[Any]:
         if not (isinstance(row, (list, tuple)) or _is_sequence(row)) or len(row) != len(self._given):
             came = len(row) if _is_sequence(row) else show(row)
             raise DataError(f"row {number:,}: expected {len(self._given)} values ({_names(self._given)}), got {came}")
-        return [*row, *[fill() for fill in self._fills]] if self._fills else row
+        values: Sequence[Any] = row
+        return values
 
-
-class _Dicts:
-    """Values by keys. Rows with the keys of the first one are read in one call."""
-
-    def __init__(self, model: type[Model], listed: list[Field] | None, first: Mapping[Any, Any]) -> None:
-        self._model, self._listed = model, listed
-        keys = self._keys(first, 1)
-        named = listed or [field for field in _all(model) if field.name in keys]
-        self.unnamed = _defaulted(model, named)
-        wanted = named + self.unnamed
-        if not wanted:
-            raise DataError("row 1: expected a dict with the values of some fields, got an empty one")
-        given = [field for field in wanted if field.name in keys]
-        left_out = _without(wanted, given)
-        self._first_keys = frozenset(first)
-        self._get = _items([keys[field.name] for field in given])
-        self._fills = [_fill(field, 1) for field in left_out]
-        self.fields = given + left_out
-
-    def read(self, row: Any, number: int) -> Sequence[Any]:
+    def _of_dict(self, row: Any, number: int) -> Sequence[Any]:
         if not isinstance(row, Mapping):
             raise DataError(f"row {number:,}: expected a dict, as row 1 is, got {show(row)}")
         if row.keys() == self._first_keys:
-            return [*self._get(row), *[fill() for fill in self._fills]] if self._fills else self._get(row)
+            return self._get(row)
         keys = self._keys(row, number)
         if self._listed is None and (others := keys.keys() - {field.name for field in self.fields}):
             raise DataError(f"row {number:,}: {min(others)!r} is not among the keys of row 1: name the fields to load")
         return [row[keys[field.name]] if field.name in keys else _fill(field, number)() for field in self.fields]
 
     def _keys(self, row: Mapping[Any, Any], number: int) -> dict[str, Any]:
-        """The keys of a row by their fields' names. Where the caller named the fields, other keys are passed over."""
+        """The keys of a row by their fields' names. Unknown keys are errors unless the caller named the fields."""
         keys: dict[str, Any] = {}
         for key in row:
             field = _field(self._model, key)
@@ -308,29 +303,16 @@ class _Dicts:
                 )
         return keys
 
-
-class _Instances:
-    """Model instances. A key that counts up by itself is loaded where they have one."""
-
-    def __init__(self, model: type[Model], listed: list[Field] | None, first: Model) -> None:
-        self._model = model
-        self._key = _counted(model) if listed is None else None
-        self._is_keyless = self._key is not None and getattr(first, self._key.name, None) is None
-        fields = listed or _without(_all(model), [self._key] if self._is_keyless else [])
-        self.unnamed = _defaulted(model, fields)
-        self.fields = fields + self.unnamed
-        # A foreign key by the name of its id: by its own, Peewee would ask the database for the instance behind it.
-        self._get = _attributes([field.safe_name for field in self.fields])  # type: ignore[attr-defined]
-
-    def read(self, row: Any, number: int) -> Sequence[Any]:
+    def _of_instance(self, row: Any, number: int) -> Sequence[Any]:
         if not isinstance(row, self._model):
             raise DataError(f"row {number:,}: expected an instance of {self._model.__name__}, got {show(row)}")
-        if self._key is not None and (getattr(row, self._key.name) is None) != self._is_keyless:
-            has, had = ("no", "has one") if not self._is_keyless else ("a", "has none")
-            raise DataError(
-                f"row {number:,}: it has {has} {self._key.name} and row 1 {had}: "
-                f"load instances with a key apart from those without"
-            )
+        for name, has_key in self._has_key.items():
+            if (getattr(row, name) is not None) != has_key:
+                has, had = ("no", "has one") if has_key else ("a", "has none")
+                raise DataError(
+                    f"row {number:,}: it has {has} {name} and row 1 {had}: "
+                    f"load instances with a key apart from those without"
+                )
         return self._get(row)
 
 
@@ -357,7 +339,7 @@ def _fill(field: Field, number: int = 1) -> Callable[[], Any]:
 # Values
 
 
-def _converted(reader: _Reader, rows: Iterable[Any]) -> Iterator[Sequence[Any]]:
+def _converted(reader: _RowReader, rows: Iterable[Any]) -> Iterator[Sequence[Any]]:
     """The rows as COPY takes them: each value by its field's ``db_value``, where that does anything."""
     converters = [_Converter.of(field) for field in reader.fields]
     for number, row in enumerate(rows, 1):

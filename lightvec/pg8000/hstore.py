@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from lightvec.pg8000.connection import BaseConnection
-from lightvec.types._messages import show
+from lightvec.types.inputs import show
 from lightvec.wire.errors import ProgrammingError
 from lightvec.wire.execute import ask
 from lightvec.wire.parameters import Dumper

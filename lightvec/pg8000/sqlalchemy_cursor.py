@@ -82,6 +82,6 @@ def _holds_ranges(value: Any) -> bool:
 
 
 def _texts(data: str) -> Any:
-    from lightvec.types.array_texts import parse_array
+    from lightvec.types.arrays import parse_array
 
     return parse_array(data, str)

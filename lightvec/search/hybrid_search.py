@@ -1,7 +1,7 @@
 """Hybrid search: full text and vectors, fused by rank, in one statement.
 
 Source of the formula: Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
-Learning Methods", SIGIR 2009: each half gives a row ``weight / (60 + its place in that half)``, and the sum orders.
+Learning Methods", SIGIR 2009. Each search scores a row by ``weight / (60 + its rank)``, and the sum orders.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import reduce
 from math import inf
 from numbers import Real
 from operator import add, and_
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from peewee import JOIN, SQL, Cast, Expression, Field, Join, Select, Tuple, Value, fn
 from playhouse.postgres_ext import TSVectorField
@@ -22,17 +22,14 @@ from lightvec.peewee.nearest import Nearest, checked_count
 from lightvec.peewee.typed import M, TypedField
 from lightvec.wire.identifiers import identifier
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["Hybrid", "hybrid"]
 
 _RANK_CONSTANT = 60
-#: What comes with each row beside its columns.
+#: The columns beside those of the model.
 _OWN = ("distance", "score", "vector_rank", "text_rank")
-#: Rows of each half for each that is wanted: what both have in their first few hundred decides.
+#: Rows of each search for each row of the result, and the least of them.
 _CANDIDATES, _LEAST_CANDIDATES = 5, 50
-#: How the words of a query have to match, and the function that makes a tsquery of them.
+#: How words match, and PostgreSQL's function for that tsquery.
 _MATCHES = {"any": "plainto_tsquery", "all": "plainto_tsquery", "web": "websearch_to_tsquery"}
 
 
@@ -49,18 +46,17 @@ def hybrid(
     candidates: int | None = None,
     **nearest: Any,
 ) -> Hybrid[M]:
-    """The ``k`` rows that are best by a vector and by words together: a Peewee query to go on with.
+    """The ``k`` best rows by vector and full text search together, as a Peewee query to refine.
 
     ``field`` and ``vector`` are those of ``field.nearest(vector)``, whose options (``metric``, ``ef_search``, ``exact``
     and so on) go in ``nearest``. ``text_field`` is a text column of the same model, or several, or a ``TSVectorField``
-    (a generated ``tsvector`` column with a GIN index is the fast way). ``match`` says which rows have the words of
-    ``text``: ``"any"`` of them, ``"all"`` of them, or as a web search reads it (``"web"``: quotes, ``or``, ``-``).
-    ``language`` is a text search configuration of the server ("english", "simple"; default: the server's own).
-    ``weights`` are those of vector and text. Of each half ``candidates`` rows are ranked (default: 5 for each that is
-    wanted, at least 50).
+    (a generated ``tsvector`` column with a GIN index is the fast way). ``match`` says which words of ``text`` a row
+    must have: ``"any"``, ``"all"``, or as in a web search (``"web"``: quotes, ``or``, ``-``). ``language`` is a text
+    search configuration ("english", "simple"; default: the server's). ``weights`` are those of vector and text. Each
+    search ranks ``candidates`` rows (default: ``5 * k``, at least 50).
 
-    Rows have ``score`` (higher is better), ``distance`` (None for rows that only the words found), and the places
-    ``vector_rank`` and ``text_rank``, from 1. A condition (``where``) holds for both halves before they are ranked.
+    Rows have ``score`` (higher is better), ``distance`` (None where only the text search found the row), and
+    ``vector_rank`` and ``text_rank``, from 1. A condition (``where``) filters both searches before they rank.
 
     >>> from peewee import TextField
     >>> from lightvec.peewee import VectorField
@@ -81,9 +77,9 @@ def hybrid(
 
 
 class Hybrid(MeasuredSelect[M]):
-    """What :func:`hybrid` gives; ``where``, ``join``, ``select``, ``dicts`` go on with it.
+    """The query of :func:`hybrid`; refine it with ``where``, ``join``, ``select``, ``dicts``.
 
-    As a condition of a half a join says which rows there are; how often each one comes is said by the join outside.
+    A join filters both searches, as EXISTS does, and is made once more with their result.
     """
 
     # Peewee's own; its annotations leave them out.
@@ -111,17 +107,17 @@ class Hybrid(MeasuredSelect[M]):
         if match not in _MATCHES:
             raise InvalidOption(f"expected match='any', 'all' or 'web', got {match!r}")
         if not isinstance(text, str):
-            raise InvalidOption(f"expected the words to search for as a str, got {type(text).__name__}")
-        if candidates is not None and checked_count(candidates, "candidates", " of each half") < k:
+            raise InvalidOption(f"expected text as a str, got {type(text).__name__}")
+        if candidates is not None and checked_count(candidates, "candidates", " of each search") < k:
             raise InvalidOption(f"expected candidates of at least k ({k}), got {candidates!r}")
         self._given_count = candidates
         self._weights = _checked_weights(weights)
-        self._near: Nearest = field.nearest(vector, k, **nearest)
+        self._nearest: Nearest = field.nearest(vector, k, **nearest)
         self._document, self._words = _full_text(_text_fields(field, text_field), text, language, match)
         keys = field.model._meta.get_primary_keys()
         if not keys:
-            raise InvalidOption(f"{field.model.__name__} has no primary key, which ties the halves together")
-        self._keys = {f"key_{place}" if place else "key": key for place, key in enumerate(keys)}
+            raise InvalidOption(f"{field.model.__name__} has no primary key, by which the two searches are joined")
+        self._keys = {f"key_{number}": key for number, key in enumerate(keys)}
         self._own = [SQL(identifier("ranks", name)).alias(name) for name in _OWN]
         super().__init__(field.model, [field.model, *self._own], is_default=True)
         self._limit = k
@@ -137,25 +133,25 @@ class Hybrid(MeasuredSelect[M]):
 
     @property
     def _count(self) -> int | None:
-        """How many rows of each half are ranked: enough for those that are wanted and those that are skipped."""
+        """How many rows each search ranks: enough for LIMIT and OFFSET."""
         if self._limit is None:
             return None
         wanted = int(self._limit) + int(self._offset or 0)
         return max(self._given_count or max(_LEAST_CANDIDATES, _CANDIDATES * wanted), wanted)
 
     def _ranks(self) -> Any:
-        """The keys of what the halves found, with their places in them and what these are worth together."""
-        near = self._half(self._near.select(*self._named_keys()).limit(self._count)).alias("near")
-        found = self._half(self._with_words()).alias("found")
-        near_place = fn.row_number().over(order_by=[near.c.distance]).alias("place")
-        text_place = fn.row_number().over(order_by=[found.c.worth.desc(), *self._keys_in(found)]).alias("place")
-        by_vector = Select([near], [*self._keys_in(near), near.c.distance, near_place]).alias("by_vector")
-        by_text = Select([found], [*self._keys_in(found), text_place]).alias("by_text")
+        """The keys that either search found, with their ranks and their score."""
+        near = self._filtered(self._nearest.select(*self._named_keys()).limit(self._count)).alias("near")
+        found = self._filtered(self._text_search()).alias("found")
+        vector_rank = fn.row_number().over(order_by=[near.c.distance]).alias("rank")
+        text_rank = fn.row_number().over(order_by=[found.c.match.desc(), *self._keys_in(found)]).alias("rank")
+        by_vector = Select([near], [*self._keys_in(near), near.c.distance, vector_rank]).alias("by_vector")
+        by_text = Select([found], [*self._keys_in(found), text_rank]).alias("by_text")
         score = reduce(
             add,
             (
-                fn.coalesce(weight / (float(_RANK_CONSTANT) + half.c.place), 0.0)
-                for weight, half in zip(self._weights, (by_vector, by_text), strict=True)
+                fn.coalesce(weight / (float(_RANK_CONSTANT) + search.c.rank), 0.0)
+                for weight, search in zip(self._weights, (by_vector, by_text), strict=True)
             ),
         )
         pairs = list(zip(self._keys_in(by_vector), self._keys_in(by_text), strict=True))
@@ -163,17 +159,17 @@ class Hybrid(MeasuredSelect[M]):
             *(fn.coalesce(*both).alias(name) for name, both in zip(self._keys, pairs, strict=True)),
             by_vector.c.distance,
             score.alias("score"),
-            by_vector.c.place.alias("vector_rank"),
-            by_text.c.place.alias("text_rank"),
+            by_vector.c.rank.alias("vector_rank"),
+            by_text.c.rank.alias("text_rank"),
         ]
         both = Join(by_vector, by_text, JOIN.FULL_OUTER, on=reduce(and_, (one == other for one, other in pairs)))
         return Select([both], columns).alias("ranks")
 
-    def _half(self, query: Any) -> Any:
-        """A half under the conditions that the whole is under."""
+    def _filtered(self, query: Any) -> Any:
+        """One of the searches, with the conditions and joins of the whole query."""
         if not self._joins:
             return query if self._where is None else query.where(self._where)
-        # Joined to several rows, a row would be ranked several times.
+        # A direct join would rank a row once for each row that it is joined to.
         keys = list(self._keys.values())
         joined: Any = self.model.select(*keys)
         joined._from_list, joined._where = self._from_list, self._where
@@ -185,21 +181,21 @@ class Hybrid(MeasuredSelect[M]):
     def _keys_in(self, source: Any) -> list[Any]:
         return [getattr(source.c, name) for name in self._keys]
 
-    def _with_words(self) -> Any:
-        worth = fn.ts_rank_cd(self._document, self._words).alias("worth")
-        has_words = Expression(self._document, "@@", self._words)
-        return self.model.select(*self._named_keys(), worth).where(has_words).order_by(worth.desc()).limit(self._count)
+    def _text_search(self) -> Any:
+        match = fn.ts_rank_cd(self._document, self._words).alias("match")
+        matches = Expression(self._document, "@@", self._words)
+        return self.model.select(*self._named_keys(), match).where(matches).order_by(match.desc()).limit(self._count)
 
 
 def _full_text(fields: Sequence[Any], text: str, language: str | None, match: str) -> tuple[Any, Any]:
-    """The document to search in and the query to search for, as SQL."""
+    """The tsvector and the tsquery."""
     configuration = () if language is None else (Cast(Value(language), "regconfig"),)
     document: Any = fields[0]
     if len(fields) > 1 or not isinstance(document, TSVectorField):
         document = fn.to_tsvector(*configuration, reduce(_joined, (fn.coalesce(field, "") for field in fields)))
     words = getattr(fn, _MATCHES[match])(*configuration, text)
     if match == "any":
-        # PostgreSQL has no function for it. The text of a tsquery has & between words only, which it has quoted.
+        # PostgreSQL has no function for it. In the text of a tsquery words are quoted, so each & is an operator.
         words = Cast(fn.replace(Cast(words, "text"), " & ", " | "), "tsquery")
     return document, words
 

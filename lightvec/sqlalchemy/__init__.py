@@ -5,26 +5,23 @@
 >>> print(doc.c.embedding.distance([1, 2, 3]), "|", doc.c.embedding.score([1, 2, 3]))
 doc.embedding <=> :embedding_1 | :param_1 - (doc.embedding <=> :embedding_1)
 
-Lists, tuples, arrays, NumPy arrays and lightvec's vectors are values wherever one can stand; what comes back is
-:class:`lightvec.Vector` and its like. They travel as text, because the drivers of others know nothing else, and as
-binary on lightvec's own wire, which also needs one round trip a query::
+Values are lists, tuples, arrays, NumPy arrays and lightvec's vectors; results are :class:`lightvec.Vector` and its
+like. Other drivers send them as text; lightvec's own sends binary, in one round trip a query::
 
     create_engine("postgresql+pg8000://", module=lightvec.pg8000.dbapi)
 
-There the connection parameters are those of :func:`lightvec.pg8000.connect`: what the URL does not say comes from
-``DATABASE_URL`` and the ``PG*`` variables, ``connect_args={"dsn": "embedded:.lightvec"}`` is a server of its own.
-A driver on which the types are registered (``lightvec.psycopg`` and its like) serves as well as one where they are not.
+There the connection parameters are those of :func:`lightvec.pg8000.connect`: what the URL leaves out comes from
+``DATABASE_URL`` and the ``PG*`` variables, and ``connect_args={"dsn": "embedded:.lightvec"}`` is an embedded server.
+A driver works with and without the types registered on it (``lightvec.psycopg`` and its like).
 
-Where the database lacks the extension, the error is the one that SQLAlchemy always raises for a type that is not
-there, ``sqlalchemy.exc.ProgrammingError``, with what to do about it in its text; on lightvec's wire a vector that
-cannot be sent has :class:`lightvec.pg8000.exceptions.MissingExtension` as its ``orig``.
+Where the database lacks the extension, SQLAlchemy raises its ``sqlalchemy.exc.ProgrammingError`` with the remedy in its
+text; with lightvec's driver its ``orig`` is :class:`lightvec.pg8000.exceptions.MissingExtension`.
 
-In a model of SQLModel or Pydantic a field can be annotated ``Vector``; it takes whatever makes one. In JSON it is a
-list of its numbers, as it is in a field that is annotated ``Any``; a sparse vector and bits are their texts there.
+In a model of SQLModel or Pydantic a field can be annotated ``Vector``; it takes whatever makes one. In JSON, and in a
+field annotated ``Any``, a vector is a list of numbers; a sparse vector and bits are texts.
 
 Alembic compares the types by itself; ``context.configure(render_item=render_item, …)`` gives migrations the import.
-Migrations that were made with pgvector's package name its modules (``pgvector.sqlalchemy.vector.VECTOR``), which stand
-here under the same names.
+The modules that migrations made with pgvector's package name (``pgvector.sqlalchemy.vector.VECTOR``) exist here, too.
 """
 
 from __future__ import annotations

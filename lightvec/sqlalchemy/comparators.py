@@ -1,8 +1,8 @@
-"""What a vector column can be asked: its distances, by pgvector's names and by the metric that its type declares."""
+"""Distances of vector columns, by pgvector's names and by the metric that the type declares."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import BinaryExpression, BindParameter, ColumnElement, Float, func
 from sqlalchemy.ext.compiler import compiles
@@ -12,21 +12,18 @@ from sqlalchemy.sql.visitors import iterate
 
 from lightvec.metrics import METRICS, Metric
 
-if TYPE_CHECKING:
-    from lightvec.sqlalchemy.types import VectorType
-
 __all__ = ["BitComparator", "DistanceComparator", "VectorComparator"]
 
 
 class DistanceComparator(TypeEngine.Comparator[Any]):
     """The distance and the score by the metric that the type declares, or by one that the call names."""
 
-    type: VectorType
+    type: Any  # a VectorType
 
     def distance(self, other: Any, /, *, metric: str | None = None) -> ColumnElement[float]:
         """The distance by the type's declared metric, or by ``metric``.
 
-        :class:`~lightvec.errors.InvalidOption` where neither is there, or pgvector has no such distance for the type.
+        :class:`~lightvec.errors.InvalidOption` without either, or where pgvector has no such distance for the type.
         """
         return self._distance(self.type.resolve_metric(metric), other)
 
@@ -81,7 +78,7 @@ class _WithPercent(BinaryExpression[float]):
 
     @classmethod
     def of(cls, expression: BinaryExpression[float], function: str) -> _WithPercent:
-        """The expression; ``function`` is the name of the SQL function that says the same."""
+        """The expression; ``function`` is the SQL function of the same meaning."""
         made = cls(expression.left, expression.right, expression.operator, type_=expression.type)
         made.function = function
         return made
@@ -93,8 +90,8 @@ def _compile(element: _WithPercent, compiler: Any, **options: Any) -> str:
     if compiler.preparer._double_percents or compiler.dialect.paramstyle not in ("format", "pyformat"):
         text = compiler.visit_binary(element, **options)
     elif options.get("literal_binds") or not any(isinstance(part, BindParameter) for part in iterate(element)):
-        # pg8000 reads a doubled percent sign as one only where there are values. The function uses no index, but
-        # between columns there is none to use.
+        # pg8000 reads a doubled percent sign as one only where there are parameters. The function uses no index,
+        # but between columns there is none to use.
         text = compiler.process(getattr(func, element.function)(element.left, element.right), **options)
     else:
         doubled: custom_op[Any] = custom_op(element.operator.opstring.replace("%", "%%"))  # type: ignore[attr-defined]

@@ -12,10 +12,10 @@ __all__ = ["avg", "sum"]
 class avg(ReturnTypeFromArgs[Any]):
     """The mean of the group's vectors, element by element; NULL for no rows.
 
-    SQLAlchemy's own ``func.avg`` gives text, because it does not know what the mean of vectors is; its
-    ``func.sum`` does, and :data:`sum` is that one.
+    SQLAlchemy's own ``func.avg`` returns text, because it does not know the type of the mean; its ``func.sum`` does,
+    and :data:`sum` is that one.
     """
 
     inherit_cache = True
-    #: ``func.avg`` stays what it was.
+    #: Leaves ``func.avg`` alone.
     package = "lightvec"

@@ -1,4 +1,4 @@
-"""What Alembic asks of a type that is not SQLAlchemy's own."""
+"""Alembic's hook for types that are not SQLAlchemy's own."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ __all__ = ["render_item"]
 
 
 def render_item(kind: str, obj: Any, autogen_context: Any) -> str | bool:
-    """Alembic's hook: a vector type as it is written in a migration, with the import that this needs.
+    """Alembic's hook: write a vector type into a migration, with its import.
 
     ::
 
         context.configure(connection=connection, target_metadata=target_metadata, render_item=render_item)
 
-    False for whatever is not one of lightvec's types, or has variants, which Alembic then renders by itself. Without
-    the hook the types are rendered the same, and the import is for the migration's author to write.
+    False for anything but lightvec's types, and for types with variants, which Alembic renders by itself. Without the
+    hook the types are rendered the same, and the migration's author adds the import.
     """
     if kind != "type" or not isinstance(obj, VectorType):
         return False
     module = type(obj).__module__
     autogen_context.imports.add(f"import {module}")
-    # Alembic writes the variants itself, around what this would give.
     return False if obj._variant_mapping else f"{module}.{obj!r}"

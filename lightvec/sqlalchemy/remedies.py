@@ -1,4 +1,4 @@
-"""What to do where the database has none of pgvector's types, said where SQLAlchemy says that it failed."""
+"""Adds the remedy to SQLAlchemy's error where the database lacks pgvector's types."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lightvec.errors import MissingExtension
 
 __all__ = ["explain_missing_types"]
 
-#: The SQLSTATE of a type that is not there.
+#: undefined_object, the SQLSTATE of a missing type.
 _UNDEFINED_OBJECT = "42704"
 _TYPE = re.compile(r"\b(vector|halfvec|sparsevec)\b", re.IGNORECASE)
 
 
 def explain_missing_types() -> None:
-    """Add the remedy to what SQLAlchemy raises, in any engine."""
+    """Add the remedy to errors of all engines."""
     if not event.contains(Engine, "handle_error", _explain):
         event.listen(Engine, "handle_error", _explain)
 
@@ -31,12 +31,12 @@ def _explain(context: ExceptionContext) -> None:
         or _sqlstate(context.original_exception) != _UNDEFINED_OBJECT
     ):
         return
-    remedy = f"{MissingExtension(seen[1].lower())}; where it stands in a schema of its own, put that on the search_path"
+    remedy = f"{MissingExtension(seen[1].lower())}; if it is in a schema of its own, add that to the search_path"
     context.sqlalchemy_exception.add_detail(remedy)
 
 
 def _sqlstate(error: BaseException) -> Any:
-    """The SQLSTATE, where the drivers have it: psycopg 3 and lightvec, psycopg 2 and asyncpg, pg8000."""
+    """The SQLSTATE from psycopg 3 and lightvec, psycopg 2 and asyncpg, or pg8000."""
     for name in ("sqlstate", "pgcode"):
         if code := getattr(error, name, None):
             return code

@@ -1,21 +1,5 @@
-"""``SPARSEVEC``: a ``sparsevec`` column."""
+"""``SPARSEVEC`` at the path that pgvector's migrations name."""
 
-from __future__ import annotations
-
-from lightvec.metrics import metrics_of
-from lightvec.sqlalchemy.comparators import VectorComparator
-from lightvec.sqlalchemy.types import VectorType
-from lightvec.types import SparseVector
+from lightvec.sqlalchemy.types import SPARSEVEC
 
 __all__ = ["SPARSEVEC"]
-
-
-class SPARSEVEC(VectorType):
-    """A ``sparsevec`` column; values are :class:`lightvec.SparseVector`."""
-
-    __module__ = "lightvec.sqlalchemy"
-    cache_ok = True
-    name = "SPARSEVEC"
-    value_class = SparseVector
-    metrics = metrics_of("sparsevec")
-    comparator_factory = VectorComparator

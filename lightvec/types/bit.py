@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from struct import Struct
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from lightvec.errors import InvalidVector
-from lightvec.types._inputs import (
+from lightvec.types.inputs import (
+    MAX_BITS,
     contents,
     is_bit_string,
     is_ndarray,
-    new_array,
     refuse_masked,
     require_numpy,
+    require_size,
     sequence,
+    show,
+    show_bytes,
 )
-from lightvec.types._limits import MAX_BITS, require_size
-from lightvec.types._messages import show, show_bytes
-from lightvec.types._value import Value, assign
+from lightvec.types.value import Value, assign, malformed_text
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import NDArray
     from typing_extensions import Self
 
 _HEADER = Struct(">i")
+#: In a list; 1 and 0 are equal to True and False, so they are bits, too.
+_DIGITS = {True: "1", False: "0"}
 
 
-class Bit(Value, Sequence[bool]):
+class Bit(Value[bool]):
     """A string of 1 to 83,886,080 bits: immutable, hashable, picklable, a ``Sequence[bool]``.
 
     ``value`` is bytes, bytearray or memoryview (8 bits a byte, the most significant first), a text of ``0``
@@ -49,8 +52,9 @@ class Bit(Value, Sequence[bool]):
 
     __slots__ = ("_data", "_length")
 
+    _example = "'101'"
     _length: int
-    _data: bytes  # as it is sent: the last byte is filled up with zeros
+    _data: bytes  # as sent: the last byte is padded with zeros
 
     def __new__(
         cls,
@@ -62,13 +66,11 @@ class Bit(Value, Sequence[bool]):
         if isinstance(value, bytes | bytearray | memoryview):
             data = bytes(value)
             return cls._of(len(data) * 8, data)
-        if isinstance(value, str):
-            return cls._of_text(value, cls.__name__)
         if is_ndarray(value):
             return cls._of_ndarray(value)
-        if is_bit_string(value):
-            return cls._of_text(_digits(value), cls.__name__)
-        if isinstance(value, Sequence):  # Longer ones need not be looked at, item by item.
+        if isinstance(value, str) or is_bit_string(value):
+            return cls._of_text(value if isinstance(value, str) else _digits(value), cls.__name__)
+        if isinstance(value, Sequence):  # before any item of a long one is read
             require_size(min(len(value), MAX_BITS + 1), MAX_BITS, cls.__name__, "bits")
         return cls._of_items(sequence(value, MAX_BITS, cls.__name__, "bools"))
 
@@ -92,22 +94,24 @@ class Bit(Value, Sequence[bool]):
     @classmethod
     def _of_items(cls, items: Sequence[Any]) -> Self:
         require_size(len(items), MAX_BITS, cls.__name__, "bits")
+        digits: list[str] = []
         try:
-            text = "".join([_DIGITS[item] for item in items])
+            digits.extend(map(_DIGITS.__getitem__, items))  # keeps the digits before the error
         except (KeyError, TypeError) as error:
-            index = next(i for i, item in enumerate(items) if not _is_digit(item))
+            index = len(digits)
             raise InvalidVector(
                 f"{cls.__name__} expected a bool at index {index} and got {show(items[index])}."
             ) from error
-        return cls._of_text(text, cls.__name__)
+        return cls._of_text("".join(digits), cls.__name__)
 
     @classmethod
     def _of_ndarray(cls, value: Any) -> Self:
         who = cls.__name__
-        if value.ndim != 1:
-            raise InvalidVector(f"{who} expected a one-dimensional array and got the shape {value.shape}.")
-        if value.dtype.str not in ("|b1", "|u1"):
-            raise InvalidVector(f"{who} expected an array of bool, or uint8 of 0 and 1, and got {value.dtype}.")
+        if value.ndim != 1 or value.dtype.str not in ("|b1", "|u1"):
+            raise InvalidVector(
+                f"{who} expected a one-dimensional array of bool, or uint8 of 0 and 1, and got the shape "
+                f"{value.shape} of {value.dtype}."
+            )
         refuse_masked(value, who)
         if value.dtype.str == "|u1" and len(value) and value.max() > 1:
             index = int((value > 1).argmax())
@@ -123,43 +127,21 @@ class Bit(Value, Sequence[bool]):
     def __len__(self) -> int:
         return self._length
 
-    def __iter__(self) -> Iterator[bool]:
-        return iter(self.to_list())
-
-    @overload
-    def __getitem__(self, index: int) -> bool: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bool]: ...
-    def __getitem__(self, index: int | slice) -> bool | list[bool]:
-        """One bit, or for a slice a plain list (which, unlike a Bit, may be empty)."""
-        if isinstance(index, slice):
-            return self.to_list()[index]
-        place = range(self._length)[index]
+    def _at(self, place: int) -> bool:
         return bool(self._data[place // 8] >> (7 - place % 8) & 1)
+
+    def _key(self) -> tuple[Any, ...]:
+        return self._length, self._data
 
     def __eq__(self, other: object) -> bool:
         """Equal to a Bit, a text of 0 and 1, asyncpg's BitString, or a list or tuple of bools, of the same bits."""
-        if isinstance(other, Bit):
-            return self._length == other._length and self._data == other._data
         if isinstance(other, str):
             return self.to_text() == other
-        if isinstance(other, list | tuple):
-            return len(other) == self._length and self._equals_items(other)
-        return self.to_text() == _digits(other) if is_bit_string(other) else NotImplemented
-
-    def _equals_items(self, items: Sequence[Any]) -> bool:
-        try:
-            return self == self._of_items(items)
-        except InvalidVector:
-            return False
+        return self.to_text() == _digits(other) if is_bit_string(other) else super().__eq__(other)
 
     def __hash__(self) -> int:
-        """The hash of the text; a tuple of bools can be equal and hashes otherwise."""
+        """The hash of the text; a tuple of bools can be equal and hashes differently."""
         return hash(self.to_text())
-
-    def dimensions(self) -> int:
-        """How many bits there are; the same as ``len``."""
-        return self._length
 
     def to_list(self) -> list[bool]:
         """A new list of bools."""
@@ -170,15 +152,10 @@ class Bit(Value, Sequence[bool]):
 
         Raises :class:`lightvec.errors.MissingExtra` where NumPy is not installed.
         """
-        numpy = require_numpy(f"{type(self).__name__}.to_numpy()")
+        numpy = require_numpy("an array of a Bit")
         packed = numpy.frombuffer(self._data, numpy.uint8)
         bits: NDArray[np.bool_] = numpy.unpackbits(packed, count=self._length).view(numpy.bool_)
         return bits
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        """NumPy's protocol; the array is always a new one, so ``copy=False`` raises ``ValueError``."""
-        made: NDArray[Any] = new_array(self.to_numpy(), dtype, copy, type(self).__name__)
-        return made
 
     def to_text(self) -> str:
         """The text PostgreSQL prints, such as ``101``."""
@@ -191,7 +168,7 @@ class Bit(Value, Sequence[bool]):
         Raises :class:`lightvec.errors.InvalidVector` for anything else.
         """
         if not isinstance(value, str):
-            raise InvalidVector(f"{cls.__name__}.from_text expected a str like '101' and got {show(value)}.")
+            raise malformed_text(cls, value)
         return cls._of_text(value, f"{cls.__name__}.from_text")
 
     def to_binary(self) -> bytes:
@@ -203,33 +180,20 @@ class Bit(Value, Sequence[bool]):
         """Read the bytes that :meth:`to_binary` writes, which are those of ``bit_recv`` and ``varbit_recv``.
 
         Raises :class:`lightvec.errors.InvalidVector` for any other length and for bits set in the padding
-        (which PostgreSQL would clear in silence).
+        (which PostgreSQL would silently clear).
         """
         data, who = contents(value, cls.__name__), f"{cls.__name__}.from_binary"
-        if len(data) < 4:
-            raise InvalidVector(f"{who} expected a header of 4 bytes and got {show_bytes(data)}.")
-        (length,) = _HEADER.unpack_from(data)
-        require_size(length, MAX_BITS, who, "bits")
-        size = 4 + (length + 7) // 8
-        if len(data) != size:
-            raise InvalidVector(f"{who} expected {size:,} bytes for {length:,} bits and got {show_bytes(data)}.")
+        (length,) = _HEADER.unpack_from(data) if len(data) >= 4 else (-1,)
+        if not 1 <= length <= MAX_BITS or len(data) != 4 + (length + 7) // 8:
+            raise InvalidVector(
+                f"{who} expected int32 length (1 to {MAX_BITS:,} bits) and as many bits, and got {show_bytes(data)}."
+            )
         if length % 8 and data[-1] & (0xFF >> length % 8):
             raise InvalidVector(f"{who} expected zeros after bit {length:,} and got 0x{data[-1]:02x} as last byte.")
         return cls._of(length, data[4:])
 
 
-#: What stands for a bit in a list; 1 and 0 are equal to True and False, so they do, too.
-_DIGITS = {True: "1", False: "0"}
-
-
 def _digits(bit_string: Any) -> str:
-    """The bits of asyncpg's BitString, which writes a space behind each fourth."""
+    """The bits of asyncpg's BitString, which puts a space after each fourth."""
     digits: str = bit_string.as_string().replace(" ", "")
     return digits
-
-
-def _is_digit(item: Any) -> bool:
-    try:
-        return item in _DIGITS
-    except TypeError:
-        return False

@@ -1,34 +1,37 @@
-"""What a column of one of the four types takes, in any ORM: a value of its class, with its dimensions."""
+"""Values of columns of the four types, in any ORM, and the bytes that drivers send for them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from struct import Struct, error
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from lightvec.errors import InvalidOption, InvalidVector
-from lightvec.types._limits import MAX_BITS, MAX_DIMENSIONS, MAX_SPARSE_DIMENSIONS
-from lightvec.types._value import Value
+from lightvec.types.arrays import field
 from lightvec.types.bit import Bit
-from lightvec.types.halfvec import HalfVector
-from lightvec.types.sparsevec import SparseVector
-from lightvec.types.vector import Vector
+from lightvec.types.dense import HalfVector, Vector
+from lightvec.types.floats import FLOAT16, FLOAT32, FloatFormat
+from lightvec.types.inputs import MAX_BITS, MAX_DIMENSIONS, MAX_SPARSE_DIMENSIONS
+from lightvec.types.sparse import SparseVector
+from lightvec.types.value import Kind, read_value
 
-__all__ = ["VECTOR_TYPES", "check_dimensions", "column_value", "driver_value"]
-
-Kind = TypeVar("Kind", Vector, HalfVector, SparseVector, Bit)
-AnyKind = TypeVar("AnyKind", bound=Value)  # which one need not be known
+VectorLike = Vector | HalfVector | SparseVector | Bit
+Encoder = Callable[[Any], bytes]
 
 #: The classes of pgvector's types, by the types' names.
 VECTOR_TYPES: Mapping[str, type[Vector] | type[HalfVector] | type[SparseVector]] = MappingProxyType(
     {"vector": Vector, "halfvec": HalfVector, "sparsevec": SparseVector}
 )
+#: The same with PostgreSQL's own.
+VALUES: Mapping[str, type[VectorLike]] = MappingProxyType({**VECTOR_TYPES, "bit": Bit, "varbit": Bit})
 
-
-#: The most dimensions of a column that holds values of a class.
-_MOST: Mapping[type[Any], int] = MappingProxyType(
-    {Vector: MAX_DIMENSIONS, HalfVector: MAX_DIMENSIONS, SparseVector: MAX_SPARSE_DIMENSIONS, Bit: MAX_BITS}
-)
+_MOST = {Vector: MAX_DIMENSIONS, HalfVector: MAX_DIMENSIONS, SparseVector: MAX_SPARSE_DIMENSIONS, Bit: MAX_BITS}
+_DENSE: Mapping[str, FloatFormat] = {"vector": FLOAT32, "halfvec": FLOAT16}
+_PLAIN = frozenset([list, tuple, array])
+_head = Struct("!ihh").pack
 
 
 def check_dimensions(dimensions: Any, kind: type[Any] | None = None) -> int | None:
@@ -44,18 +47,17 @@ def check_dimensions(dimensions: Any, kind: type[Any] | None = None) -> int | No
         raise InvalidOption(f"expected a number of dimensions of at least 1, got {dimensions!r}")
     if kind is not None and dimensions > (most := _MOST[kind]):
         raise InvalidOption(
-            f"a column of {kind.__name__} has at most {most:,} dimensions, got {dimensions:,}: give the number "
-            f"that your model gives"
+            f"a column of {kind.__name__} has at most {most:,} dimensions, got {dimensions:,}: declare as many as "
+            f"your embedding model returns"
         )
-    # An enum's member is a number, and its text is none.
-    return int(dimensions)
+    return int(dimensions)  # the str() of an enum's member is not its number
 
 
 def column_value(kind: type[Kind], value: Any, dimensions: int | None, column: str) -> Kind:
     """The value as the class of the column's type, whatever the class can be made of.
 
-    ``column`` is the column's name as its users know it, such as ``Doc.embedding``. ``dimensions`` are those that it
-    was declared with, None for any. Raises :class:`~lightvec.errors.InvalidVector` that names the column.
+    ``column`` is the column's name as its users know it, such as ``Doc.embedding``. ``dimensions`` are its declared
+    ones, None for any. Raises :class:`~lightvec.errors.InvalidVector` that names the column.
 
     >>> column_value(Vector, (1, 2), 3, "Doc.embedding")
     Traceback (most recent call last):
@@ -63,20 +65,91 @@ def column_value(kind: type[Kind], value: Any, dimensions: int | None, column: s
     """  # noqa: E501 (an error is one line)
     try:
         vector = kind.coerce(value)
-    except InvalidVector as error:
-        raise InvalidVector(f"{column}: {error}") from error
-    if dimensions is not None and vector.dimensions() != dimensions:
+    except InvalidVector as reason:
+        raise InvalidVector(f"{column}: {reason}") from reason
+    if dimensions is not None and len(vector) != dimensions:
         raise InvalidVector(
-            f"{column} expected {dimensions} dimensions, not {vector.dimensions()}: "
+            f"{column} expected {dimensions} dimensions, not {len(vector)}: "
             f"the value is from another model, or the column must change"
         )
     return vector
 
 
-def driver_value(kind: type[AnyKind], value: Any) -> AnyKind:
-    """The value as the class, also where it is PostgreSQL's text of one.
+def value_reader(name: str, size: int | None) -> Callable[[Any], VectorLike]:
+    """What makes a value of a column ``vector(size)``, ``halfvec(size)`` and so on of whatever a caller passes."""
+    kind: Any = VALUES[name]
 
-    >>> driver_value(Vector, "[1,2]"), driver_value(Vector, (1, 2))
-    (Vector([1.0, 2.0]), Vector([1.0, 2.0]))
+    def read(value: Any) -> VectorLike:
+        of_dict = isinstance(value, dict) and kind is SparseVector
+        vector: VectorLike = kind(value, size) if of_dict else read_value(kind, value)
+        if size is not None and len(vector) != size:
+            unit = "bits" if kind is Bit else "dimensions"
+            raise InvalidVector(f"expected {size:,} {unit} and got {len(vector):,}.")
+        return vector
+
+    return read
+
+
+def binary_encoder(name: str) -> Encoder:
+    """What makes the bytes of a type of whatever a caller passes; :class:`InvalidVector` for anything else.
+
+    >>> binary_encoder("vector")((1, 2.5)).hex(" ", 4) == Vector([1, 2.5]).to_binary().hex(" ", 4)
+    True
     """
-    return kind.from_text(value) if isinstance(value, str) else kind.coerce(value)
+    kind, encode = VALUES[name], field_encoder(name)
+    return lambda value: value.to_binary() if isinstance(value, kind) else encode(value)[4:]
+
+
+def field_encoder(name: str, size: int | None = None) -> Encoder:
+    """The same with the length in front, for a column ``vector(size)``, ``halfvec(size)`` and so on."""
+    read = value_reader(name, size)
+
+    def encode(value: Any) -> bytes:
+        return field(read(value).to_binary())
+
+    return _dense_encoder(_DENSE[name], size, encode) if name in _DENSE else encode
+
+
+@lru_cache(64)
+def _packer(letter: str, size: int) -> Callable[..., bytes]:
+    """Packs length, header and numbers of a dense vector in one call.
+
+    For a list of 768 floats that takes 3.5 µs; by way of ``array("f", numbers)`` and ``byteswap`` it takes 9.
+    """
+    layout = Struct(f"!ihh{size}{letter}")
+    return partial(layout.pack, layout.size - 4, size, 0)
+
+
+def _dense_encoder(numbers_format: FloatFormat, size: int | None, checked: Encoder) -> Encoder:
+    """The fast path, without a vector in between: plain numbers, and an ndarray of the type's own dtype.
+
+    ``checked`` takes everything else, and reports what is wrong with a value.
+    """
+    letter, width, is_suspicious = numbers_format.letter, numbers_format.size, numbers_format.is_suspicious
+    native, sent = f"<{numbers_format.dtype}", f">{numbers_format.dtype}"
+
+    def encode(value: Any) -> bytes:
+        if type(value) in _PLAIN:
+            numbers = value
+        elif type(value).__module__ == "numpy" and value.dtype.str == native and value.ndim == 1:
+            return encode_array(value)
+        else:
+            return checked(value)
+        count = len(numbers)
+        if (count == size or size is None) and 0 < count <= MAX_DIMENSIONS:
+            try:
+                data = _packer(letter, count)(*numbers)
+            except (error, OverflowError, TypeError):
+                return checked(value)
+            if not is_suspicious(data[8::width]):
+                return data
+        return checked(value)
+
+    def encode_array(value: Any) -> bytes:
+        count = len(value)
+        data: bytes = value.astype(sent).tobytes()  # two thirds of the time of byteswap()
+        if (count == size or size is None) and 0 < count <= MAX_DIMENSIONS and not is_suspicious(data[::width]):
+            return _head(4 + len(data), count, 0) + data
+        return checked(value)
+
+    return encode

@@ -15,11 +15,9 @@ from typing import Any
 from lightvec.errors import LightvecError
 from lightvec.extension import NO_EXTENSION, ExtensionTypes
 from lightvec.types import HalfVector, SparseVector, Vector
-from lightvec.types._inputs import is_ndarray
-from lightvec.types._messages import show
-from lightvec.types.array_texts import array_text, quoted
-from lightvec.types.columns import VECTOR_TYPES
-from lightvec.types.fields import binary_encoder
+from lightvec.types.arrays import array_text, quoted
+from lightvec.types.columns import VECTOR_TYPES, binary_encoder
+from lightvec.types.inputs import is_ndarray, show
 from lightvec.wire.datatypes import BY_OID, FROM_TEXT, TYPES, array_decoder
 from lightvec.wire.errors import DataError, MissingExtension, ProgrammingError
 from lightvec.wire.parameters import (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightvec.errors import InvalidVector
-from lightvec.types._limits import MAX_DIMENSIONS
+from lightvec.types.inputs import MAX_DIMENSIONS
 from lightvec.wire.datatypes import BY_OID, DENSE
 from lightvec.wire.errors import DataError
 from lightvec.wire.protocol import BINARY, ColumnDescription

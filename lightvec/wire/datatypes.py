@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from lightvec.types import Bit
-from lightvec.types.array_texts import parse_array
+from lightvec.types.arrays import parse_array
 from lightvec.wire import binary_encoders as encoders
 from lightvec.wire import text_decoders as decoders
 from lightvec.wire.binary_encoders import Encoder, fixed

@@ -23,9 +23,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
-from lightvec.types._floats import FLOAT32
-from lightvec.types._inputs import is_ndarray
-from lightvec.types._limits import MAX_DIMENSIONS
+from lightvec.types.floats import FLOAT32
+from lightvec.types.inputs import MAX_DIMENSIONS, is_ndarray
 from lightvec.wire.datatypes import DENSE, TYPES
 from lightvec.wire.errors import DataError
 from lightvec.wire.jsonb import Json, Jsonb, json_text

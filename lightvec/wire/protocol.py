@@ -13,7 +13,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Any, NamedTuple
 
-from lightvec.types._messages import show_bytes
+from lightvec.types.inputs import show_bytes
 from lightvec.wire.errors import InternalError
 
 __all__ = [

@@ -145,10 +145,10 @@ class Statement:
         end = position + 1 + _unpack_int32(data, position + 1)[0]
         tag = data[position + 5 : end]
         if tag != self._tag[0]:
+            if tag[-1:] != b"\x00" or 0 in tag[:-1]:
+                return -1
             self._tag = (tag, *read_tag(tag[:-1].decode("ascii")))
         _, result.command, result.row_count = self._tag
-        if tag[-1:] != b"\x00" or 0 in tag[:-1]:
-            return -1
         rows = result.rows
         if rows is not None and result.row_count != len(rows) and result.command in ("SELECT", "FETCH"):
             return -1

@@ -11,7 +11,7 @@ from datetime import date, datetime, time, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from lightvec.types._messages import show
+from lightvec.types.inputs import show
 
 if TYPE_CHECKING:
     from pg8000.types import PGInterval, Range

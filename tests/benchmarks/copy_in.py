@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightvec.server import binaries
+from lightvec.server import programs
 from tests.benchmarks.figures import Figure, Limit, Pair
 from tests.benchmarks.timing import Sample, alternate, cpus, rates, timed
 from tests.benchmarks.workbench import ROWS, Workbench, write_rows
@@ -82,7 +82,7 @@ def _psql_copy(url: str, table: str, file: Path) -> Sample:
     r"""psql's ``\copy``, timed by psql itself, which excludes its start."""
     done = subprocess.run(
         [
-            binaries.find() / "psql",
+            programs.find() / "psql",
             url,
             *("--no-psqlrc", "-v", "ON_ERROR_STOP=1"),
             *("-c", r"\timing on"),

@@ -16,10 +16,9 @@ from lightvec.peewee.reflect import model_of, vector_field
 from lightvec.peewee.watching import Progress
 from lightvec.pg8000 import connect
 from lightvec.search import explain, recall, tune
-from lightvec.search.citus_plans import tasks
+from lightvec.search.doctor import examine
 from lightvec.search.findings import Finding
-from lightvec.search.health import examine
-from lightvec.search.tables import vector_tables
+from lightvec.search.table_statistics import vector_tables
 from tests.citus.conftest import SHARDS, Bits, Gloss
 from tests.cli.conftest import Run
 from tests.search.conftest import Wordnet
@@ -30,6 +29,16 @@ def codes(query: Any) -> list[str]:
 
 
 # explain
+
+
+def tasks(plan: Any) -> Iterator[Any]:
+    """The tasks in a plan, one for each shard that is shown."""
+    if isinstance(plan, list):
+        for each in plan:
+            yield from tasks(each)
+    elif isinstance(plan, dict):
+        for name, each in plan.items():
+            yield from each if name == "Tasks" else tasks(each)
 
 
 def test_explain_says_which_index_serves(eager: Pg8000Database, wordnet: Wordnet) -> None:
@@ -231,7 +240,7 @@ def test_a_build_concurrently_that_is_stopped_can_be_done_again(own: Pg8000Datab
     assert plan_index(own, quick).stands
     (table,) = vector_tables(own, ["own"])
     assert table.shards is not None
-    assert list(table.shards.wrong_indexes([index._name])) == []
+    assert [valid for shard in table.shards.shards for _, valid in shard.indexes.values()] == [True] * SHARDS
 
 
 # The command line

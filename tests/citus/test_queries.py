@@ -48,8 +48,8 @@ def test_a_filter_on_the_distribution_column_and_on_others(cluster: Pg8000Databa
     assert ids(by_words) == [row for row in ordered if row % 7 == 2][:5]
     assert ids(Gloss.embedding.nearest(query, k=5, exact=True).offset(5)) == ordered[5:10]
     lone = Gloss.embedding.nearest(query, k=5).where(Gloss.shelf == 999)
-    assert (len(lone), lone.short) == (0, lone.short)
-    assert lone.short is not None
+    assert (len(lone), lone.shortfall) == (0, lone.shortfall)
+    assert lone.shortfall is not None
 
 
 @pytest.mark.parametrize("key", [0, 17, 1999])

@@ -103,7 +103,7 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     ("url", ("search", "doc", "--like", "7"), 1, "the table doc has no row 7: --like takes a value of its primary key, id"),  # noqa: E501
     # Vectors
     ("url", ("search", "doc", "--vector", "[1,2]"), 1, f"doc.embedding expected 3 dimensions, not 2: {MODEL}"),
-    ("url", ("search", "doc", "--vector", "1,2,3"), 1, "--vector: Vector.from_text expected a text like '[1.5,2,3]' and got '1,2,3' (str)."),  # noqa: E501
+    ("url", ("search", "doc", "--vector", "1,2,3"), 1, "--vector: Vector.from_text expected a str like '[1.5,2,3]' and got '1,2,3' (str)."),  # noqa: E501
     ("url", ("search", "doc", "--vector", "[0,0,0]"), 1, "doc.embedding.nearest got a vector of zeros, which has no direction, so cosine cannot order by it: look at where it comes from, or search by another metric"),  # noqa: E501
     ("url", ("search", "doc", "--vector", "@nofile"), 2, "--vector @nofile: expected a file with a vector, such as [1,2,3], which cannot be read: No such file or directory"),  # noqa: E501
     ("url", ("search", "half", "--vector", "[1e6,1,1]"), 1, '"1e+06" is out of range for type halfvec (SQLSTATE 22003); a halfvec, as an index with quantize=\'halfvec\' holds, has numbers up to 65,504: scale the vectors down (Vector(...).normalized()), or search with exact=True (--exact)'),  # noqa: E501
@@ -128,7 +128,7 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     ("bare", ("init-db", "models", "--no-create-extension"), 1, "the database has no type vector, because pgvector is not installed in it or too old for the type: run `lightvec init-db` or CREATE EXTENSION vector"),  # noqa: E501
     ("url", ("init-db", "models:Dok"), 2, "models:Dok: the module models has no model Dok: did you mean Doc?"),
     ("url", ("init-db", "models.py"), 2, "expected package.module or package.module:Model, got 'models.py': write models"),  # noqa: E501
-    ("url", ("init-db", "--table", "t", "--dimensions", "99999"), 2, "a column of Vector has at most 16,000 dimensions, got 99,999: give the number that your model gives"),  # noqa: E501
+    ("url", ("init-db", "--table", "t", "--dimensions", "99999"), 2, "a column of Vector has at most 16,000 dimensions, got 99,999: declare as many as your embedding model returns"),  # noqa: E501
 ]  # fmt: skip
 
 
@@ -318,7 +318,7 @@ PROGRAMS: dict[str, tuple[str, Callable[[], Any], str]] = {
     "k": ("url", lambda: Doc.embedding.nearest([1, 2, 3], k=0), "expected k, the number of rows, to be at least 1, got 0 (int)"),  # noqa: E501
     "min_score": ("url", lambda: Doc.embedding.nearest([1, 2, 3], min_score=float("nan")), "expected min_score to be a number, got nan"),  # noqa: E501
     "m": ("url", lambda: HnswIndex("embedding", m=1), "expected m from 2 to 100, got 1"),
-    "dimensions of a field": ("url", lambda: VectorField(99_999), "a column of Vector has at most 16,000 dimensions, got 99,999: give the number that your model gives"),  # noqa: E501
+    "dimensions of a field": ("url", lambda: VectorField(99_999), "a column of Vector has at most 16,000 dimensions, got 99,999: declare as many as your embedding model returns"),  # noqa: E501
 }  # fmt: skip
 
 

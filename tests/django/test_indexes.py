@@ -73,7 +73,7 @@ def test_operator_class_by_metric(kind: Any, field: str, metric: str, operator_c
 def test_metrics_without_an_index() -> None:
     with pytest.raises(InvalidOption, match="pgvector has no ivfflat index on vector columns by l1; it has hnsw"):
         sql(IvfflatIndex(name="i", fields=["embedding"], metric="l1"))
-    with pytest.raises(InvalidOption, match=r"HnswIndex 'i' indexes a vector field, and Picture\.title is none"):
+    with pytest.raises(InvalidOption, match=r"HnswIndex 'i' expected a vector field, got Picture\.title"):
         sql(HnswIndex(name="i", fields=["title"], metric="l1"))
 
 

@@ -22,8 +22,9 @@ CONNECTIONS = 8
 #: Seconds of work, in rounds of the same length: what one leaves behind is compared with what the next one leaves.
 SECONDS = scaled(6, 60)
 ROUNDS = 3
-#: What a round may leave, beyond what the first one left: of objects, and of bytes.
-_OBJECTS = 200
+#: What the last round may leave beyond what those before it left, in objects and in bytes. A connection that meets a
+#: statement late remembers it then; an object left by each answer would be thousands.
+_OBJECTS = 1_000
 _BYTES = 4 << 20
 
 

@@ -31,7 +31,7 @@ _KEEPS_QUOTED = frozenset({"Target"})
 #: Methods whose first argument is SQL whatever stands in it, and Peewee's class for it.
 _TAKES_SQL = re.compile(r"execute(_\w+)?|literal|run|SQL")
 #: Of these, what is no text at all: programs, and parts of the protocol.
-_NO_SQL = frozenset({"account", "folders", "messages", "subprocess", "self"})
+_NO_SQL = frozenset({"messages", "programs", "subprocess", "self"})
 
 
 class Finding(NamedTuple):

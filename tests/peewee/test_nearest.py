@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from logging import DEBUG
+from typing import Any, cast
 
 import numpy as np
 import pytest
-from peewee import JOIN, PREFETCH_TYPE, SQL, DoesNotExist, FloatField, Model, fn
+from peewee import JOIN, PREFETCH_TYPE, SQL, DoesNotExist, FloatField, Model, ProgrammingError, fn
 
 from lightvec import Vector
 from lightvec.errors import InvalidOption, InvalidVector
@@ -354,3 +357,56 @@ def test_a_vector_that_does_not_fit() -> None:
 
 def test_numpys_integers(db: Pg8000Database) -> None:
     assert len(nearest(np.int64(2))) == 2  # type: ignore[arg-type]
+
+
+# The statement of a plain search is written once
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> tuple[str, list[Any]]:
+    """What Peewee logged last: the SQL and its values."""
+    sql, values = cast("Any", caplog.records[-1].msg)
+    return sql, list(values)
+
+
+def test_a_search_again_is_the_same_statement(db: Pg8000Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is added to a search, the second one has the SQL that Peewee writes for it, and its own vector."""
+    shapes: list[Callable[[Any], Any]] = [
+        lambda query: query,
+        lambda query: query.select(Doc.id),
+        lambda query: query.select(Doc.id, Doc.title),
+        lambda query: query.select(Doc.title, Doc.id),
+        lambda query: query.select(Doc.id, Doc.title.alias("distance")),
+        lambda query: query.select(Doc.id, fn.upper(Doc.title)),
+        lambda query: query.where(Doc.number > 1),
+        lambda query: query.limit(3),
+        lambda query: query.limit(None),
+        lambda query: query.offset(0),
+        lambda query: query.paginate(2, 2),
+        lambda query: query.order_by(Doc.id),
+        lambda query: query.order_by_extend(Doc.id),
+        lambda query: query.distinct(),
+        lambda query: query.join(Author, JOIN.LEFT_OUTER),
+        lambda query: query.group_by(Doc.id),
+        lambda query: query.for_update(),
+        lambda query: query.alias("a"),
+    ]
+    options: list[dict[str, Any]] = [{}, {"exact": True}, {"metric": "cosine"}, {"min_score": 0.0}, {"k": 2}]
+    written: dict[tuple[int, str], str] = {}
+    for turn in range(3):
+        for number, shape in enumerate(shapes):
+            for chosen in options:
+                vector = Vector([turn + 1, number, 1])
+                query = shape(Doc.embedding.nearest(vector, **chosen))
+                caplog.clear()
+                with caplog.at_level(DEBUG, "peewee"), suppress(ProgrammingError):  # GROUP BY and the like may not run.
+                    db.execute(query)
+                sql, params = logged(caplog)
+                assert (sql, params) == query.sql()
+                assert written.setdefault((number, str(chosen)), sql) == sql
+
+
+def test_one_plan_serves_all_plain_searches(db: Pg8000Database) -> None:
+    for _ in range(12):
+        list(Doc.embedding.nearest([1, 2, 3], k=2).select(Doc.id))
+    sql = "SELECT generic_plans > 0 FROM pg_prepared_statements WHERE statement LIKE '%%<->%%LIMIT 2'"
+    assert db.execute_sql(sql).fetchall() == [(True,)]

@@ -155,7 +155,7 @@ def test_a_row_of_zeros_has_no_neighbours(ordered: Pg8000Database) -> None:
     zero, other, _ = Zero.select().order_by(Zero.id)
     query: Any = Zero.embedding.nearest(zero)
     assert list(query) == []
-    assert "one of zeros" in str(query.short)
+    assert "one of zeros" in str(query.shortfall)
     # Nor is it one by cosine.
     found: Any = Zero.embedding.nearest(other)
     assert [row.id for row in found] == [3]

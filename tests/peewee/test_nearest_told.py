@@ -102,8 +102,8 @@ def test_zeros_have_no_direction(name: str, model: Any) -> None:
 
 
 def test_as_many_as_were_asked_for(model: Any) -> None:
-    assert model.v.nearest([1, 1]).short is None
-    assert model.v.nearest([1, 1]).limit(None).short is None
+    assert model.v.nearest([1, 1]).shortfall is None
+    assert model.v.nearest([1, 1]).limit(None).shortfall is None
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_it_says_why(options: dict[str, Any], filtered: bool, why: str, model: A
     query = model.v.nearest([1, 0], **options)
     if filtered:
         query = query.where(model.number == 7)
-    assert why in str(query.short)
+    assert why in str(query.shortfall)
 
 
 def test_zeros_are_named_under_cosine(model: Any) -> None:
-    assert "vectors of zeros" in model.c.nearest([1, 1], 100, iterative_scan=False).short
+    assert "vectors of zeros" in model.c.nearest([1, 1], 100, iterative_scan=False).shortfall

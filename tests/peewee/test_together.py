@@ -67,7 +67,7 @@ def test_each_gives_what_it_gives_by_itself(form: str, spots: str) -> None:
             queries = [change(query) for query in searches()]
             with relay.recording() as record:
                 found = together(queries)
-                assert [query.short for query in queries] == [None] * len(queries)
+                assert [query.shortfall for query in queries] == [None] * len(queries)
             assert record.round_trips == 1
     assert [list(map(key, rows)) for rows in found] == alone
     assert [len(rows) for rows in found] == [5 + number % 3 for number in range(20)]

@@ -10,7 +10,7 @@ from peewee import SQL, DatabaseProxy, Model, PostgresqlDatabase, TextField
 from lightvec.peewee import Pg8000Database, PooledPg8000Database, VectorField
 from lightvec.pg8000 import connect
 from lightvec.server import Server
-from lightvec.testing import Databases, pointed_at
+from lightvec.testing import Databases, bound_to
 
 ELSEWHERE = "postgresql://nobody@nowhere.invalid/production"
 
@@ -47,7 +47,7 @@ def test_their_own_database_moves_and_comes_back(server: Server, database: Any) 
     before = {**vars(database), "connect_params": dict(database.connect_params)}
     with Databases(server.url, [model]) as databases:
         for _ in range(2):
-            with databases.new() as url, pointed_at(url, [model]) as same:
+            with databases.new() as url, bound_to(url, [model]) as same:
                 assert same is database
                 assert put_and_count(model) == 1
     for name in ("database", "connect_params", "deferred", "deadline", "_isolation_level"):
@@ -60,7 +60,7 @@ def test_a_proxy(server: Server, inside: Any) -> None:
     proxy = DatabaseProxy()
     proxy.initialize(inside)
     model = model_of(proxy)
-    with Databases(server.url, [model]) as databases, databases.new() as url, pointed_at(url, [model]) as database:
+    with Databases(server.url, [model]) as databases, databases.new() as url, bound_to(url, [model]) as database:
         assert isinstance(database, Pg8000Database)
         assert proxy.obj is database
         with proxy.atomic():
@@ -75,19 +75,19 @@ def test_models_of_no_database_and_of_several(server: Server) -> None:
         model_of(PostgresqlDatabase("other"), table_name="testing_three"),
     ]
     before = [model._meta.database for model in models]
-    with Databases(server.url, models) as databases, databases.new() as url, pointed_at(url, models):
+    with Databases(server.url, models) as databases, databases.new() as url, bound_to(url, models):
         assert [put_and_count(model) for model in models] == [1, 1, 1]
     assert [model._meta.database for model in models] == before
 
 
 def test_a_schema_of_its_own(server: Server) -> None:
     model = model_of(Pg8000Database(ELSEWHERE), schema="shop")
-    with Databases(server.url, [model]) as databases, databases.new() as url, pointed_at(url, [model]):
+    with Databases(server.url, [model]) as databases, databases.new() as url, bound_to(url, [model]):
         assert put_and_count(model) == 1
 
 
 def test_without_models(server: Server) -> None:
-    with Databases(server.url) as databases, databases.new() as url, pointed_at(url) as database:
+    with Databases(server.url) as databases, databases.new() as url, bound_to(url) as database:
         assert database.extension().oids
         assert database.get_tables() == []
 

@@ -21,7 +21,7 @@ from lightvec import Vector
 from lightvec.peewee import Pg8000Database, PooledPg8000Database, VectorField
 from lightvec.pg8000 import Connection, connect, dbapi
 from lightvec.pg8000.dbapi import DataError, Error, OperationalError
-from lightvec.search.health import examine
+from lightvec.search.doctor import examine
 from lightvec.server import Server
 from tests.pg8000.faces import FACES, opened
 from tests.pooler.pgpool import PgPool

@@ -13,7 +13,7 @@ from peewee import CompositeKey, IntegerField, Model
 from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
 from lightvec.peewee import HnswIndex, Pg8000Database, VectorField
 from lightvec.search import recall, tune
-from lightvec.search.recalling import Comparison
+from lightvec.search.recall_measurement import Benchmark
 from tests.peewee.brute import DISTANCES, Matrix
 from tests.search.conftest import Wordnet
 
@@ -110,7 +110,7 @@ def test_rows_as_queries(gloss: Gloss, wordnet: Wordnet) -> None:
     assert result.recall == pytest.approx(np.mean(shares), abs=0.001)
     assert result.worst == min(shares)
     assert result.short == short > 0
-    assert f"{short} answers had fewer rows than the exact one" in str(result)
+    assert f"answers with fewer rows than the exact one: {short}" in str(result)
 
 
 def test_a_filter_that_is_searched_on_with(gloss: Gloss) -> None:
@@ -119,13 +119,13 @@ def test_a_filter_that_is_searched_on_with(gloss: Gloss) -> None:
     assert result.settings == {"ef_search": 40, "iterative_scan": "strict_order"}
 
 
-def sampled(field: Any, **given: Any) -> Comparison:
+def sampled(field: Any, **given: Any) -> Benchmark:
     options = {"k": 4, "sample": 10, "metric": None, "queries": None, "where": None, "seed": 0, "progress": None}
-    return Comparison(field, **{**options, **given})
+    return Benchmark(field, **{**options, **given})
 
 
-def vectors(comparison: Comparison) -> list[list[float]]:
-    return [case.query.vector.value.to_list() for case in comparison.cases]
+def vectors(benchmark: Benchmark) -> list[list[float]]:
+    return [case.query.vector.value.to_list() for case in benchmark.cases]
 
 
 def test_a_seed_chooses_always_the_same_rows(gloss: Gloss) -> None:
@@ -304,7 +304,7 @@ def test_in_words(gloss: Gloss, wordnet: Wordnet) -> None:
     assert "mean of 50 queries" in lines[0]
     assert lines[1].startswith("index gloss_half (hnsw, ef_search=40): ")
     assert lines[1].endswith(" ms over 2,000 rows")
-    assert "(mean of 1 row as query;" in str(recall(gloss.listed, sample=1))
+    assert "(mean of 1 rows as queries;" in str(recall(gloss.listed, sample=1))
     assert "new vectors" in str(recall(gloss.half, sample=1))
     assert "new vectors" not in str(recall(gloss.listed, sample=1))
 

@@ -15,8 +15,8 @@ from peewee import Model
 from lightvec.errors import InvalidOption, MissingExtra, SchemaMismatch
 from lightvec.peewee import Pg8000Database, VectorField
 from lightvec.search import recall, tune
-from lightvec.search.plotting import check_plot, plot
-from lightvec.search.recalling import Recall
+from lightvec.search.plots import check_plot, plot
+from lightvec.search.recall_measurement import Recall
 from lightvec.search.tuning import Tuning
 from tests.search.conftest import Wordnet
 
@@ -246,7 +246,7 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_measuring_loads_no_matplotlib_and_drawing_no_pyplot(tmp_path: Path) -> None:
     code = (
         "import sys; from lightvec.search import recall, tune; assert 'matplotlib' not in sys.modules\n"
-        "from lightvec.search.plotting import check_plot; assert 'matplotlib' not in sys.modules\n"
+        "from lightvec.search.plots import check_plot; assert 'matplotlib' not in sys.modules\n"
         "check_plot('a.png'); assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)

@@ -19,7 +19,7 @@ import pytest
 from pg8000.native import Connection
 
 import lightvec
-from lightvec.server import Server, folders, stop
+from lightvec.server import Server, programs, stop
 from tests.places import open_folder
 
 NOBODY = 65534
@@ -30,8 +30,8 @@ def base() -> Iterator[Path]:
     """A folder that every account can enter; the servers in its subfolders are stopped in the end."""
     folder = open_folder("test")
     yield folder
-    for lock in [*folder.rglob("lock")]:
-        stop(lock.parent)
+    for file in [*folder.rglob("postmaster.pid")]:
+        stop(file.parents[1])
     shutil.rmtree(folder)
 
 
@@ -45,7 +45,7 @@ def path(base: Path) -> Path:
 def system_folder(base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands in for /var/lib/lightvec."""
     folder = base / "system"
-    monkeypatch.setattr(folders, "SYSTEM_FOLDER", folder)
+    monkeypatch.setattr(programs, "SYSTEM_FOLDER", folder)
     return folder
 
 
@@ -72,11 +72,11 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended, within a moment; one that nobody has reaped yet has."""
+    """Whether a process has ended, within a moment, and has closed its sockets, which it does last."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
-            if not Path(f"/proc/{pid}/cmdline").read_bytes():
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
                 return True
         except OSError:
             return True

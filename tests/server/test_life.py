@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
+import shutil
 import socket
 from pathlib import Path
 
@@ -11,18 +11,19 @@ import pytest
 
 import lightvec
 from lightvec.errors import InvalidOption, ServerError
-from lightvec.server import Server, ensure, start, status, stop
+from lightvec.server import Server, ensure, start, status, stop, temporary
 from lightvec.server import settings as server_settings
-from tests.server.conftest import finish, in_child, is_gone, python, query
+from lightvec.server.folders import Lock
+from tests.server.conftest import finish, in_child, python, query
 
 
 def test_first_start_has_pgvector_and_says_nothing(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with Server(path) as server:
         query(server, "create extension vector")
         assert query(server, "select '[1,2]'::vector <-> '[1,3]'") == 1
-        assert server.url == f"postgresql://postgres@/postgres?host={path}/run"
-        assert (server.path, server.data, server.log) == (path, path / "data", path / "log")
-        assert (server.socket_folder, server.port) == (path / "run", 5432)
+        assert server.url == f"postgresql://postgres@/postgres?host={path}/data"
+        assert (server.path, server.data, server.log) == (path, path / "data", path / "data" / "server.log")
+        assert (server.socket_folder, server.port) == (path / "data", 5432)
     assert not status(path).running
     assert capfd.readouterr() == ("", "")
 
@@ -50,9 +51,9 @@ def test_only_the_account_can_reach_it(path: Path) -> None:
     with Server(path) as server:
         socket_mode = (server.socket_folder / ".s.PGSQL.5432").stat().st_mode & 0o777
         assert query(server, "show listen_addresses") == ""
-    modes = {name: (path / name).stat().st_mode & 0o777 for name in ("", "data", "run", "log", "lock", "users")}
     assert socket_mode == 0o700
-    assert modes == {"": 0o700, "data": 0o700, "run": 0o700, "log": 0o600, "lock": 0o600, "users": 0o600}
+    assert (path / "data").stat().st_mode & 0o777 == 0o700
+    assert server.log.stat().st_mode & 0o777 == 0o600
 
 
 def test_folders_above_are_left_as_they_were(base: Path) -> None:
@@ -83,6 +84,18 @@ def test_blocks_in_one_process_share_the_server(path: Path) -> None:
     assert not status(path).running
 
 
+def test_a_server_that_was_not_started_has_no_url(path: Path) -> None:
+    with pytest.raises(ServerError, match="enter its block first"):
+        _ = Server(path).url
+
+
+def test_the_data_are_removed_inside_the_block(path: Path) -> None:
+    with Server(path):
+        assert stop(path)
+        shutil.rmtree(path)
+    assert not path.exists()
+
+
 def test_a_server_object_can_be_used_again(path: Path) -> None:
     server = Server(path)
     for _ in range(2):
@@ -104,7 +117,7 @@ def test_start_stop_status(path: Path) -> None:
     found = status(path)
     assert (found.running, found.url, found.path, found.data) == (True, server.url, path, path / "data")
     assert found.pid is not None
-    assert re.fullmatch(r"\d+\.\d+", found.version or "")
+    assert re.fullmatch(r"18\.[\d.]+", found.version or "")
     with Server(path):
         pass
     assert status(path).pid == found.pid, "leaving a block stopped a server that start() wants to run"
@@ -126,7 +139,7 @@ def test_settings(path: Path) -> None:
         port = str(probe.getsockname()[1])
     wanted = {"listen_addresses": "127.0.0.1", "port": port, "Max_Connections": "17"}
     with Server(path, settings=wanted) as server:
-        assert server.url == f"postgresql://postgres@/postgres?host={path}/run&port={port}"
+        assert server.url == f"postgresql://postgres@/postgres?host={path}/data&port={port}"
         assert query(server, "show max_connections") == "17"
         with socket.create_connection(("127.0.0.1", int(port)), timeout=5):
             pass
@@ -185,18 +198,6 @@ print(server.url)
     assert not status(path).running
 
 
-def test_ensure_after_its_folder_was_removed(base: Path) -> None:
-    code = """
-import shutil, sys
-from lightvec.server import ensure, status
-ensure(sys.argv[1])
-print(status(sys.argv[1]).pid)
-shutil.rmtree(sys.argv[1])
-"""
-    pid = int(finish(python(code, base / "db")))
-    assert is_gone(pid)
-
-
 def test_a_forked_child_does_not_release_its_parents_server(path: Path) -> None:
     def leave() -> str:
         server.__exit__(None, None, None)
@@ -231,9 +232,10 @@ def test_the_server_inherits_no_lock(path: Path) -> None:
     with Server(path):
         start(path)
     assert status(path).running
-    for name in ("lock", "users"):
-        with (path / name).open("rb+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for folder in (path, path / "data"):
+        lock = Lock(folder)
+        assert lock.acquire()
+        lock.release()
 
 
 def test_no_descriptor_stays_open(path: Path) -> None:
@@ -253,5 +255,13 @@ def test_ensure_here(path: Path) -> None:
 def test_a_port_in_the_environment_is_another_servers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "1")
     with Server(path) as server, lightvec.connect(server.url) as conn:
-        assert server.url == f"postgresql://postgres@/postgres?host={path}/run&port=5432"
+        assert server.url == f"postgresql://postgres@/postgres?host={path}/data&port=5432"
         assert conn.run("SELECT 1") == [[1]]
+
+
+def test_a_temporary_server() -> None:
+    with temporary(settings={"max_connections": "17"}) as server:
+        assert query(server, "show max_connections") == "17"
+        assert query(server, "show fsync") == "off"
+        path = server.path
+    assert not path.parent.exists()

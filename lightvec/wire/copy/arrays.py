@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
-from lightvec.types._inputs import is_ndarray
+from lightvec.types.inputs import is_ndarray
 from lightvec.wire.binary_encoders import Encoder
 from lightvec.wire.copy.blocks import HEADER, TRAILER, Block, close_message, encode_value
 from lightvec.wire.copy.fixed_columns import FixedColumn, fit_microseconds, fixed_column

@@ -7,7 +7,7 @@ from itertools import islice
 from struct import Struct
 from typing import Any, NamedTuple, cast
 
-from lightvec.types._messages import show, show_number
+from lightvec.types.inputs import show, show_number
 from lightvec.wire.adapters import Adapters
 from lightvec.wire.binary_encoders import NULL, Encoder
 from lightvec.wire.copy import text

@@ -8,9 +8,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from lightvec.errors import InvalidVector
-from lightvec.types._inputs import is_ndarray
-from lightvec.types._limits import MAX_DIMENSIONS
-from lightvec.types.fields import value_of
+from lightvec.types.columns import value_reader
+from lightvec.types.inputs import MAX_DIMENSIONS, is_ndarray
 from lightvec.wire.copy.target import Column
 from lightvec.wire.datatypes import BY_OID, DENSE, TYPES
 from lightvec.wire.parameters import ATTOSECONDS
@@ -120,7 +119,7 @@ def _fill_vectors(column: Column, key: str, dtype: str, rows: Any, chunk: Any, f
     if not finite.all():
         index = int(finite.all(axis=1).argmin())
         try:
-            value_of(column.vector or "", column.size)(chunk[index])
+            value_reader(column.vector or "", column.size)(chunk[index])
         except InvalidVector as error:
             raise column.refusal(first + index, chunk[index], error) from error
     rows[key] = numbers.view("u1")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lightvec.types._messages import show
+from lightvec.types.inputs import show
 from lightvec.wire.copy.arrays import array_blocks, items
 from lightvec.wire.copy.blocks import Block, binary_blocks, text_blocks
 from lightvec.wire.copy.conflict import check_on_conflict, load_by_insert

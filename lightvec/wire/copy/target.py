@@ -7,9 +7,9 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from lightvec.errors import InvalidVector, LightvecError
-from lightvec.types._messages import show
 from lightvec.types.arrays import array_to_binary, field
-from lightvec.types.fields import VALUES, field_encoder
+from lightvec.types.columns import VALUES, field_encoder
+from lightvec.types.inputs import show
 from lightvec.wire.binary_encoders import Encoder
 from lightvec.wire.datatypes import BY_OID, TYPES
 from lightvec.wire.errors import DataError, Error, InterfaceError, ProgrammingError

@@ -13,8 +13,8 @@ from struct import pack, unpack
 from typing import Any
 from uuid import UUID
 
-from lightvec.types.arrays import check_depth, listed, nested
-from lightvec.types.fields import value_of
+from lightvec.types.arrays import as_list, check_depth, is_dimension
+from lightvec.types.columns import value_reader
 from lightvec.wire.adapters import Adapters
 from lightvec.wire.binary_encoders import numeric_of
 from lightvec.wire.copy.target import Column
@@ -39,7 +39,7 @@ def text_encoder(column: Column, adapters: Adapters) -> Callable[[Any], bytes]:
 def _converter(column: Column, adapters: Adapters) -> Callable[[Any], Any] | None:
     """A conversion of values, or of an array's elements, that their Python type alone does not imply."""
     if column.vector is not None:
-        return value_of(column.vector, column.size)
+        return value_reader(column.vector, column.size)
     known = BY_OID.get(column.element_oid or column.oid)
     if known is not None and known.name.endswith("multirange"):
         return lambda value: adapters.multirange_text(value) if isinstance(value, list) else value
@@ -73,14 +73,14 @@ def _elements(convert: Callable[[Any], Any], of_vectors: bool, value: Any, dimen
     if value is None or isinstance(value, str):
         return value
     check_depth(dimensions)
-    value = listed(value, of_vectors)
-    if nested(value, of_vectors):
+    value = as_list(value, of_vectors)
+    if is_dimension(value, of_vectors):
         return [_inner(convert, of_vectors, item, dimensions) for item in value]
     raise TypeError
 
 
 def _inner(convert: Callable[[Any], Any], of_vectors: bool, value: Any, dimensions: int) -> Any:
-    if nested(value, of_vectors):
+    if is_dimension(value, of_vectors):
         return _elements(convert, of_vectors, value, dimensions + 1)
     return None if value is None else convert(value)
 

@@ -16,8 +16,9 @@ import trustme
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import connect
-from lightvec.search import connection_health, table_health, tables
-from lightvec.search.health import Finding, examine
+from lightvec.search import doctor_connection, doctor_tables, table_statistics
+from lightvec.search.doctor import examine
+from lightvec.search.findings import Finding
 from lightvec.server import Server
 from lightvec.wire.identifiers import identifier
 from tests.places import open_folder
@@ -115,7 +116,7 @@ def test_the_way_there(ready: Ready) -> None:
 
 
 def test_a_long_way(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_health, "_SLOW", 0.0)
+    monkeypatch.setattr(doctor_connection, "_SLOW", 0.0)
     assert bad(ready())["latency"].level == "note"
 
 
@@ -209,7 +210,7 @@ def test_a_server_elsewhere(host: str, is_encrypted: bool, level: str, code: str
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     connection = FakeConnection((host, 5432), context if is_encrypted else None)
-    found = connection_health._tls(connection, *connection_health._peer(connection))
+    found = doctor_connection._tls(connection, *doctor_connection._peer(connection.getpeername()))
     assert (found.level, found.code) == (level, code)
 
 
@@ -262,14 +263,14 @@ def test_rows_without_a_vector_and_with_zeros(ready: Ready) -> None:
 def test_a_sample_of_a_large_table(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
     more = "INSERT INTO \"the docs\" SELECT n, repeat('x', 900), '[0,0,0]' FROM generate_series(501, 3000) n"
     database = ready(TABLE, FILL, more, INDEX, ANALYZE)
-    monkeypatch.setattr(tables, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(table_statistics, "_SAMPLE_BYTES", 1 << 20)
     found = by_code(database)
     assert found["column"].what == "vector(3), about 3,000 rows"
     assert " rows of a sample have a vector of zeros" in found["zero_vectors"].what
     with database.connection_context():
-        seen = tables.vector_tables(database)[0].columns[0].seen
-    assert seen is not None
-    assert 0 < seen.zeros <= seen.rows < 3_000
+        sample = table_statistics.vector_tables(database)[0].columns[0].sample
+    assert sample is not None
+    assert 0 < sample.zeros <= sample.rows < 3_000
 
 
 def test_other_types(ready: Ready) -> None:
@@ -305,7 +306,7 @@ def test_several_models_in_a_column(ready: Ready) -> None:
 def test_no_index(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
     database = ready(TABLE, FILL, ANALYZE)
     assert bad(database)["no_index"].level == "note"
-    monkeypatch.setattr(table_health, "_MANY_ROWS", 500)
+    monkeypatch.setattr(doctor_tables, "_MANY_ROWS", 500)
     finding = bad(database)["no_index"]
     assert finding.level == "problem"
     assert finding.remedy == "create one (lightvec create-index 'the docs' --vector-column e)"
@@ -313,8 +314,8 @@ def test_no_index(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_many_dimensions_for_an_index(ready: Ready) -> None:
     found = bad(ready("CREATE TABLE long (e vector(2001), h halfvec(4001))", "ANALYZE long"))
-    assert [*found] == ["no_index_high_dimensions"]
-    assert "4,001 dimensions" in found["no_index_high_dimensions"].what
+    assert [*found] == ["no_index"]
+    assert found["no_index"].remedy.startswith("create one (lightvec create-index long")
     made = "CREATE INDEX ON long USING hnsw ((e::halfvec(2001)) halfvec_cosine_ops)"
     assert "long.e" not in [finding.subject for finding in bad(ready(made)).values()]
 
@@ -417,7 +418,7 @@ def test_lists_of_an_empty_table(ready: Ready) -> None:
     database = ready(FILL, ANALYZE)
     finding = bad(database)["ivfflat_built_early"]
     assert finding.level == "problem"
-    assert finding.what.startswith("100% of the rows came after it was built")
+    assert finding.what.startswith("100% of the rows are newer than the index")
     assert bad(ready(finding.remedy)) == {}
 
 
@@ -534,15 +535,12 @@ def test_indexes_beyond_the_buffers() -> None:
 
 
 def test_a_build_that_does_not_fit(ready: Ready) -> None:
-    coarse = 'CREATE INDEX coarse ON "the docs" USING hnsw ((binary_quantize(e)::bit(3)) bit_hamming_ops)'
-    more = FILL.replace("1, 500", "501, 3000")
-    database = ready(TABLE, FILL, more, INDEX, coarse, LISTS.format(3), ANALYZE, options="-c maintenance_work_mem=1MB")
+    more = FILL.replace("1, 500", "501, 6000")
+    database = ready(TABLE, FILL, more, INDEX, LISTS.format(6), ANALYZE, options="-c maintenance_work_mem=1MB")
     found = [finding for finding in examined(database) if finding.code == "maintenance_work_mem"]
-    assert [finding.subject for finding in found] == ["coarse", "the index"]
+    assert [finding.subject for finding in found] == ["the index"]
     assert "many times slower" in found[0].what
-    assert re.fullmatch(r"SET maintenance_work_mem = '\dMB' in the session that builds it", found[0].remedy)
-    ready("DROP INDEX coarse", 'DROP INDEX "the index"', "DROP INDEX lists", LISTS.format(100))
-    assert "maintenance_work_mem is 1024 kB: a build is refused then" in bad(database)["maintenance_work_mem"].what
+    assert re.fullmatch(r"SET maintenance_work_mem = '\dMB' in the session that builds it again", found[0].remedy)
 
 
 def test_an_index_that_no_model_declares(ready: Ready) -> None:

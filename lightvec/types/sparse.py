@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
+from operator import index as as_int
+from operator import lt
+from struct import Struct
 from typing import TYPE_CHECKING, Any, SupportsFloat, overload
 
 from lightvec.errors import InvalidVector, MissingExtra
-from lightvec.types._decimal import shortest
-from lightvec.types._dense import scaled_to_one
-from lightvec.types._floats import FLOAT32
-from lightvec.types._inputs import contents, is_scipy_sparse, new_array, require_numpy
-from lightvec.types._limits import MAX_SPARSE_DIMENSIONS, require_size
-from lightvec.types._messages import show
-from lightvec.types._sparse import (
-    HEADER,
-    integer,
-    read_header,
-    read_text,
-    require_count,
-    require_places,
-    swapped,
+from lightvec.types.floats import FLOAT32, big_endian, is_decimal, normalized, read_floats, shortest
+from lightvec.types.inputs import (
+    MAX_SPARSE_DIMENSIONS,
+    MAX_SPARSE_NONZERO,
+    contents,
+    is_scipy_sparse,
+    require_numpy,
+    require_size,
+    show,
+    show_bytes,
+    show_number,
 )
-from lightvec.types._value import Value, assign
+from lightvec.types.value import Value, assign, malformed_text
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import NDArray
     from typing_extensions import Self
 
+_HEADER = Struct(">iii")
+_TEXT = r"\s*\{([^{}]*)\}\s*/\s*([+-]?[0-9]{1,10})\s*"
 
-class SparseVector(Value, Sequence[float]):
+
+class SparseVector(Value[float]):
     """A float32 vector of 1 to 1,000,000,000 dimensions that keeps the numbers that are not zero.
 
     At most 16,000 of them are kept.
@@ -58,6 +62,7 @@ class SparseVector(Value, Sequence[float]):
 
     __slots__ = ("_dimensions", "_indices", "_values")
 
+    _example = "'{1:1.5,3:2}/6'"
     _dimensions: int
     _indices: array[int]
     _values: array[float]
@@ -67,48 +72,46 @@ class SparseVector(Value, Sequence[float]):
     @overload
     def __new__(cls, value: Any) -> Self: ...
     def __new__(cls, value: Any, dimensions: int | None = None) -> Self:
+        who = cls.__name__
+        if is_scipy_sparse(value) and dimensions is None:
+            return cls._of_scipy(value)
         if isinstance(value, Mapping) and not is_scipy_sparse(value):  # SciPy's dok_array is a dict
-            return cls._of_dict(value, dimensions)
+            size = _integer(dimensions, f"{who} expected the dimensions as an int after the dict")
+            indices = [_integer(key, f"{who} expected indices that are ints (from 0)") for key in value]
+            return cls._of_parts(size, indices, list(value.values()), who)
         if dimensions is not None:
-            came = f"{show(dimensions)} with {show(value)}"
-            raise InvalidVector(f"{cls.__name__} takes dimensions with a dict only and got {came}.")
+            raise InvalidVector(
+                f"{who} takes dimensions with a dict only and got {show(dimensions)} with {show(value)}."
+            )
         if type(value) is cls:
             return value
-        if is_scipy_sparse(value):
-            return cls._of_scipy(value)
-        return cls._of_dense(FLOAT32.collect(value, MAX_SPARSE_DIMENSIONS, cls.__name__))
+        numbers = FLOAT32.collect(value, MAX_SPARSE_DIMENSIONS, who)
+        indices = list(compress(range(len(numbers)), numbers))
+        return cls._of(len(numbers), indices, list(filter(None, numbers)), who)
 
     @classmethod
-    def _of(cls, dimensions: int, indices: array[int], values: array[float]) -> Self:
+    def _of(cls, dimensions: int, indices: Sequence[int], values: Sequence[float], who: str) -> Self:
+        if len(indices) > MAX_SPARSE_NONZERO:
+            raise InvalidVector(
+                f"{who} expected at most {MAX_SPARSE_NONZERO:,} numbers other than 0 and got {len(indices):,}."
+            )
         vector = object.__new__(cls)
         assign(vector, "_dimensions", dimensions)
-        assign(vector, "_indices", indices)
-        assign(vector, "_values", values)
+        assign(vector, "_indices", array("i", indices))
+        assign(vector, "_values", array("f", values))
         return vector
 
     @classmethod
-    def _of_dict(cls, value: Mapping[Any, Any], dimensions: Any) -> Self:
-        who = cls.__name__
-        size = integer(dimensions, f"{who} expected the dimensions as an int after the dict")
-        indices = [integer(key, f"{who} expected indices that are ints (from 0)") for key in value]
-        return cls._of_parts(size, indices, list(value.values()), who)
-
-    @classmethod
-    def _of_dense(cls, numbers: array[float]) -> Self:
-        indices = list(compress(range(len(numbers)), numbers))
-        require_count(len(indices), cls.__name__)
-        return cls._of(len(numbers), array("i", indices), array("f", filter(None, numbers)))
-
-    @classmethod
     def _of_scipy(cls, value: Any) -> Self:
+        who = cls.__name__
         if value.ndim > 2 or (value.ndim == 2 and value.shape[0] != 1):
-            raise InvalidVector(f"{cls.__name__} expected a sparse array of one row and got the shape {value.shape}.")
+            raise InvalidVector(f"{who} expected a sparse array of one row and got the shape {value.shape}.")
         entries = value.tocoo(copy=True)
         entries.sum_duplicates()
         places = entries.coords[-1] if hasattr(entries, "coords") else entries.col  # coords came with SciPy 1.13
         if entries.dtype.kind not in "fiub":
-            raise InvalidVector(f"{cls.__name__} expected real numbers and got the dtype {entries.dtype}.")
-        return cls._of_parts(value.shape[-1], places.tolist(), entries.data.tolist(), cls.__name__)
+            raise InvalidVector(f"{who} expected real numbers and got the dtype {entries.dtype}.")
+        return cls._of_parts(value.shape[-1], places.tolist(), entries.data.tolist(), who)
 
     @classmethod
     def _of_parts(cls, dimensions: int, indices: list[int], items: list[Any], who: str, first: int = 0) -> Self:
@@ -116,10 +119,9 @@ class SparseVector(Value, Sequence[float]):
         require_size(dimensions, MAX_SPARSE_DIMENSIONS, who)
         values = FLOAT32.pack(items, who, indices)
         pairs = sorted((index - first, value) for index, value in zip(indices, values, strict=True) if value)
-        require_count(len(pairs), who)
         places = [place for place, _ in pairs]
-        require_places(places, dimensions, who, first)
-        return cls._of(dimensions, array("i", places), array("f", [value for _, value in pairs]))
+        _require_ascending(places, dimensions, who, first)
+        return cls._of(dimensions, places, [value for _, value in pairs], who)
 
     def __repr__(self) -> str:
         entries = dict(zip(self._indices, self._values, strict=True))
@@ -139,49 +141,20 @@ class SparseVector(Value, Sequence[float]):
     def __contains__(self, value: object) -> bool:
         return value in self._values or (value == 0 and len(self._values) < self._dimensions)
 
-    @overload
-    def __getitem__(self, index: int) -> float: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[float]: ...
-    def __getitem__(self, index: int | slice) -> float | list[float]:
-        """One number, or for a slice a plain list with its zeros."""
-        if isinstance(index, slice):
-            return [self._at(place) for place in range(self._dimensions)[index]]
-        return self._at(range(self._dimensions)[index])
+    def _slice(self, places: slice) -> list[float]:
+        return list(map(self._at, range(self._dimensions)[places]))
 
     def _at(self, place: int) -> float:
         found = bisect_left(self._indices, place)
         stored = found < len(self._indices) and self._indices[found] == place
         return self._values[found] if stored else 0.0
 
-    def __eq__(self, other: object) -> bool:
-        """Equal to a SparseVector of the same dimensions and numbers, or a list or tuple of all of them.
-
-        The numbers of a list are rounded to float32 first. A NumPy array compares item by item, by NumPy's
-        own rule.
-        """
-        if isinstance(other, SparseVector):
-            return self._parts() == other._parts()
-        if isinstance(other, list | tuple):
-            return len(other) == self._dimensions and self._equals_items(other)
-        return NotImplemented
-
-    def _equals_items(self, items: Sequence[Any]) -> bool:
-        try:
-            return self == SparseVector(items)
-        except InvalidVector:
-            return False
-
-    def __hash__(self) -> int:
-        """A hash of the stored numbers; a tuple of all the numbers can be equal and hashes otherwise."""
-        return hash((self._dimensions, *self._indices, *self._values))
-
-    def _parts(self) -> tuple[int, array[int], array[float]]:
+    def _key(self) -> tuple[Any, ...]:
         return self._dimensions, self._indices, self._values
 
-    def dimensions(self) -> int:
-        """How many numbers there are, zeros included; the same as ``len``."""
-        return self._dimensions
+    def __hash__(self) -> int:
+        """A hash of the stored numbers; a tuple of all the numbers can be equal and hashes differently."""
+        return hash((self._dimensions, *self._indices, *self._values))
 
     def indices(self) -> list[int]:
         """A new list of the indices, from 0 and ascending, of the numbers that are not zero."""
@@ -203,15 +176,10 @@ class SparseVector(Value, Sequence[float]):
 
         Raises :class:`lightvec.errors.MissingExtra` where NumPy is not installed.
         """
-        numpy = require_numpy(f"{type(self).__name__}.to_numpy()")
+        numpy = require_numpy("an array of a SparseVector")
         numbers: NDArray[np.float32] = numpy.zeros(self._dimensions, numpy.float32)
         numbers[numpy.asarray(self._indices)] = self._values
         return numbers
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        """NumPy's protocol; the array is dense and new, so ``copy=False`` raises ``ValueError``."""
-        made: NDArray[Any] = new_array(self.to_numpy(), dtype, copy, type(self).__name__)
-        return made
 
     def to_coo(self) -> Any:
         """A ``scipy.sparse.coo_array`` of float32 and the shape ``(1, dimensions)``.
@@ -223,9 +191,9 @@ class SparseVector(Value, Sequence[float]):
             from scipy.sparse import coo_array
         except ImportError as error:
             raise MissingExtra("numpy", "SparseVector.to_coo(), besides SciPy (pip install scipy),") from error
-        values = numpy.array(self._values)
         places = numpy.array(self._indices)
-        return coo_array((values, (numpy.zeros_like(places), places)), shape=(1, self._dimensions))
+        entries = (numpy.array(self._values), (numpy.zeros_like(places), places))
+        return coo_array(entries, shape=(1, self._dimensions))
 
     def to_text(self) -> str:
         """The text PostgreSQL prints, such as ``{1:1.5,3:2}/6``.
@@ -239,20 +207,28 @@ class SparseVector(Value, Sequence[float]):
     def from_text(cls, value: str, /) -> Self:
         """Read what PostgreSQL prints and accepts, by pgvector's ``sparsevec_in``: ``{1:1.5, 3:2}/6``.
 
-        The indices may come in any order. White space may stand between the parts. Raises
-        :class:`lightvec.errors.InvalidVector` for anything else, and for an index that comes twice or is
-        out of range.
+        The indices may come in any order. White space may separate the parts. Raises
+        :class:`lightvec.errors.InvalidVector` for anything else, and for an index that is repeated or out
+        of range.
         """
-        dimensions, indices, numbers = read_text(value, cls.__name__)
-        return cls._of_parts(dimensions, indices, numbers, f"{cls.__name__}.from_text", first=1)
+        match = re.fullmatch(_TEXT, value, re.ASCII) if isinstance(value, str) else None
+        if match is None or not is_decimal(match[1], b":"):
+            raise malformed_text(cls, value)
+        pairs = [entry.partition(":") for entry in match[1].split(",")] if match[1].strip() else []
+        try:
+            indices = [int(index) for index, _, _ in pairs]
+        except ValueError as error:
+            raise malformed_text(cls, value) from error
+        numbers = read_floats([number for _, _, number in pairs], cls.__name__)
+        return cls._of_parts(int(match[2]), indices, numbers, f"{cls.__name__}.from_text", first=1)
 
     def to_binary(self) -> bytes:
         """The bytes of pgvector's ``sparsevec_send``, big-endian.
 
         int32 dimensions, int32 count, int32 0, the indices as int32 from 0, the numbers as float32.
         """
-        header = HEADER.pack(self._dimensions, len(self._indices), 0)
-        return header + swapped(self._indices).tobytes() + FLOAT32.encode(self._values)
+        header = _HEADER.pack(self._dimensions, len(self._indices), 0)
+        return header + big_endian(self._indices).tobytes() + FLOAT32.encode(self._values)
 
     @classmethod
     def from_binary(cls, value: bytes | bytearray | memoryview, /) -> Self:
@@ -262,19 +238,47 @@ class SparseVector(Value, Sequence[float]):
         not ascend within the dimensions, and for numbers that are zero, NaN or infinite.
         """
         data, who = contents(value, cls.__name__), f"{cls.__name__}.from_binary"
-        dimensions, count = read_header(data, who)
-        middle = HEADER.size + 4 * count
-        indices = swapped(array("i", data[HEADER.size : middle]))
-        require_places(indices, dimensions, who)
+        dimensions, count, zero = _HEADER.unpack_from(data) if len(data) >= 12 else (1, -1, 0)
+        if zero or not 0 <= count <= MAX_SPARSE_NONZERO or len(data) != 12 + 8 * count:
+            raise InvalidVector(
+                f"{who} expected int32 dimensions, int32 count (at most {MAX_SPARSE_NONZERO:,}), int32 0 and 8 bytes "
+                f"for each of count numbers, and got {show_bytes(data)}."
+            )
+        require_size(dimensions, MAX_SPARSE_DIMENSIONS, who)
+        middle = 12 + 4 * count
+        indices = big_endian(array("i", data[12:middle]))
+        _require_ascending(indices, dimensions, who)
         values = FLOAT32.decode(data[middle:], cls.__name__)
         if not all(values):
             raise InvalidVector(f"{who} expected no zero among the numbers and got one at {values.index(0.0)}.")
-        return cls._of(dimensions, indices, values)
+        return cls._of(dimensions, indices, values, who)
 
     def normalized(self) -> Self:
         """The vector of the same direction whose L2 norm is 1, computed in double precision.
 
         Raises :class:`lightvec.errors.InvalidVector` for a vector of zeros, which has no direction.
         """
-        numbers = scaled_to_one(self.values(), type(self).__name__)
-        return self._of_parts(self._dimensions, self.indices(), numbers, type(self).__name__)
+        who = type(self).__name__
+        return self._of_parts(self._dimensions, self.indices(), normalized(self.values(), who), who)
+
+
+def _integer(value: Any, expectation: str) -> int:
+    try:
+        return as_int(value)
+    except TypeError as error:
+        raise InvalidVector(f"{expectation} and got {show(value)}.") from error
+
+
+def _require_ascending(places: Sequence[int], dimensions: int, who: str, first: int = 0) -> None:
+    """Raise unless the places, counted from 0, ascend within the dimensions; errors count from ``first``."""
+    if not places or (places[0] >= 0 and places[-1] < dimensions and all(map(lt, places, places[1:]))):
+        return
+    before = -1
+    for place in places:
+        if not before < place < dimensions:
+            break
+        before = place
+    came = show_number(place + first) + (f" after {before + first:,}" if before >= 0 else "")
+    raise InvalidVector(
+        f"{who} expected ascending indices, each once, from {first} to {dimensions - 1 + first:,}, and got {came}."
+    )
