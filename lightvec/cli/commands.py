@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from lightvec import __version__
-from lightvec.cli.failing import exit_status
+from lightvec.cli.errors import exit_status
 
 __all__ = ["cli", "run"]
 

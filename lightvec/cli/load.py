@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lightvec.cli.failing import told_if_interrupted
+from lightvec.cli.errors import reporting_interrupt
 from lightvec.cli.files import FORMATS, MATRICES, arrays, format_of, matrix, rows_of
 from lightvec.cli.options import open_database, table_options
 from lightvec.cli.output import in_a_line, print_json
@@ -91,7 +91,7 @@ def command(
         )
     start = time.monotonic()
     with open_database(url, schema=schema) as database:
-        with told_if_interrupted("no row was kept"):
+        with reporting_interrupt("no row was kept"):
             model = model_of(database, table, schema)
             column = vector_field(model, vector_column).column_name if vectors or found == "npy" else None
             with Line() as line, database.atomic():
