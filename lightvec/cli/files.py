@@ -28,7 +28,7 @@ FORMATS = (*TEXTS, *MATRICES, "parquet")
 #: The path that means standard input.
 STDIN = Path("-")
 
-#: Rows of a Parquet file in memory at once, beside what its row groups need.
+#: Rows of a Parquet file converted at once.
 _BATCH = 1_024
 
 

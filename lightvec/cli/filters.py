@@ -92,7 +92,7 @@ def row_by_text(column: Field, field: Field, words: str) -> tuple[str, Any]:
 def _several(rows: Sequence[Any], words: str) -> str:
     if all(row[0] == words for row in rows):
         return f"several rows have the text {words!r}, so search with --like and the key of one"
-    return f"several rows begin with {words!r}, so give more of the one that is meant"
+    return f"several rows begin with {words!r}, so give more of its text"
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -178,12 +178,12 @@ class Loader:
     def _remedy(self, fields: ErrorFields, place: str) -> str | None:
         if fields.get("C") == _WRONG_OBJECT_TYPE:
             return "load the rows into the table behind it (and REFRESH MATERIALIZED VIEW)"
-        told = [f"{fields.remedy}, counted from {place}"] if fields.remedy else []
+        parts = [f"{fields.remedy}, counted from {place}"] if fields.remedy else []
         if column := _COLUMN.search(fields.get("W", "")):
-            told.append(column[1])
+            parts.append(column[1])
         if fields.get("C") == _UNIQUE_VIOLATION and self._on_conflict is None:
-            told.append("--on-conflict ignore keeps the row that exists, --on-conflict update overwrites it")
-        return "; ".join(told) or None
+            parts.append("--on-conflict ignore keeps the row that exists, --on-conflict update overwrites it")
+        return "; ".join(parts) or None
 
 
 def _fits_binary(column: Column, value: Any) -> bool:

@@ -92,8 +92,8 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     # Names
     ("url", ("search", "dok", "--vector", "[1,2,3]"), 1, f"there is no table dok; the tables there are: {TABLES} {WHERE_TABLES_ARE}"),  # noqa: E501
     ("bare", SEARCH, 1, f"there is no table doc; the tables there are: none {WHERE_TABLES_ARE}"),
-    ("url", (*SEARCH, "--schema", "nosuch"), 1, "there is no schema nosuch; the schemas there are: information_schema, public"),  # noqa: E501
-    ("url", ("doctor", "--schema", "nosuch"), 1, "there is no schema nosuch; the schemas there are: information_schema, public"),  # noqa: E501
+    ("url", (*SEARCH, "--schema", "nosuch"), 1, "there is no schema nosuch; the schemas are: information_schema, public"),  # noqa: E501
+    ("url", ("doctor", "--schema", "nosuch"), 1, "there is no schema nosuch; the schemas are: information_schema, public"),  # noqa: E501
     ("url", (*SEARCH, "--where", "titel = a"), 2, "--where 'titel = a': expected COLUMN OP VALUE, with an OP of != <= >= = < > ~ like and a COLUMN of id, title"),  # noqa: E501
     ("url", (*SEARCH, "--where", "id = a"), 1, 'invalid input syntax for type integer: "a" (SQLSTATE 22P02); the value of --where \'id = a\' is read as its column\'s type is'),  # noqa: E501
     ("url", (*SEARCH, "--column", "titel"), 1, "the table doc has no column titel: it has id, title, embedding"),

@@ -316,7 +316,7 @@ def test_models_that_leave_it_open_go_by_the_environment(
 def test_models_that_leave_it_open_get_the_embedded_server(
     run: Run, write_module: Write, empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lightvec.cli.options._running", lambda dsn: empty_url)
+    monkeypatch.setattr("lightvec.cli.options._start_embedded", lambda dsn: empty_url)
     outcome = run("init-db", write_module(module_on("Pg8000Database()")))
     assert outcome.status == 0
     assert "using the embedded server" in outcome.err

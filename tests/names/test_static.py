@@ -43,7 +43,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     "wire/lookup.py:": {"TYPES_SQL": "a constant"},
     "wire/libpq/target.py:resolve": {"hosts": "a sentence"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},
-    "peewee/remains.py:drop_remains": {"remains.table": "quoted by whoever makes a Remains: identifier() or regclass"},
+    "peewee/invalid_indexes.py:drop_invalid_index": {"index.table": "quoted where an InvalidIndex is created"},
     "errors.py:MissingExtension.__init__": {"type_name": "a sentence"},
     "wire/settings.py:setting": {"', '.join(calls)": _CALLS},
     "search/explaining.py:": {"NEVER_ANALYZED": "a constant of tables.py"},
