@@ -48,7 +48,7 @@ def test_json_lines(run: Run, doc: str, tmp_path: Path) -> None:
 
 
 def test_json_lines_in_gzip(run: Run, doc: str, tmp_path: Path) -> None:
-    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(json_lines(ROWS)))
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(json_lines(ROWS), mtime=0))
     outcome = run("load", "doc", "d.jsonl.gz", "--url", doc, "--json")
     assert json.loads(outcome.out) == {"table": "doc", "rows": 3}
     assert contents(doc) == expected()
@@ -185,7 +185,7 @@ def test_an_array_column(run: Run, kinds: str, tmp_path: Path) -> None:
     ("body", "arguments"),
     [
         (json_lines(ROWS), ()),
-        (gzip.compress(json_lines(ROWS)), ("--format", "jsonl.gz")),
+        (gzip.compress(json_lines(ROWS), mtime=0), ("--format", "jsonl.gz")),
         (b'title,embedding\na,"[1,0,0]"\n"quote "" and, comma","[0,1,0]"\n,"[0,0.6,0.8]"\n', ("--format", "csv")),
     ],
 )
