@@ -192,6 +192,8 @@ class Nearest(MeasuredSelect[M]):
         if "distance" in names:
             return None  # The score is made in SQL.
         meta = model._meta
+        if not meta.columns.keys() >= set(names):
+            return None  # A composite key, whose name does not say its columns.
         search = (self._field.column_name, self.metric.name, self._limit, self._where is None)
         return (meta.schema, meta.table_name, *search, *names)
 
