@@ -196,12 +196,17 @@ def _column(text: str) -> tuple[str, Any]:
     import peewee
     from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 
+    class NumericField(peewee.Field):
+        """Of any precision: Peewee's numeric(10, 5) would round what is loaded."""
+
+        field_type = "NUMERIC"
+
     types: dict[str, type[peewee.Field]] = {
         "text": peewee.TextField,
         "int": peewee.IntegerField,
         "bigint": peewee.BigIntegerField,
         "float": peewee.DoubleField,
-        "numeric": peewee.DecimalField,
+        "numeric": NumericField,
         "bool": peewee.BooleanField,
         "date": peewee.DateField,
         "timestamp": DateTimeTZField,

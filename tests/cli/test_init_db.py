@@ -90,7 +90,8 @@ def test_a_table_without_a_model(run: Run, url: str, empty_url: str) -> None:
     )
     assert outcome.status == 0, outcome.err
     with connect(empty_url) as conn:
-        conn.run("INSERT INTO doc (title, tags, price, embedding) VALUES ('a', '[1]', 2.5, '[1,2,3,4,5]')")
+        conn.run("INSERT INTO doc (title, tags, price, embedding) VALUES ('a', '[1]', 1234567.12345678, '[1,2,3,4,5]')")
+        assert conn.run("SELECT CAST(price AS text) FROM doc") == [["1234567.12345678"]]
         index = conn.run("SELECT indexdef FROM pg_indexes WHERE indexname = 'doc_embedding_l2_hnsw'")
     assert index is not None
     assert "vector_l2_ops" in index[0][0]
