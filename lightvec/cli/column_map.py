@@ -41,6 +41,8 @@ class ColumnMap:
         column = self.columns.get(self._maps.get(name, name))
         if column is None and not name:
             raise SchemaMismatch("the file has a column without a name: name it, or leave it out with --skip ''")
+        if column is None and any("\udc80" <= letter <= "\udcff" for letter in name):
+            raise SchemaMismatch(f"expected names in UTF-8, got {name!r}: save the file as UTF-8")
         if column is None:
             raise SchemaMismatch(
                 f"the file has {name!r}, and the table {self.table} no such column: it has {', '.join(self.columns)} "

@@ -28,7 +28,7 @@ __all__ = ["Loader"]
 
 Progress = Callable[[int], object]
 
-_UNIQUE_VIOLATION, _WRONG_OBJECT_TYPE = "23505", "42809"
+_UNIQUE_VIOLATION, _WRONG_OBJECT_TYPE, _WRONG_BYTES = "23505", "42809", "22021"
 
 #: OIDs of the columns that binary COPY takes a value for, by the value's type.
 _BINARY: dict[type, tuple[int, ...]] = {
@@ -181,6 +181,8 @@ class Loader:
         parts = [f"{fields.remedy}, counted from {place}"] if fields.remedy else []
         if column := _COLUMN.search(fields.get("W", "")):
             parts.append(column[1])
+        if fields.get("C") == _WRONG_BYTES:
+            parts.append("save the file as UTF-8, with no zero characters in texts")
         if fields.get("C") == _UNIQUE_VIOLATION and self._on_conflict is None:
             parts.append("--on-conflict ignore keeps the row that exists, --on-conflict update overwrites it")
         return "; ".join(parts) or None
