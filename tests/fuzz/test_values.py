@@ -26,6 +26,7 @@ from lightvec.wire.copy.blocks import binary_blocks, text_blocks
 from lightvec.wire.copy.target import Column, Target
 from lightvec.wire.datatypes import BY_OID
 from lightvec.wire.parameters import Json
+from tests.cases import for_each
 from tests.fuzz.judging import TALLY, in_memory, in_time, tried
 from tests.fuzz.messages import LOGIN
 from tests.fuzz.player import URL, playing
@@ -212,7 +213,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     **{f"an array of {name}": partial(ARRAYS.__getitem__, name) for name in ARRAYS},
     **{f"a list of an array of {name}": partial(lambda name: [ARRAYS[name]], name) for name in ARRAYS},
 }
-by_value = pytest.mark.parametrize("what", VALUES)
+by_value = for_each("what", VALUES)
 
 
 def only_ours(act: Callable[[], object]) -> object:
