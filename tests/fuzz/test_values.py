@@ -328,6 +328,7 @@ def test_columns_of_a_load(what: str, conn: Connection) -> None:
     """On a real server, which takes what is sent or says what is wrong with it; the connection is in step."""
     if what in ("endless", "a sparse vector", "an array of a trillion"):
         return  # That many rows take their time.
+    conn.run("DROP TABLE IF EXISTS t")
     conn.run("CREATE TEMPORARY TABLE t (a int, b vector, c text, d timestamp, e interval, f bool, g int4range, h int)")
     for name in "abcdefg":
         only_ours(partial(conn.copy_columns, "t", {name: VALUES[what]()}))

@@ -40,7 +40,7 @@ def test_init_load_and_search(house: House, run: Run, tmp_path: Path, name: str)
     assert house.made("table") == {(name, name)}
     assert house.columns(name, name) == ["id", column, "embedding"]
     again = run("init-db", *where, *described, "--json")
-    assert [step["made"] for step in json.loads(again.out)] == [False] * 4
+    assert [step["created"] for step in json.loads(again.out)] == [False] * 4
 
     with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([[column, "embedding"], ["b", "[0,1]"], ["a", "[1,0]"]])
