@@ -25,8 +25,6 @@ _SETTINGS = {
     "max_connections": "100",
     "fsync": "off",
     "full_page_writes": "off",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
     "min_wal_size": "32MB",
     "max_wal_size": "128MB",
 }

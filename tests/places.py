@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-
 #: What the names of folders begin with.
 _PREFIX = "lightvec-tests-"
 #: Seconds that a new folder has to be locked.
