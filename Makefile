@@ -6,9 +6,14 @@ BIN := $(VENV)/bin
 JOBS ?= 4
 # Tests that try more where they have the time (tests/scale.py).
 SOAK := $(addprefix tests/,faults fuzz load pooler pg8000/test_interrupts.py tls/test_traffic.py)
+# The inner loop: nothing here starts a server or a pooler of its own, or builds the package; SLOW takes over 10 s each.
+SLOW := $(addprefix tests/pg8000/,test_beside_psycopg.py test_fork.py test_interrupts.py test_limits.py \
+    test_pgbouncer.py test_prepared.py test_session_changes.py test_threads.py) \
+    $(addprefix tests/peewee/,test_index_build.py test_iterator.py test_nearest_order.py test_quantize.py test_threads.py)
+FAST := $(addprefix tests/,types wire pg8000 peewee test_layers.py test_metrics.py) $(addprefix --ignore=,$(SLOW))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-citus soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean
+.PHONY: help demo test test-fast test-all test-citus soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +29,9 @@ demo: $(VENV)/.installed-demo  ## create a schema, load 2,000 real embeddings an
 
 test: $(VENV)/.installed-test  ## run the test suite against a real server
 	$(BIN)/python -m pytest -n $(JOBS) $(TESTS)
+
+test-fast: $(VENV)/.installed-test  ## run the quick tests of types, wire, pg8000 and Peewee, in about a minute
+	$(BIN)/python -m pytest -n $(JOBS) $(FAST)
 
 test-all:  ## run the test suite on each Python from 3.10 that is found (TESTS=tests/types: a part of it)
 	@$(PYTHON) -m tests.pythons | { \
