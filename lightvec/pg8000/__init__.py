@@ -1,7 +1,7 @@
 """The faces of the driver: the connection for scripts, PEP 249, and vectors for plain pg8000 connections.
 
 - ``native``: :class:`Connection`, pg8000's native interface over lightvec's session.
-- ``dbapi``: the PEP 249 module; ``sqlalchemy_cursor``: what SQLAlchemy's dialect of pg8000 needs.
+- ``dbapi``: the PEP 249 module, with what SQLAlchemy's dialect of pg8000 needs.
 - ``connection``: what both connections share.
 - ``exceptions``: the classes of PEP 249; ``register``: vectors on connections of pg8000 itself.
 - ``hstore``: the extension hstore, as Peewee's HStoreField uses it.

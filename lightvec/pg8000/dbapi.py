@@ -6,6 +6,7 @@ Also the driver behind Peewee, and for SQLAlchemy:
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date as Date
@@ -16,7 +17,9 @@ from time import localtime
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000.connection import BaseConnection
+from lightvec.types.arrays import parse_array
 from lightvec.wire.connecting import open_session
+from lightvec.wire.datatypes import TYPES
 from lightvec.wire.errors import (
     DatabaseError,
     DataError,
@@ -153,6 +156,7 @@ class Connection(BaseConnection):
     isolation_level: int | None = None
     #: The placeholders of this connection's cursors; None is the module's ``paramstyle``.
     paramstyle: str | None = None
+    _is_of_dialect = False
     _xid: Xid | None = None
 
     Warning = Warning
@@ -170,12 +174,32 @@ class Connection(BaseConnection):
         """A cursor; with a name, one on the server (``withhold`` lets it outlive its transaction)."""
         if name is not None:
             return ServerCursor(self, name, withhold=withhold)
-        if "sqlalchemy.dialects.postgresql.pg8000" in sys.modules:
-            from lightvec.pg8000.sqlalchemy_cursor import DialectCursor, is_of_sqlalchemy
+        if not self._is_of_dialect and "sqlalchemy.dialects.postgresql.pg8000" in sys.modules:
+            self._detect_dialect()
+        return DialectCursor(self) if self._is_of_dialect else Cursor(self)
 
-            if is_of_sqlalchemy(self):
-                return DialectCursor(self)
-        return Cursor(self)
+    def _detect_dialect(self) -> None:
+        """Take in whether SQLAlchemy's dialect has set the connection up: it registers its class of quoted names."""
+        names = getattr(sys.modules.get("sqlalchemy.sql.elements"), "quoted_name", None)
+        self._is_of_dialect = names in self.py_types
+        bit = TYPES["bit"]
+        if self._is_of_dialect and bit.oid not in self.pg_types:
+            # SQLAlchemy's own type for bits reads text, lightvec's reads either.
+            self.register_in_adapter(bit.oid, str)
+            self.register_in_adapter(bit.array_oid, lambda data: parse_array(data, str))
+
+    def _convert(self, operation: str, args: Values) -> tuple[str, Sequence[Any]]:
+        """A statement with ``$1``, and its values in order.
+
+        The dialect doubles no percent sign within a string, and passes a multirange as a list of ranges.
+        """
+        if self.session.escapes_strings:
+            check_backslashes(operation, args)
+        statement, values = convert(self.paramstyle or paramstyle, operation, args, keep_strings=self._is_of_dialect)
+        if self._is_of_dialect:
+            text = self.session.adapters.multirange_text
+            values = [text(value) if _holds_ranges(value) else value for value in values]
+        return statement, values
 
     def commit(self) -> None:
         """Commit the transaction, if there is one; an error if a statement in it had failed and nothing is kept.
@@ -271,6 +295,8 @@ class Cursor:
         self._rows: Iterator[tuple[Any, ...]] | None = None
         self._input_oids: Sequence[int | None] = ()
         self._rowcount = -1
+        #: The server-side cursor that was read last, and the formats of its columns.
+        self._page: tuple[str, Sequence[int]] = ("", ())
 
     @property
     def connection(self) -> Connection:
@@ -316,7 +342,7 @@ class Cursor:
         # The pool of SQLAlchemy asks by an empty statement whether a connection is alive. A transaction
         # that began there would take in what is run in autocommit afterwards.
         begin = None if connection.autocommit or _is_empty(operation) else connection._begin_command()
-        statement, values = (operation, ()) if args is None else self._dollars(operation, args)
+        statement, values = (operation, ()) if args is None else connection._convert(operation, args)
         if stream is not None:
             if begin is not None:
                 connection.execute_unnamed(begin)
@@ -338,7 +364,7 @@ class Cursor:
         from lightvec.wire.pipeline import execute_many
 
         connection = self.connection
-        statements = (self._dollars(operation, args) for args in param_sets)
+        statements = (connection._convert(operation, args) for args in param_sets)
         oids, self._input_oids = self._input_oids, ()
         self._result = self._rows = None
         begin = connection._begin_command()
@@ -359,7 +385,7 @@ class Cursor:
         once the first row has come. (The name is psycopg 3's.)
         """
         connection = self.connection
-        statement, values = (operation, ()) if args is None else self._dollars(operation, args)
+        statement, values = (operation, ()) if args is None else connection._convert(operation, args)
         oids, self._input_oids = self._input_oids, ()
         connection._begin_transaction()
         self._rows, self._result = None, Result(statement, tuple)
@@ -370,15 +396,9 @@ class Cursor:
         marks = ", ".join(f"${number}" for number in range(1, len(parameters) + 1))
         name = identifier(*procname.split("."))
         connection = self.connection
-        self._take(
-            execute(
-                connection.session,
-                f"CALL {name}({marks})",
-                tuple(parameters),
-                begin=connection._begin_command(),
-                row_class=tuple,
-            )
-        )
+        begin = connection._begin_command()
+        call = f"CALL {name}({marks})"
+        self._take(execute(connection.session, call, tuple(parameters), begin=begin, row_class=tuple))
 
     def fetchone(self) -> tuple[Any, ...] | None:
         """The next row, or None."""
@@ -416,15 +436,19 @@ class Cursor:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _dollars(self, operation: str, args: Values) -> tuple[str, Sequence[Any]]:
-        if self.connection.session.escapes_strings:
-            check_backslashes(operation, args)
-        return convert(self.connection.paramstyle or paramstyle, operation, args)
-
     def _take(self, result: Result) -> None:
         self._result = result
         self._rowcount = result.row_count
         self._rows = None if result.rows is None else iter(result.rows)
+
+    def _fetch_page(self, statement: str, name: str) -> Result:
+        """Run a FETCH. A cursor's columns never change, so from the second page on vectors come as binary."""
+        known, formats = self._page
+        self._page = "", ()
+        session = self.connection.session
+        result = execute(session, statement, row_class=tuple, result_formats=formats if name == known else ())
+        self._page = name, session.adapters.result_formats(result.columns)
+        return result
 
     def _fetching(self) -> Iterator[tuple[Any, ...]]:
         if self._connection is None:
@@ -449,7 +473,6 @@ class ServerCursor(Cursor):
         self._identifier = identifier(name)
         self._withhold = withhold
         self._declared = False
-        self._formats: tuple[int, ...] = ()
 
     def execute(
         self,
@@ -509,14 +532,34 @@ class ServerCursor(Cursor):
             connection.execute_unnamed(f"CLOSE {self._identifier}")
 
     def _fetch(self, size: int) -> list[tuple[Any, ...]]:
-        """One page. The columns of a cursor never change, so from the second page on vectors come as binary."""
-        session = self.connection.session
-        result = execute(
-            session,
-            f"FETCH FORWARD {int(size)} FROM {self._identifier}",
-            row_class=tuple,
-            result_formats=self._formats,
-        )
-        self._result = result
-        self._formats = session.adapters.result_formats(result.columns)
-        return result.rows or []
+        self._result = self._fetch_page(f"FETCH FORWARD {int(size)} FROM {self._identifier}", self.name)
+        return self._result.rows or []
+
+
+_PAGE = re.compile(r"FETCH FORWARD (?:[0-9]+|ALL) FROM ([A-Za-z0-9_]+)")
+
+
+class DialectCursor(Cursor):
+    """The cursor for SQLAlchemy's dialect, which writes DECLARE and FETCH itself, each cursor under a new name."""
+
+    def execute(
+        self,
+        operation: str,
+        args: Values | None = None,
+        stream: Any = None,
+        *,
+        settings: Mapping[str, object] | None = None,
+    ) -> Cursor:
+        """Run a statement; a FETCH as a page of a server-side cursor."""
+        page = _PAGE.fullmatch(operation) if isinstance(operation, str) and not args else None
+        if page is None:
+            return super().execute(operation, args, stream, settings=settings)
+        self._take(self._fetch_page(operation, page[1]))
+        return self
+
+
+def _holds_ranges(value: Any) -> bool:
+    types = sys.modules.get("pg8000.types")
+    if types is None or not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(each, types.Range) for each in value)

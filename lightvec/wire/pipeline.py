@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -48,6 +48,7 @@ def execute_many(
     first = next(iterator, None)
     if first is None:
         return Result(row_class=row_class)
+    session.check_usable()  # The caller's iterable may have used the connection.
     if (not session.is_looked_up or lacks_types(session, first[1])) and not session.in_failed_transaction:
         look_up(session)
     was_inside = session.in_transaction
@@ -112,7 +113,7 @@ class _Pipeline:
         iterator = iter(statements)
         while True:
             try:
-                pair = next(iterator, None)
+                pair = self._next(iterator)
                 if pair is None:
                     return None
                 self._add(*pair)
@@ -122,6 +123,16 @@ class _Pipeline:
                 piece, self._unsent = self._unsent, bytearray()
                 if self._session.transport.send_reading(piece, self._read_available):
                     return None
+
+    def _next(self, iterator: Iterator[tuple[str, Sequence[Any]]]) -> tuple[str, Sequence[Any]] | None:
+        """The next statement of the caller's, whose iterable must not use this connection."""
+        session = self._session
+        session.phase = "pipelining"
+        try:
+            return next(iterator, None)
+        finally:
+            if session.phase == "pipelining":  # Else another thread has closed the connection.
+                session.phase = "busy"
 
     def _add(self, sql: str, values: Sequence[Any]) -> None:
         if sql.lstrip()[:4].upper() == "COPY":
