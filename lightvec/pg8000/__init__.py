@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000.native import Connection
 from lightvec.wire.connecting import open_session
-from lightvec.wire.parameters import Json, Jsonb
+from lightvec.wire.jsonb import Json, Jsonb
 
 if TYPE_CHECKING:
     from lightvec.pg8000 import dbapi

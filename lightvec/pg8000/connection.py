@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from lightvec.wire.copy.load import Progress
 
-__all__ = ["BaseConnection"]
-
 
 class BaseConnection:
     """A connection over lightvec's session, with what pg8000's connections have in common."""

@@ -6,12 +6,11 @@ import re
 from typing import Any
 
 from lightvec.pg8000.connection import BaseConnection
+from lightvec.types.arrays import quoted
 from lightvec.types.inputs import show
 from lightvec.wire.errors import ProgrammingError
 from lightvec.wire.execute import ask
 from lightvec.wire.parameters import Dumper
-
-__all__ = ["from_text", "register_hstore", "to_text"]
 
 _TEXT = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
 #: One pair as hstore_out writes it (contrib/hstore/hstore_io.c): both quoted, the value NULL where it is none.
@@ -63,10 +62,7 @@ def from_text(text: str) -> dict[str, str | None]:
 
 
 def _quoted(text: Any) -> str:
-    if text is None:
-        return "NULL"
-    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return "NULL" if text is None else quoted(str(text))
 
 
 def _plain(quoted: str) -> str:

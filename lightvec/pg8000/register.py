@@ -17,8 +17,6 @@ from lightvec.wire.datatypes import TYPES
 from lightvec.wire.errors import MissingExtension
 from lightvec.wire.parameters import flat, plain
 
-__all__ = ["register_vector"]
-
 
 def register_vector(conn: CoreConnection | BaseConnection) -> None:
     """Teach a connection of pg8000 (native, PEP 249 or legacy) the types vector, halfvec, sparsevec and bit.

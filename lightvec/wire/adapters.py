@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import UserDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -14,20 +13,18 @@ from typing import Any
 
 from lightvec.errors import LightvecError
 from lightvec.extension import NO_EXTENSION, ExtensionTypes
-from lightvec.types import HalfVector, SparseVector, Vector
 from lightvec.types.arrays import array_text, quoted
 from lightvec.types.columns import VECTOR_TYPES, binary_encoder
 from lightvec.types.inputs import is_ndarray, show
 from lightvec.wire.datatypes import BY_OID, FROM_TEXT, TYPES, array_decoder
 from lightvec.wire.errors import DataError, MissingExtension, ProgrammingError
+from lightvec.wire.jsonb import Json
 from lightvec.wire.parameters import (
     DUMPERS,
-    MOST_DIMENSIONS,
     NUMBERS,
     QUICK,
     AnyDumper,
     Dumper,
-    Json,
     flat,
     ndarray_sender,
     plain,
@@ -35,8 +32,6 @@ from lightvec.wire.parameters import (
 )
 from lightvec.wire.protocol import BINARY, NULL, TEXT, ColumnDescription, Parameter
 from lightvec.wire.results import Decoder
-
-__all__ = ["Adapters"]
 
 #: Types that users have in mind, where the default leaves the type to the server.
 _OIDS: Mapping[Any, int] = {str: TYPES["text"].oid, dict: TYPES["jsonb"].oid}
@@ -278,14 +273,13 @@ class Adapters:
             )
         return self._resolved(inner)
 
-    def needs_extension(self, value: Any, dimensions: int = 0) -> bool:
+    def needs_extension(self, value: Any) -> bool:
         """Whether the value can be sent only when the OIDs of pgvector's types are known."""
-        if isinstance(value, list):
-            return dimensions < MOST_DIMENSIONS and any(self.needs_extension(item, dimensions + 1) for item in value)
-        if self._is_registered(type(value)):
-            return False
-        is_array = isinstance(value, array) or (is_ndarray(value) and value.dtype.kind != "b")
-        return is_array or isinstance(value, (Vector, HalfVector, SparseVector))
+        try:
+            self.parameter(value)
+        except LightvecError as error:
+            return isinstance(error, MissingExtension)
+        return False
 
     def oid_of(self, typ: Any) -> int | None:
         """The OID that values of a Python type are declared with; None where that is left open."""

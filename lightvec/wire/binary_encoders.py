@@ -17,25 +17,6 @@ from uuid import UUID
 
 from lightvec.wire.jsonb import json_text
 
-__all__ = [
-    "BOOLS",
-    "NULL",
-    "Encoder",
-    "bytes_to_binary",
-    "date_to_binary",
-    "fixed",
-    "interval_to_binary",
-    "json_to_binary",
-    "jsonb_to_binary",
-    "numeric_of",
-    "numeric_to_binary",
-    "text_to_binary",
-    "time_to_binary",
-    "timestamp_to_binary",
-    "timestamptz_to_binary",
-    "uuid_to_binary",
-]
-
 Encoder = Callable[[Any], bytes]
 
 #: The field of a NULL.

@@ -20,8 +20,6 @@ from lightvec.wire import binary_encoders as encoders
 from lightvec.wire import text_decoders as decoders
 from lightvec.wire.binary_encoders import Encoder, fixed
 
-__all__ = ["BY_OID", "DENSE", "FROM_TEXT", "TYPES", "DataType", "array_decoder"]
-
 
 class DataType(NamedTuple):
     """A type: how its text is read, how COPY writes it, what it is as an array of NumPy.

@@ -6,8 +6,6 @@ from typing import Any
 
 from lightvec.errors import InvalidOption
 
-__all__ = ["MAX_BYTES", "check_name", "identifier", "text_literal"]
-
 #: PostgreSQL cuts longer names off without an error (NAMEDATALEN - 1), so that they can mean another object.
 MAX_BYTES = 63
 

@@ -6,8 +6,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Json", "Jsonb", "json_text"]
-
 
 class Json:
     """A value to send as ``json``; ``dumps`` turns it into text (default :func:`json.dumps`)."""

@@ -30,21 +30,6 @@ from lightvec.wire.errors import DataError
 from lightvec.wire.jsonb import Json, Jsonb, json_text
 from lightvec.wire.protocol import BINARY, TEXT, Parameter
 
-__all__ = [
-    "ATTOSECONDS",
-    "DUMPERS",
-    "MOST_DIMENSIONS",
-    "NUMBERS",
-    "QUICK",
-    "Dumper",
-    "Json",
-    "Jsonb",
-    "flat",
-    "ndarray_sender",
-    "plain",
-    "widest",
-]
-
 
 class Dumper(NamedTuple):
     """How the values of one Python type travel: the type's OID, its array's OID, and the text of a value (None: NULL).

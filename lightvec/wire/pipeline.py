@@ -17,8 +17,6 @@ from lightvec.wire.results import Result, RowClass
 from lightvec.wire.session import Session
 from lightvec.wire.statements import gives_rows
 
-__all__ = ["execute_many"]
-
 #: Bytes a write: large enough that system calls do not count, small beside the buffers of sockets.
 _PIECE = 32 * 1024
 

@@ -13,16 +13,6 @@ from typing import Any
 from lightvec.types import HalfVector, SparseVector, Vector
 from lightvec.wire.errors import InterfaceError, ProgrammingError
 
-__all__ = [
-    "VECTORS",
-    "check_backslashes",
-    "convert",
-    "first_placeholder",
-    "from_format",
-    "from_named",
-    "may_be_several",
-]
-
 #: What is not SQL to look into (PostgreSQL documentation, 4.1 "Lexical Structure").
 _VERBATIM = r"""
     (?P<verbatim>

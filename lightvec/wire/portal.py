@@ -18,8 +18,6 @@ from lightvec.wire.results import Result
 from lightvec.wire.session import Session
 from lightvec.wire.statements import Request
 
-__all__ = ["describe", "stream"]
-
 #: What ends a batch; an error does, too.
 _ENDS = (protocol.CommandComplete, protocol.EMPTY_QUERY, protocol.PORTAL_SUSPENDED)
 

@@ -13,8 +13,6 @@ from typing import NamedTuple
 from lightvec.wire.errors import InterfaceError
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["AtLeast", "WithSchema", "restoring", "setting"]
-
 _KEPT = "lightvec.former_"
 
 

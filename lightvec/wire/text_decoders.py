@@ -16,22 +16,6 @@ from lightvec.types.inputs import show
 if TYPE_CHECKING:
     from pg8000.types import PGInterval, Range
 
-__all__ = [
-    "bool_from_text",
-    "bytes_from_text",
-    "cidr_from_text",
-    "date_from_text",
-    "inet_from_text",
-    "integers_from_text",
-    "interval_from_text",
-    "multirange_decoder",
-    "point_from_text",
-    "range_decoder",
-    "record_from_text",
-    "time_from_text",
-    "timestamp_from_text",
-]
-
 Convert = Callable[[str], Any]
 
 #: Compiled lazily: at import it would cost 2 ms.

@@ -16,7 +16,8 @@ from pg8000.types import PGInterval, Range
 
 from lightvec.pg8000 import Connection
 from lightvec.pg8000.exceptions import DataError, InterfaceError, OperationalError, ProgrammingError
-from lightvec.wire.parameters import DUMPERS, Dumper, Json, Jsonb
+from lightvec.wire.jsonb import Json, Jsonb
+from lightvec.wire.parameters import DUMPERS, Dumper
 
 TZ = timezone(timedelta(hours=2))
 
