@@ -1,4 +1,4 @@
-"""``Json`` and ``Jsonb``: values that are sent as documents, whatever they are in Python."""
+"""``Json`` and ``Jsonb``: values that are sent as JSON, whatever their Python type."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Jsonb(Json):
 
 
 def json_text(value: Any) -> str:
-    """A value as the text of a document; a str is that text already."""
+    """A value as the text of a JSON document; a str is that text already."""
     if isinstance(value, str):
         return value
     return value.dumps(value.obj) if isinstance(value, Json) else json.dumps(value)

@@ -1,6 +1,6 @@
-"""From the placeholders of pg8000 (``:name``) and of PEP 249 (``%s``, ``%(name)s``, ``?``, ``:1``) to ``$1``.
+"""Translate the placeholders of pg8000 (``:name``) and PEP 249 (``%s``, ``%(name)s``, ``?``, ``:1``) to ``$1``.
 
-Conversions are remembered by the text of the statement: a program has few texts and runs them often.
+Translations are cached by the text of the statement: programs run few texts often.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from lightvec.types import HalfVector, SparseVector, Vector
 from lightvec.wire.errors import InterfaceError, ProgrammingError
 
-#: What is not SQL to look into (PostgreSQL documentation, 4.1 "Lexical Structure").
+#: Strings, identifiers and comments (PostgreSQL documentation, 4.1 "Lexical Structure").
 _VERBATIM = r"""
     (?P<verbatim>
         (?<!\w)[eE]'(?:[^'\\]|\\.|'')*'       # a string with backslash escapes
@@ -41,7 +41,7 @@ VECTORS = (Vector, HalfVector, SparseVector)
 
 
 def from_named(sql: str, given: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    """SQL with ``:name`` or ``$1`` and its values, as pg8000's native connection takes them, to ``$1`` and an order.
+    """SQL with ``:name`` or ``$1`` to SQL with ``$1``, and its values in order.
 
     ``$1`` is the first of the given values, whatever its name.
 
@@ -98,7 +98,7 @@ def _translate(
 
 
 def first_placeholder(sql: str) -> str | None:
-    """The first ``%s``, ``%(name)s`` or ``:name`` in a statement, of whichever interface.
+    """The first ``%s``, ``%(name)s`` or ``:name`` in a statement.
 
     >>> first_placeholder("SELECT a % 2, b::int, '%s' FROM t WHERE a = :a"), first_placeholder("SELECT 1")
     (':a', None)
@@ -109,7 +109,7 @@ def first_placeholder(sql: str) -> str | None:
 
 
 def may_be_several(sql: str) -> bool:
-    """Whether a text may hold several statements; a semicolon in a string or comment ends none.
+    """Whether a text may hold several statements; semicolons in strings and comments do not count.
 
     >>> may_be_several("SELECT ';';"), may_be_several("BEGIN; COMMIT")
     (False, True)
@@ -122,8 +122,8 @@ def from_format(
 ) -> tuple[str, Sequence[Any]]:
     """SQL with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping) to SQL with ``$1``, and its values in order.
 
-    ``%%`` is a percent sign. Inside strings and comments nothing else is looked at, with ``keep_strings`` not even
-    that, inside quoted names nothing at all.
+    ``%%`` is a percent sign, in strings and comments, too, unless ``keep_strings`` is set, but not in
+    quoted names.
 
     >>> from_format("SELECT %s::int + %s", [1, 2])
     ('SELECT $1::int + $2', [1, 2])
@@ -146,10 +146,10 @@ def from_format(
 
 
 def _shared(args: Sequence[Any]) -> tuple[int, ...]:
-    """The parameter number of each value where one vector stands for several placeholders; empty where none does.
+    """The parameter number of each value, if a vector is there more than once; else empty.
 
-    A query that selects, filters and orders by a distance names its vector three times, and 3 KB of it need to travel
-    only once. The type of a vector is never inferred, so one parameter can stand in several places.
+    A query that selects, filters and orders by a distance has its vector of 3 KB three times; it is sent once. The
+    type of a vector is never inferred, so one parameter can be used in several places.
     """
     vectors = [id(value) for value in args if isinstance(value, VECTORS)]
     if len(vectors) == len(set(vectors)):
@@ -186,9 +186,9 @@ def convert(
 
 
 def check_backslashes(sql: str, args: object) -> None:
-    """Refuse to look for placeholders where a backslash escapes in every string: other rules hold there."""
+    """Refuse a statement with a backslash while a backslash escapes in every string."""
     if args and "\\" in sql:
         raise InterfaceError(
-            "the statement has a backslash, and standard_conforming_strings is off, so its strings cannot be told from "
-            "its placeholders: SET standard_conforming_strings TO on, or send the text as a parameter"
+            "expected no backslash in a statement with parameters while standard_conforming_strings is off: "
+            "SET standard_conforming_strings TO on, or send the text as a parameter"
         )
