@@ -34,7 +34,7 @@ def test_set_up_and_back(house: House, db: Pg8000Database, name: str) -> None:
     model = described(name, name)
     place([model], name)
     steps = set_up(db, [model], schema=name)
-    assert [(step.kind, step.name, step.stands) for step in steps[:3]] == [
+    assert [(step.kind, step.name, step.exists) for step in steps[:3]] == [
         ("extension", "vector", True),
         ("schema", name, False),
         ("table", name, False),
@@ -42,7 +42,7 @@ def test_set_up_and_back(house: House, db: Pg8000Database, name: str) -> None:
     assert house.made("table") == {(name, name)}
     assert house.columns(name, name) == ["id", f"{name[:20]}2", name]
     assert (name, steps[3].name) in house.made("index")
-    assert all(step.stands for step in plan(db, [model], schema=name))
+    assert all(step.exists for step in plan(db, [model], schema=name))
     found = model_of(db, name, name)
     assert [field.column_name for field in found._meta.sorted_fields] == ["id", f"{name[:20]}2", name]
     assert vector_field(found, name).metric == "l2"
@@ -64,8 +64,8 @@ def test_an_index_that_is_left_invalid(house: House, db: Pg8000Database, name: s
         index,
         name,
     )
-    assert [step.stands for step in set_up(db, [model], schema=name, concurrently=True)] == [True, True, True, False]
-    assert all(step.stands for step in plan(db, [model], schema=name))
+    assert [step.exists for step in set_up(db, [model], schema=name, concurrently=True)] == [True, True, True, False]
+    assert all(step.exists for step in plan(db, [model], schema=name))
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_an_extension_in_a_schema(empty: Connection, empty_url: str, name: str) 
         assert database.extension().schema == name
         for _ in range(2):
             steps = set_up(database, [described(name, name)])
-        assert all(step.stands for step in steps)
+        assert all(step.exists for step in steps)
         assert vector_field(model_of(database, name)).dimensions == 2
 
 

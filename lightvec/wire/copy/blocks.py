@@ -16,7 +16,7 @@ from lightvec.wire.errors import DataError
 from lightvec.wire.parameters import plain
 from lightvec.wire.protocol import copy_data
 
-__all__ = ["HEADER", "TRAILER", "Block", "binary_blocks", "close_message", "text_blocks"]
+__all__ = ["HEADER", "TRAILER", "Block", "binary_blocks", "close_message", "line_blocks", "text_blocks"]
 
 #: The signature, flags and the length of no extension (PostgreSQL documentation, COPY, "File Header").
 HEADER = copy_data(b"PGCOPY\n\xff\r\n\0" + bytes(8))
@@ -69,6 +69,20 @@ def text_blocks(target: Target, adapters: Adapters, rows: Iterable[Sequence[Any]
     def append(block: bytearray, row: Sequence[Any], number: int) -> None:
         block += b"\t".join(encode_row(columns, encoders, text.NULL, row, number))
         block += b"\n"
+
+    yield from _blocks(rows, append)
+
+
+def line_blocks(rows: Iterable[Sequence[str | None]]) -> Iterator[Block]:
+    """The text COPY of rows whose fields are texts already."""
+
+    def append(block: bytearray, row: Sequence[str | None], number: int) -> None:
+        try:
+            block += text.line(row)
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"row {number:,}: expected Unicode text, got the lone surrogate {error.object[error.start]!r}"
+            ) from error
 
     yield from _blocks(rows, append)
 

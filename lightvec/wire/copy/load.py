@@ -12,14 +12,14 @@ from typing import Any
 
 from lightvec.types.inputs import show
 from lightvec.wire.copy.arrays import array_blocks, items
-from lightvec.wire.copy.blocks import Block, binary_blocks, text_blocks
+from lightvec.wire.copy.blocks import Block, binary_blocks, line_blocks, text_blocks
 from lightvec.wire.copy.conflict import check_on_conflict, load_by_insert
 from lightvec.wire.copy.copy_in import copy_in
 from lightvec.wire.copy.target import Target, look_up
 from lightvec.wire.errors import REMEDIES, DatabaseError, DataError, ErrorFields, InterfaceError
 from lightvec.wire.session import Session
 
-__all__ = ["Progress", "copy_columns", "copy_rows", "send_blocks"]
+__all__ = ["Progress", "copy_columns", "copy_rows", "copy_texts", "send_blocks"]
 
 #: Called with the number of rows sent so far, after each block and at the end.
 Progress = Callable[[int], object]
@@ -37,7 +37,6 @@ def copy_rows(
     *,
     on_conflict: str | None = None,
     left_alone: Collection[str] = (),
-    as_text: bool = False,
     progress: Progress | None = None,
 ) -> int:
     """Load rows into a table by binary COPY; the number of rows.
@@ -46,8 +45,7 @@ def copy_rows(
     names of the columns to load, and each row is a list, tuple or other sequence of values in their order; None is
     NULL. ``rows`` may be any iterable and is never held as a whole. Values are what INSERT takes as parameters for
     these types; for vectors also plain lists, tuples, ``array.array`` and NumPy arrays. With a column of a type without
-    a binary form here (a range, a composite, hstore, …) the COPY is text; ``as_text`` makes it text in any case, for
-    values that only the server can parse.
+    a binary form here (a range, a composite, hstore, …) the COPY is text.
 
     ``on_conflict="ignore"`` skips rows that violate a unique constraint. ``"update"`` updates the row with the same
     primary key (or the only unique key among the loaded columns); of loaded rows with the same key the last one wins;
@@ -74,9 +72,28 @@ def copy_rows(
     """
     check_on_conflict(on_conflict)
     target = look_up(session, table, columns, left_alone)
-    if as_text:
-        target.encoders = None
     return _load(session, target, _row_blocks(session, target, rows), on_conflict, progress)
+
+
+def copy_texts(
+    session: Session,
+    table: str | tuple[str, str],
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | None]],
+    *,
+    on_conflict: str | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Load rows of texts by text COPY, which the server reads as it reads literals; otherwise as :func:`copy_rows`.
+
+    >>> _ = conn.run("CREATE TEMPORARY TABLE day (at date, embedding vector(2))")
+    >>> copy_texts(conn.session, "day", ["at", "embedding"], [("29 Feb 2024", "[1,2]"), (None, None)])
+    2
+    """
+    check_on_conflict(on_conflict)
+    target = look_up(session, table, columns)
+    target.encoders = None
+    return _load(session, target, line_blocks(rows), on_conflict, progress)
 
 
 def copy_columns(

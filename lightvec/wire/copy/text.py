@@ -6,7 +6,7 @@ be loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import partial
 from struct import pack, unpack
@@ -22,10 +22,16 @@ from lightvec.wire.datatypes import BY_OID
 from lightvec.wire.jsonb import json_text
 from lightvec.wire.parameters import plain
 
-__all__ = ["NULL", "text_encoder"]
+__all__ = ["NULL", "line", "text_encoder"]
 
 NULL = b"\\N"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def line(fields: Iterable[str | None]) -> bytes:
+    """The line of a row. Bytes that are not UTF-8, read with ``surrogateescape``, are left to the server to refuse."""
+    written = ["\\N" if field is None else field.translate(_ESCAPES) for field in fields]
+    return ("\t".join(written) + "\n").encode("utf-8", "surrogateescape")
 
 
 def text_encoder(column: Column, adapters: Adapters) -> Callable[[Any], bytes]:
