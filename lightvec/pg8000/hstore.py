@@ -13,7 +13,7 @@ from lightvec.wire.execute import ask
 from lightvec.wire.parameters import Dumper
 
 _TEXT = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
-#: One pair as hstore_out writes it (contrib/hstore/hstore_io.c): both quoted, the value NULL where it is none.
+#: A pair as hstore_out writes it (contrib/hstore/hstore_io.c).
 _PAIR = re.compile(rf"{_TEXT}=>(?:NULL|{_TEXT})(?:, (?!\Z)|\Z)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
@@ -31,7 +31,7 @@ def register_hstore(conn: BaseConnection) -> None:
     if not found:
         raise ProgrammingError("the database has no type hstore: run CREATE EXTENSION hstore")
     ((oid, array_oid),) = found
-    conn.session.adapters.register(dict, Dumper(oid, array_oid, to_text))
+    conn.session.adapters.py_types[dict] = Dumper(oid, array_oid, to_text)
     conn.register_in_adapter(oid, from_text)
 
 

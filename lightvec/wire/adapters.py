@@ -77,7 +77,8 @@ class Adapters:
     """The conversions of one connection.
 
     ``encoding`` is Python's name of client_encoding. ``py_types`` and ``pg_types`` are pg8000's tables: from a Python
-    type to a function that returns the text to send, and from an OID to a function of the text received.
+    type to a function that returns the text to send (or to a :class:`Dumper`), and from an OID to a function of the
+    text received.
     """
 
     def __init__(self) -> None:
@@ -112,18 +113,6 @@ class Adapters:
         for name, oid in extension.array_oids.items():
             self._texts[oid] = array_decoder(VECTOR_TYPES[name].from_text)
         self._reset()
-
-    def register_out_adapter(self, typ: type, function: Callable[[Any], Any]) -> None:
-        """Send the values of a Python type as the text that a function returns."""
-        self.py_types[typ] = function
-
-    def register_in_adapter(self, oid: int, function: Callable[[str], Any]) -> None:
-        """Read the values of a type by a function of their text."""
-        self.pg_types[oid] = function
-
-    def register(self, typ: type, dumper: Dumper) -> None:
-        """Send the values of a Python type by this dumper."""
-        self.py_types[typ] = dumper
 
     # --- to the server --------------------------------------------------------------------------
 
