@@ -22,7 +22,8 @@ from types import MappingProxyType, NoneType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types import Bit, Vector
+from lightvec.types.columns import VECTOR_TYPES
 from lightvec.types.floats import FLOAT32
 from lightvec.types.inputs import MAX_DIMENSIONS, is_ndarray
 from lightvec.wire.datatypes import DENSE, TYPES
@@ -93,10 +94,6 @@ def _pg_interval_text(value: Any) -> str:
     return " ".join(f"{number:+} {unit}" for unit, number in vars(value).items() if number is not None)
 
 
-def _vector(name: str) -> Dumper:
-    return Dumper(name, name, lambda value: value.wire_text(), lambda value: value.to_binary())
-
-
 _INET, _CIDR = _of("inet"), _of("cidr")
 _BYTEA = _of("bytea", _bytes_text, bytes)
 #: An array of them, too: ``= ANY($1)`` then works for columns of uuid, enums and dates.
@@ -129,9 +126,7 @@ DUMPERS: Mapping[type | str, AnyDumper] = MappingProxyType(
         Jsonb: _of("jsonb", json_text),
         dict: Dumper(0, 0, json.dumps),
         Bit: _of("bit", Bit.to_text, Bit.to_binary),
-        Vector: _vector("vector"),
-        HalfVector: _vector("halfvec"),
-        SparseVector: _vector("sparsevec"),
+        **{cls: Dumper(name, name, cls.wire_text, cls.to_binary) for name, cls in VECTOR_TYPES.items()},
     }
 )
 
