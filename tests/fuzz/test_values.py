@@ -25,7 +25,7 @@ from lightvec.wire.adapters import Adapters
 from lightvec.wire.copy.blocks import binary_blocks, text_blocks
 from lightvec.wire.copy.target import Column, Target
 from lightvec.wire.datatypes import BY_OID
-from lightvec.wire.parameters import Json
+from lightvec.wire.jsonb import Json
 from tests.cases import for_each
 from tests.fuzz.judging import TALLY, in_memory, in_time, tried
 from tests.fuzz.messages import LOGIN
