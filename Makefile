@@ -52,7 +52,7 @@ typecheck: $(VENV)/.installed-dev  ## check types, strictly
 bench: $(VENV)/.installed-bench  ## measure against psycopg 3 and pg8000
 	$(BIN)/python -m tests.benchmarks
 
-bench-scale: $(VENV)/.installed-bench  ## measure what examples/scale.md is computed from, and write it anew
+bench-scale: $(VENV)/.installed-bench  ## measure what docs/scale.md is computed from, and write it anew
 	$(BIN)/python -m tests.benchmarks.scale --write
 
 # Another file: make lambda-zip FILE=/tmp/function.zip
