@@ -8,7 +8,7 @@ JOBS ?= 4
 SOAK := $(addprefix tests/,faults fuzz load pooler pg8000/test_interrupts.py tls/test_traffic.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-citus soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean
+.PHONY: help demo test test-all test-citus soak lint typecheck check docs bench bench-scale lambda-zip dist test-wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ lint: $(VENV)/.installed-dev  ## check style and format
 typecheck: $(VENV)/.installed-dev  ## check types, strictly
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs  ## build the documentation into build/site; a broken link or a missing public name fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 bench: $(VENV)/.installed-bench  ## measure against psycopg 3 and pg8000
 	$(BIN)/python -m tests.benchmarks
 
@@ -67,7 +70,7 @@ dist: $(VENV)/.installed-test  ## build the wheel and the sdist into dist/
 test-wheel: dist  ## run the test suite on the built wheel, where the sources are not in reach (TESTS: a part of it)
 	$(BIN)/python -m tests.wheel dist/lightvec-*.whl $(TESTS)
 
-check: lint typecheck test  ## what CI runs
+check: lint typecheck docs test  ## what CI runs
 
 clean:  ## remove the virtual environment, caches and the embedded server's data
 	@if [ -x $(BIN)/lightvec ] && [ -d .lightvec ]; then $(BIN)/lightvec server stop || true; fi
