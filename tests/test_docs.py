@@ -16,12 +16,14 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT
 from typing import Any, NamedTuple
 
+import click
 import pytest
 from peewee import Model
 
 import lightvec
 from examples.models import Gloss
 from lightvec import Vector
+from lightvec.cli.commands import cli
 from lightvec.peewee import Pg8000Database, VectorField
 from lightvec.pg8000 import Connection, connect, dbapi
 from lightvec.server import start, stop
@@ -260,3 +262,19 @@ def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
     assert {*re.findall(r"\]\(([\w-]+\.md)\)", index)} == pages
+
+
+def test_the_page_of_commands_has_each_of_them() -> None:
+    """And the options that a section names are those of its command."""
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## ([\w-]+)\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE))
+    context = click.Context(cli)
+    assert sections.keys() == {*cli.list_commands(context)}
+    for name, text in sections.items():
+        command = cli.get_command(context, name)
+        assert command is not None
+        commands = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+        options = {
+            option for each in commands for param in each.params for option in (*param.opts, *param.secondary_opts)
+        }
+        assert {*re.findall(r"(?<![\w-])--[a-z][\w-]*", text)} <= options, name
