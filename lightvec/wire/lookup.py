@@ -44,7 +44,7 @@ def look_up_requests(session: Session) -> list[Request]:
     def store(result: Result) -> None:
         try:
             _store(session, result.rows or [], timestamp.rows[0][0] if timestamp.rows and is_idle else None)
-        except (IndexError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:  # A type name that is none of pgvector's, too.
             raise InternalError("the server's catalog cannot be understood: is it PostgreSQL?") from error
 
     timestamp.on_complete = lambda result: None
