@@ -287,7 +287,7 @@ class Session:
 
     def _outwait_look(self) -> bool:
         """Take the turn from a thread that only looks at the socket (``is_alive``); False where it runs something."""
-        while self.phase == "idle":
+        while self.phase != "busy" and not self.closed:
             if self._turn.acquire(timeout=0.01):
                 return True
         return False
