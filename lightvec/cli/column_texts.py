@@ -11,12 +11,13 @@ from typing import Any
 from lightvec import Bit, SparseVector
 from lightvec.errors import SchemaMismatch
 from lightvec.wire.copy.target import Column
+from lightvec.wire.datatypes import oids
 
 __all__ = ["needs_numbers", "text_writer"]
 
-_JSON = (114, 3802)
-_INTEGERS = (20, 21, 23, 26)
-_FLOATS = (700, 701)
+_JSON = oids("json", "jsonb")
+_INTEGERS = oids("int2", "int4", "int8", "oid")
+_FLOATS = oids("float4", "float8")
 _DENSE = ("vector", "halfvec")
 _CLASSES: dict[str, Callable[[Any], Any]] = {"sparsevec": SparseVector, "bit": Bit, "varbit": Bit}
 

@@ -22,6 +22,7 @@ from lightvec.pg8000.exceptions import DatabaseError, DataError, ErrorFields
 from lightvec.types.inputs import is_ndarray
 from lightvec.wire.copy import load
 from lightvec.wire.copy.target import Column, look_up
+from lightvec.wire.datatypes import TYPES, oids
 from lightvec.wire.identifiers import identifier
 
 __all__ = ["Loader"]
@@ -32,13 +33,13 @@ _UNIQUE_VIOLATION, _WRONG_OBJECT_TYPE, _WRONG_BYTES = "23505", "42809", "22021"
 
 #: OIDs of the columns that binary COPY takes a value for, by the value's type.
 _BINARY: dict[type, tuple[int, ...]] = {
-    bool: (16,),
-    int: (20, 21, 23, 26, 700, 701, 1700),
-    float: (700, 701),
-    Decimal: (1700,),
-    str: (25, 1042, 1043),
-    bytes: (17,),
-    date: (1082,),
+    bool: oids("bool"),
+    int: oids("int2", "int4", "int8", "oid", "float4", "float8", "numeric"),
+    float: oids("float4", "float8"),
+    Decimal: oids("numeric"),
+    str: oids("text", "bpchar", "varchar"),
+    bytes: oids("bytea"),
+    date: oids("date"),
 }
 
 #: The column in the context of an error (``CopyFromErrorCallback``, src/backend/commands/copyfromparse.c).
@@ -194,7 +195,7 @@ def _fits_binary(column: Column, value: Any) -> bool:
     if column.vector is not None:
         return is_ndarray(value) or isinstance(value, list)
     if isinstance(value, datetime):
-        return column.oid == (1114 if value.tzinfo is None else 1184)
+        return column.oid == TYPES["timestamp" if value.tzinfo is None else "timestamptz"].oid
     return column.oid in _BINARY.get(type(value), ())
 
 

@@ -16,7 +16,7 @@ from lightvec.extension import NO_EXTENSION, ExtensionTypes
 from lightvec.types.arrays import array_text, quoted
 from lightvec.types.columns import VECTOR_TYPES, binary_encoder
 from lightvec.types.inputs import is_ndarray, show
-from lightvec.wire.datatypes import BY_OID, FROM_TEXT, TYPES, array_decoder
+from lightvec.wire.datatypes import BY_OID, FROM_TEXT, TYPES, array_decoder, oids
 from lightvec.wire.errors import DataError, MissingExtension, ProgrammingError
 from lightvec.wire.jsonb import Json
 from lightvec.wire.parameters import (
@@ -35,7 +35,7 @@ from lightvec.wire.results import Decoder
 
 #: Types for setinputsizes() where the default leaves the type to the server.
 _OIDS: Mapping[Any, int] = {str: TYPES["text"].oid, dict: TYPES["jsonb"].oid}
-_DOCUMENTS = (TYPES["json"].oid, TYPES["jsonb"].oid)
+_DOCUMENTS = oids("json", "jsonb")
 _TIMESTAMPS = (TYPES["timestamp"].oid, TYPES["timestamp"].array_oid)
 _ARRAYS = {row.array_oid for row in TYPES.values()}
 _MULTIRANGES = {row.oid for row in TYPES.values() if row.name.endswith("multirange")}
@@ -48,7 +48,7 @@ _FROM_BYTES: Mapping[Callable[[str], Any], Decoder] = {
 }
 #: Raised by conversions for a value that cannot be sent.
 _REFUSALS = (RecursionError, TypeError, ValueError, IndexError, OverflowError)
-_BITS = (TYPES["bit"].oid, TYPES["varbit"].oid)
+_BITS = oids("bit", "varbit")
 #: OIDs from here on differ between databases (``FirstNormalObjectId``, src/include/access/transam.h).
 _FIRST_NORMAL = 16_384
 

@@ -118,6 +118,12 @@ def array_decoder(element: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 TYPES: Mapping[str, DataType] = MappingProxyType({row.name: row for row in (*_TABLE, *_ranges())})
 BY_OID: Mapping[int, DataType] = MappingProxyType({row.oid: row for row in TYPES.values()})
 
+
+def oids(*names: str) -> tuple[int, ...]:
+    """The OIDs of types by their names."""
+    return tuple(TYPES[name].oid for name in names)
+
+
 #: The text decoders of all types, and of their arrays, by OID.
 FROM_TEXT: Mapping[int, Callable[[str], Any]] = MappingProxyType(
     {row.oid: row.from_text for row in TYPES.values()}
