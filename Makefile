@@ -6,9 +6,14 @@ BIN := $(VENV)/bin
 JOBS ?= 4
 # Tests that try more where they have the time (tests/scale.py).
 SOAK := $(addprefix tests/,faults fuzz load pooler pg8000/test_interrupts.py tls/test_traffic.py)
+# The inner loop: nothing here starts a server or a pooler of its own, or builds the package; SLOW takes over 10 s each.
+SLOW := $(addprefix tests/pg8000/,test_beside_psycopg.py test_fork.py test_interrupts.py test_limits.py \
+    test_pgbouncer.py test_prepared.py test_session_changes.py test_threads.py) \
+    $(addprefix tests/peewee/,test_index_build.py test_iterator.py test_nearest_order.py test_quantize.py test_threads.py)
+FAST := $(addprefix tests/,types wire pg8000 peewee test_layers.py test_metrics.py) $(addprefix --ignore=,$(SLOW))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-citus soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean
+.PHONY: help demo test test-fast test-all test-citus soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +29,9 @@ demo: $(VENV)/.installed-demo  ## create a schema, load 2,000 real embeddings an
 
 test: $(VENV)/.installed-test  ## run the test suite against a real server
 	$(BIN)/python -m pytest -n $(JOBS) $(TESTS)
+
+test-fast: $(VENV)/.installed-test  ## run the quick tests of types, wire, pg8000 and Peewee, in about a minute
+	$(BIN)/python -m pytest -n $(JOBS) $(FAST)
 
 test-all:  ## run the test suite on each Python from 3.10 that is found (TESTS=tests/types: a part of it)
 	@$(PYTHON) -m tests.pythons | { \
@@ -49,10 +57,13 @@ lint: $(VENV)/.installed-dev  ## check style and format
 typecheck: $(VENV)/.installed-dev  ## check types, strictly
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs  ## build the documentation into build/site; a broken link or a missing public name fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 bench: $(VENV)/.installed-bench  ## measure against psycopg 3 and pg8000
 	$(BIN)/python -m tests.benchmarks
 
-bench-scale: $(VENV)/.installed-bench  ## measure what examples/scale.md is computed from, and write it anew
+bench-scale: $(VENV)/.installed-bench  ## measure what docs/scale.md is computed from, and write it anew
 	$(BIN)/python -m tests.benchmarks.scale --write
 
 # Another file: make lambda-zip FILE=/tmp/function.zip
@@ -67,7 +78,7 @@ dist: $(VENV)/.installed-test  ## build the wheel and the sdist into dist/
 test-wheel: dist  ## run the test suite on the built wheel, where the sources are not in reach (TESTS: a part of it)
 	$(BIN)/python -m tests.wheel dist/lightvec-*.whl $(TESTS)
 
-check: lint typecheck test  ## what CI runs
+check: lint typecheck docs test  ## what CI runs
 
 clean:  ## remove the virtual environment, caches and the embedded server's data
 	@if [ -x $(BIN)/lightvec ] && [ -d .lightvec ]; then $(BIN)/lightvec server stop || true; fi

@@ -1,4 +1,4 @@
-"""How large, how long, how many nodes: what scale.md says, computed from what was measured, for any number of vectors.
+"""How large, how long, how many nodes: docs/scale.md, computed for any number of vectors.
 
     python -m examples.scale [VECTORS]
 
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 __all__ = ["COUNTS", "DIMENSIONS", "FORMS", "PAGE", "Plan", "constants", "page", "plan", "with_constants"]
 
-PAGE = Path(__file__).with_name("scale.md")
+PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 
 COUNTS = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 DIMENSIONS = (384, 1_536)

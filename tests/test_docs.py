@@ -11,24 +11,53 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from subprocess import PIPE, STDOUT
-from typing import Any
+from typing import Any, NamedTuple
 
+import click
 import pytest
 from peewee import Model
 
 import lightvec
 from examples.models import Gloss
 from lightvec import Vector
+from lightvec.cli.commands import cli
 from lightvec.peewee import Pg8000Database, VectorField
-from lightvec.pg8000 import Connection, dbapi
-from lightvec.server import stop
+from lightvec.pg8000 import Connection, connect, dbapi
+from lightvec.server import start, stop
 from tests.places import open_folder
 
-README = Path(__file__).parents[1] / "README.md"
-#: What stands in a page as it is typed and as it is answered, and how many of them there are at least.
-PAGES = {README: 20, README.parent / "examples" / "libraries.md": 7}
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+REPOSITORY = "https://github.com/lightvec/lightvec/blob/main/"
+
+#: The pages whose code runs, and how many commands and programs each has at least.
+PAGES = {
+    "README.md": 6,
+    "docs/quick-start.md": 4,
+    "docs/models.md": 8,
+    "docs/scripts.md": 5,
+    "docs/command-line.md": 12,
+    "docs/lambda.md": 2,
+    "docs/indexes.md": 5,
+    "docs/testing.md": 1,
+    "docs/libraries.md": 7,
+    "docs/failures.md": 3,
+    "docs/pgvector.md": 1,
+}
+#: These begin with an empty database, the others with the rows of the quick start.
+FROM_NOTHING = {"README.md", "docs/quick-start.md", "docs/libraries.md"}
+
+#: The table that docs/quick-start.md creates and fills.
+PRODUCT = """
+    CREATE EXTENSION vector;
+    CREATE TABLE product (id serial PRIMARY KEY, name text NOT NULL, embedding vector(3) NOT NULL);
+    CREATE INDEX product_embedding_cosine_hnsw ON product USING hnsw (embedding vector_cosine_ops);
+    INSERT INTO product (name, embedding)
+    VALUES ('tea', '[0.9,0.1,0]'), ('coffee', '[0.8,0.3,0.1]'), ('ladder', '[0,0.2,0.9]');
+"""
 
 MODULES = [
     module.name for module in pkgutil.walk_packages(lightvec.__path__, "lightvec.") if "__main__" not in module.name
@@ -66,15 +95,14 @@ def test_there_are_examples() -> None:
     assert count > 60
 
 
-# README and the guides, from top to bottom
+# README and the pages, from top to bottom
 
 
-class Block:
-    """A fenced block: its language, its text, and the block behind it if that is output."""
+class Block(NamedTuple):
+    """A fenced block. Output follows the program that prints it, in a block without a language."""
 
-    def __init__(self, language: str, text: str) -> None:
-        self.language = language
-        self.text = text
+    language: str
+    text: str
 
 
 def blocks(page: Path = README) -> list[Block]:
@@ -82,14 +110,11 @@ def blocks(page: Path = README) -> list[Block]:
     return [Block(*each) for each in found]
 
 
-@pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working folder with the examples in it, whose embedded server is stopped at the end."""
-    folder = open_folder("readme")
-    (folder / "examples").symlink_to(README.parent / "examples")
-    monkeypatch.chdir(folder)
-    # What a block exports is gone after the test.
-    monkeypatch.setenv("DATABASE_URL", "")
+@pytest.fixture(scope="module")
+def shared_folder() -> Iterator[Path]:
+    """A folder for the pages. Its embedded server is started once."""
+    folder = open_folder("docs")
+    (folder / "examples").symlink_to(ROOT / "examples")
     try:
         yield folder
     finally:
@@ -97,21 +122,37 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_page(folder: Path, page: Path) -> None:
-    shown = blocks(page)
+@pytest.fixture
+def folder(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder of a page: an empty database, and no files of the page before."""
+    for path in shared_folder.iterdir():
+        if path.name not in {".lightvec", "examples"}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with connect(start(shared_folder / ".lightvec").url) as conn:
+        conn.execute_simple("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    monkeypatch.chdir(shared_folder)
+    monkeypatch.setenv("DATABASE_URL", "embedded:.lightvec")
+    return shared_folder
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page(folder: Path, name: str) -> None:
+    if name not in FROM_NOTHING:
+        (folder / "shop.py").write_text(next(block.text for block in blocks(ROOT / "docs/quick-start.md")[1:]))
+        with connect() as conn:
+            conn.execute_simple(PRODUCT)
+    shown = [*blocks(ROOT / name), Block("end", "")]
     ran = 0
-    for position, block in enumerate(shown):
+    for block, following in pairwise(shown):
         if block.language == "console":
             ran += run_console(block.text, folder)
         elif file := re.match(r"# (\w+\.py)$", block.text, re.MULTILINE):
             (folder / file[1]).write_text(block.text)
         elif block.language == "python":
-            following = shown[position + 1]
             output = run([sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-c", block.text], folder)
             assert re.fullmatch(pattern(following.text if following.language == "" else ""), output), output
             ran += 1
-    assert ran >= PAGES[page]
+    assert ran >= PAGES[name]
 
 
 def run(command: str | list[str], folder: Path) -> str:
@@ -147,25 +188,93 @@ def pattern(expected: str) -> str:
 
 
 def test_shell_blocks_name_targets_and_extras_that_exist() -> None:
-    setup = (README.parent / "setup.cfg").read_text()
-    makefile = (README.parent / "Makefile").read_text()
-    text = "".join(block.text for block in blocks() if block.language == "sh")
-    for target in re.findall(r"^make ([\w-]+)", text, re.MULTILINE):
+    setup = (ROOT / "setup.cfg").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    pages = [README, ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]
+    commands = "".join(block.text for page in pages for block in blocks(page) if block.language == "sh")
+    for target in re.findall(r"^make ([\w-]+)", commands, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
-    extras = {extra for found in re.findall(r"lightvec\[([\w,]+)\]", README.read_text()) for extra in found.split(",")}
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    extras = {extra for found in re.findall(r"lightvec\[([\w,]+)\]", text) for extra in found.split(",")}
     assert len(extras) > 10
     for extra in extras:
         assert re.search(rf"^{extra} =", setup, re.MULTILINE)
 
 
-def test_the_page_has_no_table_of_the_demonstrations() -> None:
-    """Who begins with ``make demo`` goes on in the same folder, and so on the same server."""
-    made = re.findall(r"--table (\w+)", README.read_text(encoding="utf-8"))
-    assert made == ["definition"]
-    assert not {*made, "product"} & {Gloss._meta.table_name}
+def test_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_every_page_with_programs_runs() -> None:
+    with_programs = {
+        page.relative_to(ROOT).as_posix()
+        for page in (README, *ROOT.glob("docs/*.md"))
+        if any(block.language in {"console", "python"} for block in blocks(page))
+    }
+    # Citus's is run on a cluster, by tests/citus.
+    assert with_programs - {"docs/citus.md"} == PAGES.keys()
+
+
+def test_the_pages_have_no_table_of_the_demonstration() -> None:
+    """Whoever begins with ``make demo`` goes on in the same folder, and so on the same server."""
+    pages = [page for name in PAGES for page in blocks(ROOT / name)]
+    tables = {table for page in pages for table in re.findall(r"--table (\w+)", page.text)}
+    assert tables == {"note", "definition"}
+    assert not {*tables, "product"} & {Gloss._meta.table_name}
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def documents() -> list[Path]:
+    folders = [path for name in ("docs", "examples") for path in (ROOT / name).rglob("*.md")]
+    return sorted({*ROOT.glob("*.md"), *folders})
 
 
 def test_links_lead_somewhere() -> None:
-    for page in (*PAGES, *README.parent.glob("examples/**/README.md")):
-        for target in re.findall(r"\]\((?!\w+:)([^)#]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page}: {target}"
+    for page in documents():
+        text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for link in re.findall(r"\]\(([^)]+)\)|^\[[\w-]+\]: (\S+)$", text, re.MULTILINE):
+            target, _, anchor = "".join(link).partition("#")
+            if target.startswith(REPOSITORY):
+                path = ROOT / target.removeprefix(REPOSITORY)
+            elif re.match(r"\w+:", target):
+                continue
+            else:
+                # Of a README that PyPI shows, a relative link leads nowhere.
+                assert page != README, f"{page}: {target} is relative"
+                path = page.parent / target if target else page
+            assert path.exists(), f"{page}: {target}"
+            assert not anchor or anchor in anchors(path), f"{page}: {target}#{anchor}"
+
+
+def test_references_have_targets() -> None:
+    for page in documents():
+        text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        used = {*re.findall(r"\]\[([\w-]+)\]", text)}
+        assert used == {*re.findall(r"^\[([\w-]+)\]: ", text, re.MULTILINE)}, page
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert {*re.findall(r"\]\(([\w-]+\.md)\)", index)} == pages
+
+
+def test_the_page_of_commands_has_each_of_them() -> None:
+    """And the options that a section names are those of its command."""
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## ([\w-]+)\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE))
+    context = click.Context(cli)
+    assert sections.keys() == {*cli.list_commands(context)}
+    for name, text in sections.items():
+        command = cli.get_command(context, name)
+        assert command is not None
+        commands = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+        options = {
+            option for each in commands for param in each.params for option in (*param.opts, *param.secondary_opts)
+        }
+        assert {*re.findall(r"(?<![\w-])--[a-z][\w-]*", text)} <= options, name

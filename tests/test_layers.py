@@ -97,9 +97,7 @@ def test_imports_go_down_only(module: Path) -> None:
     assert anywhere <= ALLOWED[own] | LATER.get(own, set())
 
 
-#: Folders that still have circles of imports.
-CIRCULAR = {"pg8000"}
-LAYERED = sorted({module.parent.name for module in ROOT.glob("*/__init__.py")} - CIRCULAR)
+LAYERED = sorted({module.parent.name for module in ROOT.glob("*/__init__.py")})
 
 
 def modules_imported(tree: ast.AST, folder: str) -> set[str]:

@@ -16,7 +16,16 @@ from pathlib import Path
 from tests.packaging import ROOT, environment
 
 #: What the tests read beside themselves.
-_READ = ("CHANGELOG.md", "LICENSE", "Makefile", "README.md", "pyproject.toml", "setup.cfg")
+_READ = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "SECURITY.md",
+    "pyproject.toml",
+    "setup.cfg",
+)
 
 #: This one builds from the sources.
 _LEFT_OUT = ("--ignore=tests/test_package.py",)
@@ -38,7 +47,7 @@ def main(wheel: str, *arguments: str) -> int:
 
 def _copied(folder: Path) -> Path:
     folder.mkdir()
-    for name in ("tests", "examples"):
+    for name in ("tests", "examples", "docs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for name in _READ:
         shutil.copy(ROOT / name, folder)

@@ -32,7 +32,7 @@ TAKEN = {".py", ".pem", ".typed"}
 COMPILED = {".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".c", ".pyx"}
 LIMIT = 1_500_000
 #: What the function loads, and what ``--bytecode`` therefore compiles.
-LOADED = ("function/", "lightvec/", "pg8000/", "peewee.py")
+LOADED = ("function/", "lightvec/", "pg8000/", "playhouse/", "peewee.py")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

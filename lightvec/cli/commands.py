@@ -1,4 +1,4 @@
-"""The group of commands, each imported when it is looked at."""
+"""The group of commands, imported lazily."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from importlib import import_module
 import click
 
 from lightvec import __version__
-from lightvec.cli.failing import exit_status
+from lightvec.cli.errors import exit_status
 
 __all__ = ["cli", "run"]
 
-#: Command to the module that holds it, and what is said of it in the list. The module is imported when the command is
-#: looked at: with all of them, ``lightvec --help`` took twice as long.
+#: Command to its module and its summary. Imported lazily: with all modules, ``lightvec --help`` took twice as long.
 _COMMANDS = {
     "init-db": ("lightvec.cli.init_db", "Create the extension, and the tables and indexes of models."),
     "create-index": ("lightvec.cli.create_index", "Build a vector index, and show how far that is."),

@@ -10,15 +10,15 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from decimal import Decimal
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, TextIO
+from typing import Any, BinaryIO, TextIO
 from zipfile import BadZipFile
 
 from lightvec.errors import InvalidOption, MissingExtra
 
-__all__ = ["FORMATS", "MATRICES", "STDIN", "Row", "Rows", "arrays", "format_of", "matrix", "rows_of", "standard_input"]
+__all__ = ["FORMATS", "MATRICES", "STDIN", "Rows", "arrays", "format_of", "matrix", "rows_of", "standard_input"]
 
 #: Formats of rows that are read as text, and those of whole arrays.
 TEXTS, MATRICES = ("jsonl", "jsonl.gz", "csv"), ("npy", "npz")
@@ -28,41 +28,31 @@ FORMATS = (*TEXTS, *MATRICES, "parquet")
 #: The path that means standard input.
 STDIN = Path("-")
 
-#: Rows of a Parquet file that are in memory at once, beside what its row groups need.
+#: Rows of a Parquet file converted at once.
 _BATCH = 1_024
 
 
-class Row(NamedTuple):
-    """A row by the file's names, and where it stands, counted from 1."""
-
-    number: int
-    values: dict[str, Any]
-
-
+@dataclass
 class Rows:
-    """Rows as they are read.
+    """The rows of a file with their numbers, as they are read; closed as a context manager.
 
-    ``unit`` is what a row's number counts. ``cells`` says that every value is the text of a cell. ``names`` are the
-    columns of all rows, where the file says so. ``part`` gives how much of the file is read, from 0 to 1, for the
-    number of rows that were; None: nobody knows.
+    ``unit`` is what the numbers count. ``names`` are the columns, where the file lists them. ``has_texts`` says that
+    every value is a text (CSV), ``is_binary`` that it has a type of its own (Parquet). ``read_part`` gives the part of
+    the file that is read, from 0 to 1, for a number of rows; None if that is unknown.
     """
 
-    def __init__(
-        self,
-        rows: Iterator[Row],
-        close: Callable[[], object],
-        part: Callable[[int], float | None],
-        *,
-        unit: str = "line",
-        cells: bool = False,
-        names: Sequence[str] | None = None,
-    ) -> None:
-        self.rows = rows
-        self.part = part
-        self.unit = unit
-        self.cells = cells
-        self.names = names
-        self._close = close
+    path: Path
+    rows: Iterator[tuple[int, dict[str, Any]]]
+    close: Callable[[], object]
+    read_part: Callable[[int], float | None]
+    unit: str = "line"
+    names: Sequence[str] | None = None
+    has_texts: bool = False
+    is_binary: bool = False
+
+    def place(self, number: int) -> str:
+        """Where a row is, for errors."""
+        return f"{self.path}, {self.unit} {number:,}"
 
     def __enter__(self) -> Rows:
         return self
@@ -70,7 +60,7 @@ class Rows:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self.close()
 
 
 def format_of(path: Path, format: str | None = None) -> str:
@@ -86,25 +76,24 @@ def format_of(path: Path, format: str | None = None) -> str:
     return found
 
 
-def rows_of(path: Path, format: str, *, is_wanted: Callable[[str], bool] = bool, vectors: Collection[str] = ()) -> Rows:
+def rows_of(path: Path, format: str, *, is_loaded: Callable[[str], bool], with_numbers: Collection[str] = ()) -> Rows:
     """The rows of a file in one of ``FORMATS`` that has rows.
 
-    They are read as they are asked for. Numbers with a fraction are :class:`~decimal.Decimal`, as exact as they were
-    written, but for those in the columns that are named as ``vectors``. Of a Parquet file only the columns that
-    ``is_wanted`` are read.
+    Numbers of JSON are texts, exactly as written, but for the names ``with_numbers``. Of a Parquet file only the
+    columns that ``is_loaded`` are read.
     """
     if format == "parquet":
-        return _parquet(path, is_wanted)
+        return _parquet(path, is_loaded)
     file = standard_input().buffer if path == STDIN else path.open("rb")
     size = None if path == STDIN else path.stat().st_size
 
-    def part(_: int) -> float | None:
+    def read_part(_: int) -> float | None:
         return file.tell() / size if size and not file.closed else None
 
     if format == "csv":
-        return Rows(_csv(file, path), file.close, part, cells=True)
+        return _csv(file, path, read_part)
     read = _json_lines if format == "jsonl" else _json_lines_gz
-    return Rows(read(file, path, frozenset(vectors)), file.close, part)
+    return Rows(path, read(file, path, frozenset(with_numbers)), file.close, read_part)
 
 
 def standard_input() -> TextIO:
@@ -162,44 +151,33 @@ def _numpy(path: Path) -> Any:
 # JSON lines
 
 
-def _json_lines(file: Iterable[bytes], path: Path, vectors: frozenset[str]) -> Iterator[Row]:
+def _json_lines(
+    file: Iterable[bytes], path: Path, with_numbers: frozenset[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(file, 1):
         if line.strip():
-            yield Row(number, _object(line, f"{path}, line {number}", vectors))
+            yield number, _object(line, f"{path}, line {number:,}", with_numbers)
 
 
-def _json_lines_gz(file: BinaryIO, path: Path, vectors: frozenset[str]) -> Iterator[Row]:
+def _json_lines_gz(file: BinaryIO, path: Path, with_numbers: frozenset[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with gzip.GzipFile(fileobj=file) as unpacked:
-            yield from _json_lines(unpacked, path, vectors)
+            yield from _json_lines(unpacked, path, with_numbers)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InvalidOption(f"{path}: expected a whole gzip file: {error}") from error
 
 
-def _object(line: bytes, where: str, vectors: frozenset[str]) -> dict[str, Any]:
+def _object(line: bytes, where: str, with_numbers: frozenset[str]) -> dict[str, Any]:
     try:
-        value = json.loads(line)
-        # Of 384 numbers, exact ones take three times as long to read; in a vector they would be rounded anyway.
-        if isinstance(value, dict) and any(map(_has_fraction, _others(value, vectors))):
-            exact = json.loads(line, parse_float=Decimal)
-            value = {name: value[name] if name in vectors else exact[name] for name in value}
+        found = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
+        if isinstance(found, dict) and not with_numbers.isdisjoint(found):
+            found |= {name: value for name, value in json.loads(line).items() if name in with_numbers}
     except (ValueError, RecursionError) as error:
         raise InvalidOption(f"{where}: expected a JSON object: {error}") from error
-    if not isinstance(value, dict):
-        raise InvalidOption(f"{where}: expected a JSON object, got {type(value).__name__}")
-    if not value:
-        raise InvalidOption(f"{where}: expected a JSON object with a value for a column, got an empty one")
-    return value
-
-
-def _others(values: dict[str, Any], vectors: frozenset[str]) -> Iterator[Any]:
-    return (value for name, value in values.items() if name not in vectors)
-
-
-def _has_fraction(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_fraction, value.values()))
-    return isinstance(value, float) or (isinstance(value, list) and any(map(_has_fraction, value)))
+    if not isinstance(found, dict) or not found:
+        got = type(found).__name__ if found else f"an empty {type(found).__name__}"
+        raise InvalidOption(f"{where}: expected a JSON object with a value for a column, got {got}")
+    return found
 
 
 # CSV
@@ -210,42 +188,41 @@ def _has_fraction(value: Any) -> bool:
 _LONGEST_CELL = 1 << 30
 
 
-def _csv(file: BinaryIO, path: Path) -> Iterator[Row]:
-    """Rows of a CSV file with a header; an empty cell is NULL."""
+def _csv(file: BinaryIO, path: Path, read_part: Callable[[int], float | None]) -> Rows:
+    """Rows of a CSV file with a header; an empty cell is NULL. Bytes that are not UTF-8 are the server's to refuse."""
+    text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
+    reader = csv.reader(text, strict=True)
+    lines = _csv_lines(reader, path)
+    try:
+        _, names = next(lines, (0, []))
+        _check_headings(names, path)
+    except InvalidOption:
+        text.close()
+        raise
+    return Rows(path, _csv_rows(lines, names, path), text.close, read_part, names=names or None, has_texts=True)
+
+
+def _csv_lines(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
     usual = csv.field_size_limit(_LONGEST_CELL)
     try:
-        with io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
-            reader = csv.DictReader(_of_utf8(text, path), strict=True)
-            try:
-                yield from _csv_rows(reader, path)
-            except csv.Error as error:
-                # Not DictReader's own number, which is that of the last whole row.
-                line = reader.reader.line_num
-                raise InvalidOption(f"{path}, line {line}: expected CSV, with quotes around a cell: {error}") from error
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise InvalidOption(
+            f"{path}, line {reader.line_num:,}: expected CSV, with quotes around a cell: {error}"
+        ) from error
     finally:
         csv.field_size_limit(usual)
 
 
-def _csv_rows(reader: csv.DictReader[str], path: Path) -> Iterator[Row]:
-    names = reader.fieldnames or ()
-    _check_headings(names, path)
-    for row in reader:
-        if None in row or None in row.values():
-            raise InvalidOption(f"{path}, line {reader.line_num}: expected {len(names)} cells")
-        yield Row(reader.line_num, {name: value or None for name, value in row.items()})
-
-
-def _of_utf8(lines: Iterable[str], path: Path) -> Iterator[str]:
-    """The lines, of which none has bytes that are no UTF-8: those came as surrogates, so that their line is known."""
-    for number, line in enumerate(lines, 1):
-        try:
-            line.isascii() or line.encode()
-        except UnicodeEncodeError as error:
-            byte = ord(line[error.start]) - 0xDC00
-            raise InvalidOption(
-                f"{path}, line {number}: expected CSV in UTF-8, got the byte {byte:#04x}: save it as UTF-8"
-            ) from error
-        yield line
+def _csv_rows(
+    lines: Iterable[tuple[int, list[str]]], names: Sequence[str], path: Path
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, cells in lines:
+        if len(cells) != len(names):
+            raise InvalidOption(f"{path}, line {number:,}: expected {len(names)} cells, got {len(cells)}")
+        yield number, {name: cell or None for name, cell in zip(names, cells, strict=True)}
 
 
 def _check_headings(names: Sequence[str], path: Path) -> None:
@@ -259,8 +236,8 @@ def _check_headings(names: Sequence[str], path: Path) -> None:
 # Parquet
 
 
-def _parquet(path: Path, is_wanted: Callable[[str], bool]) -> Rows:
-    """Rows of a Parquet file, a batch at a time; lists of numbers are arrays where NumPy is there."""
+def _parquet(path: Path, is_loaded: Callable[[str], bool]) -> Rows:
+    """Rows of a Parquet file, read in batches; lists of numbers are arrays if NumPy is installed."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -272,28 +249,30 @@ def _parquet(path: Path, is_wanted: Callable[[str], bool]) -> Rows:
         raise InvalidOption(f"{path}: expected a Parquet file: {error}") from error
     schema = file.schema_arrow
     _check_headings(schema.names, path)
-    names = [name for name in schema.names if is_wanted(name)]
+    names = [name for name in schema.names if is_loaded(name)]
     # A dot in a name would mean a column inside another one.
     columns = None if any("." in name for name in names) else names
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
         number = 0
         try:
             for batch in file.iter_batches(_BATCH, columns=columns):
                 values = [_column(pyarrow, batch.column(batch.schema.get_field_index(name))) for name in names]
                 for row in zip(*values, strict=True):
                     number += 1
-                    yield Row(number, dict(zip(names, row, strict=True)))
+                    yield number, dict(zip(names, row, strict=True))
         except (pyarrow.ArrowException, OSError) as error:
-            raise InvalidOption(f"{path}, behind row {number:,}: expected a whole Parquet file: {error}") from error
+            raise InvalidOption(f"{path}, after row {number:,}: expected a whole Parquet file: {error}") from error
 
     count = file.metadata.num_rows
     return Rows(
+        path,
         rows(),
         file.close,
         lambda done: done / count if count else None,
         unit="row",
         names=names,
+        is_binary=True,
     )
 
 

@@ -13,16 +13,16 @@ from lightvec.types.inputs import show
 
 __all__ = ["condition", "row_by_text"]
 
-#: What is written to Peewee's operator; those on texts look at any column as a text.
+#: Operators as written to Peewee's; those on texts cast the column.
 _OPERATORS: Mapping[str, str] = {"!=": "!=", "<=": "<=", ">=": ">=", "=": "=", "<": "<", ">": ">"}
 _ON_TEXT: Mapping[str, str] = {"~": "~", "like": "LIKE"}
-#: How other languages write them.
-_AS_ELSEWHERE: Mapping[str, str] = {"<>": "!=", "==": "="}
+#: Other spellings.
+_SYNONYMS: Mapping[str, str] = {"<>": "!=", "==": "="}
 
-# All of the signs are the operator: a part of them with the rest as value would be another condition.
+# All signs are taken as the operator; taking only some would silently be another condition.
 _OPERATOR = re.compile(r"\s*(~\*|[<>=!~]+)|\s+(like)(?=\s)", re.IGNORECASE)
 
-#: Rows that are shown where a text is that of several.
+#: Rows listed if several match.
 _SHOWN = 5
 
 
@@ -44,7 +44,7 @@ def condition(text: str, columns: Mapping[str, Field]) -> Expression:
             if found is None:
                 continue
             written = (found[1] or found[2]).lower()
-            operator = _AS_ELSEWHERE.get(written, written)
+            operator = _SYNONYMS.get(written, written)
             if operator in _OPERATORS or operator in _ON_TEXT:
                 return _expression(columns[name], operator, _unquoted(start[found.end() :]))
             unknown = f"; {written} is none (quote a value that begins so)"
@@ -70,28 +70,29 @@ def _unquoted(value: str) -> str:
 
 
 def row_by_text(column: Field, field: Field, words: str) -> tuple[str, Any]:
-    """The text and the vector of the one row whose text is this one, else of the one whose text begins with it."""
+    """The text and vector of the only row with this text, or else of the only one whose text begins with it."""
     text = column.cast("text")
     model: Any = column.model
     rows: Sequence[Any] = ()
-    for is_it in (text == words, fn.starts_with(text, words)):
-        found = model.select(text, field).where(is_it).order_by(text).limit(_SHOWN + 1)
+    for matches in (text == words, fn.starts_with(text, words)):
+        found = model.select(text, field).where(matches).order_by(text).limit(_SHOWN + 1)
         rows = list(found.tuples())
         if rows:
             break
+    table = model._meta.table_name
     if not rows:
-        raise SchemaMismatch(
-            f"the table {model._meta.table_name} has no row whose {column.column_name} is {words!r} or begins with it"
-        )
+        raise SchemaMismatch(f"the table {table} has no row whose {column.column_name} is {words!r} or begins with it")
     if len(rows) > 1:
         raise SchemaMismatch(f"{_several(rows, words)}: {_listed([row[0] for row in rows])}")
+    if rows[0][1] is None:
+        raise SchemaMismatch(f"the row {rows[0][0]!r} of {table} has no embedding")
     return rows[0]  # type: ignore[no-any-return]
 
 
 def _several(rows: Sequence[Any], words: str) -> str:
     if all(row[0] == words for row in rows):
         return f"several rows have the text {words!r}, so search with --like and the key of one"
-    return f"several rows begin with {words!r}, so give more of the one that is meant"
+    return f"several rows begin with {words!r}, so give more of its text"
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lightvec.cli.failing import told_if_interrupted
+from lightvec.cli.errors import reporting_interrupt
 from lightvec.cli.models import models_of
 from lightvec.cli.options import json_option, not_empty, open_database, schema_option, url_option
 from lightvec.cli.output import in_a_line, print_json
-from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
+from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.metrics import INDEX_DIMENSIONS
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_LEFT = "an index may be left invalid, which nothing uses: running the command again repairs it"
-
 
 @click.command("init-db")
 @click.argument("models", nargs=-1, metavar="[PACKAGE.MODULE[:MODEL]]...")
@@ -32,11 +30,11 @@ _LEFT = "an index may be left invalid, which nothing uses: running the command a
 @click.option(
     "--create-extension/--no-create-extension",
     default=True,
-    help="Create pgvector where it is not (default).",
+    help="Create the extension vector if it does not exist (default).",
 )
 @schema_option
 @click.option("--concurrently", is_flag=True, help="Build vector indexes without locking out writers.")
-@click.option("--table", metavar="NAME", callback=not_empty, help="Without a model: the table to make.")
+@click.option("--table", metavar="NAME", callback=not_empty, help="Without a model: the table to create.")
 @click.option("--dimensions", type=click.IntRange(min=1), help="With --table: the dimensions of its embeddings.")
 @click.option("--metric", metavar="NAME", help="With --table: cosine (default), l2, ip, l1; for bit: hamming, jaccard.")
 @click.option(
@@ -58,7 +56,7 @@ _LEFT = "an index may be left invalid, which nothing uses: running the command a
     help="With --table: another column, such as title:text.",
 )
 @click.option("--distribute-by", metavar="COLUMN", callback=not_empty, help="On Citus: spread the tables by it.")
-@click.option("--shards", metavar="N", type=click.IntRange(min=1), help="With --distribute-by: over so many shards.")
+@click.option("--shards", metavar="N", type=click.IntRange(min=1), help="With --distribute-by: the number of shards.")
 @click.option("--reference", is_flag=True, help="On Citus: keep the tables whole on each node.")
 @click.option("--distribute-schema", is_flag=True, help="On Citus: with --schema, keep each such schema on one node.")
 @json_option
@@ -76,10 +74,10 @@ def command(
     as_json: bool,
     **table: Any,
 ) -> None:
-    """Create the extension, tables and indexes of models; what stands is left alone.
+    """Create the extension, tables and indexes of models; what exists is not changed.
 
-    Models are named as package.module (all models in it) or package.module:Model. Without a model, --table makes a
-    table with an id, an embedding and the columns that are named.
+    Models are named as package.module (all models in it) or package.module:Model. Without a model, --table creates a
+    table with an id, an embedding and the columns of --column.
 
     \b
     lightvec init-db myapp.models
@@ -87,7 +85,10 @@ def command(
     lightvec init-db --table doc --dimensions 384 --metric cosine --column title:text
     lightvec init-db --table doc --dimensions 384 --column tenant:int --distribute-by tenant --shards 4
     """
+    from peewee import PeeweeException
+
     from lightvec.peewee import schema as schema_setup
+    from lightvec.peewee.invalid_indexes import LEFT_INVALID
 
     distribution = _distribution(distribute_by, shards, reference)
     if distribute_schema and schema is None:
@@ -98,16 +99,16 @@ def command(
     make: Any = schema_setup.plan if dry_run else schema_setup.set_up
     options = {"create_extension": create_extension, "schema": schema, "concurrently": concurrently}
     options |= {"distribution": distribution, "with_schema": distribute_schema}
-    left = _LEFT if concurrently else "nothing was kept"
-    with open_database(url, None if url else _own_database(wanted)) as database, told_if_interrupted(left):
+    left = LEFT_INVALID if concurrently else "nothing was kept"
+    with open_database(url, None if url else _own_database(wanted)) as database, reporting_interrupt(left):
         try:
             steps = make(database, wanted, **options)
-        except Exception:
+        except PeeweeException:
             if concurrently and not dry_run:
-                _tell_left(database, wanted, options)
+                click.echo(LEFT_INVALID, err=True)
             raise
     for step in steps:
-        if step.note and not step.stands:
+        if step.note and not step.exists:
             click.echo(f"note: {step.note}", err=True)
     if as_json:
         print_json([_as_json(step, dry_run) for step in steps])
@@ -117,27 +118,9 @@ def command(
         _print_steps(steps)
 
 
-def _tell_left(database: Pg8000Database, models: Sequence[type[Model]], options: dict[str, Any]) -> None:
-    """Which indexes a set-up that failed left behind, as far as they can be asked for."""
-    from peewee import PeeweeException
-
-    from lightvec.peewee.schema import plan
-
-    try:
-        left = [step.name for step in plan(database, models, **options) if step.remains is not None]
-    except (PeeweeException, LightvecError):
-        return  # What failed is told, and that is why this does, too.
-    for name in left:
-        click.echo(
-            f"the index {name} is left invalid, which nothing uses: running the command again drops it and builds it "
-            f"anew",
-            err=True,
-        )
-
-
 def _as_json(step: Step, dry_run: bool) -> dict[str, Any]:
-    told = {"kind": step.kind, "name": step.name, "made": not (step.stands or dry_run)}
-    return {**told, "stands": step.stands, "sql": () if step.stands else step.sql} if dry_run else told
+    result = {"kind": step.kind, "name": step.name, "created": not (step.exists or dry_run)}
+    return {**result, "exists": step.exists, "sql": () if step.exists else step.sql} if dry_run else result
 
 
 #: Parameter to option, of what describes a table.
@@ -213,12 +196,17 @@ def _column(text: str) -> tuple[str, Any]:
     import peewee
     from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 
+    class NumericField(peewee.Field):
+        """Of any precision: Peewee's numeric(10, 5) would round what is loaded."""
+
+        field_type = "NUMERIC"
+
     types: dict[str, type[peewee.Field]] = {
         "text": peewee.TextField,
         "int": peewee.IntegerField,
         "bigint": peewee.BigIntegerField,
         "float": peewee.DoubleField,
-        "numeric": peewee.DecimalField,
+        "numeric": NumericField,
         "bool": peewee.BooleanField,
         "date": peewee.DateField,
         "timestamp": DateTimeTZField,
@@ -240,26 +228,26 @@ def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
 
     databases = {database_of(model) for model in models} - {None}
     if len(databases) > 1:
-        raise SchemaMismatch("the models stand on different databases: name one with --url, or set up each by itself")
+        raise SchemaMismatch("the models belong to different databases: name one with --url, or run init-db for each")
     own = databases.pop() if databases else None
     if own is not None and not isinstance(own, Pg8000Database):
         raise SchemaMismatch(
-            f"the models stand on a {type(own).__name__}, which lightvec cannot use: name the PostgreSQL database to "
-            f"set up with --url, or declare them on a Pg8000Database"
+            f"the models belong to a {type(own).__name__}, which lightvec cannot use: name the PostgreSQL database "
+            f"with --url, or declare them on a Pg8000Database"
         )
     return None if own is None or own.deferred else own
 
 
 def _print_sql(steps: Sequence[Step]) -> None:
     for step in steps:
-        for statement in () if step.stands else step.sql:
+        for statement in () if step.exists else step.sql:
             click.echo(f"{statement};")
-        if step.stands:
-            click.echo(f"-- {step.kind} {in_a_line(step.name)} stands")
+        if step.exists:
+            click.echo(f"-- {step.kind} {in_a_line(step.name)} exists")
 
 
 def _print_steps(steps: Sequence[Step]) -> None:
     width = max(9, *(len(step.kind) for step in steps))
     for step in steps:
-        word = click.style("stands", dim=True) if step.stands else click.style("made  ", fg="green")
+        word = click.style("exists ", dim=True) if step.exists else click.style("created", fg="green")
         click.echo(f"{word}  {step.kind:<{width}}  {in_a_line(step.name)}")

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lightvec.cli.failing import told_if_interrupted
+from lightvec.cli.errors import reporting_interrupt
 from lightvec.cli.files import FORMATS, MATRICES, arrays, format_of, matrix, rows_of
 from lightvec.cli.options import open_database, table_options
 from lightvec.cli.output import in_a_line, print_json
 from lightvec.cli.progress import Line, duration
 
 if TYPE_CHECKING:
-    from lightvec.cli.loading import Loading, Mapped
+    from lightvec.cli.column_map import ColumnMap
+    from lightvec.cli.loading import Loader
 
 __all__ = ["command"]
 
@@ -43,7 +44,7 @@ __all__ = ["command"]
 @click.option(
     "--on-conflict",
     type=click.Choice(["ignore", "update"]),
-    help="A row that is there already stays, or is written over (default: that is an error).",
+    help="Keep or overwrite a row that exists (default: an error).",
 )
 @table_options
 def command(
@@ -71,7 +72,8 @@ def command(
     lightvec load doc docs.parquet --map text:title --skip url --on-conflict update
     lightvec load gloss glosses.jsonl.gz --vectors base.f16.npy
     """
-    from lightvec.cli.loading import Loading, Mapped
+    from lightvec.cli.column_map import ColumnMap
+    from lightvec.cli.loading import Loader
     from lightvec.peewee.reflect import model_of, vector_field
     from lightvec.wire.identifiers import identifier
 
@@ -89,79 +91,81 @@ def command(
         )
     start = time.monotonic()
     with open_database(url, schema=schema) as database:
-        with told_if_interrupted("no row was kept"):
+        with reporting_interrupt("no row was kept"):
             model = model_of(database, table, schema)
             column = vector_field(model, vector_column).column_name if vectors or found == "npy" else None
             with Line() as line, database.atomic():
-                loading = Loading(database, model, on_conflict)
-                mapped = Mapped(loading, maps, skips, only)
-                shown = _Shown(line)
+                loader = Loader(database, model, on_conflict)
+                column_map = ColumnMap(table, loader.columns, maps, skips, only)
+                progress = _Progress(line)
                 if found in MATRICES:
-                    loaded = _load_arrays(loading, mapped, file, column, shown)
+                    loaded = _load_arrays(loader, column_map, file, column, progress)
                 else:
-                    loaded = _load_rows(loading, mapped, file, found, vectors, column, shown)
+                    loaded = _load_rows(loader, column_map, file, found, vectors, column, progress)
         named = filter(None, (schema, table))
-        with _loaded_all_the_same(table, schema):
+        with _analyzing(table, schema):
             if as_json:
-                left_out = {"left_out": loading.read - loaded} if on_conflict else {}
+                left_out = {"left_out": loader.read - loaded} if on_conflict else {}
                 print_json({"table": table, "rows": loaded, **left_out})
             else:
-                _tell(table, loaded, loading.read - loaded, on_conflict, time.monotonic() - start)
+                _tell(table, loaded, loader.read - loaded, on_conflict, time.monotonic() - start)
             if loaded:
                 database.execute_sql(f"ANALYZE {identifier(*named)}", settings=_ANALYZE_SETTINGS)
 
 
-def _load_arrays(loading: Loading, mapped: Mapped, file: Path, column: str | None, shown: _Shown) -> int:
-    """A matrix into the vector column, or arrays by their names."""
-    named = arrays(file) if column is None else {column: matrix(file)}
-    if column is None:
-        named = {place.name: named[name] for name in named if (place := mapped.place(name)) is not None}
-    mapped.check_used()
+def _load_arrays(loader: Loader, column_map: ColumnMap, file: Path, column: str | None, progress: _Progress) -> int:
+    """Load a matrix into the vector column, or arrays by their names."""
+    if column is not None:
+        named = {column: matrix(file)}
+    else:
+        named = {to.name: each for name, each in arrays(file).items() if (to := column_map.column(name))}
+    column_map.check_maps()
     count = len(next(iter(named.values()), ()))
-    return loading.columns(named, file, lambda done: shown(done, done / count if count else None))
+    return loader.load_arrays(named, file, lambda done: progress(done, done / count if count else None))
 
 
 def _load_rows(
-    loading: Loading,
-    mapped: Mapped,
+    loader: Loader,
+    column_map: ColumnMap,
     file: Path,
     format: str,
     vectors: Path | None,
     column: str | None,
-    shown: _Shown,
+    progress: _Progress,
 ) -> int:
+    from lightvec.cli.column_texts import needs_numbers
+
     extra = None if column is None or vectors is None else (column, matrix(vectors))
-    with rows_of(file, format, is_wanted=mapped.is_wanted, vectors=mapped.vectors) as source:
-        return loading.rows(source, mapped, file, extra, lambda done: shown(done, source.part(done)))
+    with_numbers = column_map.names_of(
+        {name for name, each in loader.columns.items() if needs_numbers(each, in_binary=extra is not None)}
+    )
+    with rows_of(file, format, is_loaded=column_map.is_loaded, with_numbers=with_numbers) as source:
+        return loader.load_rows(source, column_map, extra, lambda done: progress(done, source.read_part(done)))
 
 
-#: ANALYZE waits so long for who has a lock on the table, such as a VACUUM.
+#: How long ANALYZE waits for a lock on the table, such as that of a VACUUM.
 _ANALYZE_SETTINGS = {"lock_timeout": "2s", "statement_timeout": 0}
 
 
 @contextmanager
-def _loaded_all_the_same(table: str, schema: str | None) -> Iterator[None]:
-    """Around the ANALYZE that follows a load: says where it does not run that the rows are there.
+def _analyzing(table: str, schema: str | None) -> Iterator[None]:
+    """Around the ANALYZE that follows a load: if it fails, say that the rows are loaded.
 
-    Without it the planner guesses, and may leave an index aside; autovacuum comes a minute later, or never.
+    Without it the planner guesses, and may not use an index; autovacuum runs a minute later, or never.
     """
     from peewee import PeeweeException
 
     from lightvec.wire.identifiers import identifier
 
-    named, why = identifier(*filter(None, (schema, table))), ""
     try:
         yield
-    except KeyboardInterrupt:
-        why = "interrupted"
-    except PeeweeException as error:
-        why = in_a_line(str(error))
-    if why:
-        told = f"the rows are loaded, and the planner does not know of them yet ({why}): run ANALYZE {named} later"
-        click.echo(told, err=True)
+    except (KeyboardInterrupt, PeeweeException) as error:
+        why = in_a_line(str(error)) or "interrupted"
+        name = identifier(*filter(None, (schema, table)))
+        click.echo(f"the rows are loaded, but the table is not analyzed ({why}): run ANALYZE {name}", err=True)
 
 
-class _Shown:
+class _Progress:
     """How far a load is, on a terminal."""
 
     def __init__(self, line: Line) -> None:

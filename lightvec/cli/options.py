@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for."""
+"""Options that several commands share, and the database that they name."""
 
 from __future__ import annotations
 
@@ -71,11 +71,8 @@ def table_options(command: F) -> F:
 def open_database(
     url: str | None, own: Pg8000Database | None = None, *, schema: str | None = None
 ) -> Iterator[Pg8000Database]:
-    """The database that is meant, connected; ``own`` is the models' database, for when no URL is given.
-
-    ``schema`` is one that must be there.
-    """
-    database = _meant(url, own)
+    """The database of the options, connected; without a URL ``own``, that of the models. ``schema`` must exist."""
+    database = _choose_database(url, own)
     database.connect(reuse_if_open=True)
     try:
         if schema is not None:
@@ -93,19 +90,19 @@ def _check_schema(database: Pg8000Database, schema: str) -> None:
 
     known = [name for (name,) in database.execute_sql(_SCHEMAS).fetchall()]
     if schema not in known and not schema.startswith("pg_"):
-        raise SchemaMismatch(f"there is no schema {schema}; the schemas there are: {', '.join(known)}")
+        raise SchemaMismatch(f"there is no schema {schema}; the schemas are: {', '.join(known)}")
 
 
-def _meant(url: str | None, own: Pg8000Database | None) -> Pg8000Database:
+def _choose_database(url: str | None, own: Pg8000Database | None) -> Pg8000Database:
     from lightvec.peewee import Pg8000Database
 
     if url is not None:
-        return Pg8000Database(_running(url) if _is_embedded(url) else url)
+        return Pg8000Database(_start_embedded(url) if _is_embedded(url) else url)
     if own is not None and _names_itself(own):
         return own
     inherited = os.environ.get("DATABASE_URL", "")
     if _is_embedded(inherited):
-        return Pg8000Database(_running(inherited))
+        return Pg8000Database(_start_embedded(inherited))
     if any(os.environ.get(name) for name in _NAMING):
         return own or Pg8000Database()
     return _embedded()
@@ -127,7 +124,7 @@ def _embedded() -> Pg8000Database:
     from lightvec.peewee import Pg8000Database
 
     try:
-        database = Pg8000Database(_running(f"embedded:{EMBEDDED_PATH}"))
+        database = Pg8000Database(_start_embedded(f"embedded:{EMBEDDED_PATH}"))
     except MissingExtra as error:
         raise click.UsageError(
             "no database is named, by --url, LIGHTVEC_URL, DATABASE_URL or PG* variables, and the embedded server is "
@@ -137,7 +134,7 @@ def _embedded() -> Pg8000Database:
     return database
 
 
-def _running(dsn: str) -> str:
+def _start_embedded(dsn: str) -> str:
     """The URL of an embedded server, which is left running: the next command finds it warm."""
     from lightvec.server import start
 

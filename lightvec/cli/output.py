@@ -15,17 +15,17 @@ __all__ = ["in_a_line", "print_json", "print_table"]
 
 
 def in_a_line(text: str) -> str:
-    """A text without line breaks, which a name may hold, and behind which an SQL comment ends."""
+    """The text without line breaks, which names may hold and which end an SQL comment."""
     return " ".join(text.splitlines())
 
 
 def print_json(value: Any) -> None:
-    """JSON on stdout: NaN and infinity as null, bytes as hex digits, what else JSON has no word for as text."""
+    """JSON on stdout: NaN and infinity as null, bytes as hex digits, other types as text."""
     click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Rows under their columns' names; on a terminal each line fits it, into a file nothing is cut."""
+    """Rows under their columns' names; on a terminal lines are cut to its width."""
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     click.echo(click.style(_line(columns, widths), bold=True))

@@ -1,4 +1,4 @@
-"""How far something is, on stderr: one line that is written over on a terminal."""
+"""Progress on stderr: one line that is overwritten on a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACE = 0.1
 
 
 class Line:
-    """The line. Where stderr is no terminal it is not shown; what is told beside it is, everywhere."""
+    """The progress line, shown only on a terminal, and messages that stay, everywhere."""
 
     def __init__(self) -> None:
         self.is_live = sys.stderr.isatty()
@@ -37,7 +37,7 @@ class Line:
         return self.is_live and time.monotonic() >= self._next
 
     def show(self, text: str) -> None:
-        """Write it over, unless that was done a moment ago."""
+        """Overwrite the line, unless that was done a moment ago."""
         if self.is_due:
             self._next = time.monotonic() + _PACE
             self._is_written = True
@@ -45,12 +45,12 @@ class Line:
             click.echo(f"\r\x1b[K{text[:room]}", nl=False, err=True)
 
     def tell(self, text: str) -> None:
-        """Say something that stays."""
+        """Print a message that stays."""
         self.clear()
         click.echo(text, err=True)
 
     def clear(self) -> None:
-        """Take it away."""
+        """Erase the line."""
         if self._is_written:
             click.echo("\r\x1b[K", nl=False, err=True)
             self._is_written = False

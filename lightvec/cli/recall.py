@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def measuring_options(sample: int) -> Callable[[F], F]:
-    """What ``recall`` and ``tune`` both take; unless told otherwise they search with so many rows."""
+    """The options of ``recall`` and ``tune``; ``sample`` is the default of ``--sample``."""
     options = (
         click.option(
             "-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many rows a query wants."
@@ -55,8 +55,8 @@ def measuring_options(sample: int) -> Callable[[F], F]:
 
 @click.command("recall")
 @click.argument("table")
-@click.option("--ef-search", type=int, help="Of an HNSW index: how many rows it looks at (1 to 1,000).")
-@click.option("--probes", type=int, help="Of an IVFFlat index: how many of its lists it looks at.")
+@click.option("--ef-search", type=int, help="HNSW: the rows to consider (1 to 1,000).")
+@click.option("--probes", type=int, help="IVFFlat: the lists to search.")
 @measuring_options(sample=100)
 @table_options
 def command(
@@ -90,7 +90,7 @@ def measuring(
     k: int,
     sample: int,
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The field that is meant, and the options that ``recall`` and ``tune`` share; stderr is told how far they are."""
+    """The field and the options that ``recall`` and ``tune`` share, with progress on stderr."""
     from lightvec.peewee.reflect import default_metric, model_of, vector_field
 
     if plot is not None:
@@ -113,7 +113,7 @@ def measuring(
 
 
 def print_result(result: Any, as_json: bool, plot: Path | None) -> None:
-    """The result as it is asked for."""
+    """Print the result, and draw it."""
     if plot is not None:
         from lightvec.search.plots import plot as draw
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,7 @@ from lightvec.cli.output import print_json, print_table
 from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
 
 if TYPE_CHECKING:
-    from peewee import Expression, Field
+    from peewee import Field
 
     from lightvec.peewee import Pg8000Database
 
@@ -77,7 +77,7 @@ def command(
 
     The measure of each row comes first and is called score, higher is better; a column of that name is shown as score_.
     """
-    from lightvec.cli.filters import condition
+    from lightvec.cli.filters import condition, row_by_text
     from lightvec.peewee.reflect import default_metric, model_of, plain_fields, vector_field
 
     if sum(given is not None for given in (vector, like, text)) != 1:
@@ -90,10 +90,19 @@ def command(
         plain = {each.column_name: each for each in plain_fields(model)}
         where = [condition(each, plain) for each in conditions]
         columns = [_column(model, name) for name in dict.fromkeys(shown)] or list(plain.values())
-        wanted = _wanted(model, field, plain, vector=vector, like=like, text=text, text_column=text_column)
+        others: list[Any] = []
+        target: Any
+        if vector is not None:
+            target = _vector(vector, field)
+        elif like is not None:
+            target = _row(model, field, like)
+        else:
+            column = _text_column(model, plain, text_column)
+            found, target = row_by_text(column, field, text or "")
+            others = [(column.cast("text") != found) | column.is_null()]
         metric = metric or field.metric or default_metric(field)
-        query = field.nearest(wanted.vector, k, metric=metric, exact=exact, ef_search=ef_search, probes=probes)
-        for each in (*wanted.others, *where):
+        query = field.nearest(target, k, metric=metric, exact=exact, ef_search=ef_search, probes=probes)
+        for each in (*others, *where):
             query = query.where(each)
         with _explained(conditions):
             rows = _nearest(database, model, query, columns)
@@ -112,13 +121,13 @@ def _tell_short(found: int, k: int, exact: bool) -> None:
     click.echo(f"{found} of {k} rows: {why}", err=True)
 
 
-#: Values that are none of their type: malformed, out of range, no date, no regular expression.
-_NO_VALUES = ("22P02", "22003", "22007", "22008", "2201B")
+#: Malformed, out of range, invalid date, invalid regular expression.
+_INVALID_VALUES = ("22P02", "22003", "22007", "22008", "2201B")
 
 
 @contextmanager
 def _explained(conditions: Sequence[str]) -> Iterator[None]:
-    """Where the server could not read a value, say that it is one of --where: the vector was looked at before."""
+    """Have an error about a value name the conditions: the vector was checked before."""
     from peewee import DataError
 
     from lightvec.pg8000.exceptions import ErrorFields
@@ -127,7 +136,7 @@ def _explained(conditions: Sequence[str]) -> Iterator[None]:
         yield
     except DataError as error:
         fields: Any = error.args[0]
-        if conditions and isinstance(fields, ErrorFields) and fields.get("C") in _NO_VALUES and not fields.remedy:
+        if conditions and isinstance(fields, ErrorFields) and fields.get("C") in _INVALID_VALUES and not fields.remedy:
             fields.remedy = f"the value of --where {' or '.join(map(repr, conditions))} is read as its column's type is"
         raise
 
@@ -156,36 +165,6 @@ def _column(model: Any, name: str) -> Field:
     return field
 
 
-class _Wanted(NamedTuple):
-    """What is searched with, and what leaves out the row that it is of."""
-
-    vector: Any
-    others: Sequence[Expression] = ()
-
-
-def _wanted(
-    model: Any,
-    field: Any,
-    plain: dict[str, Field],
-    *,
-    vector: str | None,
-    like: str | None,
-    text: str | None,
-    text_column: str | None,
-) -> _Wanted:
-    if vector is not None:
-        return _Wanted(_read(vector, field))
-    if like is not None:
-        return _Wanted(_row_like(model, field, like))
-    from lightvec.cli.filters import row_by_text
-
-    column = _text_column(model, plain, text_column)
-    found, embedding = row_by_text(column, field, text or "")
-    if embedding is None:
-        raise SchemaMismatch(f"the row {found!r} of {model._meta.table_name} has no embedding")
-    return _Wanted(embedding, [(column.cast("text") != found) | column.is_null()])
-
-
 def _text_column(model: Any, plain: dict[str, Field], name: str | None) -> Field:
     """The column of this name, or the only one that holds text."""
     from lightvec.peewee.reflect import TextColumn
@@ -193,53 +172,47 @@ def _text_column(model: Any, plain: dict[str, Field], name: str | None) -> Field
     if name is not None:
         return _column(model, name)
     texts = [field for field in plain.values() if isinstance(field, TextColumn)]
-    if not texts:
+    if len(texts) != 1:
+        names = ", ".join(field.column_name for field in texts) or "none"
         raise SchemaMismatch(
-            f"the table {model._meta.table_name} has no column of text for --text to look in: search by --like or "
-            f"--vector"
-        )
-    if len(texts) > 1:
-        there = ", ".join(field.column_name for field in texts)
-        raise SchemaMismatch(
-            f"the columns of text in the table {model._meta.table_name} are: {there}; name one with --text-column"
+            f"the columns of text in the table {model._meta.table_name} are: {names}; "
+            + ("name one with --text-column" if texts else "search by --like or --vector")
         )
     return texts[0]
 
 
-def _row_like(model: Any, field: Any, key: str) -> Any:
-    """The row with this key, by which the server finds the others: its vector does not travel."""
-    keys = model._meta.get_primary_keys()
-    if not keys:
-        raise SchemaMismatch(
-            f"the table {model._meta.table_name} has no primary key of one column or more to find a row by: use "
-            f"--vector"
-        )
-    names = ",".join(each.column_name for each in keys)
+def _row(model: Any, field: Any, key: str) -> Any:
+    """The row with this key, by which the server finds the others: its vector is not transferred."""
+    table, keys = model._meta.table_name, model._meta.get_primary_keys()
     values = [key] if len(keys) == 1 else key.split(",")
+    if not keys:
+        raise SchemaMismatch(f"the table {table} has no primary key of one column or more: use --vector")
+    names = ",".join(each.column_name for each in keys)
     if len(values) != len(keys):
         raise SchemaMismatch(
-            f"the table {model._meta.table_name} has no primary key of one column, but of several: give --like a "
-            f"value of each, separated by commas ({names})"
+            f"the table {table} has no primary key of one column, but of several: give --like a value of each, "
+            f"separated by commas ({names})"
         )
-    is_it = (each.cast("text") == value for each, value in zip(keys, values, strict=True))
-    row = model.select(*keys, field.is_null().alias("has_none")).where(*is_it).first()
+    matches = (each.cast("text") == value for each, value in zip(keys, values, strict=True))
+    row = model.select(*keys, field.is_null().alias("has_none")).where(*matches).first()
     if row is None:
-        raise SchemaMismatch(
-            f"the table {model._meta.table_name} has no row {key}: --like takes a value of its primary key, {names}"
-        )
+        raise SchemaMismatch(f"the table {table} has no row {key}: --like takes a value of its primary key, {names}")
     if row.has_none:
-        raise SchemaMismatch(f"the row {key} of {model._meta.table_name} has no embedding")
+        raise SchemaMismatch(f"the row {key} of {table} has no embedding")
     return row
 
 
-def _read(text: str, field: Any) -> Any:
+def _vector(text: str, field: Any) -> Any:
     """A vector from the command line, a file or standard input."""
     if text == "-":
         text = standard_input().read()
     elif text.startswith("@"):
         path = Path(text[1:])
         if path.suffix == ".npy":
-            return _only_row(path)
+            rows = matrix(path)
+            if len(rows) != 1:
+                raise InvalidOption(f"{path}: expected a matrix of one row to search with, got {len(rows)}")
+            return rows[0]
         text = _text_of(path)
     try:
         return field.value_class.from_text(text.strip())
@@ -256,10 +229,3 @@ def _text_of(path: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise InvalidOption(f"{path}: expected a vector as text, such as [1,2,3], or a .npy file: {error}") from error
-
-
-def _only_row(path: Path) -> Any:
-    found = matrix(path)
-    if len(found) != 1:
-        raise InvalidOption(f"{path}: expected a matrix of one row to search with, got {len(found)}")
-    return found[0]

@@ -335,7 +335,7 @@ class Pg8000Database(PostgresqlDatabase):
         if conn is None:
             return super().commit()
         with peewee_errors:
-            conn.cursor().execute("COMMIT")
+            return conn.cursor().execute("COMMIT")
 
     def milliseconds_left(self) -> float | None:
         """The milliseconds until ``deadline``, or None."""
@@ -346,10 +346,9 @@ class Pg8000Database(PostgresqlDatabase):
         conn = open_connection(self)
         if conn is not None and not conn.belongs_here:
             self.discard_connections()
-        elif conn is not None and not self.in_transaction():
-            # BEGIN as SQL opens a transaction that Peewee does not count.
-            if not conn.in_transaction and not conn.is_alive():
-                reconnect(self)
+        # BEGIN as SQL opens a transaction that Peewee does not count.
+        elif conn and not self.in_transaction() and not conn.in_transaction and not conn.is_alive():
+            reconnect(self)
         live: dbapi.Connection = super().cursor().connection
         return live
 

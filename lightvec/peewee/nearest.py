@@ -174,16 +174,15 @@ class Nearest(MeasuredSelect[M]):
         if has_unusual_clauses(self):
             return None
         model = self.model
-        *chosen, distance, score = self._returning if len(self._returning) > 1 else (None, None)
-        is_own = distance is self._own[0] and score is self._own[1]
-        if not is_own or len(self._from_list) != 1 or self._from_list[0] is not model:
+        if not self._makes_scores or len(self._from_list) != 1 or self._from_list[0] is not model:
             return None
+        chosen = self._returning[:-2]
         if any(getattr(column, "model", None) is not model for column in chosen):
             return None
         names = [column.column_name for column in chosen]
-        if "distance" in names:
-            return None  # The score is made in SQL.
         meta = model._meta
+        if not meta.columns.keys() >= set(names):
+            return None  # A composite key, whose name does not say its columns.
         search = (self._field.column_name, self.metric.name, self._limit, self._where is None)
         return (meta.schema, meta.table_name, *search, *names)
 

@@ -1,11 +1,11 @@
 """Schema set-up that can be repeated: the extension, tables and indexes of models.
 
-What stands is left alone; a table or an index that stands and does not fit its model is refused, not changed.
+What exists is not changed; a table or an index that exists and differs from its model is an error.
 
 >>> steps = set_up(database, [Doc])
->>> [(step.kind, step.name, step.stands) for step in steps]
+>>> [(step.kind, step.name, step.exists) for step in steps]
 [('extension', 'vector', True), ('table', 'doc', True), ('index', 'doc_embedding_cosine_hnsw', False)]
->>> all(step.stands for step in plan(database, [Doc]))
+>>> all(step.exists for step in plan(database, [Doc]))
 True
 """
 
@@ -33,7 +33,7 @@ from lightvec.peewee.citus import Spread, distribute_schema, require_citus
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.distribution import Distribution, distributions
 from lightvec.peewee.indexes import VectorIndex, fitting
-from lightvec.peewee.remains import Remains, drop_remains, sqlstate_of
+from lightvec.peewee.invalid_indexes import InvalidIndex, drop_invalid_index, sqlstate_of
 from lightvec.peewee.sessions import held, server_process
 from lightvec.pg8000 import exceptions
 from lightvec.wire.identifiers import identifier
@@ -51,26 +51,26 @@ _PATIENCE = 0.05
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that the schema needs: whether it stands, and if not, the SQL that makes it.
+    """One thing that the schema needs: whether it exists, and if not, the SQL that creates it.
 
-    ``remains`` is an index of that name that is not valid, and is dropped before. ``alone`` says that the SQL cannot
+    ``invalid`` is an invalid index of that name, which is dropped before. ``alone`` says that the SQL cannot
     run inside a transaction (``CREATE INDEX CONCURRENTLY``), and ``note`` what may surprise about it.
     """
 
     kind: str
     name: str
-    stands: bool
+    exists: bool
     make: tuple[str, ...] = ()
     alone: bool = False
     note: str = ""
-    remains: Remains | None = None
+    invalid: InvalidIndex | None = None
 
     @property
     def sql(self) -> tuple[str, ...]:
         """The statements."""
-        if self.remains is None:
+        if self.invalid is None:
             return self.make
-        return (self.remains.drop(concurrently=self.alone), *self.make)
+        return (self.invalid.drop_statement(concurrently=self.alone), *self.make)
 
 
 def place(models: Iterable[type[Model]], schema: str) -> None:
@@ -93,9 +93,10 @@ def plan(
 ) -> list[Step]:
     """What the models need, in the order in which it is made; the database is read, not changed.
 
-    ``schema`` is created too if it does not exist. ``concurrently`` builds vector indexes without locking out writers.
-    ``distribution`` is for models that declare none, ``with_schema`` distributes the schema with its tables as a whole.
-    :class:`~lightvec.errors.SchemaMismatch` where a table stands that does not fit its model,
+    ``schema`` is created if it does not exist. ``concurrently`` builds vector indexes without locking out writers.
+    ``distribution`` is that of models which declare none (:mod:`lightvec.peewee.distribution`), and ``with_schema``
+    has Citus take the schema as a whole, each with its tables on one node.
+    :class:`~lightvec.errors.SchemaMismatch` where an existing table differs from its model,
     :class:`~lightvec.pg8000.exceptions.MissingExtension` where pgvector is not there and must not or cannot be created.
     """
     wanted = distributions(models, distribution)
@@ -105,8 +106,8 @@ def plan(
         require_citus(database)
     steps = [_extension(database, create_extension)]
     if schema is not None:
-        stands = _exists(database, "SELECT to_regnamespace(%s)", identifier(schema))
-        steps.append(Step("schema", schema, stands, (f"CREATE SCHEMA {identifier(schema)}",)))
+        exists = _exists(database, "SELECT to_regnamespace(%s)", identifier(schema))
+        steps.append(Step("schema", schema, exists, (f"CREATE SCHEMA {identifier(schema)}",)))
     if with_schema:
         steps.append(_schema_distribution(database, schema))
     with database.bind_ctx(models):
@@ -120,12 +121,12 @@ def plan(
 
 
 def set_up(database: Pg8000Database, models: Sequence[type[Model]], **options: Any) -> list[Step]:
-    """Make what does not stand: all of it or nothing, but for what has to run alone, which comes last.
+    """Create what does not exist: all of it or nothing, but for what has to run alone, which comes last.
 
     Takes what :func:`plan` takes and gives its steps. One set-up of a database waits for another.
     """
     steps = _make_together(database, models, options)
-    if any(step.alone and not step.stands for step in steps):
+    if any(step.alone and not step.exists for step in steps):
         with _alone(database), _untimed(database):
             # While this one waited for its turn, another may have built the same.
             _make(database, [step for step in plan(database, models, **options) if step.alone])
@@ -172,7 +173,7 @@ def _untimed(database: Pg8000Database) -> Iterator[None]:
 
 def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
     in_reach = False
-    missing = [step for step in steps if not step.stands]
+    missing = [step for step in steps if not step.exists]
     if any(step.kind == "distribution" for step in missing):
         # Several tables in one transaction, of which some refer to others, go over one connection to each worker.
         database.execute_sql("SELECT set_config('citus.multi_shard_modify_mode', 'sequential', true)")
@@ -180,8 +181,8 @@ def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
         if step.kind in ("table", "index") and not in_reach:
             in_reach = _bring_types_in_reach(database)
         try:
-            if step.remains is not None:
-                drop_remains(database, step.remains, concurrently=step.alone)
+            if step.invalid is not None:
+                drop_invalid_index(database, step.invalid, concurrently=step.alone)
             for statement in step.make:
                 database.execute_sql(statement)
         except ProgrammingError as error:
@@ -213,12 +214,12 @@ def _bring_types_in_reach(database: Pg8000Database) -> bool:
     return True
 
 
-# What stands, and what is to be made
+# What exists, and what is to be created
 
 
 def _extension(database: Pg8000Database, create: bool) -> Step:
     step = Step("extension", "vector", bool(database.connection().extension().oids), ("CREATE EXTENSION vector",))
-    if step.stands:
+    if step.exists:
         return step
     if not _exists(database, "SELECT 1 FROM pg_catalog.pg_available_extensions WHERE name = %s", "vector"):
         raise exceptions.ProgrammingError(
@@ -234,17 +235,17 @@ def _sequences(database: Pg8000Database, model: Any) -> Iterator[Step]:
     for field in model._meta.sorted_fields:
         if field.sequence:
             schema, name = sequence_parts(field)
-            stands = database.sequence_exists(name, schema)
-            yield Step("sequence", name, stands, () if stands else (create_sequence_sql(field),))
+            exists = database.sequence_exists(name, schema)
+            yield Step("sequence", name, exists, () if exists else (create_sequence_sql(field),))
 
 
 def _table(database: Pg8000Database, model: Any, keys_added_later: Sequence[Any] = ()) -> Step:
     name = _qualified(model)
-    stands = _exists(database, "SELECT to_regclass(%s)", name)
-    if stands:
+    exists = _exists(database, "SELECT to_regclass(%s)", name)
+    if exists:
         _check_columns(database, model, name)
     with _deferred(keys_added_later):
-        return Step("table", model._meta.table_name, stands, (create_table_sql(model),))
+        return Step("table", model._meta.table_name, exists, (create_table_sql(model),))
 
 
 @contextmanager
@@ -260,7 +261,7 @@ def _deferred(fields: Sequence[Any]) -> Iterator[None]:
 
 
 def _distribution(spread: Spread, model: Any, table: Step) -> Iterator[Step]:
-    calls = spread.calls(model, is_there=table.stands)
+    calls = spread.calls(model, is_there=table.exists)
     if calls is not None:
         yield Step("distribution", *calls)
 
@@ -268,12 +269,12 @@ def _distribution(spread: Spread, model: Any, table: Step) -> Iterator[Step]:
 def _schema_distribution(database: Pg8000Database, schema: str | None) -> Step:
     if schema is None:
         raise InvalidOption("name the schema that is to be distributed (schema=, --schema)")
-    stands, call = distribute_schema(database, schema)
-    return Step("distribution", f"schema {schema}", stands, (call,))
+    exists, call = distribute_schema(database, schema)
+    return Step("distribution", f"schema {schema}", exists, (call,))
 
 
 def _check_columns(database: Pg8000Database, model: Any, name: str) -> None:
-    """The table that stands must have the model's columns, and its vector columns their type and dimensions."""
+    """The existing table must have the model's columns, and its vector columns their type and dimensions."""
     found = dict(
         database.execute_sql(
             "SELECT attname, format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
@@ -285,7 +286,7 @@ def _check_columns(database: Pg8000Database, model: Any, name: str) -> None:
         column = field.column_name
         if column not in found:
             raise SchemaMismatch(
-                f"the table {model._meta.table_name} stands without the column {column} of {model.__name__}: add it "
+                f"the table {model._meta.table_name} exists without the column {column} of {model.__name__}: add it "
                 f"with ALTER TABLE (playhouse.migrate does), or rename the model's table"
             )
         if hasattr(field, "value_class"):
@@ -300,7 +301,7 @@ def _check_columns(database: Pg8000Database, model: Any, name: str) -> None:
 
 
 class _Index(NamedTuple):
-    """An index that stands under the name of one that is wanted; ``method`` and ``operator_class`` are its first
+    """An existing index with the name of a wanted one; ``method`` and ``operator_class`` are its first
     column's."""
 
     schema: str
@@ -331,16 +332,16 @@ JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[0]"""
 def _indexes(database: Pg8000Database, model: Any, concurrently: bool) -> Iterator[Step]:
     for index in map(fitting, model._meta.fields_to_index()):
         alone = concurrently and isinstance(index, VectorIndex)
-        name = index_name(index)
         sql = (create_index_sql(model, index.concurrent() if alone else index),)
+        name = index_name(index)
         found = _index(database, model, name)
-        remains = None
+        invalid = None
         if found is not None:
             _check_index(model, index, found)
             # IF NOT EXISTS takes it for whole.
-            remains = None if found.valid else Remains(found.schema, found.name, found.table)
+            invalid = None if found.valid else InvalidIndex(found.schema, found.name, found.table)
         note = index.note if isinstance(index, VectorIndex) else ""
-        yield Step("index", name, found is not None and found.valid, sql, alone, note, remains)
+        yield Step("index", name, found is not None and found.valid, sql, alone, note, invalid)
 
 
 def _index(database: Pg8000Database, model: Any, name: str) -> _Index | None:
@@ -350,11 +351,11 @@ def _index(database: Pg8000Database, model: Any, name: str) -> _Index | None:
 
 
 def _check_index(model: Any, index: Any, found: _Index) -> None:
-    """The index that stands must be the one that is wanted, and whole or left over."""
+    """The existing index must be the wanted one, valid or left invalid."""
     table, name = model._meta.table_name, index_name(index)
     if not found.on_table:
         raise SchemaMismatch(
-            f"the index {name} of {model.__name__} is to be on the table {table}, and one of that name stands on "
+            f"the index {name} of {model.__name__} is to be on the table {table}, and one of that name exists on "
             f"{found.table}: give one of them another name"
         )
     if isinstance(index, VectorIndex):

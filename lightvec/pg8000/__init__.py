@@ -1,7 +1,7 @@
-"""The faces of the driver: the connection for scripts, PEP 249, and vectors for plain pg8000 connections.
+"""The interfaces of the driver: the connection for scripts, PEP 249, and vectors for plain pg8000 connections.
 
 - ``native``: :class:`Connection`, pg8000's native interface over lightvec's session.
-- ``dbapi``: the PEP 249 module; ``sqlalchemy_cursor``: what SQLAlchemy's dialect of pg8000 needs.
+- ``dbapi``: the PEP 249 module, with what SQLAlchemy's dialect of pg8000 needs.
 - ``connection``: what both connections share.
 - ``exceptions``: the classes of PEP 249; ``register``: vectors on connections of pg8000 itself.
 - ``hstore``: the extension hstore, as Peewee's HStoreField uses it.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000.native import Connection
 from lightvec.wire.connecting import open_session
-from lightvec.wire.parameters import Json, Jsonb
+from lightvec.wire.jsonb import Json, Jsonb
 
 if TYPE_CHECKING:
     from lightvec.pg8000 import dbapi
@@ -31,15 +31,14 @@ def connect(dsn: str | None = None, **params: Any) -> Connection:
     ``dsn`` is a libpq URI (``postgresql://user@host/name``), a keyword string (``host=... dbname=...``),
     ``embedded:PATH`` or a database name; ``params`` are libpq's parameters (``host port user password
     dbname sslmode sslrootcert connect_timeout application_name options target_session_attrs``, several
-    hosts too). What is missing comes from ``DATABASE_URL`` and the ``PG*`` variables. ``password`` may
-    be a function that is called for it (an IAM token). On hosts that are not this machine ``sslmode`` is
-    ``verify-full`` unless said otherwise.
+    hosts too). Defaults come from ``DATABASE_URL`` and the ``PG*`` variables. ``password`` may be a
+    function that returns it (an IAM token). For remote hosts ``sslmode`` is ``verify-full`` by default.
 
-    ``command_timeout`` is the seconds that a statement may take; ``deadline`` is a function that gives
+    ``command_timeout`` is the seconds that a statement may take; ``deadline`` is a function that returns
     the milliseconds left for everything, connecting too, or None (``get_remaining_time_in_millis`` of an
-    AWS Lambda context). A statement that takes longer is canceled on the server; a server that does
-    not even answer that is given up a second later. ``prepare=False`` prepares no statement by name on
-    the server; behind a transaction pooler none is prepared anyway.
+    AWS Lambda context). A statement that takes longer is canceled on the server; if the server does not
+    answer within another second, the connection is closed. With ``prepare=False`` no statement is
+    prepared by name on the server; behind a transaction pooler none is prepared anyway.
 
     :class:`~lightvec.errors.InvalidOption` for a malformed string or an unknown parameter,
     :class:`~lightvec.pg8000.exceptions.OperationalError` when no server accepts the connection.

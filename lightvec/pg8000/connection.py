@@ -1,4 +1,4 @@
-"""What the native and the PEP 249 connection share: both hold a session, and neither is one."""
+"""The base of the native and the PEP 249 connection, which hold a session."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
     from lightvec.wire.copy.load import Progress
 
-__all__ = ["BaseConnection"]
-
 
 class BaseConnection:
-    """A connection over lightvec's session, with what pg8000's connections have in common."""
+    """A connection that holds a session, with the interface that pg8000's connections share."""
 
-    #: The class of pg8000 that isinstance() finds: its module and its name there.
+    #: The class of pg8000 that it is an instance of to isinstance(): module and name.
     _pg8000_class: ClassVar[tuple[str, str]]
     _row_class: ClassVar[RowClass]
 
@@ -53,13 +51,13 @@ class BaseConnection:
 
         As in pg8000, the ``PG*`` variables and ``DATABASE_URL`` are not read.
 
-        - ``ssl_context``: a context decides alone about TLS, which is then required. None is lightvec's
-          default: ``sslmode=verify-full``, or ``prefer`` for a local host. True requires TLS there, too.
-          False is ``sslmode=disable``.
-        - ``unix_sock`` is the path of the socket itself. It goes before ``host``, and has no TLS.
-        - ``sock`` is an open socket, which the connection owns from now on. TLS is negotiated on it as on
-          a new one, unless it is a Unix socket or has TLS already; ``host`` is the name that the server's
-          certificate must have. Statements cannot be canceled: that takes a second connection.
+        - ``ssl_context``: with a context TLS is required, and the context alone configures it. None is
+          ``sslmode=verify-full``, or ``prefer`` for a local host. True requires TLS there, too. False is
+          ``sslmode=disable``.
+        - ``unix_sock`` is the path of the socket itself. It takes precedence over ``host``, without TLS.
+        - ``sock`` is an open socket, which the connection then owns. TLS is negotiated on it unless it is
+          a Unix socket or has TLS already; ``host`` is the name that the server's certificate must have.
+          Statements cannot be canceled: that takes a second connection.
         - ``timeout`` is the default of ``connect_timeout`` and of ``command_timeout``.
         """
         named = {name: value for name, value in locals().items() if name not in ("self", "params", "__class__")}
@@ -89,7 +87,7 @@ class BaseConnection:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    # --- what pg8000 tells of a connection ------------------------------------------------------
+    # --- pg8000's attributes --------------------------------------------------------------------
 
     @property
     def parameter_statuses(self) -> dict[str, str]:
@@ -108,28 +106,28 @@ class BaseConnection:
 
     @property
     def py_types(self) -> MutableMapping[type, Callable[[Any], Any]]:
-        """The adapters of this connection, from a Python type to a function that gives what is sent."""
+        """The output adapters: from a Python type to a function that returns the text to send."""
         return self.session.adapters.py_types
 
     @property
     def pg_types(self) -> MutableMapping[int, Callable[[str], Any]]:
-        """The adapters of this connection, from the OID of a type to a function of its text."""
+        """The input adapters: from the OID of a type to a function of its text."""
         return self.session.adapters.pg_types
 
     def register_out_adapter(self, typ: type, out_func: Callable[[Any], Any]) -> None:
-        """Send the values of a Python type as the text that a function makes of them."""
-        self.session.adapters.register_out_adapter(typ, out_func)
+        """Send the values of a Python type as the text that a function returns."""
+        self.py_types[typ] = out_func
 
     def register_in_adapter(self, oid: int, in_func: Callable[[str], Any]) -> None:
         """Read the values of a type, by its OID, by a function of their text."""
-        self.session.adapters.register_in_adapter(oid, in_func)
+        self.pg_types[oid] = in_func
         self.session.statements.clear()
 
     # --- state ----------------------------------------------------------------------------------
 
     @property
     def closed(self) -> bool:
-        """Whether the connection was closed or broke; it cannot be used again."""
+        """Whether the connection was closed or broke."""
         return self.session.closed
 
     @property
@@ -139,7 +137,7 @@ class BaseConnection:
 
     @property
     def in_failed_transaction(self) -> bool:
-        """Whether a statement failed in the open transaction block: only a rollback can follow."""
+        """Whether a statement in the open transaction block failed."""
         return self.session.in_failed_transaction
 
     @property
@@ -149,28 +147,28 @@ class BaseConnection:
 
     @property
     def backend_pid(self) -> int | None:
-        """The process ID that the login gave; a pooler makes one up."""
+        """The process ID that the server reported at login; a pooler reports one of its own."""
         return self.session.backend_pid
 
     @property
     def known_types(self) -> ExtensionTypes:
-        """What is known of pgvector by now, without asking."""
+        """What is known of pgvector, without a round trip."""
         return self.session.extension
 
     def extension(self) -> ExtensionTypes:
-        """What the database says of pgvector: OIDs, version, schema; a round trip if that is not known yet."""
+        """The OIDs, version and schema of pgvector; a round trip if they are not known yet."""
         if not self.session.extension.oids:
             self.session.check_usable()
             look_up(self.session)
         return self.session.extension
 
     def needs_types(self, values: Sequence[Any]) -> bool:
-        """Whether these values can be sent only once pgvector's types are known, and they are not."""
+        """Whether these values need pgvector's types, and those are not known yet."""
         return lacks_types(self.session, values)
 
     @property
     def command_timeout(self) -> float | None:
-        """Seconds that a statement may take until it is cancelled; None is for ever. It can be set at any time."""
+        """Seconds that a statement may take until it is canceled; None is no limit. It can be set at any time."""
         return self.session.limits.command_timeout
 
     @command_timeout.setter
@@ -179,7 +177,7 @@ class BaseConnection:
 
     @property
     def deadline(self) -> Callable[[], float | None] | None:
-        """What gives the milliseconds left for all statements; it can be set at any time."""
+        """A function that returns the milliseconds left for all statements. It can be set at any time."""
         return self.session.limits.deadline
 
     @deadline.setter
@@ -188,30 +186,30 @@ class BaseConnection:
 
     @property
     def is_streaming(self) -> bool:
-        """Whether rows are being streamed: no other statement can be sent."""
+        """Whether rows are being streamed, so that no other statement can be sent."""
         return self.session.phase == "streaming"
 
     def is_alive(self) -> bool:
-        """Whether the connection can be used, as far as this machine knows; no round trip."""
+        """Whether the connection can be used, as far as is known without a round trip."""
         return self.session.is_alive()
 
     @property
     def belongs_here(self) -> bool:
-        """Whether this process opened the connection, not one that it was forked from."""
+        """Whether this process opened the connection, rather than one that it was forked from."""
         return self.session.belongs_here
 
     def discard(self) -> None:
-        """Close the socket without a word to the server: another process may use the connection."""
+        """Close the socket without a message to the server: another process may use the connection."""
         self.session.discard()
 
     def forget_transaction(self) -> bool:
-        """Take in that the server rolled back what a broken connection had begun; whether it was open."""
+        """Note that the server rolled back the transaction of a broken connection; whether one was open."""
         return self.session.forget_transaction()
 
     def cancel(self, *, timeout: float = 10.0) -> None:
-        """Have the server stop what another thread runs on this connection: that thread gets 57014.
+        """Cancel the statement that another thread runs on this connection: that thread gets 57014.
 
-        An ``OperationalError`` says that the request did not get through in ``timeout`` seconds.
+        ``OperationalError`` if the request is not delivered within ``timeout`` seconds.
         """
         self.session.cancel(timeout=timeout)
 
@@ -240,9 +238,9 @@ class BaseConnection:
         return execute(self.session, statement, vals, oids, settings=settings, row_class=self._row_class)
 
     def execute_many(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> int:
-        """Run statements with ``$1``, each with its values, under one Sync: all of them or none.
+        """Run statements with ``$1``, each with its values, under one Sync: all take effect or none.
 
-        How many rows they gave or changed together, -1 where one of them counts none.
+        Returns the number of rows that they returned or changed in total, -1 if one has no count.
 
         >>> conn.execute_many([("SELECT $1::int", [1]), ("SELECT $1::int", [2])])
         2
@@ -257,7 +255,7 @@ class BaseConnection:
         return copy_stream(self.session, sql, values, stream, self._row_class)
 
     def _begin_transaction(self) -> None:
-        """Begin the transaction that the next statement is to be in, if it is to be in one."""
+        """Begin a transaction where one begins implicitly."""
 
     def copy_rows(
         self,
@@ -268,7 +266,7 @@ class BaseConnection:
         on_conflict: str | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Load rows by binary COPY; :func:`lightvec.wire.copy.load.copy_rows` says it all."""
+        """Load rows by binary COPY; see :func:`lightvec.wire.copy.load.copy_rows`."""
         from lightvec.wire.copy import load
 
         self._begin_transaction()
@@ -282,7 +280,7 @@ class BaseConnection:
         on_conflict: str | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Load columns by binary COPY; :func:`lightvec.wire.copy.load.copy_columns` says it all."""
+        """Load columns by binary COPY; see :func:`lightvec.wire.copy.load.copy_columns`."""
         from lightvec.wire.copy import load
 
         self._begin_transaction()

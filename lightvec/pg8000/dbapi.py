@@ -1,4 +1,4 @@
-"""PEP 249 over lightvec's wire: ``connect``, connections, cursors, the exception classes.
+"""PEP 249: ``connect``, connections, cursors, the exception classes.
 
 Also the driver behind Peewee, and for SQLAlchemy:
 ``sqlalchemy.create_engine("postgresql+pg8000://", module=lightvec.pg8000.dbapi)``.
@@ -6,6 +6,7 @@ Also the driver behind Peewee, and for SQLAlchemy:
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date as Date
@@ -16,7 +17,9 @@ from time import localtime
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000.connection import BaseConnection
+from lightvec.types.arrays import parse_array
 from lightvec.wire.connecting import open_session
+from lightvec.wire.datatypes import TYPES
 from lightvec.wire.errors import (
     DatabaseError,
     DataError,
@@ -78,10 +81,10 @@ apilevel = "2.0"
 threadsafety = 1
 paramstyle = "format"
 
-#: The version of pg8000 whose interface this is: SQLAlchemy's dialect asks the module for it.
+#: The version of pg8000 that this module is compatible with; SQLAlchemy's dialect reads it.
 __version__ = "1.31.6"
 
-#: The types that :meth:`Cursor.setinputsizes` takes, by pg8000's names, as OIDs.
+#: Types for :meth:`Cursor.setinputsizes`, by pg8000's names.
 STRING, BINARY, NUMBER, DATETIME, ROWID, UNKNOWN, INTERVAL = 1043, bytes, 1700, 1114, 26, 705, 1186
 
 Values = Sequence[Any] | Mapping[str, Any]
@@ -134,10 +137,10 @@ def connect(dsn: str | None = None, **params: Any) -> Connection:
 
 
 class Connection(BaseConnection):
-    """A PEP 249 connection. Rows are tuples; a transaction begins by itself unless ``autocommit`` is set.
+    """A PEP 249 connection. Rows are tuples; transactions begin implicitly unless ``autocommit`` is set.
 
-    Beside PEP 249 it has ``copy_rows`` and ``copy_columns``, which load in such a transaction as any
-    statement, and the two-phase commit of pg8000 (``tpc_begin`` and its sisters).
+    It also has ``copy_rows`` and ``copy_columns``, which begin a transaction as statements do, and
+    pg8000's two-phase commit (``tpc_begin`` and so on).
 
     >>> _ = db.cursor().execute("CREATE TEMPORARY TABLE part (id int)")
     >>> db.copy_rows("part", ["id"], [[1], [2]])
@@ -147,12 +150,13 @@ class Connection(BaseConnection):
     _pg8000_class = ("pg8000.dbapi", "Connection")
     _row_class = tuple
 
-    #: Whether statements commit by themselves.
+    #: Whether each statement is committed at once.
     autocommit = False
-    #: How a transaction that begins by itself is isolated, a key of ISOLATION_LEVELS; None is the server's default.
+    #: The isolation of transactions that begin implicitly, a key of ISOLATION_LEVELS; None is the server's default.
     isolation_level: int | None = None
     #: The placeholders of this connection's cursors; None is the module's ``paramstyle``.
     paramstyle: str | None = None
+    _is_of_dialect = False
     _xid: Xid | None = None
 
     Warning = Warning
@@ -170,31 +174,52 @@ class Connection(BaseConnection):
         """A cursor; with a name, one on the server (``withhold`` lets it outlive its transaction)."""
         if name is not None:
             return ServerCursor(self, name, withhold=withhold)
-        if "sqlalchemy.dialects.postgresql.pg8000" in sys.modules:
-            from lightvec.pg8000.sqlalchemy_cursor import DialectCursor, is_of_sqlalchemy
+        if not self._is_of_dialect and "sqlalchemy.dialects.postgresql.pg8000" in sys.modules:
+            self._detect_dialect()
+        return DialectCursor(self) if self._is_of_dialect else Cursor(self)
 
-            if is_of_sqlalchemy(self):
-                return DialectCursor(self)
-        return Cursor(self)
+    def _detect_dialect(self) -> None:
+        """Take in whether SQLAlchemy's dialect has set the connection up: it registers its class of quoted names."""
+        names = getattr(sys.modules.get("sqlalchemy.sql.elements"), "quoted_name", None)
+        self._is_of_dialect = names in self.py_types
+        bit = TYPES["bit"]
+        if self._is_of_dialect and bit.oid not in self.pg_types:
+            # SQLAlchemy's own type for bits reads text, lightvec's reads either.
+            self.register_in_adapter(bit.oid, str)
+            self.register_in_adapter(bit.array_oid, lambda data: parse_array(data, str))
+
+    def _convert(self, operation: str, args: Values) -> tuple[str, Sequence[Any]]:
+        """A statement with ``$1``, and its values in order.
+
+        The dialect doubles no percent sign within a string, and passes a multirange as a list of ranges.
+        """
+        if self.session.escapes_strings:
+            check_backslashes(operation, args)
+        statement, values = convert(self.paramstyle or paramstyle, operation, args, keep_strings=self._is_of_dialect)
+        if self._is_of_dialect:
+            text = self.session.adapters.multirange_text
+            values = [text(value) if _holds_ranges(value) else value for value in values]
+        return statement, values
 
     def commit(self) -> None:
-        """Commit the transaction, if there is one; an error if a statement in it had failed and nothing is kept.
+        """Commit the open transaction, if any.
 
-        On a connection that broke or was closed it is an error, too: what it was to commit may be lost.
+        It is an error if a statement in the transaction failed, so that it is rolled back, and if the
+        connection broke or was closed, so that its changes may be lost.
         """
         if self.in_transaction or self.closed:
             result = self.execute_unnamed("COMMIT")
             check_committed(result.command, result.sql)
 
     def rollback(self) -> None:
-        """Roll the transaction back, if there is one. Where the connection broke the server has done it."""
+        """Roll back the open transaction, if any; the server has done so if the connection broke."""
         if self.closed:
             self.forget_transaction()
         elif self.in_transaction:
             self.execute_unnamed("ROLLBACK")
 
     def _begin_command(self) -> str | None:
-        """The statement that begins the transaction of the next one, if it needs one."""
+        """The statement that begins a transaction for the next statement; None if it needs none."""
         if self.autocommit or self.session.in_transaction:
             return None
         return "BEGIN" if self.isolation_level is None else _BEGIN[self.isolation_level]
@@ -205,7 +230,7 @@ class Connection(BaseConnection):
             self.execute_unnamed(begin)
 
     def set_isolation_level(self, level: int | str | None) -> None:
-        """Isolate the transactions that begin from now on: a key or a name of ISOLATION_LEVELS, or None."""
+        """Set the isolation of further transactions: a key or a name of ISOLATION_LEVELS, or None."""
         known = {name: number for number, name in ISOLATION_LEVELS.items()}
         number = known.get(level.upper().replace("_", " ")) if isinstance(level, str) else level
         if level is not None and number not in ISOLATION_LEVELS:
@@ -225,19 +250,19 @@ class Connection(BaseConnection):
             self.execute_unnamed("BEGIN")
 
     def tpc_prepare(self) -> None:
-        """The first phase; ProgrammingError outside of such a transaction."""
+        """Prepare the transaction; ProgrammingError if none was begun by ``tpc_begin``."""
         self.execute_unnamed(f"PREPARE TRANSACTION {text_literal(self._current_xid()[1])}")
 
     def tpc_commit(self, xid: Xid | None = None) -> None:
-        """Commit the transaction that was prepared, or that is open, or that has this ID."""
+        """Commit the prepared or open transaction, or the one with this ID."""
         self._end_prepared(xid, "COMMIT PREPARED", self.commit)
 
     def tpc_rollback(self, xid: Xid | None = None) -> None:
-        """Roll back the transaction that was prepared, or that is open, or that has this ID."""
+        """Roll back the prepared or open transaction, or the one with this ID."""
         self._end_prepared(xid, "ROLLBACK PREPARED", self.rollback)
 
     def tpc_recover(self) -> list[Xid]:
-        """The transactions that are prepared and not ended."""
+        """The prepared transactions."""
         rows = self.execute_unnamed("SELECT gid FROM pg_catalog.pg_prepared_xacts").rows or []
         return [self.xid(0, row[0], "") for row in rows]
 
@@ -271,6 +296,8 @@ class Cursor:
         self._rows: Iterator[tuple[Any, ...]] | None = None
         self._input_oids: Sequence[int | None] = ()
         self._rowcount = -1
+        #: The server-side cursor that was read last, and the formats of its columns.
+        self._page: tuple[str, Sequence[int]] = ("", ())
 
     @property
     def connection(self) -> Connection:
@@ -286,12 +313,12 @@ class Cursor:
 
     @property
     def rowcount(self) -> int:
-        """How many rows the last statement gave or changed; -1 where that cannot be said, or not yet."""
+        """The number of rows that the last statement returned or changed; -1 if it is not known."""
         return self._rowcount
 
     @property
     def description(self) -> list[tuple[Any, ...]] | None:
-        """The columns of the last statement: name and type OID, then what PEP 249 calls optional, as None."""
+        """The columns of the last statement: name, type OID, and None for PEP 249's optional items."""
         columns = self._result.columns if self._result else None
         if not columns:
             return None
@@ -307,16 +334,16 @@ class Cursor:
     ) -> Cursor:
         """Run a statement with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping).
 
-        Without ``args`` a percent sign is itself, and there may be several statements; ``()`` says that
-        there are placeholders to look for, and none. ``dbapi.paramstyle`` can be set to another style.
-        ``stream`` is the source or target of a COPY, ``settings`` hold for this statement only.
+        Without ``args`` percent signs are literal, and there may be several statements; with ``()`` percent
+        signs are doubled. ``dbapi.paramstyle`` can be set to another style. ``stream`` is the source or
+        target of a COPY, ``settings`` hold for this statement only.
         """
         connection = self.connection
         session = connection.session
-        # The pool of SQLAlchemy asks by an empty statement whether a connection is alive. A transaction
-        # that began there would take in what is run in autocommit afterwards.
+        # SQLAlchemy's pool pings by an empty statement. A transaction that began there would include
+        # statements that run in autocommit afterwards.
         begin = None if connection.autocommit or _is_empty(operation) else connection._begin_command()
-        statement, values = (operation, ()) if args is None else self._dollars(operation, args)
+        statement, values = (operation, ()) if args is None else connection._convert(operation, args)
         if stream is not None:
             if begin is not None:
                 connection.execute_unnamed(begin)
@@ -330,15 +357,16 @@ class Cursor:
         return self
 
     def executemany(self, operation: str, param_sets: Iterable[Values]) -> Cursor:
-        """Run a statement once for each set of parameters, as one: without waiting in between, all of them or none.
+        """Run a statement for each set of parameters, without a round trip each: all take effect or none.
 
-        ``rowcount`` is the number of rows that they gave or changed together, -1 where that is not
-        counted; the rows of the last one can be fetched.
+        ``param_sets`` is read while statements are sent, so it must not use the same connection.
+        ``rowcount`` is the number of rows that they returned or changed in total, -1 if it is not known;
+        the rows of the last one can be fetched.
         """
         from lightvec.wire.pipeline import execute_many
 
         connection = self.connection
-        statements = (self._dollars(operation, args) for args in param_sets)
+        statements = (connection._convert(operation, args) for args in param_sets)
         oids, self._input_oids = self._input_oids, ()
         self._result = self._rows = None
         begin = connection._begin_command()
@@ -353,13 +381,13 @@ class Cursor:
         batch: int = 1_000,
         settings: Mapping[str, object] | None = None,
     ) -> Iterator[tuple[Any, ...]]:
-        """The rows of a statement one by one, with no more than ``batch`` of them in memory, a round trip a batch.
+        """The rows of a statement one by one, ``batch`` of them in memory at a time, each batch a round trip.
 
-        The connection is taken until the rows end or the iterator is closed. ``description`` is known
-        once the first row has come. (The name is psycopg 3's.)
+        The connection is in use until the rows end or the iterator is closed. ``description`` is known
+        from the first row on. (The name is psycopg 3's.)
         """
         connection = self.connection
-        statement, values = (operation, ()) if args is None else self._dollars(operation, args)
+        statement, values = (operation, ()) if args is None else connection._convert(operation, args)
         oids, self._input_oids = self._input_oids, ()
         connection._begin_transaction()
         self._rows, self._result = None, Result(statement, tuple)
@@ -370,26 +398,20 @@ class Cursor:
         marks = ", ".join(f"${number}" for number in range(1, len(parameters) + 1))
         name = identifier(*procname.split("."))
         connection = self.connection
-        self._take(
-            execute(
-                connection.session,
-                f"CALL {name}({marks})",
-                tuple(parameters),
-                begin=connection._begin_command(),
-                row_class=tuple,
-            )
-        )
+        begin = connection._begin_command()
+        call = f"CALL {name}({marks})"
+        self._take(execute(connection.session, call, tuple(parameters), begin=begin, row_class=tuple))
 
     def fetchone(self) -> tuple[Any, ...] | None:
         """The next row, or None."""
         return next(self._fetching(), None)
 
     def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
-        """The next rows, ``size`` of them (default ``arraysize``) or what is left."""
+        """The next ``size`` rows (default ``arraysize``), fewer at the end."""
         return list(islice(self._fetching(), self.arraysize if size is None else size))
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows that are left."""
+        """All remaining rows."""
         return list(self._fetching())
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
@@ -404,10 +426,10 @@ class Cursor:
         self._input_oids = [size if isinstance(size, int) else types.oid_of(size) for size in sizes]
 
     def setoutputsize(self, size: int, column: int | None = None) -> None:
-        """PEP 249 has it; there is nothing to set."""
+        """PEP 249 has it; it does nothing."""
 
     def close(self) -> None:
-        """Close the cursor; its rows are let go."""
+        """Close the cursor, and release its rows."""
         self._connection = self._result = self._rows = None
 
     def __enter__(self) -> Cursor:
@@ -416,21 +438,25 @@ class Cursor:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _dollars(self, operation: str, args: Values) -> tuple[str, Sequence[Any]]:
-        if self.connection.session.escapes_strings:
-            check_backslashes(operation, args)
-        return convert(self.connection.paramstyle or paramstyle, operation, args)
-
     def _take(self, result: Result) -> None:
         self._result = result
         self._rowcount = result.row_count
         self._rows = None if result.rows is None else iter(result.rows)
 
+    def _fetch_page(self, statement: str, name: str) -> Result:
+        """Run a FETCH. A cursor's columns never change, so from the second page on vectors are binary."""
+        known, formats = self._page
+        self._page = "", ()
+        session = self.connection.session
+        result = execute(session, statement, row_class=tuple, result_formats=formats if name == known else ())
+        self._page = name, session.adapters.result_formats(result.columns)
+        return result
+
     def _fetching(self) -> Iterator[tuple[Any, ...]]:
         if self._connection is None:
             raise InterfaceError("the cursor is closed")
         if self._rows is None:
-            raise ProgrammingError("there are no rows to fetch: the cursor has run no statement that gives any")
+            raise ProgrammingError("there are no rows to fetch: execute a statement that returns rows first")
         return self._rows
 
 
@@ -439,7 +465,7 @@ def _is_empty(operation: str) -> bool:
 
 
 class ServerCursor(Cursor):
-    """A cursor that lives on the server and hands its rows over in pages of ``itersize``."""
+    """A server-side cursor, whose rows are fetched in pages of ``itersize``."""
 
     itersize = 2_000
 
@@ -449,7 +475,6 @@ class ServerCursor(Cursor):
         self._identifier = identifier(name)
         self._withhold = withhold
         self._declared = False
-        self._formats: tuple[int, ...] = ()
 
     def execute(
         self,
@@ -459,9 +484,9 @@ class ServerCursor(Cursor):
         *,
         settings: Mapping[str, object] | None = None,
     ) -> Cursor:
-        """Declare the cursor for a query; rows are fetched when they are asked for."""
+        """Declare the cursor for a query; rows are fetched on demand."""
         if self._declared:
-            raise ProgrammingError(f"the server-side cursor {self.name!r} has run its query: open another one")
+            raise ProgrammingError(f"the server-side cursor {self.name!r} has a query already: open another one")
         hold = "WITH HOLD" if self._withhold else "WITHOUT HOLD"
         super().execute(f"DECLARE {self._identifier} CURSOR {hold} FOR {operation}", args, settings=settings)
         self._declared = True
@@ -470,13 +495,13 @@ class ServerCursor(Cursor):
 
     @property
     def description(self) -> list[tuple[Any, ...]] | None:
-        """The columns; asked for with an empty page where no page was fetched yet."""
+        """The columns; an empty page is fetched if none was fetched yet."""
         if self._declared and not (self._result and self._result.columns):
             self._fetch(0)
         return super().description
 
     def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
-        """The next rows: what is left of the page at hand, and the rest in one round trip."""
+        """The next rows: the rest of the current page, and further ones in one round trip."""
         size = self.arraysize if size is None else size
         rows = list(islice(self._fetching(), size))
         return rows + self._fetch(size - len(rows)) if len(rows) < size else rows
@@ -490,7 +515,7 @@ class ServerCursor(Cursor):
         return row
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows that are left."""
+        """All remaining rows."""
         return list(self)
 
     def __next__(self) -> tuple[Any, ...]:
@@ -500,7 +525,7 @@ class ServerCursor(Cursor):
         return row
 
     def close(self) -> None:
-        """Close the cursor, on the server too where it can still be there."""
+        """Close the cursor, on the server, too, if it may still exist."""
         connection, declared = self._connection, self._declared
         super().close()
         if connection is None or not declared or connection.closed or connection.in_failed_transaction:
@@ -509,14 +534,34 @@ class ServerCursor(Cursor):
             connection.execute_unnamed(f"CLOSE {self._identifier}")
 
     def _fetch(self, size: int) -> list[tuple[Any, ...]]:
-        """One page. The columns of a cursor never change, so from the second page on vectors come as binary."""
-        session = self.connection.session
-        result = execute(
-            session,
-            f"FETCH FORWARD {int(size)} FROM {self._identifier}",
-            row_class=tuple,
-            result_formats=self._formats,
-        )
-        self._result = result
-        self._formats = session.adapters.result_formats(result.columns)
-        return result.rows or []
+        self._result = self._fetch_page(f"FETCH FORWARD {int(size)} FROM {self._identifier}", self.name)
+        return self._result.rows or []
+
+
+_PAGE = re.compile(r"FETCH FORWARD (?:[0-9]+|ALL) FROM ([A-Za-z0-9_]+)")
+
+
+class DialectCursor(Cursor):
+    """The cursor for SQLAlchemy's dialect, which writes DECLARE and FETCH itself, each cursor under a new name."""
+
+    def execute(
+        self,
+        operation: str,
+        args: Values | None = None,
+        stream: Any = None,
+        *,
+        settings: Mapping[str, object] | None = None,
+    ) -> Cursor:
+        """Run a statement; a FETCH as a page of a server-side cursor."""
+        page = _PAGE.fullmatch(operation) if isinstance(operation, str) and not args else None
+        if page is None:
+            return super().execute(operation, args, stream, settings=settings)
+        self._take(self._fetch_page(operation, page[1]))
+        return self
+
+
+def _holds_ranges(value: Any) -> bool:
+    types = sys.modules.get("pg8000.types")
+    if types is None or not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(each, types.Range) for each in value)

@@ -1,7 +1,6 @@
-"""The exception classes of PEP 249, under the name that pg8000 has for their module.
+"""The exception classes of PEP 249, in a module of the same name as pg8000's.
 
-The driver's core defines them (``lightvec.wire.errors``). Where pg8000 is loaded, they are subclasses
-of its classes, too.
+If pg8000 is loaded, they are subclasses of its classes, too.
 """
 
 from lightvec.wire.errors import (

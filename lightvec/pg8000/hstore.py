@@ -6,15 +6,14 @@ import re
 from typing import Any
 
 from lightvec.pg8000.connection import BaseConnection
+from lightvec.types.arrays import quoted
 from lightvec.types.inputs import show
 from lightvec.wire.errors import ProgrammingError
 from lightvec.wire.execute import ask
 from lightvec.wire.parameters import Dumper
 
-__all__ = ["from_text", "register_hstore", "to_text"]
-
 _TEXT = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
-#: One pair as hstore_out writes it (contrib/hstore/hstore_io.c): both quoted, the value NULL where it is none.
+#: A pair as hstore_out writes it (contrib/hstore/hstore_io.c).
 _PAIR = re.compile(rf"{_TEXT}=>(?:NULL|{_TEXT})(?:, (?!\Z)|\Z)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
@@ -32,7 +31,7 @@ def register_hstore(conn: BaseConnection) -> None:
     if not found:
         raise ProgrammingError("the database has no type hstore: run CREATE EXTENSION hstore")
     ((oid, array_oid),) = found
-    conn.session.adapters.register(dict, Dumper(oid, array_oid, to_text))
+    conn.session.adapters.py_types[dict] = Dumper(oid, array_oid, to_text)
     conn.register_in_adapter(oid, from_text)
 
 
@@ -63,10 +62,7 @@ def from_text(text: str) -> dict[str, str | None]:
 
 
 def _quoted(text: Any) -> str:
-    if text is None:
-        return "NULL"
-    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return "NULL" if text is None else quoted(str(text))
 
 
 def _plain(quoted: str) -> str:

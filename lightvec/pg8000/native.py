@@ -21,9 +21,9 @@ __all__ = ["Connection", "PreparedStatement"]
 class Connection(BaseConnection):
     """A connection for scripts, as :func:`lightvec.pg8000.connect` opens it, or by pg8000's own parameters.
 
-    It is a :class:`pg8000.native.Connection` to ``isinstance``: what its documentation says holds
-    here, in one round trip a statement, with vectors as :class:`lightvec.Vector`,
-    :class:`~lightvec.HalfVector`, :class:`~lightvec.SparseVector` and :class:`~lightvec.Bit`.
+    It is a :class:`pg8000.native.Connection` to ``isinstance``, and its documentation applies. A
+    statement takes one round trip. Vectors are :class:`lightvec.Vector`, :class:`~lightvec.HalfVector`,
+    :class:`~lightvec.SparseVector` and :class:`~lightvec.Bit`.
     Parameters are typed by psycopg 3's rules (an ``int`` is an integer, not a text).
 
     >>> conn.run("SELECT :a + 1", a=41)
@@ -49,7 +49,7 @@ class Connection(BaseConnection):
 
     @property
     def row_count(self) -> int | None:
-        """The number of rows that the last statement gave or changed, -1 where it has none."""
+        """The number of rows that the last statement returned or changed, -1 if it has no count."""
         return self._result.row_count if self._result else None
 
     def run(
@@ -61,12 +61,12 @@ class Connection(BaseConnection):
         settings: Mapping[str, object] | None = None,
         **params: Any,
     ) -> list[list[Any]] | Any:
-        """Run a statement with ``:name`` parameters; its rows, or None if it has none.
+        """Run a statement with ``:name`` parameters; its rows, or None if it returns none.
 
         Without parameters, ``sql`` may hold several statements. ``stream`` is the source or target of
         a COPY, ``types`` maps parameter names to OIDs where the server cannot infer a type.
-        ``settings`` hold for this statement only, in the same round trip, and leave nothing behind on
-        the session. Type checkers see Any in place of None, so that rows need no check for it.
+        ``settings`` hold for this statement only, in the same round trip. To type checkers None is Any,
+        so that rows need no check for it.
 
         >>> conn.run("SELECT current_setting('hnsw.ef_search')", settings={"hnsw.ef_search": 100})
         [['100']]
@@ -96,10 +96,10 @@ class Connection(BaseConnection):
         settings: Mapping[str, object] | None = None,
         **params: Any,
     ) -> Generator[list[Any], None, None]:
-        """The rows of a statement one by one, with no more than ``batch`` of them in memory, a round trip a batch.
+        """The rows of a statement one by one, ``batch`` of them in memory at a time, each batch a round trip.
 
-        The connection is taken until the rows end or the iterator is closed; the statement is one
-        transaction, or part of the one that is open.
+        The connection is in use until the rows end or the iterator is closed. The statement is one
+        transaction, or part of the open one.
 
         >>> sum(row[0] for row in conn.stream("SELECT generate_series(1, :n)", n=10_000, batch=500))
         50005000
@@ -114,10 +114,9 @@ class Connection(BaseConnection):
     def fetch_columns(self, sql: str, *, types: Mapping[str, int] | None = None, **params: Any) -> dict[str, Any]:
         """The rows of a query as columns by name.
 
-        Where NumPy is installed, a column of vectors is one float32 matrix of the shape
-        (rows, dimensions), of halfvecs a float16 one, and integers, floats and booleans are arrays of
-        their type. A column with NULLs, or with vectors of different dimensions, is a list, as are all
-        other columns; without NumPy every column is one.
+        With NumPy, a column of vectors is a float32 matrix of the shape (rows, dimensions), of halfvecs
+        a float16 one, and integers, floats and booleans are arrays of their type. Columns with NULLs, or
+        with vectors of different dimensions, and all others are lists; without NumPy all columns are.
 
         >>> columns = conn.fetch_columns("SELECT g AS id, ARRAY[g, 1]::vector AS v FROM generate_series(1, 3) g")
         >>> [[float(number) for number in row] for row in columns["v"]]
@@ -145,7 +144,7 @@ class Connection(BaseConnection):
             yield self
             self._close_streams()
         except BaseException:
-            # The caller's error is what counts, also where the connection does not take the rollback.
+            # The caller's error is raised even if the rollback fails.
             with suppress(Error):
                 self._close_streams()
                 for command in rollback:
@@ -159,7 +158,7 @@ class Connection(BaseConnection):
             return "BEGIN", "COMMIT", ("ROLLBACK",)
         self._savepoints += 1
         name = identifier(f"lightvec_{self._savepoints}")
-        # A savepoint that was rolled back to still exists, and so does its memory on the server.
+        # After ROLLBACK TO the savepoint still exists, and uses memory on the server.
         return f"SAVEPOINT {name}", f"RELEASE {name}", (f"ROLLBACK TO {name}", f"RELEASE {name}")
 
     def _close_streams(self) -> None:
@@ -167,15 +166,14 @@ class Connection(BaseConnection):
             rows.close()
 
     def prepare(self, sql: str) -> PreparedStatement:
-        """A statement to run again and again; see :class:`PreparedStatement`."""
+        """A statement to run repeatedly; see :class:`PreparedStatement`."""
         return PreparedStatement(self, sql)
 
 
 class PreparedStatement:
     """pg8000's interface of a prepared statement.
 
-    Every statement that comes again is prepared on the server where that is safe, so there is nothing
-    to do for this one.
+    It does nothing by itself: every repeated statement is prepared on the server where that is safe.
 
     >>> statement = conn.prepare("SELECT :a * 2")
     >>> statement.run(a=21)
@@ -197,9 +195,9 @@ class PreparedStatement:
         return self.con.run(self.statement, stream, **params)
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """pg8000 has it; there is nothing to close."""
 
 
 def _oids(sql: str, params: Mapping[str, Any], types: Mapping[str, int] | None) -> tuple[int | None, ...]:
-    """The OIDs of a statement's parameters in order, where ``types`` has some."""
+    """The OIDs in ``types`` in the order of the statement's parameters."""
     return from_named(sql, dict.fromkeys(params) | dict(types))[1] if types else ()

@@ -17,18 +17,16 @@ from lightvec.wire.datatypes import TYPES
 from lightvec.wire.errors import MissingExtension
 from lightvec.wire.parameters import flat, plain
 
-__all__ = ["register_vector"]
-
 
 def register_vector(conn: CoreConnection | BaseConnection) -> None:
     """Teach a connection of pg8000 (native, PEP 249 or legacy) the types vector, halfvec, sparsevec and bit.
 
-    Their values, and NumPy arrays, can then be parameters; results give :class:`lightvec.Vector`,
-    :class:`~lightvec.HalfVector`, :class:`~lightvec.SparseVector` and :class:`~lightvec.Bit`, arrays of them lists.
-    They travel as text, because that is all pg8000 sends. A connection of :func:`lightvec.pg8000.connect` knows them
-    already, as binary; registering it, or registering twice, is harmless.
+    Their values, and NumPy arrays, can then be parameters; results contain :class:`lightvec.Vector`,
+    :class:`~lightvec.HalfVector`, :class:`~lightvec.SparseVector` and :class:`~lightvec.Bit`, or lists of them. They
+    are sent as text, the only format of pg8000. A connection of :func:`lightvec.pg8000.connect` knows them already,
+    in binary; registering it, or registering twice, is harmless.
 
-    :class:`~lightvec.pg8000.exceptions.MissingExtension` where pgvector is not installed in the database.
+    :class:`~lightvec.pg8000.exceptions.MissingExtension` if pgvector is not installed in the database.
     """
     if isinstance(conn, BaseConnection):
         if not conn.extension().oids:
@@ -59,7 +57,7 @@ def _register_ndarray(conn: CoreConnection) -> None:
 
 
 def _register_list(conn: CoreConnection) -> None:
-    """Arrays of vectors; every other list, and a list adapter of the caller's own, stays with pg8000."""
+    """Send arrays of vectors; pg8000, or an adapter of the caller's, sends all other lists."""
     array_out = cast("Callable[[Any], str]", PY_TYPES[list])
     text = Adapters().text
     if conn.py_types[list] is array_out:

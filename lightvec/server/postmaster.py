@@ -19,7 +19,7 @@ _SECONDS_TO_QUIT = 10.0
 
 @dataclass(frozen=True)
 class Postmaster:
-    """The server's main process; ``pid`` is 0 where another container has it."""
+    """The server's main process; ``pid`` is 0 if it cannot be seen, as in another container."""
 
     pid: int
     socket_folder: Path
@@ -48,6 +48,9 @@ def running(data: Path) -> Postmaster | None:
             probe.settimeout(5.0)
             probe.connect(str(folder / f".s.PGSQL.{port}"))
             pid = _peer(probe, pid)
+    except BlockingIOError:
+        # It listens, but its queue of connections is full (EAGAIN), so it does not tell its id.
+        pid = 0
     except (ValueError, OSError):
         return None
     return Postmaster(pid, folder, port, lines[7].strip())
@@ -74,7 +77,7 @@ def stop(data: Path, timeout: float) -> bool:
     if found.pid == 0:
         raise ServerError(
             f"the server in {data.parent} answers, but its process cannot be seen from here: stop "
-            "it in the container that started it"
+            "it in the container that started it, or try again if it is only busy"
         )
     # A fast shutdown; if it takes too long an immediate one, without a checkpoint.
     for number, seconds in ((signal.SIGINT, timeout), (signal.SIGQUIT, _SECONDS_TO_QUIT)):

@@ -236,6 +236,8 @@ def temporary(
 @atexit.register
 def _leave_ensured() -> None:
     for server in _ensured.values():
+        if not server._uses:
+            continue  # It could not be started.
         # Nobody is left to handle an error; the next user of the path gets it.
         with contextlib.suppress(LightvecError):
             server.__exit__(None, None, None)

@@ -118,8 +118,9 @@ def sequence(value: Any, most: int, who: str, item: str = "numbers") -> Sequence
         isinstance(value, memoryview) and value.format not in _NUMBER_FORMATS
     )
     try:
-        items = None if is_text or isinstance(value, Mapping | Set) else iter(value)
-    except TypeError:
+        source = value.tolist() if isinstance(value, memoryview) else value
+        items = None if is_text or isinstance(value, Mapping | Set) else iter(source)
+    except (TypeError, NotImplementedError):  # Python itself cannot read every format of a memoryview.
         items = None
     if items is None:
         hint = ", or from_text or from_binary" if is_text else ""

@@ -12,7 +12,7 @@ It knows no ORM and no driver's interface. From below:
 - ``settings`` and ``framing``: settings that hold for one statement. ``lookup``: what each connection
   asks once. ``placeholders``, ``identifiers``, ``advice``: texts of SQL, names, remedies.
 - ``execute``: run one statement. ``pipeline``: many under one Sync. ``portal``: rows in batches.
-  ``fetch`` and ``columns``: rows as arrays. ``copy``: COPY.
+  ``fetch``: rows as arrays. ``copy``: COPY.
 - ``libpq``: connection strings and parameters. ``sockets``, ``tls``, ``auth``, ``scram``, ``cancel``,
   ``connecting``: from a target to a session.
 """

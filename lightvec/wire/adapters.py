@@ -1,8 +1,7 @@
-"""How one connection converts values: the defaults, what the caller registered, pgvector's types of the database."""
+"""The conversions of one connection: the defaults, what the caller registered, pgvector's types."""
 
 from __future__ import annotations
 
-from array import array
 from collections import UserDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -14,20 +13,18 @@ from typing import Any
 
 from lightvec.errors import LightvecError
 from lightvec.extension import NO_EXTENSION, ExtensionTypes
-from lightvec.types import HalfVector, SparseVector, Vector
 from lightvec.types.arrays import array_text, quoted
 from lightvec.types.columns import VECTOR_TYPES, binary_encoder
 from lightvec.types.inputs import is_ndarray, show
-from lightvec.wire.datatypes import BY_OID, FROM_TEXT, TYPES, array_decoder
+from lightvec.wire.datatypes import BY_OID, FROM_TEXT, TYPES, array_decoder, oids
 from lightvec.wire.errors import DataError, MissingExtension, ProgrammingError
+from lightvec.wire.jsonb import Json
 from lightvec.wire.parameters import (
     DUMPERS,
-    MOST_DIMENSIONS,
     NUMBERS,
     QUICK,
     AnyDumper,
     Dumper,
-    Json,
     flat,
     ndarray_sender,
     plain,
@@ -36,30 +33,28 @@ from lightvec.wire.parameters import (
 from lightvec.wire.protocol import BINARY, NULL, TEXT, ColumnDescription, Parameter
 from lightvec.wire.results import Decoder
 
-__all__ = ["Adapters"]
-
-#: Types that users have in mind, where the default leaves the type to the server.
+#: Types for setinputsizes() where the default leaves the type to the server.
 _OIDS: Mapping[Any, int] = {str: TYPES["text"].oid, dict: TYPES["jsonb"].oid}
-_DOCUMENTS = (TYPES["json"].oid, TYPES["jsonb"].oid)
+_DOCUMENTS = oids("json", "jsonb")
 _TIMESTAMPS = (TYPES["timestamp"].oid, TYPES["timestamp"].array_oid)
 _ARRAYS = {row.array_oid for row in TYPES.values()}
 _MULTIRANGES = {row.oid for row in TYPES.values() if row.name.endswith("multirange")}
 _MULTIRANGE_ARRAYS = {BY_OID[oid].array_oid for oid in _MULTIRANGES}
-#: Types whose bytes need not be decoded first.
+#: Conversions that take bytes.
 _FROM_BYTES: Mapping[Callable[[str], Any], Decoder] = {
     int: int,
     float: float,
     TYPES["bool"].from_text: {b"t": True, b"f": False}.__getitem__,
 }
-#: What conversions raise for a value that cannot be sent.
+#: Raised by conversions for a value that cannot be sent.
 _REFUSALS = (RecursionError, TypeError, ValueError, IndexError, OverflowError)
-_BITS = (TYPES["bit"].oid, TYPES["varbit"].oid)
-#: OIDs from here on are given by the database (``FirstNormalObjectId``, src/include/access/transam.h).
+_BITS = oids("bit", "varbit")
+#: OIDs from here on differ between databases (``FirstNormalObjectId``, src/include/access/transam.h).
 _FIRST_NORMAL = 16_384
 
 
 class _Registered(UserDict[Any, Any]):
-    """What the caller registered, by Python type or OID; other keys give the default, and are not ``in`` it."""
+    """What the caller registered, by Python type or OID; other keys give the default, but are not ``in`` it."""
 
     def __init__(self, default: Callable[[Any], Any], on_change: Callable[[], None]) -> None:
         self._default = default
@@ -81,8 +76,9 @@ class _Registered(UserDict[Any, Any]):
 class Adapters:
     """The conversions of one connection.
 
-    ``encoding`` is Python's codec of client_encoding. ``py_types`` and ``pg_types`` are pg8000's tables: a Python type
-    to a function that gives the text to send, its type left to the server; an OID to a function of the text that came.
+    ``encoding`` is Python's name of client_encoding. ``py_types`` and ``pg_types`` are pg8000's tables: from a Python
+    type to a function that returns the text to send (or to a :class:`Dumper`), and from an OID to a function of the
+    text received.
     """
 
     def __init__(self) -> None:
@@ -98,7 +94,7 @@ class Adapters:
         self.extension = NO_EXTENSION
 
     def _reset(self) -> None:
-        """Forget what was found out before something was registered."""
+        """Clear the caches."""
         self._senders: dict[type, Callable[[Any], Parameter]] = {}
         self._dumpers: dict[type, AnyDumper | None] = {}
         self._decoders: dict[tuple[int, int, str], Decoder] = {}
@@ -118,22 +114,10 @@ class Adapters:
             self._texts[oid] = array_decoder(VECTOR_TYPES[name].from_text)
         self._reset()
 
-    def register_out_adapter(self, typ: type, function: Callable[[Any], Any]) -> None:
-        """Send the values of a Python type as the text that a function makes of them."""
-        self.py_types[typ] = function
-
-    def register_in_adapter(self, oid: int, function: Callable[[str], Any]) -> None:
-        """Read the values of a type by a function of their text."""
-        self.pg_types[oid] = function
-
-    def register(self, typ: type, dumper: Dumper) -> None:
-        """Send the values of a Python type by this dumper."""
-        self.py_types[typ] = dumper
-
     # --- to the server --------------------------------------------------------------------------
 
     def parameter(self, value: Any) -> Parameter:
-        """The parameter for a value; :class:`MissingExtension` for a vector where pgvector is not installed."""
+        """The parameter for a value; raises :class:`MissingExtension` for a vector without pgvector."""
         send = self._senders.get(type(value))
         try:
             return send(value) if send is not None else self._sender(value)(value)
@@ -141,13 +125,13 @@ class Adapters:
             raise _refusal(value, error) from error
 
     def parameters(self, values: Sequence[Any], oids: Sequence[int | None] = ()) -> list[Parameter]:
-        """The parameters for values; ``oids`` are the types that the caller wants, None or below 0 for the default."""
+        """The parameters for values; ``oids`` declare their types, None or a negative number is the default."""
         if not oids:
             return [self.parameter(value) for value in values]
         return [self._declared(value, oid) for value, oid in zip(values, chain(oids, repeat(None)), strict=False)]
 
     def _declared(self, value: Any, oid: int | None) -> Parameter:
-        """A value as a type that the caller names, which decides how it is written."""
+        """The parameter for a value of a declared type."""
         if oid is None or oid < 0:
             return self.parameter(value)
         if not self._is_registered(type(value)):
@@ -163,7 +147,7 @@ class Adapters:
         return parameter._replace(oid=oid)
 
     def _prepared(self, value: Any, oid: int) -> Any:
-        """What the type of a value does not say by itself."""
+        """The value as its declared type needs it."""
         if is_ndarray(value) and oid in _ARRAYS:
             value = value.tolist()
         if oid in _DOCUMENTS and isinstance(value, (dict, list, tuple)):
@@ -177,12 +161,12 @@ class Adapters:
         return value
 
     def _is_registered(self, cls: type) -> bool:
-        """Whether the caller has a function for the values of a class; a dumper is not one."""
+        """Whether the caller registered a function for a class; a dumper is not one."""
         found = (self.py_types[base] for base in cls.__mro__[:-1] if base in self.py_types)
         return not isinstance(next(found, None), (Dumper, NoneType))
 
     def _sender(self, value: Any) -> Callable[[Any], Parameter]:
-        """What makes parameters of the values of a class; remembered."""
+        """The function that makes parameters of the values of a class; cached."""
         cls = type(value)
         dumper = self._dumper_of(cls)
         send: Callable[[Any], Parameter] = self._send
@@ -210,7 +194,7 @@ class Adapters:
         return NULL if text is None else Parameter(oid, TEXT, self._encode(text))
 
     def _send_array(self, value: list[Any]) -> Parameter:
-        """A list is an array of the type that holds all of its elements, at whatever depth they are."""
+        """An array of the type that holds all elements of nested lists."""
         elements = list(flat(value))
         kinds = set(map(type, elements))
         if kinds == {int}:
@@ -221,18 +205,15 @@ class Adapters:
         dumper = widest({dumper for dumper, _ in resolved} - {DUMPERS[NoneType]})
         if dumper is None:
             names = " and ".join(sorted({type(element).__name__ for _, element in resolved if element is not None}))
-            raise DataError(
-                f"expected a list whose elements are of one type, got {names}: "
-                f"convert them to one type before they are sent"
-            )
+            raise DataError(f"expected a list whose elements are of one type, got {names}: convert them to one type")
         oid = _oid(dumper.array_oid, self._extension.array_oids)
         return Parameter(oid, TEXT, self._encode(self.text(value)))
 
     def _encode(self, text: str) -> bytes:
         if "\x00" in text:
             raise DataError(
-                "expected a text without NUL characters, which PostgreSQL cannot store, got one: "
-                "remove it or send bytes to a bytea column"
+                "expected a text without NUL characters, which PostgreSQL cannot store: "
+                "remove them, or send bytes to a bytea column"
             )
         try:
             return text.encode(self.encoding)
@@ -245,7 +226,7 @@ class Adapters:
             ) from error
 
     def _dumper_of(self, cls: type) -> AnyDumper | None:
-        """The dumper for a class; None for values that are something else when they are plain."""
+        """The dumper for a class; None for one whose values :func:`plain` converts."""
         if cls in self._dumpers:
             return self._dumpers[cls]
         dumper: AnyDumper | None = None
@@ -266,7 +247,7 @@ class Adapters:
         return self._defaults.get(cls) or self._defaults.get(f"{cls.__module__}.{cls.__qualname__}")
 
     def _resolved(self, value: Any) -> tuple[Dumper, Any]:
-        """The dumper for a value, and the value that it is for."""
+        """The dumper for a value, and the value to pass to it."""
         dumper = self._dumper_of(type(value))
         if dumper is not None:
             return (dumper if isinstance(dumper, Dumper) else dumper(value)), value
@@ -278,23 +259,22 @@ class Adapters:
             )
         return self._resolved(inner)
 
-    def needs_extension(self, value: Any, dimensions: int = 0) -> bool:
+    def needs_extension(self, value: Any) -> bool:
         """Whether the value can be sent only when the OIDs of pgvector's types are known."""
-        if isinstance(value, list):
-            return dimensions < MOST_DIMENSIONS and any(self.needs_extension(item, dimensions + 1) for item in value)
-        if self._is_registered(type(value)):
-            return False
-        is_array = isinstance(value, array) or (is_ndarray(value) and value.dtype.kind != "b")
-        return is_array or isinstance(value, (Vector, HalfVector, SparseVector))
+        try:
+            self.parameter(value)
+        except LightvecError as error:
+            return isinstance(error, MissingExtension)
+        return False
 
     def oid_of(self, typ: Any) -> int | None:
-        """The OID that values of a Python type are declared with; None where that is left open."""
+        """The OID that values of a Python type are declared with; None if the server infers it."""
         dumper = self._default(typ) if isinstance(typ, type) else None
         oid = dumper.oid if isinstance(dumper, Dumper) else None
         return _OIDS.get(typ) or (oid if isinstance(oid, int) and oid else None)
 
     def text(self, value: Any) -> str:
-        """The text of a value, of whatever type it is declared."""
+        """The text of a value."""
         if isinstance(value, list):
             kinds = set(map(type, value))
             dumper = self._dumper_of(*kinds) if len(kinds) == 1 else None
@@ -310,7 +290,7 @@ class Adapters:
         return "{" + ",".join(map(self.text, value)) + "}"
 
     def _composite_text(self, value: tuple[Any, ...]) -> str:
-        """A composite value's literal, and a point's: numbers as they are, everything else quoted."""
+        """The literal of a composite value or a point; numbers are not quoted."""
         return f"({','.join(map(self._part, value))})"
 
     def _range_text(self, value: Any) -> str:
@@ -333,24 +313,24 @@ class Adapters:
     # --- from the server ------------------------------------------------------------------------
 
     def has_binary(self, oid: int) -> bool:
-        """Whether the values of a type are asked for, and read, as binary."""
+        """Whether the values of a type are requested, and read, in binary."""
         return self._from_binary(oid) is not None and oid not in self.pg_types
 
     def is_unknown(self, oid: int) -> bool:
-        """Whether it is a type of an extension or the user's, which nobody has registered."""
+        """Whether it is a type of an extension or a user that is not registered."""
         return oid >= _FIRST_NORMAL and oid not in self.pg_types and oid not in self._texts
 
     def result_formats(self, columns: Sequence[ColumnDescription] | None) -> tuple[int, ...]:
-        """The formats to ask for; none where all are text."""
+        """The formats to request; empty if all are text."""
         formats = tuple(BINARY if self.has_binary(column.type_oid) else TEXT for column in columns or ())
         return formats if BINARY in formats else ()
 
     def can_read(self, columns: Sequence[ColumnDescription] | None) -> bool:
-        """Whether columns came in formats that are read here: binary is for types that were known to have it."""
+        """Whether the columns are in formats that can be read: only some types can be read in binary."""
         return all(column.format == TEXT or self.has_binary(column.type_oid) for column in columns or ())
 
     def decoder(self, oid: int, value_format: int) -> Decoder:
-        """What reads the values of a type in a format."""
+        """The function that reads the values of a type in a format."""
         key = oid, value_format, self.encoding
         decode = self._decoders.get(key)
         if decode is None:
@@ -375,14 +355,14 @@ class Adapters:
 
 
 def _refusal(value: Any, error: Exception) -> Exception:
-    """What the caller sees of what a conversion raised."""
+    """The error for what a conversion raised."""
     if isinstance(error, LightvecError):
         return error
     return DataError(f"expected a value that can be sent, got {show(value)} ({error})")
 
 
 def _without_offset(value: Any) -> Any:
-    """In UTC, as pg8000 sends it: the server passes over the offset in the text of a timestamp."""
+    """A datetime in UTC, as pg8000 sends it: the server ignores the offset in the text of a timestamp."""
     if isinstance(value, list):
         return list(map(_without_offset, value))
     if isinstance(value, datetime) and value.tzinfo is not None:

@@ -1,7 +1,4 @@
-"""What to do about an error of the server's that vectors, or the statement's placeholders, have to do with.
-
-Where it does not find a type, a function or an operator, that may be one of pgvector's.
-"""
+"""Remedies for server errors that have to do with vectors, lists or placeholders."""
 
 from __future__ import annotations
 
@@ -17,38 +14,31 @@ __all__ = ["advice", "may_be_pgvectors"]
 
 _UNDEFINED_FUNCTION, _OUT_OF_RANGE = "42883", "22003"
 _SYNTAX, _DATA = "42601", "22000"
-_OTHER_TYPE, _NO_SUCH_VALUE = "42804", "22P02"
+_DATATYPE_MISMATCH, _INVALID_TEXT = "42804", "22P02"
 
 _AS_HALFVEC = re.compile(r"(?i:\bas\s+|::\s*)halfvec\b")
 
-# By what was asked: the server's words are in its own language.
+# Searched for in the statement, because the server's messages are in its own language.
 _PGVECTORS = re.compile(
-    "|".join(
-        (
-            r"(?i:vector|halfvec|sparsevec|hnsw|ivfflat|_ops\b|_distance\b|_product\b|binary_quantize|l2_norm)",
-            *(re.escape(metric.operator) for metric in METRICS.values()),
-        )
-    )
+    r"(?i:vector|halfvec|sparsevec|hnsw|ivfflat|_ops\b|_distance\b|_product\b|binary_quantize|l2_norm)|"
+    + "|".join(re.escape(metric.operator) for metric in METRICS.values())
 )
-
 
 _TOO_LARGE = (
     "a halfvec, as an index with quantize='halfvec' holds, has numbers up to 65,504: scale the vectors down "
     "(Vector(...).normalized()), or search with exact=True (--exact)"
 )
-
 _AS_DOCUMENT = (
     "a list is sent as an array: for a json or jsonb column write lightvec.pg8000.Jsonb([...]), "
     "for a multirange name its type (types=)"
 )
-
 _OTHER_DIMENSIONS = (
-    "vectors of other dimensions are from another model than the column's: `lightvec doctor` says how many it has"
+    "vectors of other dimensions are from another model than the column's: `lightvec doctor` shows the column's"
 )
 
 
 def may_be_pgvectors(statement: str) -> bool:
-    """Whether a statement holds a name of pgvector's.
+    """Whether a statement contains a name of pgvector's.
 
     >>> may_be_pgvectors("SELECT a <=> b"), may_be_pgvectors("SELECT a < b")
     (True, False)
@@ -57,17 +47,16 @@ def may_be_pgvectors(statement: str) -> bool:
 
 
 def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: Sequence[Any]) -> str | None:
-    """What to do about an error of this statement, if that can be said; ``types`` are None where nobody has asked."""
+    """What to do about an error of this statement, if it is known; ``types`` is None before they are looked up."""
     if sqlstate == _OUT_OF_RANGE:
         return _TOO_LARGE if _AS_HALFVEC.search(statement) else None
     if sqlstate == _SYNTAX:
         return _about_placeholder(statement)
-    if sqlstate in (_OTHER_TYPE, _NO_SUCH_VALUE):
+    if sqlstate in (_DATATYPE_MISMATCH, _INVALID_TEXT):
         return _AS_DOCUMENT if any(isinstance(value, list) for value in values) else None
     is_pgvectors = may_be_pgvectors(statement)
     if sqlstate == _DATA:
-        # pgvector has this one SQLSTATE for all that is wrong with a vector; whatever can be seen without the column is
-        # refused before it is sent.
+        # pgvector reports every invalid vector by this SQLSTATE. lightvec refuses what is invalid for any column.
         is_about_vectors = is_pgvectors or any(isinstance(value, VECTORS) for value in values)
         return _OTHER_DIMENSIONS if is_about_vectors else None
     if is_pgvectors and types is not None and not types.oids:
@@ -75,21 +64,20 @@ def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: 
     if is_pgvectors and types is not None and types.out_of_path:
         return (
             f"pgvector is in the schema {types.out_of_path}, which is not in the search path: `lightvec doctor` prints "
-            f"the statement that puts it there"
+            f"the statement that adds it"
         )
     if sqlstate == _UNDEFINED_FUNCTION and any(isinstance(value, list) for value in values):
         return "a list is sent as an array: write lightvec.Vector([...]) for a vector"
     if is_pgvectors and types is None:
-        return "see by `lightvec doctor` whether pgvector is in this database and in its search path"
+        return "check with `lightvec doctor` that pgvector is in this database and in its search path"
     return None
 
 
 def _about_placeholder(statement: str) -> str | None:
-    """What the server could not read may be a placeholder that got no value, or is another interface's."""
     placeholder = first_placeholder(statement)
     if placeholder is None:
         return None
     return (
-        f"{placeholder} was sent as it stands: give its value with the statement, as conn.run(sql, name=value) for "
+        f"{placeholder} was sent unchanged: give its value with the statement, as conn.run(sql, name=value) for "
         f":name and cursor.execute(sql, values) for %s"
     )

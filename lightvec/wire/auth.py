@@ -1,4 +1,4 @@
-"""The login: what the client sends first, and how it proves who it is.
+"""The login: StartupMessage and authentication.
 
 Source: PostgreSQL 18 documentation, 54.2.1 "Start-up" and 54.3 "SASL Authentication". The rules for
 what may be sent on which connection are here. No password is kept after the login.
@@ -19,7 +19,6 @@ from lightvec.wire.errors import (
     ConnectionLost,
     ErrorFields,
     InternalError,
-    OperationalError,
     error_from_fields,
 )
 from lightvec.wire.sockets import is_tls
@@ -33,17 +32,16 @@ __all__ = ["Backend", "Password", "log_in"]
 #: A password, or a function that is called for it when the server asks.
 Password = str | bytes | Callable[[], str | None] | None
 
-#: AuthenticationOk, the requests for a password and the steps of SASL.
+#: Codes of Authentication messages.
 _OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
-_UNSUPPORTED = {2: "Kerberos V5", 7: "Kerberos (GSSAPI)", 9: "Windows' SSPI"}
+_UNSUPPORTED = {2: "Kerberos V5", 7: "GSSAPI", 9: "SSPI"}
 
+_NO_LINE = "check that the server's pg_hba.conf has a line for this user and address; if it wants"
 #: What to do about a SQLSTATE at login, without TLS and with it; poolers have 08P01 for any refusal.
 _LOGIN_REMEDIES = {
     "28000": (
-        "check that the server's pg_hba.conf has a line for this user and address; if it wants TLS, say "
-        "sslmode=verify-full",
-        "check that the server's pg_hba.conf has a line for this user and address; if it wants a client "
-        "certificate, give sslcert and sslkey",
+        f"{_NO_LINE} TLS, say sslmode=verify-full",
+        f"{_NO_LINE} a client certificate, give sslcert and sslkey",
     ),
     "08P01": (
         "if the server or the pooler wants TLS, say sslmode=verify-full, otherwise look into its log",
@@ -73,11 +71,11 @@ def log_in(
     """Send StartupMessage and answer the server until it is ready for statements.
 
     ``trusted`` says that nobody can listen: the connection is local or has TLS. ``channel_binding`` is
-    libpq's. What the server refuses is an error by its SQLSTATE; what lightvec refuses is a
+    libpq's. A refusal of the server is an error by its SQLSTATE, one of lightvec a
     :class:`~lightvec.wire.errors.CannotConnect`.
     """
     exchange = _Exchange(transport, user, password, trusted, channel_binding)
-    # A server that refuses the client may be gone already. Its error, which is read next, tells more.
+    # A server that refuses the client may have closed the connection. Its error, which is read next, says why.
     with suppress(ConnectionLost):
         transport.send(_startup_message({"user": user, "database": database, **startup}))
     backend = Backend({}, None, [])
@@ -88,7 +86,7 @@ def log_in(
         elif code == b"K":
             backend = backend._replace(key_data=body)
         elif code == b"v":
-            _check_version(body)
+            _check_options(body)
         else:
             event = protocol.event_of(code, body, "utf-8")
             if isinstance(event, protocol.ParameterStatus):
@@ -97,7 +95,7 @@ def log_in(
                 backend.notices.append(event.fields)
             elif isinstance(event, protocol.ErrorResponse):
                 raise exchange.refusal(event.fields)
-            elif isinstance(event, protocol.ReadyForQuery) and exchange.is_welcome:
+            elif isinstance(event, protocol.ReadyForQuery) and exchange.is_over:
                 return backend
             else:
                 raise InternalError(f"it sent a message {code!r} that does not belong there")
@@ -109,15 +107,10 @@ def _startup_message(parameters: Mapping[str, str]) -> bytes:
     return (len(body) + 4).to_bytes(4, "big") + body
 
 
-def _check_version(body: bytes) -> None:
-    """NegotiateProtocolVersion: the newest minor version, and the ``_pq_.`` options that it ignores."""
-    count = int.from_bytes(body[4:8], "big")
-    names = body[8:].split(b"\0")
-    if len(body) < 8 or len(names) != count + 1 or names[-1]:
-        raise InternalError("it sent a malformed NegotiateProtocolVersion")
-    if count:
-        shown = ", ".join(name.decode("utf-8", "replace") for name in names[:-1])
-        raise CannotConnect(f"the server does not know the protocol options {shown}: leave them out of startup_params")
+def _check_options(body: bytes) -> None:
+    """NegotiateProtocolVersion: the newest minor version, then the ``_pq_.`` options that the server ignores."""
+    if body[4:8] != bytes(4):
+        raise CannotConnect("the server does not know the protocol options (_pq_.): leave them out of startup_params")
 
 
 class _Exchange:
@@ -126,8 +119,9 @@ class _Exchange:
     def __init__(
         self, transport: Transport, user: str, password: Password, trusted: bool, channel_binding: str
     ) -> None:
-        self.is_welcome = False
+        self.is_over = False
         self._transport = transport
+        self._has_tls = is_tls(transport.socket)
         self._user = user
         self._secret = password
         self._trusted = trusted
@@ -138,11 +132,11 @@ class _Exchange:
     def authenticate(self, body: bytes) -> None:
         """Answer an Authentication message."""
         request, data = int.from_bytes(body[:4], "big") if len(body) >= 4 else -1, body[4:]
-        if self.is_welcome:
-            raise InternalError("it goes on with the login after it has ended it")
+        if self.is_over:
+            raise InternalError("it sent an Authentication message after AuthenticationOk")
         if request == _OK:
             self._check_proof()
-            self.is_welcome = True
+            self.is_over = True
         elif request in (_CLEARTEXT, _MD5, _SASL):
             if self._was_asked:
                 raise InternalError("it asks for the password a second time")
@@ -159,21 +153,19 @@ class _Exchange:
                 f"it asks for {method}, which is not supported; its pg_hba.conf can ask this user for scram-sha-256"
             )
 
-    def refusal(self, fields: Mapping[str, str]) -> OperationalError | Exception:
+    def refusal(self, fields: Mapping[str, str]) -> Exception:
         """The error for an ErrorResponse, with what to do about it at login."""
-        error = error_from_fields(fields)
-        sqlstate = error.sqlstate or ""
-        remedy = REMEDIES.get(sqlstate, "")
+        sqlstate = fields.get("C", "")
+        error_fields = ErrorFields(fields)
+        error_fields.remedy = REMEDIES.get(sqlstate, "")
         if sqlstate in _LOGIN_REMEDIES:
-            remedy = _LOGIN_REMEDIES[sqlstate][is_tls(self._transport.socket)]
+            error_fields.remedy = _LOGIN_REMEDIES[sqlstate][self._has_tls]
             if self._scram is not None and self._scram.is_bound and not self._scram.is_proved:
-                remedy = (
+                error_fields.remedy = (
                     "the server has another certificate than the one that came here, so something is in between: "
                     "connect to the server itself, or say channel_binding=disable if that is intended"
                 )
-        if isinstance(error.fields, ErrorFields):
-            error.fields.remedy = remedy
-        return error
+        return error_from_fields(error_fields)
 
     def _prove(self, request: int, data: bytes, password: bytes) -> None:
         if request == _CLEARTEXT:
@@ -183,9 +175,11 @@ class _Exchange:
             outer = hashlib.md5(inner.encode() + data[:4], usedforsecurity=False).hexdigest()
             self._send(f"md5{outer}\0".encode())
         else:
-            from lightvec.wire.scram import Scram  # 3 ms, which logins without a password do not need.
+            from lightvec.wire.scram import Scram  # Lazily: 3 ms, which other logins do not need.
 
-            self._scram = Scram(_names(data), password, self._certificate(), self._channel_binding)
+            sock: Any = self._transport.socket
+            certificate = sock.getpeercert(True) if self._has_tls else None
+            self._scram = Scram(_names(data), password, certificate, self._channel_binding)
             first = self._scram.first()
             self._send(self._scram.mechanism.encode() + b"\0" + len(first).to_bytes(4, "big") + first)
 
@@ -194,7 +188,7 @@ class _Exchange:
         self._transport.send(b"p" + (len(data) + 4).to_bytes(4, "big") + data)
 
     def _check_allowed(self, request: int, data: bytes) -> None:
-        """Refuse to send, or to ask a function for, a password that others could read or use."""
+        """Refuse to send a password, or to call the function for one, that others could read or use."""
         if self._secret is None:
             raise CannotConnect(
                 "the server asks for a password and none was given: "
@@ -205,47 +199,38 @@ class _Exchange:
                 "the server asks for the password in clear text over a connection that has no TLS, "
                 "so it was not sent: use sslmode=verify-full"
             )
-        # A token is valid for minutes, and an attack on what proves that the client has it takes less.
+        # A token is valid for minutes, and a dictionary attack on its proof takes less.
         if callable(self._secret) and not self._trusted:
             raise CannotConnect(
-                "the password is a function, as tokens are, and the connection to this host has no TLS, "
-                "so it was not asked for: use sslmode=verify-full"
+                "the password is a function, as for tokens, and the connection to this host has no TLS, "
+                "so it was not called: use sslmode=verify-full"
             )
-        if self._channel_binding == "require" and not self._can_bind(request, data):
+        is_offered = request == _SASL and any(name.endswith("-PLUS") for name in _names(data))
+        if self._channel_binding == "require" and not (is_offered and self._has_tls):
             raise CannotConnect(
                 "channel_binding=require, but the server does not offer SCRAM bound to a TLS channel, "
                 "so no password was sent: use TLS (sslmode=verify-full), or leave channel_binding out"
             )
 
-    def _can_bind(self, request: int, data: bytes) -> bool:
-        offered = any(name.endswith("-PLUS") for name in _names(data))
-        return request == _SASL and is_tls(self._transport.socket) and offered
-
-    def _certificate(self) -> bytes | None:
-        """The server's certificate in DER, where TLS is on."""
-        sock: Any = self._transport.socket
-        return sock.getpeercert(True) if is_tls(sock) else None
-
     def _password(self) -> bytes:
-        secret = self._called_password() if callable(self._secret) else self._secret
+        secret = self._secret
+        if callable(secret):
+            try:
+                secret = secret()
+            except LightvecError:
+                raise
+            except Exception as error:
+                raise CannotConnect(f"the password function failed ({error!r}): see its error") from error
         if isinstance(secret, bytes):
             return secret
         try:
-            # Bytes of the environment and of files that are no UTF-8 go out unchanged.
+            # Bytes of the environment and of files that are not UTF-8 are sent unchanged.
             password = str(secret).encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
-            password = b"\0"  # Raised outside: this error would show the password.
+            password = b"\0"  # Raised below: as its context, this error would show the password.
         if b"\0" in password:
             raise CannotConnect("the password holds a character that cannot be sent: give it as it was set")
         return password
-
-    def _called_password(self) -> str | None:
-        try:
-            return self._secret()  # type: ignore[misc, operator]
-        except LightvecError:
-            raise
-        except Exception as error:
-            raise CannotConnect(f"the function that gives the password failed ({error!r}): see its error") from error
 
     def _check_proof(self) -> None:
         """The server, too, must have proved itself before it ends the login."""

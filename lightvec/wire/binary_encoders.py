@@ -1,7 +1,7 @@
-"""From a Python value to the bytes of its column: the binary fields of COPY, and of the elements of arrays.
+"""The binary fields of COPY, and of the elements of arrays, from Python values.
 
 A field is an int32 length and the payload, big-endian; NULL is the length -1 alone (PostgreSQL documentation, COPY,
-"Binary Format"). COPY and arrays write fields the same way, so an encoder gives the length too: one call packs both.
+"Binary Format"). An encoder returns the length, too: one call packs both.
 The payloads are what each type's ``*_recv`` function reads (``src/backend/utils/adt``, pgvector's ``src``).
 """
 
@@ -16,25 +16,6 @@ from typing import Any
 from uuid import UUID
 
 from lightvec.wire.jsonb import json_text
-
-__all__ = [
-    "BOOLS",
-    "NULL",
-    "Encoder",
-    "bytes_to_binary",
-    "date_to_binary",
-    "fixed",
-    "interval_to_binary",
-    "json_to_binary",
-    "jsonb_to_binary",
-    "numeric_of",
-    "numeric_to_binary",
-    "text_to_binary",
-    "time_to_binary",
-    "timestamp_to_binary",
-    "timestamptz_to_binary",
-    "uuid_to_binary",
-]
 
 Encoder = Callable[[Any], bytes]
 
@@ -54,7 +35,7 @@ _DAY = 86_400_000_000
 
 
 def fixed(layout: str) -> Encoder:
-    """A number of one size: one C call writes length and number."""
+    """The encoder for a number of a fixed size: one C call packs length and number."""
     pack = Struct(f"!i{layout}")
     return partial(pack.pack, pack.size - 4)
 
@@ -92,7 +73,7 @@ BOOLS = {False: b"\x00\x00\x00\x01\x00", True: b"\x00\x00\x00\x01\x01"}
 
 
 def date_to_binary(value: Any) -> bytes:
-    """``date_recv``: days; a datetime is cut to its day, as an assignment does."""
+    """``date_recv``: days; a datetime is cut to its date, as in an assignment."""
     if getattr(value, "tzinfo", None) is not None:
         raise TypeError
     return _days(value.toordinal() - _EPOCH_DAY)
@@ -106,7 +87,7 @@ def _microseconds(span: timedelta) -> int:
 
 
 def timestamp_to_binary(value: Any) -> bytes:
-    """``timestamp_recv``: microseconds; a date is its midnight, as an assignment makes it."""
+    """``timestamp_recv``: microseconds; a date is its midnight, as in an assignment."""
     if type(value) is date:
         value = datetime.combine(value, time())
     return _int64(8, _microseconds(value - _EPOCH))
@@ -124,7 +105,7 @@ def time_to_binary(value: Any) -> bytes:
 
 
 def interval_to_binary(value: Any) -> bytes:
-    """``interval_recv``: microseconds, days and months, each for itself."""
+    """``interval_recv``: microseconds, days and months."""
     if not isinstance(value, timedelta):
         return _pg_interval(value)
     return _span(16, value.seconds * 1_000_000 + value.microseconds, value.days, 0)
@@ -139,9 +120,9 @@ def _pg_interval(value: Any) -> bytes:
 
 
 def numeric_of(value: Any) -> Decimal:
-    """The decimal that an int, a float or a Decimal is as ``numeric``.
+    """The ``numeric`` for an int, a float or a Decimal.
 
-    A float has the 15 digits that the server's own cast gives it (``float8_numeric``, src/backend/utils/adt/numeric.c).
+    A float has 15 digits, as in the server's own cast (``float8_numeric``, src/backend/utils/adt/numeric.c).
 
     >>> numeric_of(0.1 + 0.2)
     Decimal('0.3')
@@ -155,17 +136,17 @@ def numeric_of(value: Any) -> Decimal:
 
 #: The sign words of ``numeric_recv``.
 _NEGATIVE, _NAN, _INFINITY = 0x4000, 0xC000, 0xD000
-#: The digits that numeric has room for on either side of the point (PostgreSQL documentation, 8.1.2).
+#: The most digits of a numeric before and after the point (PostgreSQL documentation, 8.1.2).
 _MOST_BEFORE, _MOST_BEHIND = 131_072, 16_383
 
 
 def numeric_to_binary(value: Any) -> bytes:
-    """``numeric_recv``: digits in base 10,000, the weight of the first, a sign, the digits shown behind the point."""
+    """``numeric_recv``: digits in base 10,000, the weight of the first, a sign, the count of digits after the point."""
     number = numeric_of(value)
     if not number.is_finite():
         return _numeric(8, 0, 0, _NAN if number.is_nan() else _INFINITY | number.is_signed() << 13, 0)
     if number.adjusted() >= _MOST_BEFORE or number.as_tuple().exponent < -_MOST_BEHIND:  # type: ignore[operator]
-        raise ValueError("numeric holds 131,072 digits before the point and 16,383 behind it")
+        raise ValueError("numeric holds 131,072 digits before the point and 16,383 after it")
     before, _, behind = f"{number.copy_abs():f}".partition(".")
     digits = before.zfill(-(-len(before) // 4) * 4) + behind.ljust(-(-len(behind) // 4) * 4, "0")
     groups = [int(digits[place : place + 4]) for place in range(0, len(digits), 4)]

@@ -1,4 +1,4 @@
-"""CancelRequest: a second connection tells the server to stop what the first one runs.
+"""CancelRequest: a second connection tells the server to cancel the statement that the first one runs.
 
 Source: PostgreSQL 18 documentation, 54.2.8 "Canceling Requests in Progress". The second connection goes
 to the same address as the first, with TLS, verified in the same way, if that has it.
@@ -20,52 +20,46 @@ _CANCEL_REQUEST = (80877102).to_bytes(4, "big")
 
 
 class Canceller:
-    """Cancels the statements of one connection. Whoever has the key can, so nothing here shows it."""
+    """Cancels statements of the connection on a socket; ``key``, which is a secret, is its BackendKeyData."""
 
-    def __init__(self, target: Target, address: Address, tls: bool, key: bytes | None) -> None:
-        self._target = target
-        self._address = address
-        self._tls = tls
-        self._key = key
-
-    @classmethod
-    def of(cls, opened: socket.socket, target: Target, address: Address, key: bytes | None) -> Canceller:
-        """For the server that this socket leads to; ``key`` is the body of its BackendKeyData."""
+    def __init__(self, opened: socket.socket, target: Target, address: Address, key: bytes | None) -> None:
         with suppress(OSError):  # The connection broke: there is nothing to cancel.
             peer = opened.getpeername()
             # A name may stand for several servers. A link-local address needs its zone, which is in the name.
             if isinstance(peer, tuple) and not any(peer[3:]):
                 address = address._replace(hostaddr=peer[0])
         if target.source_address is not None:
-            # The port is taken by the first connection.
+            # The first connection uses the port.
             target = target._replace(source_address=(target.source_address[0], 0))
-        return cls(target, address, is_tls(opened), key)
+        self._target = target
+        self._address = address
+        self._has_tls = is_tls(opened)
+        self._key = key
 
     def cancel(self, deadline: Deadline) -> None:
-        """Send the request, and wait until the server has taken it, which it says by closing."""
+        """Send the request, and wait until the server has handled it, when it closes the connection."""
         if self._target.sock is not None:
             raise OperationalError(
-                "the connection was made on a socket that was given (sock=), so no second one can be opened to "
+                "the connection uses a socket that was given (sock=), so no second one can be opened to "
                 "cancel: set statement_timeout instead"
             )
         if not self._key:
-            raise OperationalError(
-                f"{self._address} gave no key to cancel statements with: set statement_timeout instead"
-            )
-        opened = open_socket(self._address, self._target, deadline, tls=self._tls)
+            raise OperationalError(f"{self._address} gave no key to cancel by: set statement_timeout instead")
+        opened = open_socket(self._address, self._target, deadline, tls=self._has_tls)
         try:
-            if is_tls(opened) != self._tls:  # prefer believes a server that says that it has no TLS.
-                raise OperationalError(f"{self._address} has no TLS any more, so nothing is canceled: connect again")
+            if is_tls(opened) != self._has_tls:  # sslmode=prefer trusts a server that says that it has no TLS.
+                raise OperationalError(f"{self._address} has no TLS anymore, so nothing is canceled: connect again")
             request = _CANCEL_REQUEST + self._key
             opened.settimeout(deadline.remaining())
             opened.sendall((len(request) + 4).to_bytes(4, "big") + request)
             while opened.recv(256):
                 opened.settimeout(deadline.remaining())
-        except TimeoutError as error:
-            raise OperationalError(f"{self._address} did not take the request to cancel within {deadline}") from error
         except ConnectionResetError:
             pass  # Closed, too.
         except OSError as error:
-            raise OperationalError(f"the request to cancel did not reach {self._address} ({error.strerror})") from error
+            why = f"within {deadline}" if isinstance(error, TimeoutError) else f"({error.strerror})"
+            raise OperationalError(
+                f"{self._address} did not take the request to cancel {why}: is it still reachable?"
+            ) from error
         finally:
             opened.close()

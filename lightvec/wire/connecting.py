@@ -1,8 +1,9 @@
-"""From a target to a session: the first host that accepts the connection and is of the wanted kind."""
+"""From a target to a session: the first host that accepts the connection and is of the kind asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from lightvec.errors import LightvecError
@@ -21,8 +22,8 @@ __all__ = ["open_session", "pg8000_target"]
 #: Classes of SQLSTATE that another host would report, too: a wrong user or password, no such database.
 _FINAL = ("28", "3D")
 
-#: What decoding relies on. Poolers know these parameters and keep the servers of clients apart by them.
-_EXPECTED = {"client_encoding": "UTF8", "DateStyle": "ISO"}
+#: Decoding relies on these. Poolers know them, and keep the servers of clients apart by them.
+_REQUIRED = {"client_encoding": "UTF8", "DateStyle": "ISO"}
 
 
 def open_session(dsn: str | Target | None = None, params: Mapping[str, Any] | None = None) -> Session:
@@ -33,14 +34,20 @@ def open_session(dsn: str | Target | None = None, params: Mapping[str, Any] | No
 
         target = target.served_at(ensure(target.embedded).url)
     failures: list[OperationalError] = []
-    for is_wanted in _KINDS[target.target_session_attrs]:
+    for is_suitable in _KINDS[target.target_session_attrs]:
         for session in _sessions(target, failures):
-            if _is_suitable(session, is_wanted):
+            suits = False
+            try:
+                suits = is_suitable(session)
+            finally:
+                if not suits:
+                    session.close()
+            if suits:
                 return session
             failures.append(
                 CannotConnect(
-                    f"a server was reached that is not {target.target_session_attrs}, as target_session_attrs "
-                    f"asks: name the host of one that is, too"
+                    f"a server is not {target.target_session_attrs}, which target_session_attrs requires: "
+                    f"name the host of one that is"
                 )
             )
     if len(failures) == 1:
@@ -62,14 +69,13 @@ def _sessions(target: Target, failures: list[OperationalError]) -> Iterator[Sess
 
 
 def _session(target: Target, address: Address, deadline: Deadline) -> Session:
-    """A session with one host: with TLS or without, as ``sslmode`` has it."""
+    """A session with one host, with TLS or without it as ``sslmode`` allows."""
     *earlier, last = tls_attempts(target, address)
     for tls in earlier:
         try:
             return _log_in(target, address, deadline, tls)
         except OperationalError as error:
-            # Refused for its kind of connection, or a failed handshake: libpq tries the other kind.
-            # PgBouncer reports 08P01 where it has no TLS, or wants it.
+            # PgBouncer reports 08P01 where it has no TLS, or requires it.
             if error.sqlstate not in ("28000", "08P01") and not is_tls_error(error.__cause__):
                 raise
     return _log_in(target, address, deadline, last)
@@ -79,13 +85,15 @@ def _log_in(target: Target, address: Address, deadline: Deadline, tls: bool) -> 
     sock = open_socket(address, target, deadline, tls=tls)
     transport = Transport(sock)
     transport.limit = deadline
+    # A function is called only if the server requests a password.
+    password = partial(target.password_for, address)
     try:
         backend = log_in(
             transport,
             user=target.user,
             database=target.database,
-            password=_password(target, address),
-            startup=_EXPECTED | target.startup,
+            password=password if callable(target.password) else password(),
+            startup=_REQUIRED | target.startup,
             trusted=address.is_local or is_tls(sock),
             channel_binding=target.channel_binding,
         )
@@ -94,43 +102,32 @@ def _log_in(target: Target, address: Address, deadline: Deadline, tls: bool) -> 
             transport,
             backend,
             limits=Limits(target.command_timeout, target.deadline),
-            canceller=Canceller.of(sock, target, address, backend.key_data),
+            canceller=Canceller(sock, target, address, backend.key_data),
             prepare=target.prepare,
         )
         session.is_for_replication = target.replication is not None
         return session
     except BaseException as error:
         sock.close()
-        failure = _login_failure(error, address)
-        if failure is error:
+        if (failure := _login_failure(error, address)) is None:
             raise
         raise failure from error
 
 
-def _password(target: Target, address: Address) -> str | Callable[[], str | None] | None:
-    """The password, or a function: a token is made only where a server asks for it."""
-    if callable(target.password):
-        return lambda: target.password_for(address)
-    return target.password_for(address)
-
-
-def _login_failure(error: BaseException, address: Address) -> BaseException:
-    """The error to raise: of the server or of lightvec as it is, any other as a sentence."""
+def _login_failure(error: BaseException, address: Address) -> CannotConnect | None:
+    """A sentence for an error that is neither the server's nor lightvec's."""
     if isinstance(error, ConnectionLost) and is_tls_error(error.__cause__):
-        from lightvec.wire.tls import login_failure
+        from lightvec.wire.tls import client_certificate_failure
 
-        if (refused := login_failure(error.__cause__)) is not None:
-            return refused
-    if isinstance(error, TimeoutError):
-        return error  # Of the caller's own signal handler.
-    if isinstance(error, (ConnectionLost, InternalError)) and not getattr(error, "sqlstate", None):
+        if (failure := client_certificate_failure(error.__cause__)) is not None:
+            return failure
+    if isinstance(error, (ConnectionLost, InternalError)) and not error.sqlstate:
         why = getattr(error, "what", error.args[0])
         return CannotConnect(f"{address} did not complete the login ({why}): is it PostgreSQL, and is it up?")
-    if isinstance(error, Exception) and not isinstance(error, LightvecError):
-        return CannotConnect(
-            f"{address} answered the login with something that PostgreSQL does not say ({error!r}): is the port right?"
-        )
-    return error
+    # A TimeoutError is one of the caller's own signal handler.
+    if not isinstance(error, Exception) or isinstance(error, (LightvecError, TimeoutError)):
+        return None
+    return CannotConnect(f"{address} answered the login with something malformed ({error!r}): is the port right?")
 
 
 # --- target_session_attrs ---------------------------------------------------------------------
@@ -139,14 +136,21 @@ def _login_failure(error: BaseException, address: Address) -> BaseException:
 def _is_standby(session: Session) -> bool:
     # PostgreSQL 14 and newer report it at login.
     status = session.parameter_statuses.get("in_hot_standby")
-    return _asked(session, "SELECT pg_is_in_recovery()") if status is None else status == "on"
+    return _query(session, "SELECT pg_is_in_recovery()") if status is None else status == "on"
 
 
 def _is_read_only(session: Session) -> bool:
     status = session.parameter_statuses.get("default_transaction_read_only")
     if status is None:
-        return _asked(session, "SELECT current_setting('transaction_read_only')::bool")
+        return _query(session, "SELECT current_setting('transaction_read_only')::bool")
     return status == "on" or _is_standby(session)
+
+
+def _query(session: Session, sql: str) -> bool:
+    rows = execute_script(session, sql).rows
+    if rows not in ([[True]], [[False]]):
+        raise InternalError(f"the server answered {sql} with something else than true or false: is it PostgreSQL?")
+    return bool(rows[0][0])
 
 
 #: What a server must be, by ``target_session_attrs``; the hosts are tried once for each.
@@ -158,21 +162,3 @@ _KINDS: Mapping[str, tuple[Callable[[Session], bool], ...]] = {
     "standby": (lambda session: _is_standby(session),),
     "prefer-standby": (lambda session: _is_standby(session), lambda _: True),
 }
-
-
-def _is_suitable(session: Session, is_wanted: Callable[[Session], bool]) -> bool:
-    """Whether it is of the wanted kind; if it is not, or cannot say so, it is closed."""
-    is_suitable = False
-    try:
-        is_suitable = is_wanted(session)
-    finally:
-        if not is_suitable:
-            session.close()
-    return is_suitable
-
-
-def _asked(session: Session, sql: str) -> bool:
-    rows = execute_script(session, sql).rows
-    if rows not in ([[True]], [[False]]):
-        raise InternalError(f"the server answered {sql} with something else than true or false: is it PostgreSQL?")
-    return bool(rows[0][0])

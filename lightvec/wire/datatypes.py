@@ -20,14 +20,12 @@ from lightvec.wire import binary_encoders as encoders
 from lightvec.wire import text_decoders as decoders
 from lightvec.wire.binary_encoders import Encoder, fixed
 
-__all__ = ["BY_OID", "DENSE", "FROM_TEXT", "TYPES", "DataType", "array_decoder"]
-
 
 class DataType(NamedTuple):
-    """A type: how its text is read, how COPY writes it, what it is as an array of NumPy.
+    """A type: how its text is read, how COPY writes it, its dtype in NumPy.
 
-    ``encode`` gives the binary field of COPY and of an array's element, ``expects`` says what it takes.
-    ``dtype`` is NumPy's name for a value as it is sent, where that is one number of a fixed size.
+    ``encode`` returns the binary field for COPY and for elements of arrays, ``expects`` says what it accepts.
+    ``dtype`` is NumPy's name for a value in binary, if that is one number.
     """
 
     name: str
@@ -112,7 +110,7 @@ def _ranges() -> list[DataType]:
 
 
 def array_decoder(element: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """What reads an array whose elements ``element`` reads."""
+    """The decoder for an array whose elements ``element`` reads."""
     return partial(parse_array, convert=element)
 
 
@@ -120,11 +118,17 @@ def array_decoder(element: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 TYPES: Mapping[str, DataType] = MappingProxyType({row.name: row for row in (*_TABLE, *_ranges())})
 BY_OID: Mapping[int, DataType] = MappingProxyType({row.oid: row for row in TYPES.values()})
 
-#: What reads the text of each type, and of its arrays, by OID.
+
+def oids(*names: str) -> tuple[int, ...]:
+    """The OIDs of types by their names."""
+    return tuple(TYPES[name].oid for name in names)
+
+
+#: The text decoders of all types, and of their arrays, by OID.
 FROM_TEXT: Mapping[int, Callable[[str], Any]] = MappingProxyType(
     {row.oid: row.from_text for row in TYPES.values()}
     | {row.array_oid: array_decoder(row.from_text) for row in TYPES.values()}
 )
 
-#: pgvector's dense types: NumPy's name for a number as it is sent.
+#: NumPy's name for a number of pgvector's dense types in binary.
 DENSE: Mapping[str, str] = MappingProxyType({"vector": ">f4", "halfvec": ">f2"})

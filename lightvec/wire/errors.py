@@ -1,9 +1,9 @@
-"""What the database or the wire reports: the classes of PEP 249, chosen by SQLSTATE.
+"""The exceptions of the driver: the classes of PEP 249, chosen by SQLSTATE.
 
 Each is a :class:`lightvec.errors.LightvecError`, and, in a program that has loaded pg8000, also a
-subclass of pg8000's class of the same name, so that code written for either catches it. ``args[0]``
-is what pg8000 puts there, the server's fields by their one-letter keys (PostgreSQL documentation,
-54.8 "Error and Notice Message Fields"); ``str()`` is a sentence.
+subclass of pg8000's class of the same name, so that code written for either catches it. As in pg8000,
+``args[0]`` has the server's fields by their one-letter keys (PostgreSQL documentation, 54.8 "Error and
+Notice Message Fields"); ``str()`` is a sentence.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _CLOSED = "connection is closed"
-_DOUBT = "whether the statement took effect is not known"
+_IN_DOUBT = "whether the statement took effect is not known"
 
 
 class ErrorFields(dict[str, str]):
@@ -62,7 +62,7 @@ class ErrorFields(dict[str, str]):
         parts += [self[key].rstrip(".") for key in "DH" if key in self]
         remedy = self._default_remedy() if self.remedy is None else self.remedy
         parts += [remedy] if remedy else []
-        return "; ".join([*parts, _DOUBT] if self.in_doubt else parts)
+        return "; ".join([*parts, _IN_DOUBT] if self.in_doubt else parts)
 
     def _default_remedy(self) -> str | None:
         # S is V in the server's language; poolers send S only.
@@ -71,11 +71,22 @@ class ErrorFields(dict[str, str]):
         return REMEDIES.get(self.get("C", ""))
 
 
+class _Field:
+    """A field of the server's error as an attribute; None if the server did not send it."""
+
+    def __init__(self, key: str, doc: str) -> None:
+        self._key = key
+        self.__doc__ = doc
+
+    def __get__(self, error: Error, owner: type[Error]) -> str | None:
+        return error.fields.get(self._key)
+
+
 class Error(LightvecError):
-    """The root of what the driver raises.
+    """The base class of the driver's exceptions.
 
     ``in_doubt``: a statement was sent and its result did not arrive, so whether it took effect is not
-    known. Where it is false, it did not.
+    known. If it is false, the statement did not.
     """
 
     in_doubt = False
@@ -93,47 +104,20 @@ class Error(LightvecError):
             self.fields.in_doubt = True
         else:
             # In args, which Peewee copies into its own exception.
-            self.args = (f"{self}; {_DOUBT}",)
+            self.args = (f"{self}; {_IN_DOUBT}",)
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The server's fields by their one-letter keys; empty where the client itself raised the error."""
+        """The server's fields by their one-letter keys; empty if the client itself raised the error."""
         return self.args[0] if self.args and isinstance(self.args[0], dict) else {}
 
-    @property
-    def sqlstate(self) -> str | None:
-        """The five-character code of the error, the same in every language."""
-        return self.fields.get("C")
-
-    @property
-    def detail(self) -> str | None:
-        """The server's further explanation of its message."""
-        return self.fields.get("D")
-
-    @property
-    def hint(self) -> str | None:
-        """The server's suggestion."""
-        return self.fields.get("H")
-
-    @property
-    def schema(self) -> str | None:
-        """The schema of the table that the error is about."""
-        return self.fields.get("s")
-
-    @property
-    def table(self) -> str | None:
-        """The table that the error is about."""
-        return self.fields.get("t")
-
-    @property
-    def column(self) -> str | None:
-        """The column that the error is about."""
-        return self.fields.get("c")
-
-    @property
-    def constraint(self) -> str | None:
-        """The constraint that was violated."""
-        return self.fields.get("n")
+    sqlstate = _Field("C", "The five-character code of the error, the same in every language.")
+    detail = _Field("D", "The server's detailed explanation.")
+    hint = _Field("H", "The server's suggestion.")
+    schema = _Field("s", "The schema of the table that the error is about.")
+    table = _Field("t", "The table that the error is about.")
+    column = _Field("c", "The column that the error is about.")
+    constraint = _Field("n", "The constraint that was violated.")
 
 
 class Warning(LightvecError):
@@ -141,19 +125,19 @@ class Warning(LightvecError):
 
 
 class InterfaceError(Error):
-    """A connection or a cursor used in a way that cannot work."""
+    """Wrong use of a connection or a cursor."""
 
 
 class DatabaseError(Error):
-    """What the database reports."""
+    """An error of the database."""
 
 
 class DataError(DatabaseError):
-    """A value that the database cannot take: out of range, wrong dimensions, malformed."""
+    """An invalid value: out of range, wrong dimensions, malformed."""
 
 
 class IntegrityError(DatabaseError):
-    """A violated constraint; ``constraint``, ``table`` and ``column`` say which."""
+    """A violated constraint; ``constraint``, ``table`` and ``column`` name it."""
 
 
 class InternalError(DatabaseError):
@@ -165,7 +149,7 @@ class NotSupportedError(DatabaseError):
 
 
 class OperationalError(DatabaseError):
-    """The connection, the server's resources or its administration, not the statement."""
+    """An error of the connection, or of the server's resources or administration."""
 
 
 class ProgrammingError(DatabaseError):
@@ -175,8 +159,8 @@ class ProgrammingError(DatabaseError):
 class ConnectionLost(OperationalError):
     """The connection broke and is closed. pg8000 raises its InterfaceError for this, so it is one, too.
 
-    ``what`` is what happened, without the in-doubt clause. The message always has "connection is
-    closed" in it: by that, SQLAlchemy's dialect for pg8000 knows that its pool has to reconnect.
+    ``what`` is what happened, without the in-doubt clause. The message always contains "connection is
+    closed": by that, SQLAlchemy's dialect for pg8000 knows that its pool must reconnect.
     """
 
     def __init__(self, what: str, *, in_doubt: bool = False) -> None:
@@ -187,7 +171,7 @@ class ConnectionLost(OperationalError):
 
 
 class CannotConnect(OperationalError):
-    """No connection came about. pg8000 raises its InterfaceError for this, so it is one, too."""
+    """The connection failed. pg8000 raises its InterfaceError for this, so it is one, too."""
 
 
 class MissingExtension(ProgrammingError, errors.MissingExtension):
@@ -201,34 +185,28 @@ _JOINED += [InternalError, NotSupportedError, OperationalError, ProgrammingError
 def join_pg8000() -> None:
     """Make the classes subclasses of pg8000's, too, if the program has loaded pg8000.
 
-    Without pg8000 nobody can name its classes, and loading it takes 20 ms. So it is not imported here:
-    whenever an error is created, and the classes are not joined yet, ``sys.modules`` tells.
+    Not imported here, because that takes 20 ms: whenever an error is created, ``sys.modules`` is checked.
     """
-    theirs: Any = sys.modules.get("pg8000.dbapi")
-    # Its last class: another thread may be in the middle of importing the module.
-    if not hasattr(theirs, "NotSupportedError") or issubclass(ConnectionLost, theirs.InterfaceError):
+    dbapi: Any = sys.modules.get("pg8000.dbapi")
+    # Its last class: another thread may be importing the module.
+    if not hasattr(dbapi, "NotSupportedError") or issubclass(ConnectionLost, dbapi.InterfaceError):
         return
-    for cls in _JOINED:
-        _add_base(cls, getattr(theirs, cls.__name__))
-    for cls in (CannotConnect, ConnectionLost):
-        _add_base(cls, theirs.InterfaceError)
+    pairs = [(cls, getattr(dbapi, cls.__name__)) for cls in _JOINED]
+    for cls, base in [*pairs, (CannotConnect, dbapi.InterfaceError), (ConnectionLost, dbapi.InterfaceError)]:
+        if not issubclass(cls, base):
+            cls.__bases__ = (*cls.__bases__, base)
 
 
-def _add_base(cls: type, base: type) -> None:
-    if not issubclass(cls, base):
-        cls.__bases__ = (*cls.__bases__, base)
-
-
-# SQLSTATE class (the first two letters) to exception: PostgreSQL documentation, Appendix A, read as PEP 249 means it.
-_BY_CLASS: dict[str, type[DatabaseError]] = {
-    **dict.fromkeys(("0A",), NotSupportedError),
-    **dict.fromkeys(("20", "21", "26", "3F", "42", "44", "P0"), ProgrammingError),
-    **dict.fromkeys(("22",), DataError),
-    **dict.fromkeys(("23",), IntegrityError),
-    **dict.fromkeys(("24", "25", "2B", "2D", "XX"), InternalError),
-    **dict.fromkeys(("08", "27", "28", "2F", "34", "38", "39", "3B", "3D", "40"), OperationalError),
-    **dict.fromkeys(("53", "54", "55", "57", "58", "72", "F0", "HV"), OperationalError),
+#: SQLSTATE classes by exception: PostgreSQL documentation, Appendix A, as PEP 249 defines the exceptions.
+_SQLSTATES: dict[type[DatabaseError], str] = {
+    DataError: "22",
+    IntegrityError: "23",
+    InternalError: "24 25 2B 2D XX",
+    NotSupportedError: "0A",
+    OperationalError: "08 27 28 2F 34 38 39 3B 3D 40 53 54 55 57 58 72 F0 HV",
+    ProgrammingError: "20 21 26 3F 42 44 P0",
 }
+_BY_SQLSTATE = {code: cls for cls, codes in _SQLSTATES.items() for code in codes.split()}
 
 #: What to do about a SQLSTATE, where one sentence can say it and the connection is still open.
 REMEDIES: Mapping[str, str] = {
@@ -255,15 +233,15 @@ def error_from_fields(fields: Mapping[str, str]) -> DatabaseError:
     >>> type(error_from_fields({"C": "23505", "M": "duplicate key"})).__name__
     'IntegrityError'
     """
-    cls = _BY_CLASS.get(fields.get("C", "")[:2], DatabaseError)
-    return cls(ErrorFields(fields))
+    cls = _BY_SQLSTATE.get(fields.get("C", "")[:2], DatabaseError)
+    return cls(fields if isinstance(fields, ErrorFields) else ErrorFields(fields))
 
 
 _COMMIT = re.compile(r"\s*(COMMIT|END)\b", re.IGNORECASE)
 
 
 def check_committed(command: str, sql: str) -> None:
-    """Raise after the COMMIT of a transaction in which a statement failed: the server rolls it back."""
+    """Raise after a COMMIT that the server answered by ROLLBACK, because a statement had failed."""
     if command == "ROLLBACK" and _COMMIT.match(sql):
         raise InternalError(
             "the transaction was rolled back, not committed, because a statement in it had failed: "

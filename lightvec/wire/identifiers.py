@@ -1,4 +1,4 @@
-"""The one place where a name becomes SQL, and a text where that cannot be a parameter."""
+"""Quote names, and texts that cannot be parameters, for SQL."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import Any
 
 from lightvec.errors import InvalidOption
 
-__all__ = ["MAX_BYTES", "check_name", "identifier", "text_literal"]
-
-#: PostgreSQL cuts longer names off without an error (NAMEDATALEN - 1), so that they can mean another object.
+#: PostgreSQL truncates longer names (NAMEDATALEN - 1), so that they could name another object.
 MAX_BYTES = 63
 
 
@@ -24,7 +22,7 @@ def identifier(*parts: str) -> str:
 
 
 def check_name(name: Any) -> None:
-    """:class:`~lightvec.errors.InvalidOption` for what PostgreSQL cannot have as a name, or would cut off.
+    """Raise :class:`~lightvec.errors.InvalidOption` for what cannot be a name, or would be truncated.
 
     >>> check_name("x" * 64)
     Traceback (most recent call last):

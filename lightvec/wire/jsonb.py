@@ -1,12 +1,10 @@
-"""``Json`` and ``Jsonb``: values that are sent as documents, whatever they are in Python."""
+"""``Json`` and ``Jsonb``: values that are sent as JSON, whatever their Python type."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from typing import Any
-
-__all__ = ["Json", "Jsonb", "json_text"]
 
 
 class Json:
@@ -29,7 +27,7 @@ class Jsonb(Json):
 
 
 def json_text(value: Any) -> str:
-    """A value as the text of a document; a str is that text already."""
+    """A value as the text of a JSON document; a str is that text already."""
     if isinstance(value, str):
         return value
     return value.dumps(value.obj) if isinstance(value, Json) else json.dumps(value)

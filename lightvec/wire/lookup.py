@@ -1,21 +1,20 @@
-"""The question that every connection asks once: pgvector's types, and what stands between client and server.
+"""The catalog queries that each connection runs once: pgvector's types, and whether there is a pooler.
 
-It goes ahead of the first statement that gives rows, in the same write.
+They are sent before the first statement that returns rows, in the same write.
 
-- A direct connection is told from a pooler by the process ID of the login's BackendKeyData: it is
-  what ``pg_backend_pid()`` says, and a number that the pooler made up behind PgBouncer in every mode.
-  Statements can be prepared by name on a direct connection only.
+- On a direct connection ``pg_backend_pid()`` is the process ID of BackendKeyData; PgBouncer makes one
+  up. Only on a direct connection statements can be prepared by name.
 - Two statements under one Sync have the same ``transaction_timestamp()``, unless a pooler (pgpool-II)
   ends the implicit transaction between them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightvec.extension import TYPES_SQL, types_from
 from lightvec.wire.errors import InternalError
-from lightvec.wire.framing import EXPLICIT, IMPLICIT, Framing
+from lightvec.wire.framing import EXPLICIT, IMPLICIT
 from lightvec.wire.results import CatalogResult, Result
 from lightvec.wire.statements import Request, Statement
 
@@ -25,37 +24,35 @@ if TYPE_CHECKING:
 __all__ = ["look_up", "look_up_requests"]
 
 _TIMESTAMP = "SELECT pg_catalog.to_char(pg_catalog.transaction_timestamp(), 'HH24MISSUS')"
-# The process ID has one length, so that the messages of a connection have the same lengths each time.
-_QUESTION = f"""\
+# The process ID is padded, so that a connection's messages have the same lengths each time.
+_CATALOG = f"""\
 SELECT here.pid, pg_catalog.to_char(pg_catalog.transaction_timestamp(), 'HH24MISSUS'), types.*
 FROM (SELECT pg_catalog.lpad(pg_catalog.pg_backend_pid()::text, 10, '0') AS pid) AS here
 LEFT JOIN ({TYPES_SQL}) AS types ON true"""
 
 
 def look_up(session: Session) -> None:
-    """Ask now, in a round trip."""
+    """Run the queries now, in one round trip."""
     session.run(look_up_requests(session))
 
 
 def look_up_requests(session: Session) -> list[Request]:
-    """The requests; what they find is there before the answer behind them is read."""
-    first, second = (CatalogResult(sql, session.adapters.encoding) for sql in (_TIMESTAMP, _QUESTION))
+    """The requests; the session knows their result before the next reply is read."""
+    timestamp, catalog = (CatalogResult(sql, session.adapters.encoding) for sql in (_TIMESTAMP, _CATALOG))
     is_idle = not session.in_transaction
 
-    def take_up(result: Result) -> None:
+    def store(result: Result) -> None:
         try:
-            began = first.rows[0][0] if first.rows else None
-            _take_up(session, result, began if is_idle else None)
-        except (IndexError, TypeError, ValueError) as error:
+            _store(session, result.rows or [], timestamp.rows[0][0] if timestamp.rows and is_idle else None)
+        except (LookupError, TypeError, ValueError) as error:  # A type name that is none of pgvector's, too.
             raise InternalError("the server's catalog cannot be understood: is it PostgreSQL?") from error
 
-    first.on_complete = lambda result: None
-    second.on_complete = take_up
-    return [Request(Statement(session.encode(result.sql), ()).message(()), result) for result in (first, second)]
+    timestamp.on_complete = lambda result: None
+    catalog.on_complete = store
+    return [Request(Statement(session.encode(result.sql), ()).message(()), result) for result in (timestamp, catalog)]
 
 
-def _take_up(session: Session, result: Result, began: str | None) -> None:
-    rows = result.rows or []
+def _store(session: Session, rows: list[Any], began: str | None) -> None:
     extension = types_from([row[2:] for row in rows if row[2] is not None])
     if extension != session.extension:
         session.statements.clear()
@@ -67,8 +64,4 @@ def _take_up(session: Session, result: Result, began: str | None) -> None:
 
         session.framing = CITUS
     elif began is not None:
-        session.framing = _framing(began, rows[0][1])
-
-
-def _framing(began: str, then: str) -> Framing:
-    return IMPLICIT if began == then else EXPLICIT
+        session.framing = IMPLICIT if began == rows[0][1] else EXPLICIT

@@ -1,4 +1,4 @@
-"""From a Python value to the type that it is declared as, and its text or bytes.
+"""The type, and the text or bytes, that a Python value is sent as.
 
 The rules are psycopg 3's (its documentation, "Adapting basic Python types"), which Peewee's suite is written for: an
 integer is the smallest type that holds it, a str is left for the server to infer, a list is an array of its
@@ -22,7 +22,8 @@ from types import MappingProxyType, NoneType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types import Bit, Vector
+from lightvec.types.columns import VECTOR_TYPES
 from lightvec.types.floats import FLOAT32
 from lightvec.types.inputs import MAX_DIMENSIONS, is_ndarray
 from lightvec.wire.datatypes import DENSE, TYPES
@@ -30,27 +31,12 @@ from lightvec.wire.errors import DataError
 from lightvec.wire.jsonb import Json, Jsonb, json_text
 from lightvec.wire.protocol import BINARY, TEXT, Parameter
 
-__all__ = [
-    "ATTOSECONDS",
-    "DUMPERS",
-    "MOST_DIMENSIONS",
-    "NUMBERS",
-    "QUICK",
-    "Dumper",
-    "Json",
-    "Jsonb",
-    "flat",
-    "ndarray_sender",
-    "plain",
-    "widest",
-]
-
 
 class Dumper(NamedTuple):
-    """How the values of one Python type travel: the type's OID, its array's OID, and the text of a value (None: NULL).
+    """How values of a Python type are sent: the type's OID, its array's OID, and the text of a value (None: NULL).
 
-    OID 0 leaves the type to the server. A name instead of a number is a type of the pgvector extension, whose OID each
-    database gives. ``binary`` is there for what travels as bytes.
+    OID 0 leaves the type to the server. A name in place of a number is a type of pgvector, whose OID differs between
+    databases. ``binary`` is for types that are sent as bytes.
     """
 
     oid: int | str
@@ -72,7 +58,7 @@ def _of(name: str, text: Callable[[Any], str] = str, binary: Callable[[Any], byt
 
 
 def _numeric_text(value: int | Decimal) -> str:
-    """PostgreSQL has one NaN: Python's that signal, or carry a number, are that one."""
+    """PostgreSQL has one NaN, Python also signaling ones and ones with a payload."""
     return "NaN" if isinstance(value, Decimal) and value.is_nan() else str(value)
 
 
@@ -100,7 +86,7 @@ def _bytes_text(value: Iterable[int]) -> str:
 
 
 def _interval_text(value: timedelta) -> str:
-    """Every number with its sign: with ``IntervalStyle`` sql_standard the first minus would hold for all of them."""
+    """Every number has a sign: with ``IntervalStyle`` sql_standard a leading minus would hold for all of them."""
     return f"{value.days:+} days {value.seconds:+} seconds {value.microseconds:+} microseconds"
 
 
@@ -108,17 +94,13 @@ def _pg_interval_text(value: Any) -> str:
     return " ".join(f"{number:+} {unit}" for unit, number in vars(value).items() if number is not None)
 
 
-def _vector(name: str) -> Dumper:
-    return Dumper(name, name, lambda value: value.wire_text(), lambda value: value.to_binary())
-
-
 _INET, _CIDR = _of("inet"), _of("cidr")
 _BYTEA = _of("bytea", _bytes_text, bytes)
-#: Also as an array: ``= ANY($1)`` serves columns of uuid, enums and dates then.
+#: An array of them, too: ``= ANY($1)`` then works for columns of uuid, enums and dates.
 _STR = Dumper(0, 0, str.__str__)
 
-#: The one table: Python type to dumper, or to a function that picks the dumper by the value. A class that only a
-#: program which has loaded its package can have stands there by name.
+#: From a Python type to its dumper, or to a function that picks the dumper by the value. Classes of modules that
+#: are not imported here are given by name.
 DUMPERS: Mapping[type | str, AnyDumper] = MappingProxyType(
     {
         NoneType: Dumper(0, 0, lambda value: None),
@@ -144,15 +126,13 @@ DUMPERS: Mapping[type | str, AnyDumper] = MappingProxyType(
         Jsonb: _of("jsonb", json_text),
         dict: Dumper(0, 0, json.dumps),
         Bit: _of("bit", Bit.to_text, Bit.to_binary),
-        Vector: _vector("vector"),
-        HalfVector: _vector("halfvec"),
-        SparseVector: _vector("sparsevec"),
+        **{cls: Dumper(name, name, cls.wire_text, cls.to_binary) for name, cls in VECTOR_TYPES.items()},
     }
 )
 
 
 def plain(value: Any) -> Any:
-    """The value that is sent for an enum's member, a NumPy scalar or an array, without loading NumPy."""
+    """The value to send for a member of an enum, a NumPy scalar or an array."""
     cls = type(value)
     if cls in DUMPERS or cls is list:
         return value
@@ -171,7 +151,7 @@ def plain(value: Any) -> Any:
     return float(value) if isinstance(value, Real) else value
 
 
-#: The units of NumPy's moments that are of one length, in attoseconds.
+#: The units of datetime64 and timedelta64 that have a fixed length, in attoseconds.
 ATTOSECONDS = {
     "W": 604_800 * 10**18,
     "D": 86_400 * 10**18,
@@ -188,7 +168,7 @@ ATTOSECONDS = {
 
 
 def _scalar(value: Any) -> Any:
-    """A scalar of NumPy; moments of any unit to the microsecond that PostgreSQL has, NaT as None."""
+    """A NumPy scalar as a value of Python."""
     if value.dtype.kind in "mM":
         return _moment(value)
     item = value.item()
@@ -196,7 +176,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _moment(value: Any) -> Any:
-    """Computed here: NumPy's own cast passes over an overflow, which makes another moment, or NaT, of it."""
+    """A datetime64 or timedelta64 in microseconds, NaT as None. NumPy's own cast ignores overflow."""
     numpy = sys.modules["numpy"]
     if numpy.isnat(value):
         return None
@@ -215,13 +195,15 @@ def _moment(value: Any) -> Any:
 
             return PGInterval(months=months)
     except (OverflowError, ValueError) as error:
-        raise DataError(f"expected a moment from the year 1 to 9999, or a span as long, got {value}") from error
+        raise DataError(
+            f"expected a datetime64 from the year 1 to 9999, or a timedelta64 as long, got {value}"
+        ) from error
     raise DataError(f"expected a timedelta64 with a unit, got {value!r}")
 
 
 # --- lists --------------------------------------------------------------------------------------
 
-#: Of an array (``MAXDIM``, src/include/utils/array.h); a list in itself would have endless ones.
+#: ``MAXDIM`` (src/include/utils/array.h). A list that contains itself exceeds it, too.
 MOST_DIMENSIONS = 6
 
 #: From narrow to wide: a list that mixes these is an array of the widest in it.
@@ -231,7 +213,7 @@ NUMBERS = (_INT2, _INT4, _INT8, _NUMERIC, _FLOAT8)
 def flat(value: list[Any], dimensions: int = 1) -> Iterator[Any]:
     """The elements of nested lists."""
     if dimensions > MOST_DIMENSIONS:
-        raise DataError(f"expected a list of at most {MOST_DIMENSIONS} dimensions, got more: PostgreSQL has no others")
+        raise DataError(f"expected a list of at most {MOST_DIMENSIONS} dimensions, got more")
     for element in value:
         if isinstance(element, list):
             yield from flat(element, dimensions + 1)
@@ -240,7 +222,7 @@ def flat(value: list[Any], dimensions: int = 1) -> Iterator[Any]:
 
 
 def widest(dumpers: set[Dumper]) -> Dumper | None:
-    """The dumper whose type holds the values of all of these; None where there is no such type."""
+    """The dumper of these whose type holds the values of all; None if there is none."""
     if len(dumpers) <= 1:
         return next(iter(dumpers), _STR)
     for count, dumper in enumerate(NUMBERS, 1):
@@ -249,7 +231,7 @@ def widest(dumpers: set[Dumper]) -> Dumper | None:
     return None
 
 
-# --- the commonest types ------------------------------------------------------------------------
+# --- fast paths ---------------------------------------------------------------------------------
 
 _new = tuple.__new__  # A third of the time of Parameter(...).
 _INT2_OID, _FLOAT8_OID = TYPES["int2"].oid, TYPES["float8"].oid
@@ -271,10 +253,9 @@ _header = Struct("!hh").pack
 
 
 def ndarray_sender(oid: int, careful: Callable[[Any], Parameter]) -> Callable[[Any], Parameter]:
-    """What sends arrays of NumPy as a vector: 768 numbers of float32 in 1.1 µs, what is not such the careful way.
+    """Sends an ndarray as a vector: 768 numbers of float32 in 1.1 µs. ``careful`` sends everything else.
 
-    Looking at the first byte of each number finds NaN and infinity as quickly as a dot product, which warns of numbers
-    that overflow.
+    The first byte of each number shows NaN and infinity as fast as a dot product, which would warn about overflow.
     """
     numpy = sys.modules["numpy"]
     native, sent = numpy.dtype("f4"), numpy.dtype(DENSE["vector"])

@@ -1,9 +1,9 @@
-"""Many runs of statements under one Sync: written one behind the other, their answers read in between."""
+"""Many statements under one Sync, whose answers are read while further ones are written."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -17,13 +17,11 @@ from lightvec.wire.results import Result, RowClass
 from lightvec.wire.session import Session
 from lightvec.wire.statements import gives_rows
 
-__all__ = ["execute_many"]
-
-#: Bytes a write: large enough that system calls do not count, small beside the buffers of sockets.
+#: Bytes of one write: system calls are few, and the buffers of sockets are larger.
 _PIECE = 32 * 1024
 
 _EXECUTE = protocol.execute()
-#: Not a statement: an error before the Sync undoes the statements before it.
+#: Not a statement: its syntax error rolls the statements before it back.
 _ABANDON = protocol.parse(b"the client abandons the statements before this one", ())
 
 Statements = Iterable[tuple[str, Sequence[Any]]]
@@ -37,17 +35,17 @@ def execute_many(
     begin: str | None = None,
     row_class: RowClass = list,
 ) -> Result:
-    """Run statements, each with its values, as one; the result of the last, ``row_count`` that of all.
+    """Run statements, each with its values, as one; the result of the last, with the ``row_count`` of all.
 
-    Outside a transaction block all of them take effect or none. If one fails, or a value cannot be
-    sent, none does, and a transaction block that is open has failed. ``row_count`` is -1 where one of
-    them counts no rows.
+    If one fails, or a value cannot be sent, none takes effect, and an open transaction block has
+    failed. ``row_count`` is -1 if one of them has no count.
     """
     session.check_usable()
     iterator = iter(statements)
     first = next(iterator, None)
     if first is None:
         return Result(row_class=row_class)
+    session.check_usable()  # The caller's iterable may have used the connection.
     if (not session.is_looked_up or lacks_types(session, first[1])) and not session.in_failed_transaction:
         look_up(session)
     was_inside = session.in_transaction
@@ -69,7 +67,7 @@ def execute_many(
 
 
 class _Pipeline:
-    """One pipeline: what is not yet sent, and the results whose answers are not yet read."""
+    """A pipeline: unsent messages, and results whose answers are unread."""
 
     def __init__(self, session: Session, oids: Sequence[int | None], row_class: RowClass) -> None:
         self._session = session
@@ -84,7 +82,7 @@ class _Pipeline:
         self._error: BaseException | None = None
 
     def add_step(self, sql: str) -> None:
-        """Add a statement of ours."""
+        """Add a statement of lightvec's own."""
         request = step(self._session, sql)
         self._unsent += request.data
         request.result.on_complete = lambda result: None
@@ -108,11 +106,11 @@ class _Pipeline:
         return self._last
 
     def _send_all(self, statements: Statements) -> Exception | None:
-        """Send up to the end of the statements, or to an error of the server's; the error of the caller's values."""
+        """Send all statements, or up to an error of the server; an error of the caller's values is returned."""
         iterator = iter(statements)
         while True:
             try:
-                pair = next(iterator, None)
+                pair = self._next(iterator)
                 if pair is None:
                     return None
                 self._add(*pair)
@@ -123,9 +121,19 @@ class _Pipeline:
                 if self._session.transport.send_reading(piece, self._read_available):
                     return None
 
+    def _next(self, iterator: Iterator[tuple[str, Sequence[Any]]]) -> tuple[str, Sequence[Any]] | None:
+        """The caller's next statement; its iterable must not use this connection."""
+        session = self._session
+        session.phase = "pipelining"
+        try:
+            return next(iterator, None)
+        finally:
+            if session.phase == "pipelining":  # Else another thread has closed the connection.
+                session.phase = "busy"
+
     def _add(self, sql: str, values: Sequence[Any]) -> None:
         if sql.lstrip()[:4].upper() == "COPY":
-            raise InterfaceError("COPY takes its rows from a stream, not from sets of values: use copy_rows")
+            raise InterfaceError("expected a statement with values, got COPY, which reads a stream: use copy_rows")
         session = self._session
         check_count(values)
         parameters = session.adapters.parameters(values, self._oids)
@@ -143,7 +151,7 @@ class _Pipeline:
         self._last.is_done = False
 
     def _read_available(self) -> bool:
-        """Take in what has come; whether that is an error, which is left to be read."""
+        """Handle what has arrived, up to an error; whether there is one."""
         session = self._session
         while code := session.transport.peek():
             if code == b"E":
@@ -160,7 +168,7 @@ class _Pipeline:
         self._session.handle(event, self._last)
 
     def _take(self, event: protocol.Event) -> None:
-        """Take in an event of an answer; what comes behind the last one is a notice or a notification."""
+        """Handle an event of an answer, or a notice or notification after the last one."""
         ends = type(event) is protocol.CommandComplete or event is protocol.EMPTY_QUERY
         if (ends and not self._unread) or type(event) is protocol.ReadyForQuery:
             raise _other_answers()

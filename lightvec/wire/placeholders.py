@@ -1,6 +1,6 @@
-"""From the placeholders of pg8000 (``:name``) and of PEP 249 (``%s``, ``%(name)s``, ``?``, ``:1``) to ``$1``.
+"""Translate the placeholders of pg8000 (``:name``) and PEP 249 (``%s``, ``%(name)s``, ``?``, ``:1``) to ``$1``.
 
-Conversions are remembered by the text of the statement: a program has few texts and runs them often.
+Translations are cached by the text of the statement: programs run few texts often.
 """
 
 from __future__ import annotations
@@ -8,23 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import count
 from typing import Any
 
 from lightvec.types import HalfVector, SparseVector, Vector
 from lightvec.wire.errors import InterfaceError, ProgrammingError
 
-__all__ = [
-    "VECTORS",
-    "check_backslashes",
-    "convert",
-    "first_placeholder",
-    "from_format",
-    "from_named",
-    "may_be_several",
-]
-
-#: What is not SQL to look into (PostgreSQL documentation, 4.1 "Lexical Structure").
+#: Strings, identifiers and comments (PostgreSQL documentation, 4.1 "Lexical Structure").
 _VERBATIM = r"""
     (?P<verbatim>
         (?<!\w)[eE]'(?:[^'\\]|\\.|'')*'       # a string with backslash escapes
@@ -36,26 +25,30 @@ _VERBATIM = r"""
     )"""
 
 
-def _tokens(placeholder: str) -> re.Pattern[str]:
-    return re.compile(f"{_VERBATIM}|{placeholder}", re.VERBOSE | re.DOTALL)
-
-
-_FORMAT = _tokens(r"(?P<percent>%(?:%|s|\((?P<name>[^)]*)\)s)?)")
-#: ``::`` is a cast and ``:=`` names an argument; a slice (``[1:2]``) has no letter behind its colon.
-_NAMED = _tokens(r"::|:=|:(?P<name>[^\W\d]\w*)|(?<!\w)\$(?P<number>\d+)")
+#: The placeholders of each style, and what looks like one. A slice (``[1:2]``) has no letter behind its colon.
+_PLACEHOLDERS = {
+    "format": r"%(?:(?P<mark>s)|\((?P<name>[^)]*)\)s|%)?",
+    "named": r"::|:=|:(?P<name>[^\W\d]\w*)|(?<!\w)\$(?P<number>\d+)",
+    "numeric": r"::|:=|:(?P<number>\d+)",
+    "qmark": r"(?P<mark>\?)",
+}
+_TOKENS = {
+    style: re.compile(f"{_VERBATIM}|{placeholder}", re.VERBOSE | re.DOTALL)
+    for style, placeholder in _PLACEHOLDERS.items()
+}
 
 VECTORS = (Vector, HalfVector, SparseVector)
 
 
 def from_named(sql: str, given: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    """SQL with ``:name`` or ``$1`` and its values, as pg8000's native connection takes them, to ``$1`` and an order.
+    """SQL with ``:name`` or ``$1`` to SQL with ``$1``, and its values in order.
 
     ``$1`` is the first of the given values, whatever its name.
 
     >>> from_named("SELECT :b::int, :a, :b, ':a'", {"a": 1, "b": 2})
     ("SELECT $1::int, $2, $1, ':a'", (2, 1))
     """
-    statement, names, count = _named(sql)
+    statement, names, count = _translate("named", sql)
     if count:
         if names or count > len(given):
             wanted = "one kind of placeholder, :name or $1" if names else f"{count} values"
@@ -69,39 +62,59 @@ def from_named(sql: str, given: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]
 
 
 @lru_cache(maxsize=1024)
-def _named(sql: str) -> tuple[str, tuple[str, ...], int]:
-    """The statement with ``$n``, the names in order of ``n``, and the highest ``n`` that it already had."""
+def _translate(
+    style: str, sql: str, numbers: tuple[int, ...] = (), keep_strings: bool = False
+) -> tuple[str, tuple[str, ...], int]:
+    """The statement with ``$n``, the names in order of ``n``, and how many values it needs by their position.
+
+    ``numbers`` are the parameter numbers of the values, where one parameter is for several of them.
+    """
     names: dict[str, int] = {}
-    highest = 0
+    count = 0
 
-    def number(match: re.Match[str]) -> str:
-        nonlocal highest
-        if match["name"]:
+    def replacement(match: re.Match[str]) -> str:
+        nonlocal count
+        kind, text = match.lastgroup, match[0]
+        if kind == "name":
             return f"${names.setdefault(match['name'], len(names) + 1)}"
-        highest = max(highest, int(match["number"] or 0))
-        return match[0]
+        if kind == "number":
+            count = max(count, int(match["number"]))
+            return f"${match['number']}"
+        if kind == "mark":
+            count += 1
+            return f"${numbers[count - 1] if count <= len(numbers) else count}"
+        if style != "format":
+            return text
+        if kind == "verbatim":
+            # Peewee, and SQLAlchemy for pg8000, double no percent sign in a name.
+            return text if keep_strings or text.startswith('"') else text.replace("%%", "%")
+        if text == "%":
+            raise ProgrammingError(
+                "expected %s, %(name)s or %% in the statement, got a single %: write it twice if it is an operator"
+            )
+        return "%"
 
-    return _NAMED.sub(number, sql), tuple(names), highest
+    return _TOKENS[style].sub(replacement, sql), tuple(names), count
 
 
 def first_placeholder(sql: str) -> str | None:
-    """The first ``%s``, ``%(name)s`` or ``:name`` in a statement, of whichever interface.
+    """The first ``%s``, ``%(name)s`` or ``:name`` in a statement.
 
     >>> first_placeholder("SELECT a % 2, b::int, '%s' FROM t WHERE a = :a"), first_placeholder("SELECT 1")
     (':a', None)
     """
-    found = [match for match in _FORMAT.finditer(sql) if match["percent"] and match["percent"].endswith("s")]
-    found += [match for match in _NAMED.finditer(sql) if match["name"]]
+    found = [match for match in _TOKENS["format"].finditer(sql) if match.lastgroup in ("mark", "name")]
+    found += [match for match in _TOKENS["named"].finditer(sql) if match.lastgroup == "name"]
     return min(found, key=lambda match: match.start())[0] if found else None
 
 
 def may_be_several(sql: str) -> bool:
-    """Whether a text may hold several statements; a semicolon in a string or comment ends none.
+    """Whether a text may hold several statements; semicolons in strings and comments do not count.
 
     >>> may_be_several("SELECT ';';"), may_be_several("BEGIN; COMMIT")
     (False, True)
     """
-    return ";" in sql and ";" in _FORMAT.sub("", sql).rstrip("; \t\n")
+    return ";" in sql and ";" in _TOKENS["format"].sub("", sql).rstrip("; \t\n")
 
 
 def from_format(
@@ -109,8 +122,8 @@ def from_format(
 ) -> tuple[str, Sequence[Any]]:
     """SQL with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping) to SQL with ``$1``, and its values in order.
 
-    ``%%`` is a percent sign. Inside strings and comments nothing else is looked at, with ``keep_strings`` not even
-    that, inside quoted names nothing at all.
+    ``%%`` is a percent sign, in strings and comments, too, unless ``keep_strings`` is set, but not in
+    quoted names.
 
     >>> from_format("SELECT %s::int + %s", [1, 2])
     ('SELECT $1::int + $2', [1, 2])
@@ -118,14 +131,14 @@ def from_format(
     ("SELECT $1, $1, '5 %'", [1])
     """
     if isinstance(args, Mapping):
-        statement, names, count = _numbered(sql, keep_strings=keep_strings)
+        statement, names, count = _translate("format", sql, (), keep_strings)
         missing = [name for name in names if name not in args]
         if missing or count:
             wanted = f"a value for {missing[0]!r}" if missing else "%(name)s placeholders, not %s"
             raise ProgrammingError(f"with a mapping of values the statement needs {wanted}; got {sorted(args)}")
         return statement, [args[name] for name in names]
     numbers = _shared(args)
-    statement, names, count = _numbered(sql, numbers, keep_strings=keep_strings)
+    statement, names, count = _translate("format", sql, numbers, keep_strings)
     if names or count != len(args):
         wanted = "a mapping of values" if names else f"{count} values"
         raise ProgrammingError(f"the statement's placeholders need {wanted}, got {len(args)} in a sequence")
@@ -133,10 +146,10 @@ def from_format(
 
 
 def _shared(args: Sequence[Any]) -> tuple[int, ...]:
-    """The parameter number of each value where one vector stands for several placeholders; empty where none does.
+    """The parameter number of each value, if a vector is there more than once; else empty.
 
-    A query that selects, filters and orders by a distance names its vector three times, and 3 KB of it need to travel
-    only once. The type of a vector is never inferred, so one parameter can stand in several places.
+    A query that selects, filters and orders by a distance has its vector of 3 KB three times; it is sent once. The
+    type of a vector is never inferred, so one parameter can be used in several places.
     """
     vectors = [id(value) for value in args if isinstance(value, VECTORS)]
     if len(vectors) == len(set(vectors)):
@@ -147,37 +160,6 @@ def _shared(args: Sequence[Any]) -> tuple[int, ...]:
         following = max(numbers, default=0) + 1
         numbers.append(first.setdefault(id(value), following) if isinstance(value, VECTORS) else following)
     return tuple(numbers)
-
-
-@lru_cache(maxsize=1024)
-def _numbered(
-    sql: str, numbers: tuple[int, ...] = (), *, keep_strings: bool = False
-) -> tuple[str, tuple[str, ...], int]:
-    """The statement with ``$n``, numbered as ``numbers`` says; the names in order of ``n``; how many ``%s`` it has."""
-    names: dict[str, int] = {}
-    count = 0
-
-    def number(match: re.Match[str]) -> str:
-        nonlocal count
-        if match["verbatim"]:
-            # Names are written as they are, by Peewee and by SQLAlchemy for pg8000 alike.
-            return match[0] if keep_strings or match[0].startswith('"') else match[0].replace("%%", "%")
-        if match["percent"] == "%%":
-            return "%"
-        if match["name"] is not None:
-            return f"${names.setdefault(match['name'], len(names) + 1)}"
-        if match["percent"] == "%":
-            raise ProgrammingError(
-                "expected %s, %(name)s or %% in the statement, got a single %: write it twice if it is an operator"
-            )
-        count += 1
-        return f"${numbers[count - 1] if count <= len(numbers) else count}"
-
-    return _FORMAT.sub(number, sql), tuple(names), count
-
-
-_QMARK = _tokens(r"(?P<mark>\?)")
-_NUMERIC = _tokens(r"::|:=|:(?P<number>\d+)")
 
 
 def convert(
@@ -194,32 +176,19 @@ def convert(
         if not isinstance(args, Mapping):
             raise ProgrammingError(f"paramstyle is named: expected a mapping of values, got {type(args).__name__}")
         return from_named(sql, args)
+    if style not in ("qmark", "numeric"):
+        raise ProgrammingError(
+            f"expected a paramstyle of PEP 249, got {style!r}: set qmark, numeric, named, format or pyformat"
+        )
     if isinstance(args, Mapping):
         raise ProgrammingError(f"paramstyle is {style}: expected a sequence of values, got {type(args).__name__}")
-    if style == "qmark":
-        return _from_qmark(sql), args
-    if style == "numeric":
-        return _from_numeric(sql), args
-    raise ProgrammingError(
-        f"expected a paramstyle of PEP 249, got {style!r}: set qmark, numeric, named, format or pyformat"
-    )
-
-
-@lru_cache(maxsize=1024)
-def _from_qmark(sql: str) -> str:
-    numbers = count(1)
-    return _QMARK.sub(lambda match: f"${next(numbers)}" if match["mark"] else match[0], sql)
-
-
-@lru_cache(maxsize=1024)
-def _from_numeric(sql: str) -> str:
-    return _NUMERIC.sub(lambda match: f"${match['number']}" if match["number"] else match[0], sql)
+    return _translate(style, sql)[0], args
 
 
 def check_backslashes(sql: str, args: object) -> None:
-    """Refuse to look for placeholders where a backslash escapes in every string: other rules hold there."""
+    """Refuse a statement with a backslash while a backslash escapes in every string."""
     if args and "\\" in sql:
         raise InterfaceError(
-            "the statement has a backslash, and standard_conforming_strings is off, so its strings cannot be told from "
-            "its placeholders: SET standard_conforming_strings TO on, or send the text as a parameter"
+            "expected no backslash in a statement with parameters while standard_conforming_strings is off: "
+            "SET standard_conforming_strings TO on, or send the text as a parameter"
         )

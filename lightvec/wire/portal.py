@@ -1,7 +1,7 @@
-"""The rows of a statement in batches, with bounded memory: a portal that the server keeps.
+"""The rows of a statement in batches, with bounded memory, from a portal.
 
-There is no Sync before the end: a portal lives as long as its transaction, and a pooler leaves the
-server with this client until then.
+There is no Sync before the end: a portal ends with its transaction, and until then a pooler keeps the
+server connection for this client.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from lightvec.wire.results import Result
 from lightvec.wire.session import Session
 from lightvec.wire.statements import Request
 
-__all__ = ["describe", "stream"]
-
-#: What ends a batch; an error does, too.
+#: These end a batch; an error does, too.
 _ENDS = (protocol.CommandComplete, protocol.EMPTY_QUERY, protocol.PORTAL_SUSPENDED)
 
 
@@ -33,10 +31,10 @@ def stream(
     batch: int,
     settings: Mapping[str, object] | None = None,
 ) -> Generator[Any, None, None]:
-    """The rows one by one, ``batch`` of them a round trip; nothing is sent before the first is asked for.
+    """The rows one by one, ``batch`` of them in a round trip; nothing is sent before the first is requested.
 
-    The connection is taken until the rows end or the generator is closed. The statement is one
-    transaction, or part of the one that is open. ``result`` has the columns once the first row came.
+    The connection is in use until the rows end or the generator is closed. The statement is one
+    transaction, or part of the open one. ``result`` has the columns from the first row on.
     """
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
         raise InterfaceError(f"expected a batch of at least 1 row, got {batch!r}")
@@ -55,7 +53,7 @@ def _rows(
     session.check_usable()
     parameters = parameters_of(session, values, oids)
     if session.framing is EXPLICIT:
-        # pgpool-II does not pass on that a portal is suspended: its rows are read whole.
+        # pgpool-II does not forward PortalSuspended.
         whole = execute(session, result.sql, values, oids, settings=settings, row_class=result.row_class)
         result.columns = whole.columns
         yield from whole.rows or ()
@@ -68,11 +66,11 @@ def _rows(
             yield from _batches(session, result, parameters, before, batch)
         finally:
             if session.phase == "streaming" and session.belongs_here:
-                # Behind an error of the server nothing runs before the Sync.
+                # After an error the server skips everything before the Sync.
                 is_failed = isinstance(result.error, DatabaseError) and result.error.sqlstate is not None
                 _finish(session, result, [] if is_failed else after)
     except BaseException:
-        session.abandon()  # An interrupt may have come ahead of the end.
+        session.abandon()  # For an interrupt before the end.
         raise
     if result.columns is None and renewed(session, result.error):
         result.reset()
@@ -98,8 +96,8 @@ def _batches(
 
 
 def _finish(session: Session, result: Result, after: Sequence[Request]) -> None:
-    """Close the portal by a Sync, with the statements that put settings back ahead of it."""
-    result.end()  # What was not asked for does not come.
+    """Restore settings, and close the portal by a Sync."""
+    result.end()  # No further rows are requested.
     results = [request.result for request in after] or [result]
     with session.turn("idle", results):
         for request in after:
@@ -118,9 +116,8 @@ def _start(
 ) -> protocol.Event:
     """Send the statement and read its first batch.
 
-    The formats of the columns must be known first: the statement is described in a round trip of its
-    own, which is little beside the batches to come. What the connection remembers may be out of date,
-    and rows that were given cannot be taken back.
+    A round trip of its own describes the statement: cached columns may be out of date, and rows that
+    were yielded cannot be taken back.
     """
     with session.turn("streaming", [result]):
         failed = describe(session, result, parameters, before)
@@ -135,9 +132,9 @@ def _start(
 def describe(
     session: Session, result: Result, parameters: Sequence[Parameter], before: Sequence[Request]
 ) -> protocol.Event | None:
-    """Prepare the unnamed statement and learn its columns, in a turn; the error that stopped it, if one did.
+    """Prepare the unnamed statement and describe it, in a turn; the ErrorResponse, if there was one.
 
-    The result has that error, whichever of the statements it is of.
+    The result has the error, also that of a statement in ``before``.
     """
     parse = protocol.parse(session.encode(result.sql), [parameter.oid for parameter in parameters])
     data = b"".join([*(request.data for request in before), parse, DESCRIBE_STATEMENT, FLUSH])

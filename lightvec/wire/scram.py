@@ -1,8 +1,9 @@
-"""A password proved by SCRAM-SHA-256 without sending it, bound to the TLS channel where there is one.
+"""SCRAM-SHA-256: a password is proved without sending it, bound to the TLS channel if there is one.
 
 Source: RFC 5802 and RFC 7677, RFC 5929 section 4 (``tls-server-end-point``), PostgreSQL 18 documentation,
-54.3.1 "SCRAM-SHA-256 Authentication". The package scramp took 12 of the 20 ms of a first login over TLS,
-and refuses passwords that psql takes: with characters newer than Unicode 3.2, or that are no UTF-8.
+54.3.1 "SCRAM-SHA-256 Authentication". Not the package scramp: it took 12 of the 20 ms of a first login over
+TLS, and refuses what libpq accepts: fewer than 4,096 iterations, and passwords that are not UTF-8 or have
+characters newer than Unicode 3.2.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["MAX_ITERATIONS", "Scram", "end_point", "prepared"]
 
 _PLAIN, _PLUS = "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"
 
-#: The server chooses the number, and with it how long the client computes: up to eight minutes.
+#: The server chooses the number, with which it could keep the client busy for eight minutes.
 #: PostgreSQL's default is 4,096, OWASP advises 600,000. Two million took 0.5 s on one processor.
 MAX_ITERATIONS = 2_000_000
 
@@ -47,8 +48,8 @@ class Scram:
         self._nonce = b64encode(os.urandom(18))
         self._signature = b""
         self.is_proved = False
-        # "y": the client supports binding and the server seems not to. So the server notices if somebody
-        # in between removed -PLUS from its offer.
+        # "y": the client supports binding and the server seems not to. By this the server notices if
+        # somebody in between removed -PLUS from its offer.
         self._header, data = (b"y,," if can_bind else b"n,,"), b""
         if self.is_bound and certificate is not None:
             self._header, data = b"p=tls-server-end-point,,", end_point(certificate)
@@ -77,8 +78,8 @@ class Scram:
             raise _not_scram()
         if iterations > MAX_ITERATIONS:
             raise CannotConnect(
-                f"the server wants {iterations:,} iterations for the password, more than the {MAX_ITERATIONS:,} that "
-                f"are computed here: is it the right server? lower its scram_iterations and set the password again"
+                f"the server wants {iterations:,} iterations for the password, more than the {MAX_ITERATIONS:,} "
+                f"allowed: is it the right server? lower its scram_iterations and set the password again"
             )
         salted = hashlib.pbkdf2_hmac("sha256", self._password, _from_base64(found[2]), iterations)
         without_proof = b"c=" + self._binding + b",r=" + nonce
@@ -90,7 +91,7 @@ class Scram:
         return without_proof + b",p=" + b64encode(proof)
 
     def check(self, message: bytes) -> None:
-        """Raise unless the server-final-message proves that the server knows the password."""
+        """Raise unless server-final-message proves that the server knows the password."""
         found = _FINAL.fullmatch(message)
         if found is None or not self._signature:
             raise _not_scram()
@@ -105,14 +106,14 @@ class Scram:
 def prepared(password: bytes) -> bytes:
     r"""A password by SASLprep (RFC 4013), which makes one of what looks the same.
 
-    What is no UTF-8 or holds what SASLprep forbids stays as it is: so it does in PostgreSQL and in libpq.
+    As in PostgreSQL and libpq, bytes that are not UTF-8 and text that SASLprep forbids are used unchanged.
 
     >>> prepared("\u2168 ".encode()), prepared("\U0001f600".encode()), prepared(b"\xff")
     (b'IX ', b'\xf0\x9f\x98\x80', b'\xff')
     """
     if password.isascii():
         return password
-    import stringprep  # 3 ms, for the few
+    import stringprep  # Lazily: 3 ms
     from unicodedata import normalize
 
     try:
@@ -125,16 +126,14 @@ def prepared(password: bytes) -> bytes:
 
 
 def _is_forbidden(text: str) -> bool:
-    import stringprep as tables
+    import stringprep
 
-    forbidden = [tables.in_table_a1, tables.in_table_c12, tables.in_table_c21_c22, tables.in_table_c3]
-    forbidden += [tables.in_table_c4, tables.in_table_c5, tables.in_table_c6, tables.in_table_c7]
-    forbidden += [tables.in_table_c8, tables.in_table_c9]
-    if any(is_in(one) for one in text for is_in in forbidden):
+    tables = ["a1", "c12", "c21_c22", "c3", "c4", "c5", "c6", "c7", "c8", "c9"]
+    if any(getattr(stringprep, f"in_table_{table}")(one) for table in tables for one in text):
         return True
     # Right-to-left text must begin and end with such characters (RFC 3454, section 6).
-    to_left = [tables.in_table_d1(one) for one in text]
-    return any(to_left) and (any(map(tables.in_table_d2, text)) or not (to_left[0] and to_left[-1]))
+    to_left = list(map(stringprep.in_table_d1, text))
+    return any(to_left) and (any(map(stringprep.in_table_d2, text)) or not (to_left[0] and to_left[-1]))
 
 
 def _from_base64(text: bytes) -> bytes:
@@ -147,34 +146,35 @@ def _from_base64(text: bytes) -> bytes:
 def _not_scram() -> CannotConnect:
     # Its message is not shown: the server is not verified yet.
     return CannotConnect(
-        "the server does not keep to the rules of the login that it offers (SCRAM): is it the right server, and "
+        "the server violates the protocol of the login that it offers (SCRAM): is it the right server, and "
         "nothing in between? use sslmode=verify-full"
     )
 
 
 # --- channel binding --------------------------------------------------------------------------
 
-#: Object identifiers of signatures, and of the hashes of RSASSA-PSS, in DER; MD5 and SHA-1 become SHA-256.
-_HASHES = {
+#: Object identifiers, in DER, of signature algorithms with each hash, and of the hash, which RSASSA-PSS has as a
+#: parameter. MD5 and SHA-1, the default of RSASSA-PSS, become SHA-256.
+_IDENTIFIERS = {
     "sha224": ("2a864886f70d01010e", "2a8648ce3d040301", "608648016503040204"),
-    "sha256": (
-        *("2a864886f70d010104", "2a864886f70d010105", "2b0e03021a", "2a8648ce3d0401"),
-        *("2a864886f70d01010b", "2a8648ce3d040302", "608648016503040201"),
-    ),
     "sha384": ("2a864886f70d01010c", "2a8648ce3d040303", "608648016503040202"),
     "sha512": ("2a864886f70d01010d", "2a8648ce3d040304", "608648016503040203"),
+    "sha256": (
+        *("2a864886f70d010104", "2a864886f70d010105", "2b0e03021a", "2a8648ce3d0401"),
+        *("2a864886f70d01010b", "2a8648ce3d040302", "608648016503040201", "2a864886f70d01010a"),
+    ),
 }
-_PSS, _SHA1, _HASH_OF_PSS = "2a864886f70d01010a", "2b0e03021a", 0xA0
 
 
 def end_point(certificate: bytes) -> bytes:
     """The hash of a certificate in DER, by the algorithm that it was signed with (RFC 5929, section 4.1)."""
     try:
-        algorithm = _algorithm(certificate)
+        _, after_signed = _element(_element(certificate)[0])
+        algorithm, _ = _element(after_signed)  # RFC 5280, section 4.1
     except IndexError:
-        algorithm = ""
-    for name, identifiers in _HASHES.items():
-        if algorithm in identifiers:
+        algorithm = b""
+    for name, identifiers in _IDENTIFIERS.items():
+        if any(bytes.fromhex(f"06{len(identifier) // 2:02x}{identifier}") in algorithm for identifier in identifiers):
             return hashlib.new(name, certificate).digest()
     raise CannotConnect(
         "the server's certificate is signed by an algorithm (Ed25519?) to which no login can be bound: "
@@ -182,26 +182,10 @@ def end_point(certificate: bytes) -> bytes:
     )
 
 
-def _algorithm(certificate: bytes) -> str:
-    """The identifier of the signature (RFC 5280, section 4.1), or of its hash where that is a parameter."""
-    _, inside, _ = _element(certificate)
-    _, _, after_signed = _element(inside)
-    _, algorithm, _ = _element(after_signed)
-    _, identifier, parameters = _element(algorithm)
-    if identifier.hex() != _PSS:
-        return identifier.hex()
-    _, inside, _ = _element(parameters)
-    kind, hashed, _ = _element(inside)
-    if kind != _HASH_OF_PSS:
-        return _SHA1  # the default
-    _, algorithm, _ = _element(hashed)
-    return _element(algorithm)[1].hex()
-
-
-def _element(data: bytes) -> tuple[int, bytes, bytes]:
-    """The first element of DER: its tag, its content, and what follows it."""
+def _element(data: bytes) -> tuple[bytes, bytes]:
+    """The content of the first element of DER, and what follows it."""
     length, start = data[1], 2
     if length >= 0x80:
         start += length - 0x80
         length = int.from_bytes(data[2:start], "big")
-    return data[0], data[start : start + length], data[start + length :]
+    return data[start : start + length], data[start + length :]

@@ -44,13 +44,16 @@ if TYPE_CHECKING:
 __all__ = ["Phase", "Session", "in_doubt"]
 
 #: ``idle``: a statement can be sent. ``busy``: an answer is awaited. ``streaming``: the rows of a
-#: portal are read in batches. ``copying``: the server takes the rows of a COPY. ``broken``: the
-#: connection was lost or is out of step. ``closed``: the caller closed it.
-Phase = Literal["idle", "busy", "streaming", "copying", "broken", "closed"]
+#: portal are read in batches. ``copying``: the server takes the rows of a COPY. ``pipelining``: the
+#: caller's iterable gives the values of executemany. ``broken``: the connection was lost or is out of
+#: step. ``closed``: the caller closed it.
+Phase = Literal["idle", "busy", "streaming", "copying", "pipelining", "broken", "closed"]
 
 _BUSY = "the connection is in use by another thread: one thread at a time can use it"
 _NOT_IDLE: dict[str, str] = {
     "streaming": "rows are being streamed on this connection: read them to their end or close them",
+    "pipelining": "executemany is taking its values from an iterable: that cannot use the same connection; "
+    "collect the values in a list first, or use another connection",
     "copying": "rows are being copied on this connection: wait for the end of the COPY",
 }
 #: Seconds behind which the socket is looked at before it is used again. A look is 0.4 µs of 20, and what
@@ -284,7 +287,7 @@ class Session:
 
     def _outwait_look(self) -> bool:
         """Take the turn from a thread that only looks at the socket (``is_alive``); False where it runs something."""
-        while self.phase == "idle":
+        while self.phase != "busy" and not self.closed:
             if self._turn.acquire(timeout=0.01):
                 return True
         return False

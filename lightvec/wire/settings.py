@@ -1,8 +1,8 @@
-"""Settings that hold for one statement and leave nothing behind, as SQL around it.
+"""Settings for one statement, as SQL before and after it.
 
 ``set_config(name, value, true)`` holds until the transaction ends (PostgreSQL documentation, 9.28.1). Outside a
-transaction block the statement's own write is that transaction. Inside the caller's block the former values are kept
-beside, in settings of our own, and put back right after the statement.
+transaction block that is the end of the statement. In the caller's block the former values are saved in settings of
+lightvec's own, and restored after the statement.
 """
 
 from __future__ import annotations
@@ -13,26 +13,24 @@ from typing import NamedTuple
 from lightvec.wire.errors import InterfaceError
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["AtLeast", "WithSchema", "restoring", "setting"]
-
 _KEPT = "lightvec.former_"
 
 
 class AtLeast(NamedTuple):
-    """A number that a setting is raised to if it is lower; ``default`` is what it is where nobody has set it."""
+    """A number that a setting is raised to if it is lower; ``default`` is its value when unset."""
 
     value: int
     default: int
 
 
 class WithSchema(NamedTuple):
-    """A search path that gets a schema at its end, where it hides nothing that is found without it."""
+    """The search path with a schema appended, where it hides no other names."""
 
     name: str
 
 
 def setting(settings: Mapping[str, object], *, keep: bool) -> tuple[str, list[str]]:
-    """The statement that applies settings, and its parameters; ``keep`` also keeps the former values.
+    """The statement that applies settings, and its parameters; ``keep`` also saves the former values.
 
     >>> setting({"hnsw.ef_search": 100}, keep=False)
     ('SELECT set_config($1, $2, true)', ['hnsw.ef_search', '100'])
@@ -43,9 +41,7 @@ def setting(settings: Mapping[str, object], *, keep: bool) -> tuple[str, list[st
         if not isinstance(name, str):
             raise InterfaceError(f"expected a setting's name as a str, got {type(name).__name__}")
         if name.lower() == "client_encoding":
-            raise InterfaceError(
-                "client_encoding cannot be set for one statement, whose texts are encoded already: SET client_encoding"
-            )
+            raise InterfaceError("client_encoding cannot be set for one statement: use SET client_encoding")
     if keep:
         for index, name in enumerate(settings):
             former = f"coalesce('=' || current_setting(${len(values) + 1}, true), '')"
@@ -66,9 +62,9 @@ def setting(settings: Mapping[str, object], *, keep: bool) -> tuple[str, list[st
 
 
 def restoring(settings: Mapping[str, object]) -> tuple[str, list[str]]:
-    """The statement that puts back what ``setting(..., keep=True)`` kept, and its parameters.
+    """The statement that restores what ``setting(..., keep=True)`` saved, and its parameters.
 
-    A setting that was there is kept with an equals sign before it; one that was not is reset by NULL.
+    A former value is saved with an equals sign before it; without one the setting was unset, and NULL resets it.
     """
     calls = []
     for index in range(len(settings)):
@@ -79,7 +75,7 @@ def restoring(settings: Mapping[str, object]) -> tuple[str, list[str]]:
 
 
 def _as_text(value: object) -> str:
-    """A value as PostgreSQL's settings are written: booleans as on and off."""
+    """A value as text, booleans as on and off."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, AtLeast):

@@ -1,8 +1,7 @@
 """One open, verified socket to one server.
 
-Source: PostgreSQL 18 documentation, 34.19 "SSL Support" and 54.2.11 "SSL Session Encryption". Whatever
-fails is a :class:`~lightvec.wire.errors.CannotConnect` of one sentence, with the error of the operating
-system or of OpenSSL as its cause.
+Source: PostgreSQL 18 documentation, 34.19 "SSL Support" and 54.2.11 "SSL Session Encryption". Failures are
+:class:`~lightvec.wire.errors.CannotConnect`, with the error of the operating system or of OpenSSL as the cause.
 """
 
 from __future__ import annotations
@@ -23,48 +22,51 @@ __all__ = ["is_tls", "is_tls_error", "open_socket", "tls_attempts"]
 
 _SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 _TLS_ATTEMPTS = {"disable": (False,), "allow": (False, True), "prefer": (True, False)}
+_TCP_OPTIONS = {
+    "keepalives_idle": "TCP_KEEPIDLE",
+    "keepalives_interval": "TCP_KEEPINTVL",
+    "keepalives_count": "TCP_KEEPCNT",
+    "tcp_user_timeout": "TCP_USER_TIMEOUT",
+}
 
 
 def tls_attempts(target: Target, address: Address) -> tuple[bool, ...]:
-    """Whether to ask for TLS, in the order in which libpq tries; a later attempt is a new connection.
+    """Whether to request TLS, in the order in which libpq tries; a later attempt is a new connection.
 
     The next attempt is for a TLS handshake that failed and for a login that the server refuses with
-    SQLSTATE 28000 (``pg_hba.conf`` has a line for the other kind). A server that has no TLS needs none:
+    SQLSTATE 28000 (``pg_hba.conf`` has a line for the other kind). A server without TLS needs none:
     :func:`open_socket` goes on in clear text under ``prefer``. A socket that was given serves one attempt.
     """
     if is_tls(target.sock):
         return (False,)
-    attempts = _TLS_ATTEMPTS.get(target.sslmode, (True,))
     if target.sock is not None and target.ssl_context is not None:
         return (True,)
     if address.socket_path:
         return (False,)
+    attempts = _TLS_ATTEMPTS.get(target.sslmode, (True,))
     return attempts if target.sock is None else attempts[:1]
 
 
-def open_socket(
-    address: Address, target: Target, deadline: Deadline | None = None, *, tls: bool | None = None
-) -> socket.socket:
-    """A blocking socket to the address, with TLS if ``tls`` (the first of :func:`tls_attempts` unless given).
+def open_socket(address: Address, target: Target, deadline: Deadline, *, tls: bool) -> socket.socket:
+    """A blocking socket to the address, with TLS if ``tls``, which is one of :func:`tls_attempts`.
 
-    ``deadline`` bounds all of it, looking the name up too; without one it is the target's
-    ``connect_timeout``. The result is an ``ssl.SSLSocket`` if TLS was negotiated, verified as the
-    target's ``sslmode`` says.
+    ``deadline`` bounds all of it, name resolution too. The result is an ``ssl.SSLSocket`` if TLS was
+    negotiated, verified as the target's ``sslmode`` requires.
     """
-    attempts = tls_attempts(target, address)
-    tls = attempts[0] if tls is None else tls
-    if tls not in attempts:
-        raise CannotConnect(f"sslmode={target.sslmode} does not allow {address} {'with' if tls else 'without'} TLS")
-    deadline = Deadline(target.connect_timeout, "connect_timeout") if deadline is None else deadline
     context = _context(target) if tls else None
-    opened = _connect(address, target, deadline)
     try:
-        if context is not None:
-            opened = _secured(opened, context, address, target, deadline)
-        opened.settimeout(None)
-    except BaseException:
-        opened.close()
-        raise
+        opened = _connect(address, target, deadline)
+        try:
+            if context is not None:
+                opened = _secured(opened, context, address, target, deadline)
+            opened.settimeout(None)
+        except BaseException:
+            opened.close()
+            raise
+    except TimeoutError as error:
+        raise CannotConnect(
+            f"{address} did not answer within {deadline}: is it reachable from here, and is the time enough?"
+        ) from error
     return opened
 
 
@@ -96,21 +98,32 @@ def _connect(address: Address, target: Target, deadline: Deadline) -> socket.soc
         if target.sock.family in (socket.AF_INET, socket.AF_INET6):
             _set_no_delay(target.sock)
         return target.sock  # type: ignore[no-any-return]
-    try:
-        places = _look_up(address, deadline)
-    except TimeoutError as error:
-        raise _timed_out(address, deadline) from error
-    for position, (family, where) in enumerate(places, 1):
+    places = _resolve(address, deadline)
+    for left in range(len(places), 0, -1):
+        family, where = places[-left]
+        opened = socket.socket(family, socket.SOCK_STREAM)
         try:
-            return _connect_to(family, where, target, deadline, len(places) - position + 1)
+            seconds = deadline.remaining()
+            opened.settimeout(None if seconds is None else seconds / left)
+            if not address.socket_path:
+                _tune(opened, target)
+            opened.connect(where)
         except OSError as error:
-            if position == len(places):
-                raise _unreachable(error, address, target, deadline) from error
-    raise AssertionError("getaddrinfo gives an address or raises")
+            opened.close()
+            if left > 1:
+                continue
+            if isinstance(error, TimeoutError):
+                raise
+            raise CannotConnect(_unreachable(error, address, target)) from error
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+    raise AssertionError("getaddrinfo() gives an address or raises")
 
 
-def _look_up(address: Address, deadline: Deadline) -> list[tuple[int, Any]]:
-    """Address families, and what ``connect`` takes."""
+def _resolve(address: Address, deadline: Deadline) -> list[tuple[int, Any]]:
+    """Address families, and the addresses that ``connect`` takes."""
     if address.socket_path:
         if not hasattr(socket, "AF_UNIX"):
             raise CannotConnect(f"this system has no Unix sockets for {address}: give a host name instead")
@@ -126,10 +139,8 @@ def _look_up(address: Address, deadline: Deadline) -> list[tuple[int, Any]]:
 
 
 def _getaddrinfo(host: str, port: int, deadline: Deadline) -> list[Any]:
-    """getaddrinfo() cannot be interrupted, so where there is a deadline a thread calls it."""
+    """getaddrinfo() cannot be interrupted, so with a deadline a thread calls it."""
     seconds = deadline.remaining()
-    if seconds is None:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     answers: list[Any] = []
 
     def ask() -> None:
@@ -138,30 +149,19 @@ def _getaddrinfo(host: str, port: int, deadline: Deadline) -> list[Any]:
         except (OSError, UnicodeError) as error:
             answers.append(error)
 
-    thread = Thread(target=ask, name=f"look-up of {host}", daemon=True)
-    thread.start()
-    thread.join(seconds)
+    if seconds is None:
+        ask()
+    else:
+        thread = Thread(target=ask, name=f"name resolution of {host}", daemon=True)
+        thread.start()
+        thread.join(seconds)
     if not answers:
         raise CannotConnect(
-            f"the name {host!r} was not looked up within {deadline}: does this machine reach its name server?"
+            f"the name {host!r} was not resolved within {deadline}: does this machine reach its name server?"
         )
     if isinstance(answers[0], Exception):
         raise answers[0]
     return list(answers[0])
-
-
-def _connect_to(family: int, where: Any, target: Target, deadline: Deadline, shares: int) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        left = deadline.remaining()
-        opened.settimeout(None if left is None else left / shares)
-        if family != getattr(socket, "AF_UNIX", None):
-            _tune(opened, target)
-        opened.connect(where)
-    except BaseException:
-        opened.close()
-        raise
-    return opened
 
 
 def _set_no_delay(opened: socket.socket) -> None:
@@ -173,40 +173,29 @@ def _tune(opened: socket.socket, target: Target) -> None:
     _set_no_delay(opened)
     if target.source_address is not None:
         opened.bind(target.source_address)
-    if target.tcp_keepalives:
+    if target.keepalives:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in target.tcp_options:
-            if hasattr(socket, name):  # as in libpq, no effect where the system has none
-                opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, option in _TCP_OPTIONS.items():
+            # As in libpq, zero is the system's default, and an option that the system does not have is ignored.
+            if getattr(target, name) > 0 and hasattr(socket, option):
+                opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), getattr(target, name))
 
 
-def _unreachable(error: OSError, address: Address, target: Target, deadline: Deadline) -> CannotConnect:
-    if isinstance(error, TimeoutError):
-        return _timed_out(address, deadline)
+def _unreachable(error: OSError, address: Address, target: Target) -> str:
     if isinstance(error, ConnectionRefusedError) and not target.is_named:
-        why = (
+        return (
             f"no server is named, and nothing listens on {address}: name one by a connection string, DATABASE_URL or "
-            f"PGHOST (embedded:PATH is one of your own)"
+            f"PGHOST (embedded:PATH starts one)"
         )
-    elif isinstance(error, ConnectionRefusedError):
-        why = f"nothing listens on {address}: is the server running and is the port right?"
-    elif isinstance(error, FileNotFoundError):
-        why = f"there is no {address}: is the server running, and are socket folder and port right?"
-    elif isinstance(error, PermissionError):
-        why = f"this user may not open {address}: give the user access, or connect by a host name"
-    elif error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-        why = f"no route leads to {address}: is this machine's network up, and is the address right?"
-    elif error.errno in (errno.EADDRNOTAVAIL, errno.EADDRINUSE) and target.source_address:
-        why = f"nothing can be sent from source_address={target.source_address} ({error.strerror}): give another one"
-    else:
-        why = f"{address} cannot be opened ({error.strerror or error}): are host and port right?"
-    return CannotConnect(why)
-
-
-def _timed_out(address: Address, deadline: Deadline) -> CannotConnect:
-    return CannotConnect(
-        f"{address} did not answer within {deadline}: is it reachable from here, and is the time enough?"
-    )
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens on {address}: is the server running and is the port right?"
+    if isinstance(error, FileNotFoundError):
+        return f"there is no {address}: is the server running, and are socket folder and port right?"
+    if isinstance(error, PermissionError):
+        return f"this user may not open {address}: give the user access, or connect by a host name"
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EADDRINUSE) and target.source_address:
+        return f"source_address={target.source_address} cannot be used ({error.strerror}): give another one"
+    return f"{address} cannot be reached ({error.strerror or error}): are host and port right, and is the network up?"
 
 
 # --- TLS --------------------------------------------------------------------------------------
@@ -218,46 +207,43 @@ def _secured(
     """TLS over the socket, or the socket itself if the server has no TLS and ``prefer`` allows that."""
     import ssl
 
-    from lightvec.wire.tls import tls_failure
+    from lightvec.wire.tls import handshake_failure
 
     try:
         plain.settimeout(deadline.remaining())
         if _accepts_tls(plain, address):
             return _handshake(plain, context, address, deadline)
     except ssl.SSLError as error:
-        raise tls_failure(error, address) from error
+        raise handshake_failure(error, address) from error
     except ValueError as error:
         raise CannotConnect(f"the host name {address.host!r} cannot be verified: give a valid one") from error
-    except TimeoutError as error:
-        raise _timed_out(address, deadline) from error
+    except TimeoutError:
+        raise
     except OSError as error:
         raise CannotConnect(
-            f"{address} closed the connection while TLS was negotiated: look into the server's log"
+            f"{address} closed the connection during the TLS handshake: look into the server's log"
         ) from error
     if target.sslmode == "prefer":
         return plain
     raise CannotConnect(
-        f"{address} does not speak TLS, which sslmode={target.sslmode} asks for: switch ssl on in the "
+        f"{address} does not speak TLS, which sslmode={target.sslmode} requires: switch ssl on in the "
         f"server, or say sslmode=disable if the network between is trusted"
     )
 
 
 def _accepts_tls(plain: socket.socket, address: Address) -> bool:
-    """Asks, and reads one byte and no more: what follows it belongs to TLS (CVE-2021-23222).
+    """Send SSLRequest, and read one byte and no more: what follows it belongs to TLS (CVE-2021-23222).
 
     An ErrorResponse comes from a server that is not verified yet, so its text is not read (CVE-2024-10977).
     """
     plain.sendall(_SSL_REQUEST)
     answer = plain.recv(1)
-    if answer in (b"S", b"N"):
-        return answer == b"S"
     if not answer:
         raise ConnectionResetError("closed instead of answering the SSLRequest")
-    if answer == b"E":
-        raise CannotConnect(
-            f"{address} answered the request for TLS with an error: does it accept connections, and does it speak TLS?"
-        )
-    raise CannotConnect(f"{address} answered with something that is not PostgreSQL: is the port right?")
+    if answer not in (b"S", b"N"):
+        what = "an error" if answer == b"E" else "something that is not PostgreSQL"
+        raise CannotConnect(f"{address} answered the request for TLS with {what}: does PostgreSQL listen on this port?")
+    return answer == b"S"
 
 
 def _handshake(plain: socket.socket, context: ssl.SSLContext, address: Address, deadline: Deadline) -> ssl.SSLSocket:
@@ -268,11 +254,10 @@ def _handshake(plain: socket.socket, context: ssl.SSLContext, address: Address, 
     try:
         secured.settimeout(deadline.remaining())
         secured.do_handshake()
-    except ConnectionError as error:
+    except BaseException as error:
         secured.close()
-        # A failed handshake, too, where the other side closes in it: prefer goes on without TLS.
-        raise ssl.SSLEOFError(error.errno, error.strerror) from error
-    except BaseException:
-        secured.close()
+        if isinstance(error, ConnectionError):
+            # A failed handshake, too, so that prefer goes on without TLS.
+            raise ssl.SSLEOFError(error.errno, error.strerror) from error
         raise
     return secured

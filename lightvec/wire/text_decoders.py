@@ -1,6 +1,6 @@
-"""From the text of a value, as the type's ``*_out`` function writes it, to the value in Python.
+"""Python values from their text, as the types' ``*_out`` functions write it.
 
-What is no such text is a ``ValueError``. A date or an interval in a style that would have to be guessed at is refused.
+Malformed text is a ``ValueError``, and so are dates in an ambiguous DateStyle.
 """
 
 from __future__ import annotations
@@ -16,22 +16,6 @@ from lightvec.types.inputs import show
 if TYPE_CHECKING:
     from pg8000.types import PGInterval, Range
 
-__all__ = [
-    "bool_from_text",
-    "bytes_from_text",
-    "cidr_from_text",
-    "date_from_text",
-    "inet_from_text",
-    "integers_from_text",
-    "interval_from_text",
-    "multirange_decoder",
-    "point_from_text",
-    "range_decoder",
-    "record_from_text",
-    "time_from_text",
-    "timestamp_from_text",
-]
-
 Convert = Callable[[str], Any]
 
 #: Compiled lazily: at import it would cost 2 ms.
@@ -41,7 +25,7 @@ _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _OFFSET = r"(?:([+-][0-9]{2})(:[0-9]{2})?(:[0-9]{2})?)?"
 _TIME = rf"((?!24)[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}})(?:\.([0-9]{{1,6}}))?{_OFFSET}"
 _TIMESTAMP = rf"({_DATE} )?{_TIME}"
-#: What Python's classes have no room for: infinity, the years before 1 and from 10000 on.
+#: What Python's classes cannot hold: infinity, the years before 1 and after 9999.
 _BEYOND_DATE, _BEYOND_TIMESTAMP = (
     rf"-?infinity|[0-9]{{5,7}}-[0-9]{{2}}-[0-9]{{2}}{clock}|[0-9]{{4,6}}-[0-9]{{2}}-[0-9]{{2}}{clock} BC"
     for clock in ("", f" {_TIME}")
@@ -63,8 +47,8 @@ _INTERVALS = (
 )
 _NO_TIME = ("0", "@ 0")
 
-#: What stands between quotes of a record or range, where a quote may be doubled. One character a turn would need
-#: 120 bytes for each of them while it is looked at.
+#: The text between the quotes of a record or range, where a quote may be doubled. A loop over single characters
+#: would need 120 bytes for each of them.
 _IN_DOUBLED_QUOTES = r'[^"\\]*(?:(?:""|\\.)[^"\\]*)*'
 _FIELD = rf'(?s),(?:"({_IN_DOUBLED_QUOTES})"|([^",()\\]*))'
 _BOUND = rf'(?:"({_IN_DOUBLED_QUOTES})"|([^",()\[\]\\]*))'
@@ -83,12 +67,12 @@ def bool_from_text(data: str) -> bool:
 
 
 def date_from_text(data: str) -> date | str:
-    """A date; as text where Python has no room for it."""
+    """A date; a str if Python's class cannot hold it."""
     return date.fromisoformat(data) if _compiled(_DATE).fullmatch(data) else _beyond(data, _BEYOND_DATE)
 
 
 def timestamp_from_text(data: str) -> datetime | str:
-    """A timestamp, whose offset from UTC may have seconds; as text where Python has no room for it."""
+    """A timestamp; a str if Python's class cannot hold it."""
     found = _compiled(_TIMESTAMP).fullmatch(data)
     return datetime.fromisoformat(_iso(found)) if found and found[1] else _beyond(data, _BEYOND_TIMESTAMP)
 
@@ -102,7 +86,7 @@ def time_from_text(data: str) -> time:
 
 
 def _iso(found: re.Match[str]) -> str:
-    """As Python 3.10 reads it, too: six digits of a fraction, minutes of an offset."""
+    """For Python 3.10, which needs six digits of a fraction and the minutes of an offset."""
     day, clock, fraction, hours, minutes, seconds = found.groups("")
     offset = f"{hours}{minutes or ':00'}{seconds}" if hours else ""
     return f"{day}{clock}.{fraction:0<6}{offset}"
@@ -115,7 +99,7 @@ def _beyond(data: str, pattern: str) -> str:
 
 
 def interval_from_text(data: str) -> timedelta | PGInterval:
-    """An interval in any IntervalStyle; a PGInterval where it has months or years, which a timedelta cannot hold."""
+    """An interval in any IntervalStyle; a PGInterval if it has months or years, which a timedelta cannot hold."""
     if data in _NO_TIME:
         return timedelta()
     for pattern in _INTERVALS:
@@ -126,9 +110,9 @@ def interval_from_text(data: str) -> timedelta | PGInterval:
 
 
 def _interval(part: dict[str, str]) -> timedelta | PGInterval:
-    """The sign of years is that of months, the sign of hours that of minutes and seconds; ``ago`` turns all.
+    """The sign of years holds for months, the sign of hours for minutes and seconds; ``ago`` negates all.
 
-    In SQL's style a sign before the days is also that of a time without one.
+    In SQL's style the sign of the days also holds for a time without a sign.
     """
     ago = -1 if part.get("ago") == "ago" else 1
     is_of_all = "sql" in part and not part["sign"] and part["days"][0] == "-"
@@ -148,7 +132,7 @@ def _interval(part: dict[str, str]) -> timedelta | PGInterval:
 
 
 def inet_from_text(data: str) -> Any:
-    """An address with the length of its network keeps both: as a network it would lose the address."""
+    """An address, or an interface if the text has a netmask: a network would lose the address."""
     from ipaddress import ip_address, ip_interface
 
     return ip_interface(data) if "/" in data else ip_address(data)
@@ -162,7 +146,7 @@ def cidr_from_text(data: str) -> Any:
 
 
 def integers_from_text(data: str) -> list[int]:
-    """``int2vector`` and ``oidvector``: numbers with spaces between."""
+    """``int2vector`` and ``oidvector``."""
     return [int(number) for number in data.split()]
 
 
@@ -191,7 +175,7 @@ def _byte(escaped: re.Match[bytes]) -> bytes:
 
 
 def record_from_text(data: str) -> tuple[str | None, ...]:
-    """The fields as texts: nothing between commas is NULL, quotes and backslashes are doubled within quotes."""
+    """The fields of a record as texts; an empty one is NULL."""
     if data == "()":
         return ()
     if data[:1] != "(" or data[-1:] != ")":
@@ -210,12 +194,12 @@ def _fields(data: str) -> Iterator[str | None]:
 
 
 def _unquoted(quoted: str | None, plain: str) -> str | None:
-    """What stands there; nothing without quotes is NULL, or no bound."""
+    """The text of a field or bound; None if it is empty without quotes."""
     return plain or None if quoted is None else re.sub(r'(?s)(["\\])(.)', r"\2", quoted)
 
 
 def range_decoder(element: Convert) -> Convert:
-    """What reads a range, its bounds by ``element``."""
+    """The decoder for a range whose bounds ``element`` reads."""
 
     def convert(data: str) -> Range:
         from pg8000.types import Range
@@ -234,7 +218,7 @@ def range_decoder(element: Convert) -> Convert:
 
 
 def multirange_decoder(element: Convert) -> Convert:
-    """What reads a multirange as a list of ranges."""
+    """The decoder for a multirange, as a list of ranges."""
     one = range_decoder(element)
 
     def convert(data: str) -> list[Range]:

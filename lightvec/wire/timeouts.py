@@ -1,7 +1,7 @@
 """How long to wait: for a server to accept a connection, and for the result of a statement.
 
-A statement that runs too long is canceled on the server, so that it does not run on unread. The server
-has :data:`GRACE` to report that; if it does not, the connection is closed.
+A statement that runs too long is canceled on the server. If the server does not report that within
+:data:`GRACE`, the connection is closed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ __all__ = ["GRACE", "Deadline", "Limits"]
 
 #: Seconds in which a canceled statement must end: time for a second connection, with TLS.
 GRACE = 1.0
-#: The share of a short deadline that is reserved for this.
+#: At most this share of a deadline is reserved for that.
 _RESERVED = 0.25
 
 
 class Deadline:
-    """So many seconds from now, and the option that they come from; None is no limit.
+    """A number of seconds from now, and the option that set it; None is no limit.
 
     >>> Deadline(None).remaining() is None, 4 < Deadline(5).remaining() <= 5
     (True, True)
@@ -54,16 +54,14 @@ class Limits:
     """The time limits of one connection.
 
     ``command_timeout`` is in seconds for each statement. ``deadline`` is a function that returns the
-    milliseconds left for everything, as ``get_remaining_time_in_millis`` of an AWS Lambda context does,
+    milliseconds left for everything, like ``get_remaining_time_in_millis`` of an AWS Lambda context,
     or None for no limit.
     """
 
     __slots__ = ("command_timeout", "deadline")
 
     def __init__(
-        self,
-        command_timeout: float | None = None,
-        deadline: Callable[[], float | None] | None = None,
+        self, command_timeout: float | None = None, deadline: Callable[[], float | None] | None = None
     ) -> None:
         self.command_timeout = command_timeout
         self.deadline = deadline
@@ -75,8 +73,7 @@ class Limits:
 
     def is_over(self) -> bool:
         """Whether the deadline has passed."""
-        left = self._left()
-        return left is not None and left <= 0
+        return self._left() == 0
 
     def connecting(self, connect_timeout: float | None, hosts: int = 1) -> Deadline:
         """For the next of ``hosts`` hosts: ``connect_timeout``, or its share of the deadline if less."""
@@ -102,9 +99,7 @@ class Limits:
         if milliseconds is None:
             return None
         if not isinstance(milliseconds, (int, float)):
-            raise InvalidOption(
-                f"expected the milliseconds left from deadline(), got {milliseconds!r}: return a number"
-            )
+            raise InvalidOption(f"deadline() returned {milliseconds!r}, expected the milliseconds left as a number")
         return max(milliseconds / 1000, 0.0)
 
 

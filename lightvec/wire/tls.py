@@ -22,8 +22,7 @@ import ssl
 from lightvec.wire.errors import CannotConnect
 from lightvec.wire.libpq.target import Address, Target
 
-__all__ = ["context_for", "login_failure", "tls_failure"]
-
+__all__ = ["client_certificate_failure", "context_for", "handshake_failure"]
 
 #: What a context depends on.
 _FIELDS = ["sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword"]
@@ -33,20 +32,19 @@ _FIELDS += ["ssl_min_protocol_version", "ssl_max_protocol_version"]
 def context_for(target: Target) -> ssl.SSLContext:
     """The context for the target's ``sslmode`` and files; a ``CannotConnect`` if a file cannot be used.
 
-    Loading the system's trust store takes about 25 ms, so contexts are kept for the next connection,
-    until a file changes.
+    Loading the system's trust store takes about 25 ms, so contexts are cached until a file changes.
     """
     if target.ssl_context is not None:
         return target.ssl_context
-    files = {"sslrootcert": target.sslrootcert, "sslcert": target.sslcert, "sslkey": target.sslkey}
-    stamps = tuple(_stamp(name, path) for name, path in files.items() if path and path != "system")
-    context = _context(Target((), "", "", **{name: getattr(target, name) for name in _FIELDS}), stamps)
+    files = {name: getattr(target, name) for name in ("sslrootcert", "sslcert", "sslkey")}
+    changed = tuple(_modified(name, path) for name, path in files.items() if path and path != "system")
+    context = _context(Target((), "", "", **{name: getattr(target, name) for name in _FIELDS}), changed)
     if target.sslcert:
-        _refuse_open_key(target.sslkey or target.sslcert)
+        _check_key_mode(target.sslkey or target.sslcert)
     return context
 
 
-def _stamp(name: str, path: str) -> int:
+def _modified(name: str, path: str) -> int:
     try:
         return os.stat(path).st_mtime_ns
     except OSError as error:
@@ -55,13 +53,16 @@ def _stamp(name: str, path: str) -> int:
 
 
 @functools.lru_cache(maxsize=8)
-def _context(target: Target, stamps: tuple[int, ...]) -> ssl.SSLContext:
+def _context(target: Target, changed: tuple[int, ...]) -> ssl.SSLContext:
     is_verified = target.sslmode in ("verify-ca", "verify-full") or target.sslrootcert is not None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = target.sslmode == "verify-full"
     context.verify_mode = ssl.CERT_REQUIRED if is_verified else ssl.CERT_NONE
-    context.minimum_version = target.ssl_min_protocol_version or ssl.TLSVersion.TLSv1_2
-    context.maximum_version = target.ssl_max_protocol_version or ssl.TLSVersion.MAXIMUM_SUPPORTED
+    # Older versions than 1.2 are never used.
+    is_newest = target.ssl_min_protocol_version == "TLSv1.3"
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if is_newest else ssl.TLSVersion.TLSv1_2
+    if target.ssl_max_protocol_version == "TLSv1.2":
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
     if is_verified:
         _load_authorities(context, target.sslrootcert)
     if target.sslcert:
@@ -77,8 +78,7 @@ def _load_authorities(context: ssl.SSLContext, path: str | None) -> None:
         context.load_verify_locations(path)
     except OSError as error:  # ssl.SSLError is one
         raise CannotConnect(
-            f"sslrootcert={path} holds no certificates that can be read: give a PEM file with the "
-            f"certificate of the server's authority"
+            f"sslrootcert={path} holds no certificates: give a PEM file with the certificate of the server's authority"
         ) from error
 
 
@@ -93,7 +93,7 @@ def _load_certificate(context: ssl.SSLContext, cert: str, key: str | None, passw
         ) from error
 
 
-def _refuse_open_key(path: str) -> None:
+def _check_key_mode(path: str) -> None:
     """libpq's rule: nobody else may read a private key, but root's may be readable for its group (0640)."""
     status = os.stat(path)
     others = 0o037 if status.st_uid == 0 else 0o077
@@ -108,32 +108,8 @@ _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21, 27)
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _WRONG_NAME = (62, 64)
 
-#: The certificate of a hosted server's authority, by the end of the host's name.
-_AUTHORITIES = {
-    ".rds.amazonaws.com": "global-bundle.pem from truststore.pki.rds.amazonaws.com/global/",
-    ".postgres.database.azure.com": "DigiCert Global Root G2 and Microsoft RSA Root CA 2017 in one file",
-    ".sql.goog": "server-ca.pem of the Cloud SQL instance's Connections page",
-    ".supabase.co": "the certificate of Supabase's Database Settings",
-    ".supabase.com": "the certificate of Supabase's Database Settings",
-    ".ondigitalocean.com": "ca-certificate.crt of the database's page",
-    ".aivencloud.com": "ca.pem of the service's page",
-}
-
-# OpenSSL's own names (ssl.SSLError.reason), which are the same in every language.
-_NO_COMMON_VERSION = (
-    "UNSUPPORTED_PROTOCOL",
-    "TLSV1_ALERT_PROTOCOL_VERSION",
-    "NO_PROTOCOLS_AVAILABLE",
-    "VERSION_TOO_LOW",
-)
-_NOT_TLS = (
-    "WRONG_VERSION_NUMBER",
-    "HTTP_REQUEST",
-    "PACKET_LENGTH_TOO_LONG",
-    "RECORD_LAYER_FAILURE",
-    "BAD_RECORD_TYPE",
-)
-#: Alerts about the client's certificate, without what stands before them in one version or the other.
+#: OpenSSL's names of alerts about the client's certificate (ssl.SSLError.reason), without their prefix, which depends
+#: on the version.
 _CLIENT_REFUSED = (
     "ALERT_BAD_CERTIFICATE",
     "ALERT_CERTIFICATE_EXPIRED",
@@ -147,55 +123,45 @@ _CLIENT_REFUSED = (
 _REFUSED = "did not accept this client's certificate: give one that it trusts as sslcert and sslkey"
 
 
-def tls_failure(error: ssl.SSLError, address: Address) -> CannotConnect:
+def handshake_failure(error: ssl.SSLError, address: Address) -> CannotConnect:
     """The sentence for an error of the handshake."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return CannotConnect(_distrusted(error, address))
+        return CannotConnect(f"the certificate of {address} {_distrust(error, address)}")
     reason = getattr(error, "reason", None) or ""  # only OpenSSL's own errors have one
     if reason.endswith(_CLIENT_REFUSED):
         why = _REFUSED
     elif reason.endswith("_ALERT_HANDSHAKE_FAILURE"):  # TLS 1.2: no certificate was sent
-        why = "broke the TLS handshake off: give sslcert and sslkey if it wants them, or look into the server's log"
-    elif reason in _NO_COMMON_VERSION:
-        why = "has no TLS version in common with this client: update the server to TLS 1.2 or newer"
-    elif reason in _NOT_TLS:
-        why = "answered with something that is not TLS: is it a PostgreSQL server, and nothing in between?"
+        why = "ended the TLS handshake: give sslcert and sslkey if it wants them, or look into the server's log"
     elif isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        why = "closed the connection while TLS was negotiated: look into the server's log"
+        why = "closed the connection during the TLS handshake: look into the server's log"
     else:
-        why = f"broke the TLS handshake off ({reason or type(error).__name__}): look into the server's log"
+        reason = reason or type(error).__name__
+        why = f"cannot agree on TLS with this client ({reason}): is it PostgreSQL, with TLS 1.2 or newer?"
     return CannotConnect(f"{address} {why}")
 
 
-def login_failure(error: BaseException | None) -> CannotConnect | None:
-    """The sentence for an error of TLS after the handshake; None where it is not about the login.
+def client_certificate_failure(error: BaseException | None) -> CannotConnect | None:
+    """The sentence for an alert about the client's certificate; None for any other error.
 
-    In TLS 1.3 the server verifies the client's certificate after the client has finished its handshake.
+    In TLS 1.3 it comes after the handshake, which the client finishes before the server has verified it.
     """
     reason = getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
     return CannotConnect(f"the server {_REFUSED}") if reason and reason.endswith(_CLIENT_REFUSED) else None
 
 
-def _distrusted(error: ssl.SSLCertVerificationError, address: Address) -> str:
+def _distrust(error: ssl.SSLCertVerificationError, address: Address) -> str:
     code = error.verify_code
     if code in _UNKNOWN_AUTHORITY:
-        return f"the certificate of {address} is signed by an authority that is not trusted here: {_authority(address)}"
+        return (
+            "is signed by an authority that is not trusted here: give the authority's certificate as sslrootcert=FILE "
+            "(cloud providers publish theirs), or install this system's ca-certificates if it is a public one"
+        )
     if code in _WRONG_NAME:
         return (
-            f"the certificate of {address} does not name {address.host!r}: connect by a name that it has "
-            f"(hostaddr says where that name is), or say sslmode=verify-ca to check its authority only"
+            f"does not name {address.host!r}: connect by a name that it has (hostaddr says where that name is), "
+            f"or say sslmode=verify-ca to check its authority only"
         )
     if code in (_EXPIRED, _NOT_YET_VALID):
         state = "has expired" if code == _EXPIRED else "is not valid yet"
-        return f"the certificate of {address} {state}: renew it on the server, or set this machine's clock right"
-    return f"the certificate of {address} cannot be verified ({error.verify_message}): replace it on the server"
-
-
-def _authority(address: Address) -> str:
-    """How to get the certificate of the authority."""
-    host = address.host.lower().rstrip(".")
-    if host.endswith(".neon.tech"):
-        return "Neon's authority is a public one: install this system's ca-certificates package"
-    known = (file for suffix, file in _AUTHORITIES.items() if host.endswith(suffix))
-    file = next(known, "the certificate of the server's authority")
-    return f"give {file} as sslrootcert=FILE"
+        return f"{state}: renew it on the server, or set this machine's clock right"
+    return f"cannot be verified ({error.verify_message}): replace it on the server"

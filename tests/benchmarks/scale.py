@@ -1,4 +1,4 @@
-"""``make bench-scale``: the pieces that examples/scale.md is computed from, measured; ``--write`` puts them there.
+"""``make bench-scale``: the pieces that docs/scale.md is computed from, measured; ``--write`` puts them there.
 
     python -m tests.benchmarks.scale [--write] [--rows N] [--vectors FILE.npy]
 
@@ -217,7 +217,7 @@ def many_vectors(rows: int) -> Any:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scale", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put constants and tables into examples/scale.md")
+    parser.add_argument("--write", action="store_true", help="put constants and tables into docs/scale.md")
     parser.add_argument("--rows", type=int, default=30_000, help="rows of the largest table (default: 30,000)")
     parser.add_argument("--vectors", type=Path, help="a .npy matrix of 384 columns and at least so many rows")
     return parser

@@ -83,8 +83,8 @@ ALL: list[type[Any]] = [Page, Tenant, Country]
 
 def test_models_are_spread_with_their_keys(db: Pg8000Database) -> None:
     planned = plan(db, ALL)
-    made = [(step.kind, step.name) for step in set_up(db, ALL) if not step.stands]
-    assert made == [(step.kind, step.name) for step in planned if not step.stands]
+    made = [(step.kind, step.name) for step in set_up(db, ALL) if not step.exists]
+    assert made == [(step.kind, step.name) for step in planned if not step.exists]
     assert [step for step in made if step[0] == "distribution"] == [
         ("distribution", "country as a reference table"),
         ("distribution", "tenant by id"),
@@ -93,7 +93,7 @@ def test_models_are_spread_with_their_keys(db: Pg8000Database) -> None:
     assert standing(db, "country").distribution == Distribution(reference=True)
     assert standing(db, "tenant").distribution == Distribution("id", 3)
     assert standing(db, "page").distribution == Distribution("tenant_id", 3)
-    assert all(step.stands for step in set_up(db, ALL))
+    assert all(step.exists for step in set_up(db, ALL))
     with db.bind_ctx(ALL):
         Country.create(id=1, name="here")
         Tenant.create(id=7, country=1)
@@ -114,14 +114,14 @@ def test_what_was_made_before_is_spread_with_its_rows(db: Pg8000Database) -> Non
         set_up(db, [Note])
         Note.insert_many([{"id": number, "embedding": [number, 1]} for number in range(50)]).execute()
         steps = set_up(db, [Note], distribution=Distribution("id", 4))
-        assert [(step.kind, step.stands) for step in steps][-2:] == [("distribution", False), ("index", True)]
+        assert [(step.kind, step.exists) for step in steps][-2:] == [("distribution", False), ("index", True)]
         assert Note.select().count() == 50
         assert [note.id for note in Note.embedding.nearest([20, 1], k=1)] == [20]
     with pytest.raises(SchemaMismatch, match="is distributed by id over 4 shards, and Note is to be a reference table"):
         plan(db, [Note], distribution=Distribution(reference=True))
     with pytest.raises(SchemaMismatch, match="over 8 shards"):
         plan(db, [Note], distribution=Distribution("id", 8))
-    assert plan(db, [Note], distribution=Distribution("id"))[-2].stands
+    assert plan(db, [Note], distribution=Distribution("id"))[-2].exists
 
 
 def test_tables_that_refer_to_each_other_are_not_spread_as_they_stand(db: Pg8000Database) -> None:
@@ -156,7 +156,7 @@ def test_a_schema_is_spread_as_a_whole(db: Pg8000Database, citus_url: str, run: 
         for made in (True, False):
             outcome = run(*arguments)
             assert outcome.status == 0, outcome.err
-            told = {(step["kind"], step["name"]): step["made"] for step in json.loads(outcome.out)}
+            told = {(step["kind"], step["name"]): step["created"] for step in json.loads(outcome.out)}
             assert told["distribution", f"schema {schema}"] is made
         assert str(standing(db, f"{schema}.doc")) == "distributed with its schema"
         refused = run(
@@ -175,7 +175,7 @@ def test_a_table_that_is_described(db: Pg8000Database, citus_url: str, run: Run)
     assert 'PRIMARY KEY ("tenant", "id")' in dry.out
     assert """SELECT create_distributed_table('"item"', 'tenant', shard_count => 4);""" in dry.out
     assert not db.table_exists("item")
-    for word in ("made  ", "stands"):
+    for word in ("created", "exists"):
         outcome = run(*arguments)
         assert outcome.status == 0, outcome.err
         assert f"{word}  distribution  item by tenant\n" in outcome.out
@@ -188,7 +188,7 @@ def test_a_table_that_is_described(db: Pg8000Database, citus_url: str, run: Run)
 
 def test_a_table_for_each_node(db: Pg8000Database, citus_url: str, run: Run) -> None:
     outcome = run("init-db", "--url", citus_url, "--table", "small", "--dimensions", "3", "--reference")
-    assert "made    distribution  small as a reference table" in outcome.out
+    assert "created  distribution  small as a reference table" in outcome.out
     assert standing(db, "small").distribution == Distribution(reference=True)
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import examples
 from lightvec.pg8000 import connect
 from tests.places import open_folder
 from tests.test_docs import run_console
 
-GUIDE = Path(examples.__file__).parent / "citus.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "citus.md"
 TABLES = ("note", "word", "passage", "tenant", "language")
 
 

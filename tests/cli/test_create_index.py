@@ -40,7 +40,7 @@ def indexes(conn: Connection) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "name", "made"),
+    ("arguments", "name", "created"),
     [
         ((), "doc_e_cosine_hnsw", "hnsw (e vector_cosine_ops)"),
         (("--metric", "l2"), "doc_e_l2_hnsw", "hnsw (e vector_l2_ops)"),
@@ -53,19 +53,19 @@ def indexes(conn: Connection) -> dict[str, str]:
         (("--maintenance-work-mem", "128MB", "--workers", 1), "doc_e_cosine_hnsw", "hnsw (e vector_cosine_ops)"),
     ],
 )
-def test_made_and_then_it_stands(
-    run: Run, conn: Connection, command: list[str], arguments: tuple[object, ...], name: str, made: str
+def test_created_and_then_it_exists(
+    run: Run, conn: Connection, command: list[str], arguments: tuple[object, ...], name: str, created: str
 ) -> None:
     outcome = run(*command, *arguments)
     assert (outcome.status, outcome.out) == (0, ""), outcome.err
     assert list(indexes(conn)) == [name]
-    assert made in indexes(conn)[name]
+    assert created in indexes(conn)[name]
     lines = outcome.err.splitlines()
     assert lines[0].startswith("about 2,000 rows: ")
-    assert lines[-1].startswith("made: index ")
+    assert lines[-1].startswith("created: index ")
     again = run(*command, *arguments)
     assert (again.status, again.out) == (0, "")
-    assert again.err == f"stands: index {lines[-1].removeprefix('made: index ').rpartition(',')[0]}\n"
+    assert again.err == f"exists: index {lines[-1].removeprefix('created: index ').rpartition(',')[0]}\n"
 
 
 def test_memory_that_is_not_enough(run: Run, command: list[str]) -> None:
@@ -73,12 +73,12 @@ def test_memory_that_is_not_enough(run: Run, command: list[str]) -> None:
     outcome = run(*command, "--maintenance-work-mem", "1MB", "--workers", 0)
     advice = "--maintenance-work-mem 64MB"
     first, *_, last = outcome.err.splitlines()
-    assert "maintenance_work_mem is 1 MB; past that the build is many times slower: give" in first
+    assert "maintenance_work_mem is 1 MB; a build that exceeds it is many times slower: use" in first
     assert advice in first
     notices = [line for line in outcome.err.splitlines() if line.startswith("the server says: hnsw graph")]
     assert len(notices) == 1
-    assert advice in notices[0]
-    assert last.startswith("made")
+    assert "maintenance_work_mem" in notices[0]
+    assert last.startswith("created")
     assert "building index: loading tuples" in outcome.err
     enough = run(*command, *advice.split(), "--name", "again")
     assert enough.status == 0
@@ -90,7 +90,7 @@ def test_memory_without_which_it_fails(run: Run, conn: Connection, command: list
     outcome = run(*command, "--method", "ivfflat", "--lists", 2_000, "--maintenance-work-mem", "8MB")
     assert outcome.status == 1
     told, *_, failure = outcome.err.splitlines()
-    assert "maintenance_work_mem is 8 MB; with that the build fails: give --maintenance-work-mem 64MB" in told
+    assert "maintenance_work_mem is 8 MB; the build will fail: use --maintenance-work-mem 64MB" in told
     assert failure.startswith("lightvec: memory required is")
     assert indexes(conn) == {}
     outcome = run(*command, "--method", "ivfflat", "--lists", 2_000, "--maintenance-work-mem", "64MB")
@@ -125,8 +125,8 @@ def test_for_machines(run: Run, conn: Connection, command: list[str]) -> None:
         "rows": 2_000,
         "maintenance_work_mem": 64 << 20,
     }
-    assert first == {**told, "made": True, "stands": False}
-    assert again == {**told, "made": False, "stands": True}
+    assert first == {**told, "created": True, "exists": False}
+    assert again == {**told, "created": False, "exists": True}
 
 
 def test_a_dry_run_prints_what_can_be_run(run: Run, conn: Connection, command: list[str]) -> None:
@@ -138,7 +138,7 @@ def test_a_dry_run_prints_what_can_be_run(run: Run, conn: Connection, command: l
     assert settings == ["SELECT set_config('maintenance_work_mem', '8192kB', false);"]
     conn.run(create)
     stands = run(*command, *options, "--dry-run")
-    assert stands.out == '-- index a"b stands\n'
+    assert stands.out == '-- index a"b exists\n'
     assert json.loads(run(*command, "--dry-run", "--json").out)["sql"] == []
 
 
@@ -149,16 +149,16 @@ def test_an_index_that_an_interrupted_build_left(run: Run, conn: Connection, com
     assert planned[0] == 'DROP INDEX IF EXISTS "public"."doc_e_cosine_hnsw";'
     outcome = run(*command, "--json")
     assert json.loads(outcome.out)["dropped"] == ["doc_e_cosine_hnsw"]
-    assert "the index doc_e_cosine_hnsw is not valid, as an interrupted build leaves one: it is dropped" in outcome.err
+    assert "the index doc_e_cosine_hnsw is invalid, as an interrupted build leaves it: it is dropped" in outcome.err
     assert list(indexes(conn)) == ["doc_e_cosine_hnsw"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (("--m", 8), 1, "stands and is another one (hnsw on e, vector_cosine_ops, m = 16, ef_construction = 64)"),
-        (("--metric", "l2", "--name", "doc"), 1, "the name doc is taken by a table"),
-        (("--metric", "l2", "--name", "doc_pkey"), 1, "the name doc_pkey is taken by an index on doc"),
+        (("--m", 8), 1, "exists and differs (hnsw on e, vector_cosine_ops, m = 16, ef_construction = 64)"),
+        (("--metric", "l2", "--name", "doc"), 1, 'the name doc is taken (relation "doc" already exists'),
+        (("--metric", "l2", "--name", "doc_pkey"), 1, 'the name doc_pkey is taken (relation "doc_pkey" already exists'),
         (("--metric", "far"), 2, "'far' is not a metric"),
         (("--metric", "l1", "--method", "ivfflat"), 2, "no ivfflat index on vector columns by l1"),
         (("--m", 1), 2, "expected m from 2 to 100, got 1"),
@@ -208,7 +208,7 @@ def test_hostile_names(run: Run, conn: Connection, empty_url: str, name: str, co
         "SELECT n.nspname, c.relname FROM pg_index JOIN pg_class c ON c.oid = indexrelid "
         "JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_am a ON a.oid = relam AND amname = 'hnsw'"
     )
-    assert rows == [[name, f"{name[:20]}2"]], "without a name, the same index stands by the other name"
+    assert rows == [[name, f"{name[:20]}2"]], "without a name, the same index exists under the other name"
     assert conn.run("SELECT count(*) FROM untouched") == [[0]]
 
 
@@ -246,7 +246,7 @@ def test_interrupted(command: list[str], conn: Connection, empty_url: str, tmp_p
         pid = process_of(other)
         other.run("BEGIN; LOCK TABLE doc IN ROW EXCLUSIVE MODE")
         told = interrupted(command, conn, tmp_path, f"waiting for a lock  for process {pid}")
-        assert told[-1] == "lightvec: interrupted: the build was cancelled, and nothing of it was kept"
+        assert told[-1] == "lightvec: interrupted: the build was canceled, and nothing of it was kept"
         other.run("ROLLBACK")
     assert conn.run("SELECT count(*) FROM pg_index WHERE indrelid = 'doc'::regclass") == [[1]]
 
@@ -262,8 +262,8 @@ def test_interrupted_concurrently(
             [*command, "--concurrently"], conn, tmp_path, f"waiting for writers before build  for process {pid}"
         )
         assert told[-1] == (
-            "lightvec: interrupted: the index doc_e_cosine_hnsw is left invalid, which nothing uses: running the "
-            "command again drops it and builds it anew"
+            "lightvec: interrupted: an index may be left invalid, which no query uses: run the command again, which "
+            "drops and rebuilds it"
         )
         writer.run("COMMIT")
     assert indexes(conn) == {}

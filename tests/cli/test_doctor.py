@@ -73,7 +73,7 @@ def test_a_schema_that_is_not_there(run: Run, made: str) -> None:
     """A mistyped one must not pass in a pipeline."""
     outcome = run("doctor", "--schema", "nosuch", "--url", made)
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == "lightvec: there is no schema nosuch; the schemas there are: information_schema, public\n"
+    assert outcome.err == "lightvec: there is no schema nosuch; the schemas are: information_schema, public\n"
     assert run("doctor", "--schema", "public", "--url", made).status == 0
 
 

@@ -47,9 +47,9 @@ def test_makes_all_that_the_models_need(run: Run, write_module: Write, empty_url
     outcome = run("init-db", write_module(MODELS), "--url", empty_url)
     assert outcome.status == 0, outcome.err
     made = [line.split() for line in outcome.out.splitlines()]
-    assert ["made", "extension", "vector"] in made
-    assert ["made", "index", "doc_embedding_cosine_hnsw"] in made
-    assert ["made", "index", "note_embedding_l2_ivfflat"] in made
+    assert ["created", "extension", "vector"] in made
+    assert ["created", "index", "doc_embedding_cosine_hnsw"] in made
+    assert ["created", "index", "note_embedding_l2_ivfflat"] in made
     found = relations(empty_url)
     assert found["doc"] == found["note"] == "r"
     assert found["doc_embedding_cosine_hnsw"] == found["note_embedding_l2_ivfflat"] == "i"
@@ -62,8 +62,8 @@ def test_can_be_repeated(run: Run, write_module: Write, empty_url: str) -> None:
     before = relations(empty_url)
     again = run("init-db", module, "--url", empty_url, "--json")
     assert (first.status, again.status) == (0, 0)
-    assert all(step["made"] for step in json.loads(first.out))
-    assert not any(step["made"] for step in json.loads(again.out))
+    assert all(step["created"] for step in json.loads(first.out))
+    assert not any(step["created"] for step in json.loads(again.out))
     assert relations(empty_url) == before
 
 
@@ -80,7 +80,7 @@ def test_dry_run_prints_sql_that_works_and_changes_nothing(run: Run, write_modul
     with connect(empty_url) as conn:
         conn.run(outcome.out)
     steps = json.loads(run("init-db", module, "--url", empty_url, "--json").out)
-    assert not any(step["made"] for step in steps)
+    assert not any(step["created"] for step in steps)
 
 
 def test_a_table_without_a_model(run: Run, url: str, empty_url: str) -> None:
@@ -90,7 +90,8 @@ def test_a_table_without_a_model(run: Run, url: str, empty_url: str) -> None:
     )
     assert outcome.status == 0, outcome.err
     with connect(empty_url) as conn:
-        conn.run("INSERT INTO doc (title, tags, price, embedding) VALUES ('a', '[1]', 2.5, '[1,2,3,4,5]')")
+        conn.run("INSERT INTO doc (title, tags, price, embedding) VALUES ('a', '[1]', 1234567.12345678, '[1,2,3,4,5]')")
+        assert conn.run("SELECT CAST(price AS text) FROM doc") == [["1234567.12345678"]]
         index = conn.run("SELECT indexdef FROM pg_indexes WHERE indexname = 'doc_embedding_l2_hnsw'")
     assert index is not None
     assert "vector_l2_ops" in index[0][0]
@@ -121,7 +122,7 @@ def test_schema(run: Run, write_module: Write, empty_url: str) -> None:
         outcome = run("init-db", module, "--url", empty_url, "--schema", 'my "app"', "--json")
         assert outcome.status == 0, outcome.err
         tables = [step for step in json.loads(outcome.out) if step["kind"] in ("schema", "table", "index")]
-        assert [step["made"] for step in tables] == [made] * len(tables)
+        assert [step["created"] for step in tables] == [made] * len(tables)
     assert relations(empty_url) == {}
     with connect(empty_url) as conn:
         assert conn.run('SELECT count(*) FROM "my ""app""".doc') == [[0]]
@@ -143,7 +144,7 @@ def test_an_invalid_index_is_built_again(run: Run, write_module: Write, empty_ur
     with connect(empty_url) as conn:
         conn.run("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'doc_embedding_cosine_hnsw'::regclass")
     outcome = run("init-db", module, "--url", empty_url)
-    assert "made    index      doc_embedding_cosine_hnsw" in outcome.out
+    assert "created  index      doc_embedding_cosine_hnsw" in outcome.out
     with connect(empty_url) as conn:
         assert conn.run("SELECT indisvalid FROM pg_index WHERE indexrelid = 'doc_embedding_cosine_hnsw'::regclass") == [
             [True]
@@ -158,7 +159,7 @@ def test_the_extension_in_another_schema(
         conn.run('CREATE SCHEMA "ex t"; CREATE EXTENSION vector SCHEMA "ex t"')
     module = write_module(MODELS)
     assert run("init-db", module, "--url", empty_url, *concurrently).status == 0
-    assert "made" not in run("init-db", module, "--url", empty_url).out
+    assert "created" not in run("init-db", module, "--url", empty_url).out
 
 
 def test_the_models_own_database_is_used_when_no_other_is_named(run: Run, write_module: Write, empty_url: str) -> None:
@@ -270,7 +271,7 @@ def test_a_column_may_have_any_name(run: Run, empty_url: str, column: str) -> No
 def test_a_dry_run_as_json(run: Run, write_module: Write, empty_url: str) -> None:
     module = write_module(MODELS)
     steps = json.loads(run("init-db", f"{module}:Doc", "--url", empty_url, "--dry-run", "--json").out)
-    extension = {"kind": "extension", "name": "vector", "made": False, "stands": False}
+    extension = {"kind": "extension", "name": "vector", "created": False, "exists": False}
     assert steps[0] == {**extension, "sql": ["CREATE EXTENSION vector"]}
     assert relations(empty_url) == {}
 
@@ -316,7 +317,7 @@ def test_models_that_leave_it_open_go_by_the_environment(
 def test_models_that_leave_it_open_get_the_embedded_server(
     run: Run, write_module: Write, empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lightvec.cli.options._running", lambda dsn: empty_url)
+    monkeypatch.setattr("lightvec.cli.options._start_embedded", lambda dsn: empty_url)
     outcome = run("init-db", write_module(module_on("Pg8000Database()")))
     assert outcome.status == 0
     assert "using the embedded server" in outcome.err
@@ -326,8 +327,8 @@ def test_models_that_leave_it_open_get_the_embedded_server(
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (module_on("SqliteDatabase(':memory:')"), "stand on a SqliteDatabase"),
-        (module_on("PostgresqlDatabase('x')"), "stand on a PostgresqlDatabase"),
+        (module_on("SqliteDatabase(':memory:')"), "belong to a SqliteDatabase"),
+        (module_on("PostgresqlDatabase('x')"), "belong to a PostgresqlDatabase"),
         (module_on("Pg8000Database('a')") + module_on("Pg8000Database('b')").replace("Own", "Two"), "different"),
     ],
 )
@@ -429,8 +430,8 @@ def test_what_a_build_that_failed_left_is_told(run: Run, empty_url: str) -> None
         outcome = run("init-db", *table, "--url", f"{empty_url}&options=-c%20lock_timeout%3D300ms")
     assert outcome.status == 1
     assert outcome.err.startswith(
-        "the index doc_embedding_cosine_hnsw is left invalid, which nothing uses: running the command again drops it "
-        "and builds it anew\nlightvec: canceling statement due to lock timeout (SQLSTATE 55P03)"
+        "an index may be left invalid, which no query uses: run the command again, which drops and rebuilds it\n"
+        "lightvec: canceling statement due to lock timeout (SQLSTATE 55P03)"
     )
     assert run("init-db", *table, "--url", empty_url).status == 0
 

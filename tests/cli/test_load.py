@@ -27,7 +27,6 @@ import pytest
 from lightvec.cli import load
 from lightvec.pg8000 import connect
 from lightvec.wire.copy import load as copying
-from lightvec.wire.copy import sending
 from tests.cli.conftest import Run
 from tests.cli.rows import ROWS, contents, expected, json_lines
 from tests.names.hostile import FEW
@@ -49,7 +48,7 @@ def test_json_lines(run: Run, doc: str, tmp_path: Path) -> None:
 
 
 def test_json_lines_in_gzip(run: Run, doc: str, tmp_path: Path) -> None:
-    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(json_lines(ROWS)))
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(json_lines(ROWS), mtime=0))
     outcome = run("load", "doc", "d.jsonl.gz", "--url", doc, "--json")
     assert json.loads(outcome.out) == {"table": "doc", "rows": 3}
     assert contents(doc) == expected()
@@ -79,14 +78,14 @@ def test_rows_with_their_vectors_in_a_matrix(run: Run, doc: str, tmp_path: Path)
 BAD = {
     "unknown column": (json_lines([*ROWS, {"titel": "x"}]), "'titel'"),
     "wrong dimensions": (json_lines([*ROWS, {"embedding": [1, 2]}]), "expected 3 dimensions, not 2"),
-    "not a number": (json_lines([*ROWS, {"embedding": [1, 2, float("nan")]}]), "finite"),
+    "not a number": (json_lines([*ROWS, {"embedding": [1, 2, float("nan")]}]), "NaN not allowed in vector"),
     "no JSON": (json_lines(ROWS) + b"{nonsense\n", "line 4: expected a JSON object"),
-    "no object": (json_lines(ROWS) + b"[1]\n", "line 4: expected a JSON object, got list"),
+    "no object": (json_lines(ROWS) + b"[1]\n", "line 4: expected a JSON object with a value for a column, got list"),
     "no columns": (json_lines([*ROWS, {}]), "line 4: expected a JSON object with a value for a column"),
     "too deep": (json_lines(ROWS) + b'{"title": ' + b"[" * 100_000 + b"\n", "line 4: expected a JSON object"),
-    "a list as text": (json_lines([*ROWS, {"title": ["a", "b"]}]), "doc.title holds text, got list"),
-    "an object as text": (json_lines([*ROWS, {"title": {"a": 1}}]), "doc.title holds text, got dict"),
-    "wrong type": (json_lines([*ROWS, {"id": "seven"}]), "line 4: doc.id is bigint: expected a whole number"),
+    "a list as text": (json_lines([*ROWS, {"title": ["a", "b"]}]), "line 4: doc.title is text, got list"),
+    "an object as text": (json_lines([*ROWS, {"title": {"a": 1}}]), "line 4: doc.title is text, got dict"),
+    "wrong type": (json_lines([*ROWS, {"id": "seven"}]), 'type bigint: "seven"'),
 }
 
 
@@ -186,7 +185,7 @@ def test_an_array_column(run: Run, kinds: str, tmp_path: Path) -> None:
     ("body", "arguments"),
     [
         (json_lines(ROWS), ()),
-        (gzip.compress(json_lines(ROWS)), ("--format", "jsonl.gz")),
+        (gzip.compress(json_lines(ROWS), mtime=0), ("--format", "jsonl.gz")),
         (b'title,embedding\na,"[1,0,0]"\n"quote "" and, comma","[0,1,0]"\n,"[0,0.6,0.8]"\n', ("--format", "csv")),
     ],
 )
@@ -274,10 +273,13 @@ def test_parquet_with_uneven_lists_and_nulls(run: Run, doc: str, tmp_path: Path)
     assert contents(doc) == [[None, [1, 2, 3]], [None, None]]
     parquet(tmp_path / "d.parquet", {"embedding": [[1.0, 2.0, 3.0], [1.0, 2.0]]})
     outcome = run("load", "doc", "d.parquet", "--url", doc)
-    assert (outcome.status, "d.parquet, row 2: doc.embedding expected 3 dimensions, not 2" in outcome.err) == (1, True)
+    assert (outcome.status, "d.parquet, row 1: row 2, column 'embedding': expected 3 dimensions" in outcome.err) == (
+        1,
+        True,
+    )
     parquet(tmp_path / "e.parquet", {"embedding": [[1.0, 2.0, 3.0], [1.0, None, 2.0]]})
     outcome = run("load", "doc", "e.parquet", "--url", doc)
-    assert (outcome.status, "e.parquet, row 2: doc.embedding" in outcome.err) == (1, True)
+    assert (outcome.status, "row 2, column 'embedding'" in outcome.err) == (1, True)
     assert len(contents(doc)) == 2
 
 
@@ -493,7 +495,7 @@ def test_what_a_row_leaves_out_is_its_default_or_null(run: Run, empty_url: str, 
 def counted(url: str) -> Iterator[Callable[[], int]]:
     """Counts the COPY statements that begin within."""
     calls: list[str] = []
-    usual = sending.send_blocks
+    usual = copying.send_blocks
 
     def send_blocks(session: Any, into: Any, *rest: Any) -> int:
         calls.append(into.name)
@@ -580,30 +582,30 @@ def test_values_of_many_types(
 @pytest.mark.parametrize(
     ("kind", "given", "told"),
     [
-        ("int", "seven", "t.v is integer: expected a whole number, got 'seven'"),
-        ("int", 5.5, "expected a whole number, got Decimal('5.5')"),
-        ("int", True, "expected a whole number, got True"),
-        ("int", 2**40, "t.v is integer: expected an int from -2^31"),
-        ("int", [1], "expected a whole number, got [1]"),
-        ("smallint", 1e300, "t.v is smallint: expected"),
-        ("float8", "1e999", "t.v is double precision: expected a number, got '1e999'"),
-        ("float4", 1e300, "t.v is real: expected a number that float32 can hold"),
-        ("numeric", "x", "t.v is numeric: expected a number"),
-        ("bool", "maybe", "t.v is boolean: expected true or false, got 'maybe'"),
-        ("bool", 1, "expected true or false, got 1"),
-        ("text", [1], "t.v holds text, got list"),
-        ("text", "a\x00b", "t.v is text"),
-        ("text", "\ud800", "t.v is text"),
-        ("uuid", "x", "t.v is uuid: expected a UUID"),
+        ("int", "seven", 'type integer: "seven"'),
+        ("int", 5.5, 'type integer: "5.5"'),
+        ("int", True, 'type integer: "true"'),
+        ("int", 2**40, 'value "1099511627776" is out of range for type integer'),
+        ("int", [1], "t.v is integer, got list"),
+        ("smallint", 1e300, "smallint"),
+        ("float8", "1e999", '"1e999" is out of range for type double precision'),
+        ("float4", 1e300, '"1e+300" is out of range for type real'),
+        ("numeric", "x", 'type numeric: "x"'),
+        ("bool", "maybe", 'type boolean: "maybe"'),
+        ("text", [1], "t.v is text, got list"),
+        ("text", "a\x00b", "0x00"),
+        ("text", "\ud800", "expected Unicode text, got the lone surrogate '\\ud800'"),
+        ("uuid", "x", 'type uuid: "x"'),
         ("date", "soon", "invalid input syntax for type date"),
         ("mood", "blue", "invalid input value for enum mood"),
-        ("vector(2)", [1], "t.v expected 2 dimensions, not 1"),
-        ("vector(2)", "[1]", "t.v expected 2 dimensions, not 1"),
-        ("vector(2)", "[1,", "t.v: Vector.from_text expected"),
-        ("vector(2)", [1, "x"], "t.v: "),
-        ("vector(2)", 5, "t.v is vector(2): expected a list of numbers or its text, got 5"),
-        ("halfvec(2)", [1, 1e6], "t.v: "),
-        ("bit(4)", "01", "t.v expected 4 bits, not 2"),
+        ("vector(2)", [1], "expected 2 dimensions, not 1"),
+        ("vector(2)", "[1]", "expected 2 dimensions, not 1"),
+        ("vector(2)", "[1,", 'type vector: "[1,"'),
+        ("vector(2)", [1, "x"], 'type vector: "[1,x]"'),
+        ("vector(2)", 5, 'type vector: "5"'),
+        ("halfvec(2)", [1, 1e6], '"1000000.0" is out of range for type halfvec'),
+        ("sparsevec(3)", [1, "x"], "line"),
+        ("bit(4)", "01", "bit string length 2 does not match type bit(4)"),
     ],
 )
 def test_values_that_do_not_fit(run: Run, typed: str, tmp_path: Path, kind: str, given: Any, told: str) -> None:
@@ -730,18 +732,7 @@ def test_the_planner_knows_of_the_rows(run: Run, doc: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("conflict", [None, "ignore", "update"])
-def test_dates_go_as_binary_until_one_does_not(
-    run: Run, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conflict: str | None
-) -> None:
-    """Those that say the same everywhere are read here; at the first one that the server must read, COPY is text."""
-    kinds: list[bool] = []
-
-    def copy_rows(*arguments: Any, **options: Any) -> int:
-        kinds.append(options["as_text"])
-        return copying_rows(*arguments, **options)
-
-    copying_rows = copying.copy_rows
-    monkeypatch.setattr("lightvec.wire.copy.load.copy_rows", copy_rows)
+def test_dates_in_any_form(run: Run, empty_url: str, tmp_path: Path, conflict: str | None) -> None:
     with connect(empty_url) as conn:
         conn.run(
             "CREATE EXTENSION vector; CREATE TABLE day (id int PRIMARY KEY, at date, n int[], embedding vector(2))"
@@ -752,7 +743,6 @@ def test_dates_go_as_binary_until_one_does_not(
         where = () if conflict is None else (f"--on-conflict={conflict}",)
         outcome = run("load", "day", "d.jsonl", "--url", empty_url, *where)
         assert outcome.status == 0, outcome.err
-        assert kinds == [False, True]
         assert "601 rows loaded into day" in outcome.err
         stored = conn.run(
             "SELECT count(*), min(at), max(at), sum(n[2]), count(*) FILTER (WHERE at = '2024-01-02') FROM day"
@@ -765,7 +755,7 @@ def test_an_array_of_what_its_elements_cannot_be(run: Run, typed: str, tmp_path:
         conn.run("DROP TABLE IF EXISTS t; CREATE TABLE t (v int[])")
         (tmp_path / "d.jsonl").write_bytes(json_lines([{"v": [1, "x"]}]))
         outcome = run("load", "t", "d.jsonl", "--url", typed)
-        assert (outcome.status, "t.v is integer[]: expected a whole number, got 'x'" in outcome.err) == (1, True)
+        assert (outcome.status, 'type integer: "x"' in outcome.err) == (1, True)
         assert conn.run("SELECT count(*) FROM t") == [[0]]
 
 
@@ -783,8 +773,8 @@ def test_rows_are_loaded_where_somebody_is_in_the_way_of_analyze(
         other.run("LOCK TABLE doc IN SHARE UPDATE EXCLUSIVE MODE")
         outcome = run("load", "doc", "d.jsonl", "--url", where, "--json")
     assert (outcome.status, json.loads(outcome.out)) == (0, {"table": "doc", "rows": 3})
-    assert outcome.err.startswith("the rows are loaded, and the planner does not know of them yet (canceling")
-    assert outcome.err.endswith('run ANALYZE "doc" later\n')
+    assert outcome.err.startswith("the rows are loaded, but the table is not analyzed (canceling")
+    assert outcome.err.endswith('run ANALYZE "doc"\n')
     assert contents(doc) == expected()
 
 
@@ -800,7 +790,7 @@ def test_an_interrupt_behind_the_commit(doc: str, tmp_path: Path) -> None:
             told += loading.stderr.read()
     assert loading.returncode == 0
     assert told.startswith("3 rows loaded into doc")
-    assert "the rows are loaded, and the planner does not know of them yet (interrupted): run ANALYZE" in told
+    assert "the rows are loaded, but the table is not analyzed (interrupted): run ANALYZE" in told
 
 
 # CSV
@@ -825,10 +815,12 @@ def test_long_cells(run: Run, empty_url: str, tmp_path: Path) -> None:
     [
         (b'title\na\nb"\n"c"d\n', """, line 4: expected CSV, with quotes around a cell: ',' expected after '"'"""),
         (b'title\n"c"d\n', ", line 2: expected CSV"),
-        (b"title\na\n\xe9\n", ", line 3: expected CSV in UTF-8, got the byte 0xe9: save it as UTF-8"),
-        (b"t\xe9\na\n", ", line 1: expected CSV in UTF-8"),
+        (b"title\na\n\xe9\n", '"UTF8": 0xe9'),
+        (b"title\na\n\xe9\n", "save the file as UTF-8"),
+        ("title\na\n".encode("utf-16"), "expected names in UTF-8"),
+        (b"t\xe9\na\n", "expected names in UTF-8, got 't\\udce9': save the file as UTF-8"),
         (b"title\na\nb,c\n", ", line 3: expected 1 cells"),
-        (b",title\n0,a\n", "the file has a column without a name: --skip '' leaves it out"),
+        (b",title\n0,a\n", "the file has a column without a name: name it, or leave it out with --skip ''"),
     ],
 )
 def test_the_line_at_fault(run: Run, doc: str, tmp_path: Path, data: bytes, told: str) -> None:

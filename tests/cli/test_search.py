@@ -256,8 +256,8 @@ def test_by_the_text_of_a_row(run: Run, words: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (("--text", "mo", "--text-column", "word"), 1, "several rows begin with 'mo', so give more of the one that is"),
-        (("--text", "mo", "--text-column", "word"), 1, "meant: 'moby', 'moby dick', 'moby%'"),
+        (("--text", "mo", "--text-column", "word"), 1, "several rows begin with 'mo', so give more of its text"),
+        (("--text", "mo", "--text-column", "word"), 1, "its text: 'moby', 'moby dick', 'moby%'"),
         (("--text", "twice", "--text-column", "word"), 1, "several rows have the text 'twice', so search with --like"),
         (("--text", "%", "--text-column", "word"), 1, "no row whose word is '%' or begins with it"),
         (("--text", "no vector", "--text-column", "word"), 1, "the row 'no vector' of word has no embedding"),

@@ -13,7 +13,7 @@ from tests.relay import CLIENT, SERVER
 from tests.scale import scaled
 
 #: How many places of each scenario are tried, in each direction.
-CUTS = scaled(20, 1 << 30)
+CUTS = scaled(10, 1 << 30)
 STALLS = scaled(1, 40)
 LARGE_CUTS = scaled(3, 100)
 

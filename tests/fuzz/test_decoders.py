@@ -13,6 +13,7 @@ from pg8000.types import PGInterval
 
 from lightvec.pg8000.exceptions import DataError
 from lightvec.wire.results import Result
+from tests.cases import for_each
 from tests.fuzz.judging import TALLY, in_memory, in_time, tried
 from tests.fuzz.messages import data_row
 from tests.fuzz.mutations import EXTREMES
@@ -79,7 +80,7 @@ def test_what_is_not_right(name: str, pieces: list[str], rest: bytes) -> None:
         TARGETS[name].feed(fed)
 
 
-@by_target
+@for_each("name", TARGETS)
 def test_what_is_right(name: str) -> None:
     feed, seeds = TARGETS[name]
     for seed in seeds:
@@ -119,7 +120,7 @@ REFUSED: dict[str, list[bytes]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@for_each("name", REFUSED)
 def test_texts_that_are_no_values(name: str) -> None:
     for data in REFUSED[name]:
         error = decoded(name, data).error
@@ -225,7 +226,7 @@ LONG_TEXTS: dict[str, Callable[[], bytes]] = {
 COUNTING = [name for name in TARGETS if name.partition(" ")[0] in ("row", "description", "message") or "binary" in name]
 
 
-@by_target
+@for_each("name", TARGETS)
 def test_long_texts_take_little_time(name: str) -> None:
     for what, make in LONG_TEXTS.items():
         fed = make()
@@ -234,8 +235,8 @@ def test_long_texts_take_little_time(name: str) -> None:
             TARGETS[name].feed(fed)
 
 
-@pytest.mark.parametrize("name", COUNTING)
 @pytest.mark.parametrize("number", EXTREMES)
+@for_each("name", COUNTING)
 def test_numbers_are_not_believed(number: int, name: str) -> None:
     """Whatever a length or a count says, no more is allocated for it than came."""
     feed, seeds = TARGETS[name]

@@ -25,7 +25,8 @@ from lightvec.wire.adapters import Adapters
 from lightvec.wire.copy.blocks import binary_blocks, text_blocks
 from lightvec.wire.copy.target import Column, Target
 from lightvec.wire.datatypes import BY_OID
-from lightvec.wire.parameters import Json
+from lightvec.wire.jsonb import Json
+from tests.cases import for_each
 from tests.fuzz.judging import TALLY, in_memory, in_time, tried
 from tests.fuzz.messages import LOGIN
 from tests.fuzz.player import URL, playing
@@ -212,7 +213,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     **{f"an array of {name}": partial(ARRAYS.__getitem__, name) for name in ARRAYS},
     **{f"a list of an array of {name}": partial(lambda name: [ARRAYS[name]], name) for name in ARRAYS},
 }
-by_value = pytest.mark.parametrize("what", VALUES)
+by_value = for_each("what", VALUES)
 
 
 def only_ours(act: Callable[[], object]) -> object:
@@ -327,6 +328,7 @@ def test_columns_of_a_load(what: str, conn: Connection) -> None:
     """On a real server, which takes what is sent or says what is wrong with it; the connection is in step."""
     if what in ("endless", "a sparse vector", "an array of a trillion"):
         return  # That many rows take their time.
+    conn.run("DROP TABLE IF EXISTS t")
     conn.run("CREATE TEMPORARY TABLE t (a int, b vector, c text, d timestamp, e interval, f bool, g int4range, h int)")
     for name in "abcdefg":
         only_ours(partial(conn.copy_columns, "t", {name: VALUES[what]()}))

@@ -20,7 +20,7 @@ from tests.scale import scaled
 THREADS = 32
 CONNECTIONS = 8
 #: Seconds of work, in rounds of the same length: what one leaves behind is compared with what the next one leaves.
-SECONDS = scaled(6, 60)
+SECONDS = scaled(3, 60)
 ROUNDS = 3
 #: What the last round may leave beyond what those before it left, in objects and in bytes. A connection that meets a
 #: statement late remembers it then; an object left by each answer would be thousands.

@@ -81,8 +81,9 @@ class House:
         assert self.ask(_DECOYS) == self._rows
         assert self._kept <= self._objects()
 
-    def clear(self) -> None:
-        """Drop what was made."""
+    def end_case(self) -> None:
+        """Check the decoys and drop what was created."""
+        self.check()
         self.tell(_CLEAR)
 
     def _objects(self) -> set[tuple[str, ...]]:
@@ -103,8 +104,7 @@ def furnished(make_database: Callable[[], str]) -> Iterator[House]:
 def house(furnished: House) -> Iterator[House]:
     """The house for one test, which must leave the decoys as they are."""
     yield furnished
-    furnished.check()
-    furnished.clear()
+    furnished.end_case()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import for_each
 from tests.cli.conftest import Outcome, Run
 from tests.names.conftest import House
 from tests.names.hostile import FEW, HOSTILE, LONG, REFUSED, shown
@@ -28,7 +29,7 @@ def check_refused(outcome: Outcome) -> None:
     assert "defect" not in told
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=shown)
+@for_each("name", HOSTILE, shown)
 def test_init_load_and_search(house: House, run: Run, tmp_path: Path, name: str) -> None:
     column = f"{name[:20]}2"
     where = ("--url", house.url, f"--schema={name}")
@@ -39,7 +40,7 @@ def test_init_load_and_search(house: House, run: Run, tmp_path: Path, name: str)
     assert house.made("table") == {(name, name)}
     assert house.columns(name, name) == ["id", column, "embedding"]
     again = run("init-db", *where, *described, "--json")
-    assert [step["made"] for step in json.loads(again.out)] == [False] * 4
+    assert [step["created"] for step in json.loads(again.out)] == [False] * 4
 
     with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([[column, "embedding"], ["b", "[0,1]"], ["a", "[1,0]"]])
@@ -48,7 +49,7 @@ def test_init_load_and_search(house: House, run: Run, tmp_path: Path, name: str)
     assert [row[column] for row in json.loads(found.out)] == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", FEW, ids=shown)
+@for_each("name", FEW, shown)
 def test_models(house: House, run: Run, write_module: Callable[[str], str], name: str) -> None:
     """What --dry-run prints is what psql may run: an SQL comment in it must end where its line does."""
     module = write_module(
@@ -63,7 +64,7 @@ def test_models(house: House, run: Run, write_module: Callable[[str], str], name
     assert all(line.startswith("-- ") for line in told.splitlines())
 
 
-@pytest.mark.parametrize("name", FEW, ids=shown)
+@for_each("name", FEW, shown)
 def test_a_dry_run_can_be_run(house: House, run: Run, name: str) -> None:
     told = run("init-db", "--url", house.url, f"--table={name}", "--dimensions=2", f"--schema={name}", "--dry-run")
     assert house.made("table") == set()
@@ -71,7 +72,7 @@ def test_a_dry_run_can_be_run(house: House, run: Run, name: str) -> None:
     assert house.made("table") == {(name, name)}
 
 
-@pytest.mark.parametrize("name", REFUSED_ARGUMENTS, ids=shown)
+@for_each("name", REFUSED_ARGUMENTS, shown)
 def test_what_is_no_name(house: House, run: Run, tmp_path: Path, name: str) -> None:
     (tmp_path / "rows.jsonl").write_text('{"id": 2}')
     url = ("--url", house.url)
@@ -98,7 +99,7 @@ def test_an_empty_name(house: House, run: Run, option: str) -> None:
     assert outcome.err.splitlines()[-1].endswith("expected something, got an empty text")
 
 
-@pytest.mark.parametrize("name", FEW, ids=shown)
+@for_each("name", FEW, shown)
 def test_names_that_are_not_there(house: House, run: Run, tmp_path: Path, name: str) -> None:
     house.run("CREATE TABLE plain (id int PRIMARY KEY, embedding vector(2))")
     url = ("--url", house.url)
@@ -112,7 +113,7 @@ def test_names_that_are_not_there(house: House, run: Run, tmp_path: Path, name: 
     check_refused(run("init-db", *url, "--", f"os:{name}"))
 
 
-@pytest.mark.parametrize("name", LONG, ids=shown)
+@for_each("name", LONG, shown)
 def test_a_heading_that_begins_as_a_column(house: House, run: Run, tmp_path: Path, name: str) -> None:
     house.run("CREATE TABLE plain (%I int)", name)
     (tmp_path / "rows.jsonl").write_text(json.dumps({name: 2}), encoding="utf-8")

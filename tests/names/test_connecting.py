@@ -14,6 +14,7 @@ from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import Connection, connect
 from lightvec.pg8000.exceptions import OperationalError
 from lightvec.server import Server
+from tests.cases import for_each
 from tests.names.hostile import HOSTILE, IMPOSSIBLE, LONG, cut, shown
 
 Rename = Callable[[str, str], None]
@@ -65,7 +66,7 @@ def spellings(server: Server, name: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=shown)
+@for_each("name", HOSTILE, shown)
 def test_a_database(server: Server, rename: Rename, name: str) -> None:
     rename("DATABASE", name)
     for spelling in spellings(server, name):
@@ -73,7 +74,7 @@ def test_a_database(server: Server, rename: Rename, name: str) -> None:
             assert where(connection) == [name, "postgres"]
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=shown)
+@for_each("name", HOSTILE, shown)
 def test_a_database_in_peewees_form(server: Server, rename: Rename, name: str) -> None:
     """A name that reads as a connection string is refused, or is one; none is trimmed to another."""
     rename("DATABASE", name)
@@ -89,7 +90,7 @@ def test_a_database_in_peewees_form(server: Server, rename: Rename, name: str) -
         database.close()
 
 
-@pytest.mark.parametrize("name", LONG, ids=shown)
+@for_each("name", LONG, shown)
 def test_a_database_whose_name_is_cut_off(server: Server, rename: Rename, name: str) -> None:
     rename("DATABASE", cut(name))
     for spelling in spellings(server, name):
@@ -97,21 +98,21 @@ def test_a_database_whose_name_is_cut_off(server: Server, rename: Rename, name: 
             connect(**spelling)
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=shown)
+@for_each("name", HOSTILE, shown)
 def test_a_user(server: Server, rename: Rename, name: str) -> None:
     rename("ROLE", name)
     with connect(server.url, user=name) as connection:
         assert where(connection) == ["postgres", name]
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=shown)
+@for_each("name", HOSTILE, shown)
 def test_a_user_that_is_not_there(server: Server, rename: Rename, name: str) -> None:
     rename("ROLE", "names")
     with pytest.raises(OperationalError, match="does not exist"):
         connect(server.url, user=name)
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, *LONG], ids=shown)
+@for_each("name", [*HOSTILE, *LONG], shown)
 def test_an_application(server: Server, name: str) -> None:
     """The server's word for it: other bytes than ASCII's printable ones are escaped, and it is cut off."""
     printable = re.sub(rb"[^ -~]", lambda byte: b"\\x%02x" % byte[0][0], cut(name).encode()).decode()
@@ -120,7 +121,7 @@ def test_an_application(server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize("parameter", ["database", "user", "application_name", "options"])
-@pytest.mark.parametrize("name", [name for name in IMPOSSIBLE if name], ids=shown)
+@for_each("name", [name for name in IMPOSSIBLE if name], shown)
 def test_what_cannot_be_sent(server: Server, parameter: str, name: str) -> None:
     with pytest.raises(InvalidOption, match=r"NUL|Unicode"):
         connect(server.url, **{parameter: name})
@@ -129,5 +130,5 @@ def test_what_cannot_be_sent(server: Server, parameter: str, name: str) -> None:
 @pytest.mark.parametrize("parameter", ["database", "user", "application_name", "options"])
 @pytest.mark.parametrize("value", [["a"], object()], ids=["list", "object"])
 def test_what_is_no_text(server: Server, parameter: str, value: Any) -> None:
-    with pytest.raises(InvalidOption, match="text instead of an object of class"):
+    with pytest.raises(InvalidOption, match="text, not an object of class"):
         connect(server.url, **{parameter: value})

@@ -11,6 +11,7 @@ from peewee import AutoField, Check, ForeignKeyField, IntegerField, Model, Model
 from lightvec.errors import InvalidOption, LightvecError
 from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField
 from lightvec.wire.identifiers import MAX_BYTES
+from tests.cases import for_each
 from tests.names.conftest import House
 from tests.names.hostile import FEW, HOSTILE, LONG, NO_TEXT, REFUSED, cut, shown
 
@@ -33,7 +34,7 @@ def model(database: Pg8000Database, table: Any = "plain", schema: Any = None, co
     return Named
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=shown)
+@for_each("name", HOSTILE, shown)
 def test_a_model(house: House, db: Pg8000Database, name: str) -> None:
     """Its schema, table and columns by this name: made, filled, asked and dropped."""
     house.run("CREATE SCHEMA %I", name)
@@ -54,7 +55,7 @@ def test_a_model(house: House, db: Pg8000Database, name: str) -> None:
     assert house.made("table") == set()
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=shown)
+@for_each("name", HOSTILE, shown)
 def test_names_within_a_query(house: House, db: Pg8000Database, name: str) -> None:
     """Aliases of columns, tables, subqueries, windows and common table expressions."""
     named = model(db, name, column=name)
@@ -72,7 +73,7 @@ def test_names_within_a_query(house: House, db: Pg8000Database, name: str) -> No
     assert list(common.select_from(getattr(common.c, name)).tuples().execute(db)) == [("a",)]
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=shown)
+@for_each("name", HOSTILE, shown)
 def test_indexes(house: House, db: Pg8000Database, name: str) -> None:
     named = model(db)
     named.add_index(HnswIndex(named.embedding, name=name, m=4, ef_construction=16))
@@ -89,7 +90,7 @@ def test_indexes(house: House, db: Pg8000Database, name: str) -> None:
     assert ("public", name) in house.made("index")
 
 
-@pytest.mark.parametrize("name", FEW, ids=shown)
+@for_each("name", FEW, shown)
 def test_constraints(house: House, db: Pg8000Database, name: str) -> None:
     named = model(db, name)
 
@@ -115,7 +116,7 @@ def test_constraints(house: House, db: Pg8000Database, name: str) -> None:
         upsert.on_conflict(conflict_constraint=f"{name[:20]}4", update={"number": 2}).execute()
 
 
-@pytest.mark.parametrize("name", NO_NAME, ids=shown)
+@for_each("name", NO_NAME, shown)
 def test_what_is_no_table(db: Pg8000Database, name: Any) -> None:
     """The tables that the names of a table or a schema would be cut off to are there, and stay as they are."""
     for named in (model(db, name), model(db, schema=name)):
@@ -132,7 +133,7 @@ def test_what_is_no_table(db: Pg8000Database, name: Any) -> None:
                 use()
 
 
-@pytest.mark.parametrize("name", NO_NAME, ids=shown)
+@for_each("name", NO_NAME, shown)
 def test_what_is_no_column_index_or_alias(house: House, db: Pg8000Database, name: Any) -> None:
     plain = model(db)
     db.create_tables([plain])
@@ -258,6 +259,6 @@ def test_numbers_of_an_index_are_numbers(number: Any) -> None:
             refused()
 
 
-@pytest.mark.parametrize("name", LONG, ids=shown)
+@for_each("name", LONG, shown)
 def test_the_decoys_are_what_names_are_cut_to(house: House, name: str) -> None:
     assert house.run("SELECT * FROM %I", cut(name)) == [[1]]

@@ -9,16 +9,17 @@ import pytest
 
 from lightvec.errors import InvalidOption
 from lightvec.server import Server
+from tests.cases import for_each
 from tests.names.hostile import HOSTILE, NO_TEXT, REFUSED, shown
 
 #: What can be the name of a setting, if only the server knows of it.
 PLAIN = ("a.b", "select", "user", "UPPER")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "name",
     [*(name for name in (*HOSTILE, *REFUSED) if name not in PLAIN and set(name) - set("xy")), *NO_TEXT[:-1]],
-    ids=shown,
+    shown,
 )
 def test_what_is_no_setting(tmp_path: Path, name: Any) -> None:
     with pytest.raises(InvalidOption, match="is not the name of a PostgreSQL setting"):
@@ -26,7 +27,7 @@ def test_what_is_no_setting(tmp_path: Path, name: Any) -> None:
     assert not (tmp_path / "db").exists()
 
 
-@pytest.mark.parametrize("value", ["\0", "a\0b"], ids=shown)
+@for_each("value", ["\0", "a\0b"], shown)
 def test_what_is_no_value(tmp_path: Path, value: str) -> None:
     with pytest.raises(InvalidOption, match="cannot hold a zero byte"):
         Server(tmp_path / "db", settings={"names.value": value})

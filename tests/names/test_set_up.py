@@ -14,6 +14,7 @@ from lightvec.peewee.reflect import model_of, model_with, vector_field
 from lightvec.peewee.schema import place, plan, set_up
 from lightvec.pg8000 import Connection, connect
 from lightvec.wire.identifiers import identifier
+from tests.cases import for_each
 from tests.names.conftest import House
 from tests.names.hostile import FEW, HOSTILE, LONG, NO_TEXT, REFUSED, cut, shown
 
@@ -28,13 +29,13 @@ def described(table: str, column: str) -> Any:
     return model_with(table, fields)
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=shown)
+@for_each("name", HOSTILE, shown)
 def test_set_up_and_back(house: House, db: Pg8000Database, name: str) -> None:
     """Schema, table and columns of this name are made once, stand then, and are found."""
     model = described(name, name)
     place([model], name)
     steps = set_up(db, [model], schema=name)
-    assert [(step.kind, step.name, step.stands) for step in steps[:3]] == [
+    assert [(step.kind, step.name, step.exists) for step in steps[:3]] == [
         ("extension", "vector", True),
         ("schema", name, False),
         ("table", name, False),
@@ -42,7 +43,7 @@ def test_set_up_and_back(house: House, db: Pg8000Database, name: str) -> None:
     assert house.made("table") == {(name, name)}
     assert house.columns(name, name) == ["id", f"{name[:20]}2", name]
     assert (name, steps[3].name) in house.made("index")
-    assert all(step.stands for step in plan(db, [model], schema=name))
+    assert all(step.exists for step in plan(db, [model], schema=name))
     found = model_of(db, name, name)
     assert [field.column_name for field in found._meta.sorted_fields] == ["id", f"{name[:20]}2", name]
     assert vector_field(found, name).metric == "l2"
@@ -52,7 +53,7 @@ def test_set_up_and_back(house: House, db: Pg8000Database, name: str) -> None:
     assert [row[-1] for row in rows] == [1.0]
 
 
-@pytest.mark.parametrize("name", FEW, ids=shown)
+@for_each("name", FEW, shown)
 def test_an_index_that_is_left_invalid(house: House, db: Pg8000Database, name: str) -> None:
     """It is dropped by its name and built anew."""
     model = described(name, name)
@@ -64,8 +65,8 @@ def test_an_index_that_is_left_invalid(house: House, db: Pg8000Database, name: s
         index,
         name,
     )
-    assert [step.stands for step in set_up(db, [model], schema=name, concurrently=True)] == [True, True, True, False]
-    assert all(step.stands for step in plan(db, [model], schema=name))
+    assert [step.exists for step in set_up(db, [model], schema=name, concurrently=True)] == [True, True, True, False]
+    assert all(step.exists for step in plan(db, [model], schema=name))
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def empty(empty_url: str) -> Iterator[Connection]:
         yield admin
 
 
-@pytest.mark.parametrize("name", FEW, ids=shown)
+@for_each("name", FEW, shown)
 def test_an_extension_in_a_schema(empty: Connection, empty_url: str, name: str) -> None:
     """pgvector lies outside the search path, in a schema of this name; the tables in another one."""
     quoted: Any = empty.run("SELECT quote_ident(:name)", name=name)
@@ -84,11 +85,12 @@ def test_an_extension_in_a_schema(empty: Connection, empty_url: str, name: str) 
         assert database.extension().schema == name
         for _ in range(2):
             steps = set_up(database, [described(name, name)])
-        assert all(step.stands for step in steps)
+        assert all(step.exists for step in steps)
         assert vector_field(model_of(database, name)).dimensions == 2
+    empty.run(f"DROP SCHEMA {quoted[0][0]} CASCADE")
 
 
-@pytest.mark.parametrize("name", [*REFUSED, *NO_TEXT], ids=shown)
+@for_each("name", [*REFUSED, *NO_TEXT], shown)
 def test_what_is_no_name(house: House, db: Pg8000Database, name: Any) -> None:
     with pytest.raises(InvalidOption, match="expected a name"):
         model_with(name, {})
@@ -106,7 +108,7 @@ def test_what_is_no_name(house: House, db: Pg8000Database, name: Any) -> None:
     assert house.made("table") == set()
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=shown)
+@for_each("name", HOSTILE, shown)
 def test_a_table_that_is_not_there(db: Pg8000Database, name: str) -> None:
     with pytest.raises(SchemaMismatch, match="there is no table"):
         model_of(db, name)
@@ -114,7 +116,7 @@ def test_a_table_that_is_not_there(db: Pg8000Database, name: str) -> None:
         model_of(db, "untouched", name)
 
 
-@pytest.mark.parametrize("name", LONG, ids=shown)
+@for_each("name", LONG, shown)
 def test_a_model_does_not_stand_on_what_it_is_cut_to(db: Pg8000Database, name: str) -> None:
     class Long(peewee.Model):
         class Meta:

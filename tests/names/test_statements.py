@@ -8,12 +8,13 @@ import pytest
 
 from lightvec.errors import InvalidOption, LightvecError
 from lightvec.pg8000 import Connection, connect, dbapi
+from tests.cases import for_each
 from tests.names.conftest import House
 from tests.names.hostile import HOSTILE, NO_TEXT, REFUSED, shown
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a transaction"])
-@pytest.mark.parametrize("value", HOSTILE, ids=shown)
+@for_each("value", HOSTILE, shown)
 def test_a_settings_value(conn: Connection, value: str, inside: bool) -> None:
     def ask() -> Any:
         return conn.run("SELECT current_setting('names.value')", settings={"names.value": value})
@@ -27,7 +28,7 @@ def test_a_settings_value(conn: Connection, value: str, inside: bool) -> None:
         assert conn.run("SHOW names.value") == [["former"]]
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, *REFUSED], ids=shown)
+@for_each("name", [*HOSTILE, *REFUSED], shown)
 def test_a_settings_name(conn: Connection, name: str) -> None:
     """A setting has dots and letters in its name; the server, which gets it as a parameter, refuses all others."""
 
@@ -42,7 +43,7 @@ def test_a_settings_name(conn: Connection, name: str) -> None:
     assert refusal.value.sqlstate in (None, "42602", "42704"), "never a syntax error"
 
 
-@pytest.mark.parametrize("name", NO_TEXT[:-1], ids=shown)
+@for_each("name", NO_TEXT[:-1], shown)
 def test_a_settings_name_that_is_no_text(conn: Connection, name: Any) -> None:
     with pytest.raises(dbapi.InterfaceError, match="expected a setting's name"):
         conn.run("SELECT 1", settings={name: "x"})
@@ -51,7 +52,7 @@ def test_a_settings_name_that_is_no_text(conn: Connection, name: Any) -> None:
     assert conn.run("SELECT 1") == [[1]]
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=shown)
+@for_each("name", HOSTILE, shown)
 @pytest.mark.parametrize("withhold", [False, True])
 def test_a_cursor_on_the_server(house: House, name: str, withhold: bool) -> None:
     with dbapi.connect(house.url) as connection:
@@ -66,13 +67,13 @@ def test_a_cursor_on_the_server(house: House, name: str, withhold: bool) -> None
         assert connection.cursor().execute(asked).fetchall() == []
 
 
-@pytest.mark.parametrize("name", [*REFUSED, *NO_TEXT[1:]], ids=shown)
+@for_each("name", [*REFUSED, *NO_TEXT[1:]], shown)
 def test_no_cursors_name(house: House, name: Any) -> None:
     with dbapi.connect(house.url) as connection, pytest.raises(InvalidOption, match="expected a name"):
         connection.cursor(name)
 
 
-@pytest.mark.parametrize("name", [name for name in HOSTILE if "." not in name], ids=shown)
+@for_each("name", [name for name in HOSTILE if "." not in name], shown)
 def test_a_procedure(house: House, name: str) -> None:
     house.run("CREATE SCHEMA %I", name)
     house.run("CREATE PROCEDURE %I.%I(number int) LANGUAGE sql AS ''SELECT number''", name, name)
@@ -83,7 +84,7 @@ def test_a_procedure(house: House, name: str) -> None:
         assert error.value.sqlstate == "42883", "undefined, in the schemas of the search path"
 
 
-@pytest.mark.parametrize("name", [*REFUSED, ".", "a.", ".a", "a..b"], ids=shown)
+@for_each("name", [*REFUSED, ".", "a.", ".a", "a..b"], shown)
 def test_no_procedure(house: House, name: str) -> None:
     with dbapi.connect(house.url) as connection, pytest.raises(InvalidOption, match="expected a name"):
         connection.cursor().callproc(name)

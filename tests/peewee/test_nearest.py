@@ -5,12 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from logging import DEBUG
 from typing import Any, cast
 
 import numpy as np
 import pytest
-from peewee import JOIN, PREFETCH_TYPE, SQL, DoesNotExist, FloatField, Model, ProgrammingError, fn
+from peewee import (
+    JOIN,
+    PREFETCH_TYPE,
+    SQL,
+    CompositeKey,
+    DoesNotExist,
+    FloatField,
+    IntegerField,
+    Model,
+    ProgrammingError,
+    fn,
+)
 
 from lightvec import Vector
 from lightvec.errors import InvalidOption, InvalidVector
@@ -403,6 +415,22 @@ def test_a_search_again_is_the_same_statement(db: Pg8000Database, caplog: pytest
                 sql, params = logged(caplog)
                 assert (sql, params) == query.sql()
                 assert written.setdefault((number, str(chosen)), sql) == sql
+
+
+def test_composite_keys_of_other_columns(db: Pg8000Database, use: Use) -> None:
+    """Two models of one table; what Peewee calls a composite key does not say its columns."""
+    fields = {"a": IntegerField(), "b": IntegerField(), "embedding": VectorField(3, metric="l2")}
+
+    def keyed_by(*key: str) -> Any:
+        meta = type("Meta", (), {"database": db, "table_name": "keyed", "primary_key": CompositeKey(*key)})
+        return type("Keyed", (Model,), {**deepcopy(fields), "Meta": meta, "__module__": __name__})
+
+    first, second = keyed_by("a", "b"), keyed_by("b", "a")
+    use(first)
+    first.insert(a=1, b=2, embedding=HERE).execute()
+    for model, key in ((first, (1, 2)), (second, (2, 1))):
+        query = model.embedding.nearest(HERE, k=1).select(model._meta.primary_key).tuples()
+        assert [row[:2] for row in query] == [key]
 
 
 def test_one_plan_serves_all_plain_searches(db: Pg8000Database) -> None:

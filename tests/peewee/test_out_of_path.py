@@ -130,7 +130,7 @@ def test_sql_of_the_callers_own_is_told(away: Pg8000Database) -> None:
 
 def test_who_has_not_asked_is_told_where_to(away: Pg8000Database) -> None:
     with away.atomic() as transaction:
-        assert "by `lightvec doctor` whether pgvector is" in told(
+        assert "with `lightvec doctor` that pgvector is" in told(
             lambda: away.execute_sql("CREATE TABLE other (e vector(3))")
         )
         transaction.rollback()

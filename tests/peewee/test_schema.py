@@ -44,10 +44,10 @@ def test_several_at_once(empty_url: str, concurrently: bool) -> None:
             return set_up(database, [doc()], concurrently=concurrently)
 
     with ThreadPoolExecutor(6) as pool:
-        made = [[step.name for step in steps if not step.stands] for steps in pool.map(one, range(6))]
+        made = [[step.name for step in steps if not step.exists] for steps in pool.map(one, range(6))]
     assert sum("doc" in names for names in made) == 1
     with connected(empty_url) as database:
-        assert all(step.stands for step in plan(database, [doc()]))
+        assert all(step.exists for step in plan(database, [doc()]))
         assert database.execute_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
 
 
@@ -84,7 +84,7 @@ def test_an_index_on_another_table(empty_url: str, name: str) -> None:
         database.execute_sql("CREATE TABLE other (n int)")
         database.execute_sql(f"CREATE INDEX {name} ON other (n)")
         database.execute_sql("CREATE EXTENSION vector")
-        with pytest.raises(SchemaMismatch, match=f"{name} of doc is to be on the table doc.*stands on other"):
+        with pytest.raises(SchemaMismatch, match=f"{name} of doc is to be on the table doc.*exists on other"):
             set_up(database, [doc()])
 
 
@@ -95,7 +95,7 @@ def test_an_index_of_that_name_in_another_schema_is_no_matter(empty_url: str) ->
         database.execute_sql("CREATE TABLE first.other (n int)")
         database.execute_sql(f"CREATE INDEX {INDEX} ON first.other (n)")
         database.execute_sql("SET search_path = first, public")
-        assert all(step.stands for step in plan(database, [doc()]))
+        assert all(step.exists for step in plan(database, [doc()]))
 
 
 def test_an_index_that_is_being_built(empty_url: str) -> None:
@@ -111,15 +111,15 @@ def test_an_index_that_is_being_built(empty_url: str) -> None:
             plan(database, [doc()])
         with pytest.MonkeyPatch.context() as patch:
             # Who may not see the counters takes it for one that was left, and must not drop it all the same.
-            patch.setattr("lightvec.peewee.remains.PATIENCE", 1)
+            patch.setattr("lightvec.peewee.invalid_indexes.LOCK_TIMEOUT", 1)
             unseen = re.sub(r"EXISTS \(SELECT FROM pg_catalog.pg_stat_progress.*?c.oid\)", "false", schema._INDEX)
             patch.setattr("lightvec.peewee.schema._INDEX", unseen)
             for concurrently in (False, True):
-                with pytest.raises(SchemaMismatch, match="somebody builds, changes or reads"):
+                with pytest.raises(SchemaMismatch, match="another session builds an index"):
                     set_up(database, [doc()], concurrently=concurrently)
         writer.run("COMMIT")
         building.result()
-        assert all(step.stands for step in plan(database, [doc()]))
+        assert all(step.exists for step in plan(database, [doc()]))
 
 
 def build(url: str) -> None:

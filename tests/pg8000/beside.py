@@ -21,7 +21,7 @@ from psycopg.types.range import Range as PsycopgRange
 
 from lightvec import Bit, HalfVector, SparseVector, Vector
 from lightvec.pg8000 import Connection, connect, dbapi
-from lightvec.wire.parameters import Json, Jsonb
+from lightvec.wire.jsonb import Json, Jsonb
 
 #: Half an hour away from UTC, and by 5:53:28 before 1854: offsets of every length are read.
 TIME_ZONE = "Asia/Kolkata"

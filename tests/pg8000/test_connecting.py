@@ -127,7 +127,7 @@ def test_one_that_cannot_say_what_it_is_is_closed(url: str, monkeypatch: pytest.
 
 @pytest.mark.parametrize("wanted", ["standby", "read-only"])
 def test_a_primary_is_not_what_was_wanted(wanted: str, url: str) -> None:
-    with pytest.raises(OperationalError, match=f"is not {wanted}, as target_session_attrs asks"):
+    with pytest.raises(OperationalError, match=f"is not {wanted}, which target_session_attrs requires"):
         connect(url, target_session_attrs=wanted)
 
 
@@ -208,7 +208,7 @@ def test_a_function_that_fails(over_tcp: dict[str, Any]) -> None:
     def token() -> str:
         raise RuntimeError("no credentials")
 
-    with pytest.raises(OperationalError, match=r"password failed .*no credentials") as caught:
+    with pytest.raises(OperationalError, match=r"password function failed .*no credentials") as caught:
         connect(**over_tcp, password=token)
     assert isinstance(caught.value.__cause__, RuntimeError)
     with pytest.raises(InvalidOption, match="returned int, expected str"):
@@ -225,7 +225,7 @@ def test_a_token_does_not_go_to_a_remote_host_without_tls(
         asked.append("asked")
         return "it's secret"
 
-    with pytest.raises(OperationalError, match="has no TLS, so it was not asked for: use sslmode=verify-full"):
+    with pytest.raises(OperationalError, match="has no TLS, so it was not called: use sslmode=verify-full"):
         connect(**over_tcp, password=token, sslmode="disable")
     assert asked == []
     with connect(**over_tcp, password="it's secret", sslmode="disable") as connection:
@@ -273,7 +273,7 @@ def test_nothing_is_sent_where_it_may_not(method: str, options: str) -> None:
     with near, far:
         near.settimeout(5)
         far.sendall(b"R" + (len(body) + 4).to_bytes(4, "big") + body)
-        with pytest.raises(OperationalError, match=r"not asked for: use|no password was sent: use|not sent: use"):
+        with pytest.raises(OperationalError, match=r"not called: use|no password was sent: use|not sent: use"):
             log_in(
                 Transport(near),
                 user="me",

@@ -87,7 +87,7 @@ def test_binary_both_ways(conn: Connection) -> None:
     assert lines(conn) == [[1, "a"], [2, None]]
     with pytest.raises(InterfaceError, match="binary COPY needs a source of bytes"):
         conn.run("COPY line FROM STDIN (FORMAT binary)", stream=io.StringIO("x"))
-    with pytest.raises(InterfaceError, match="got a str in it"):
+    with pytest.raises(InterfaceError, match="got str"):
         conn.run("COPY line FROM STDIN (FORMAT binary)", stream=["x"])
     assert lines(conn) == [[1, "a"], [2, None]]
 

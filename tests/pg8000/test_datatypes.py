@@ -178,7 +178,7 @@ def test_what_the_type_that_the_caller_names_does_not_take(name: str, given: Any
 
 
 def test_a_document_that_is_registered_as_another_type(conn: Connection) -> None:
-    conn.session.adapters.register(dict, Dumper(142, 143, lambda value: "<a/>"))
+    conn.session.adapters.py_types[dict] = Dumper(142, 143, lambda value: "<a/>")
     assert one(conn, "SELECT :v", types={"v": TYPES["jsonb"].oid}, v={"a": 1}) == {"a": 1}
 
 
@@ -238,7 +238,7 @@ def test_what_needs_pgvector(conn: Connection) -> None:
     assert adapters.needs_extension([[np.zeros(2, "f4")]])
     assert not adapters.needs_extension(np.array([True]))
     assert not adapters.needs_extension([None, "a", 1.5])
-    adapters.register_out_adapter(np.ndarray, lambda value: "mine")
+    adapters.py_types[np.ndarray] = lambda value: "mine"
     assert not adapters.needs_extension(np.zeros(2, "f4"))
     extension = conn.extension()
     known = [*extension.oids.values(), *extension.array_oids.values()]

@@ -10,7 +10,7 @@ import pytest
 from lightvec import Vector
 from lightvec.errors import InvalidVector
 from lightvec.pg8000 import dbapi
-from lightvec.pg8000.exceptions import DataError, IntegrityError, InternalError
+from lightvec.pg8000.exceptions import DataError, IntegrityError, InterfaceError, InternalError
 from tests.pg8000.roundtrips import CLIENT, Relay
 
 INSERT = "INSERT INTO item (id, embedding) VALUES (%s, %s)"
@@ -117,3 +117,20 @@ def test_the_first_statement_of_a_connection(url: str) -> None:
         cursor.executemany("SELECT %s::vector", [(None,), (Vector([1, 2]),)])
         assert cursor.rowcount == 2
         assert cursor.execute("SELECT '[1,2]'::vector").fetchone() == (Vector([1, 2]),)
+
+
+def test_an_iterable_that_uses_the_same_connection(db: dbapi.Connection) -> None:
+    sets = ((number, None) for number in range(3) if db.cursor().execute("SELECT 1"))
+    with pytest.raises(InterfaceError, match="executemany is taking its values"):
+        db.cursor().executemany(INSERT, sets)
+    assert count(db) == 0
+    db.cursor().executemany(INSERT, [(number, None) for number in range(3)])
+    assert count(db) == 3
+
+
+def test_a_stream_of_the_same_connection(db: dbapi.Connection) -> None:
+    rows = db.cursor().stream("SELECT g, NULL FROM generate_series(1, 5) g", batch=2)
+    with pytest.raises(InterfaceError, match="rows are being streamed"):
+        db.cursor().executemany(INSERT, rows)
+    rows.close()  # type: ignore[attr-defined]
+    assert count(db) == 0

@@ -16,7 +16,8 @@ from pg8000.types import PGInterval, Range
 
 from lightvec.pg8000 import Connection
 from lightvec.pg8000.exceptions import DataError, InterfaceError, OperationalError, ProgrammingError
-from lightvec.wire.parameters import DUMPERS, Dumper, Json, Jsonb
+from lightvec.wire.jsonb import Json, Jsonb
+from lightvec.wire.parameters import DUMPERS, Dumper
 
 TZ = timezone(timedelta(hours=2))
 
@@ -274,7 +275,7 @@ def test_a_registered_dumper(conn: Connection) -> None:
     class Metres(float):
         pass
 
-    conn.session.adapters.register(Metres, Dumper(25, 1009, lambda value: f"{value:.0f} m"))
+    conn.session.adapters.py_types[Metres] = Dumper(25, 1009, lambda value: f"{value:.0f} m")
     assert sent(conn, Metres(3)) == ("text", "3 m")
     assert sent(conn, [Metres(3), Metres(4)]) == ("text[]", ["3 m", "4 m"])
 

@@ -57,7 +57,9 @@ def polled(is_alive: Callable[[], bool], thread: threading.Thread) -> list[bool]
     return answers
 
 
-def test_looks_do_not_get_in_the_way_of_statements(conn: Connection) -> None:
+@contextmanager
+def looking(conn: Connection) -> Iterator[None]:
+    """Two threads that look at the connection all the time, and meet its own thread at every step."""
     done = threading.Event()
 
     def look() -> None:
@@ -65,16 +67,36 @@ def test_looks_do_not_get_in_the_way_of_statements(conn: Connection) -> None:
             conn.is_alive()
 
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # So that threads meet at every step of both.
+    sys.setswitchinterval(1e-6)
     try:
         with running(look), running(look):
             try:
-                for number in range(scaled(3_000, 100_000)):
-                    assert conn.run("SELECT :n", n=number) == [[number]]
+                yield
             finally:
                 done.set()
     finally:
         sys.setswitchinterval(interval)
+
+
+def test_looks_do_not_get_in_the_way_of_statements(conn: Connection) -> None:
+    with looking(conn):
+        for number in range(scaled(3_000, 100_000)):
+            assert conn.run("SELECT :n", n=number) == [[number]]
+
+
+def test_looks_do_not_get_in_the_way_of_a_copy(conn: Connection) -> None:
+    """Between its messages the connection is not busy."""
+    conn.run("CREATE TEMPORARY TABLE looked_at (id int, t text)")
+    count = scaled(3_000, 100_000)
+    with looking(conn):
+        assert conn.copy_rows("looked_at", ["id", "t"], ((number, "x" * 20_000) for number in range(count))) == count
+
+
+def test_looks_do_not_get_in_the_way_of_a_stream(conn: Connection) -> None:
+    count = scaled(10_000, 1_000_000)
+    with looking(conn):
+        rows = conn.stream("SELECT generate_series(1, :n)", n=count, batch=5)
+        assert sum(1 for _ in rows) == count
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -254,11 +254,14 @@ def test_cancelling(conn: Connection) -> None:
 
 
 @pytest.mark.parametrize("within", [False, True])
-def test_rows_in_batches(within: bool, conn: Connection, pgpool: PgPool) -> None:
-    """Where pgpool-II is told from a server they are read whole; elsewhere it passes on no PortalSuspended."""
+def test_rows_in_batches(within: bool, conn: Connection, pgpool: PgPool, pooled: str) -> None:
+    """Where pgpool-II is detected they are read whole; elsewhere it passes on no PortalSuspended."""
     if pgpool.mode != "raw":
-        with pytest.raises(OperationalError, match="did not answer"):
-            list(conn.stream("SELECT generate_series(1, :n)", n=1_000, batch=100))
+        with (
+            connect(pooled, command_timeout=0.3) as hurried,
+            pytest.raises(OperationalError, match="did not answer"),
+        ):
+            list(hurried.stream("SELECT generate_series(1, :n)", n=1_000, batch=100))
         return
     conn.run("SELECT 1")
     if within:

@@ -198,6 +198,27 @@ print(server.url)
     assert not status(path).running
 
 
+def test_a_server_that_ensure_could_not_start_is_not_left(base: Path) -> None:
+    """The process ends in silence, and leaves the servers that it did use."""
+    code = """
+import sys
+from pathlib import Path
+from lightvec.errors import ServerError
+from lightvec.server import ensure
+broken, good = sys.argv[1:]
+Path(broken, "data").mkdir(parents=True)
+Path(broken, "data", "PG_VERSION").touch()
+try:
+    ensure(broken)
+except ServerError as error:
+    print(error)
+ensure(good)
+"""
+    assert "pg_ctl failed" in finish(python(code, base / "broken", base / "good"))
+    assert (base / "good" / "data" / "PG_VERSION").exists()
+    assert not status(base / "good").running
+
+
 def test_a_forked_child_does_not_release_its_parents_server(path: Path) -> None:
     def leave() -> str:
         server.__exit__(None, None, None)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,31 @@ def test_a_pid_file_that_names_another_program(path: Path, content: str) -> None
 
     path.parent.chmod(0o777)
     assert as_ordinary_user(run) == "42"
+
+
+def test_a_server_that_is_too_busy_to_answer_is_left_running(path: Path) -> None:
+    """Taken for a dead one it would lose postmaster.pid, and shut itself down."""
+    with Server(path) as server, ExitStack() as stack:
+        pid = status(path).pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        stack.callback(os.kill, pid, signal.SIGCONT)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(str(server.socket_folder / f".s.PGSQL.{server.port}"))
+        assert status(path).running
+        with pytest.raises(ServerError, match=r"try again if it is only busy"):
+            stop(path)
+        with Server(path, timeout=5):
+            pass
+        assert (path / "data" / "postmaster.pid").exists()
+        stack.close()
+        deadline = time.monotonic() + 20
+        while status(path).pid != pid and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert query(server, "select 1") == 1
 
 
 def test_a_server_that_is_still_starting_is_waited_for(path: Path) -> None:

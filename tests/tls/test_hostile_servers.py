@@ -146,7 +146,7 @@ WRONG_FIRST = {
 @pytest.mark.parametrize("wrong", WRONG_FIRST)
 def test_a_first_message_that_cannot_be(wrong: str) -> None:
     message = refusal([OFFER, first(WRONG_FIRST[wrong]), WELCOME])
-    assert message.startswith("the server does not keep to the rules of the login that it offers (SCRAM): ")
+    assert message.startswith("the server violates the protocol of the login that it offers (SCRAM): ")
 
 
 @pytest.mark.parametrize("iterations", [MAX_ITERATIONS + 1, 10_000_000, 2**31 - 1, 9_999_999_999])
@@ -174,7 +174,7 @@ WRONG_FINAL = {
 @pytest.mark.parametrize("wrong", WRONG_FINAL)
 def test_a_last_message_that_cannot_be(wrong: str) -> None:
     message = refusal([OFFER, first(FIRST), authentication(12, WRONG_FINAL[wrong]) + WELCOME])
-    assert message.startswith("the server does not keep to the rules of the login that it offers (SCRAM): ")
+    assert message.startswith("the server violates the protocol of the login that it offers (SCRAM): ")
 
 
 def test_a_proof_that_is_wrong() -> None:

@@ -38,7 +38,7 @@ def test_a_login() -> None:
 
 def test_protocol_options_that_the_server_ignores() -> None:
     login(message(b"v", bytes(8)) + OK + READY)
-    with pytest.raises(CannotConnect, match=r"the protocol options _pq_\.x: leave them out of startup_params"):
+    with pytest.raises(CannotConnect, match=r"the protocol options .*: leave them out of startup_params"):
         login(message(b"v", bytes(7) + b"\1_pq_.x\0"))
 
 
@@ -51,8 +51,6 @@ def test_protocol_options_that_the_server_ignores() -> None:
         OK + message(b"S", b"TimeZone\0UTC"),
         OK + message(b"T", b"\0\0"),
         OK + message(b"Z", b"X"),
-        message(b"v", bytes(7) + b"\2_pq_.x\0"),
-        message(b"v", b""),
         message(b"R", b"\0\0"),
         b"R\0\0\0\3",
     ],

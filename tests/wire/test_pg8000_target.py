@@ -14,6 +14,7 @@ from lightvec.pg8000 import Connection, connect
 from lightvec.wire.errors import CannotConnect, InterfaceError, OperationalError
 from lightvec.wire.libpq.target import Target, pg8000_target, resolve
 from lightvec.wire.sockets import open_socket, tls_attempts
+from lightvec.wire.timeouts import Deadline
 from tests.relay import socket_of
 
 
@@ -121,7 +122,7 @@ def test_what_cannot_be() -> None:
             target(**params)
     with pytest.raises(InvalidOption, match=r"a connected socket\.socket"):
         target(sock="socket")
-    with pytest.raises(InvalidOption, match="a pair of a host and a port"):
+    with pytest.raises(InvalidOption, match="a tuple of the host and the port"):
         target(source_address="127.0.0.1")
     with socket.socket() as unconnected, pytest.raises(InvalidOption, match="give an open socket"):
         target(sock=unconnected)
@@ -172,7 +173,7 @@ def test_a_unix_socket_pair() -> None:
 def test_a_socket_is_tuned_and_blocking(opened: socket.socket) -> None:
     opened.settimeout(3)
     found = target(sock=opened, ssl_context=False)
-    assert open_socket(found.hosts[0], found) is opened
+    assert open_socket(found.hosts[0], found, Deadline(None), tls=False) is opened
     assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert opened.gettimeout() is None
 
@@ -191,14 +192,14 @@ def test_what_runs_on_a_socket_cannot_be_canceled(url: str) -> None:
 
 def test_source_address(listener: socket.socket) -> None:
     found = target(host="127.0.0.1", port=listener.getsockname()[1], ssl_context=False, source_address=("127.0.0.2", 0))
-    with open_socket(found.hosts[0], found) as opened:
+    with open_socket(found.hosts[0], found, Deadline(None), tls=False) as opened:
         assert opened.getsockname()[0] == "127.0.0.2"
 
 
 def test_a_source_address_that_is_not_ours(listener: socket.socket) -> None:
     found = target(host="127.0.0.1", port=listener.getsockname()[1], source_address=("192.0.2.7", 0))
     with pytest.raises(CannotConnect, match="give another one"):
-        open_socket(found.hosts[0], found)
+        open_socket(found.hosts[0], found, Deadline(None), tls=False)
 
 
 def test_the_class_takes_them(url: str) -> None:

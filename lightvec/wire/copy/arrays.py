@@ -1,7 +1,7 @@
-"""Columns that are NumPy arrays to CopyData messages, without any Python work for a row.
+"""NumPy arrays to CopyData messages, without Python work for each row.
 
-A block of rows is one structured array: int16 count of columns, then for each column int32 length and the payload, all
-big-endian and packed. It is laid over the memory that is sent, so filling a column of it is filling the message.
+A block of rows is one structured array over the memory of the message: int16 count of columns, then for each column
+int32 length and the payload, all big-endian and packed.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from itertools import chain
 from typing import Any, NamedTuple, cast
 
 from lightvec.types.inputs import is_ndarray
-from lightvec.wire.binary_encoders import NULL, Encoder
-from lightvec.wire.copy.blocks import HEADER, TRAILER, Block, careful, close_message
-from lightvec.wire.copy.fixed import Fixed, fits, fixed
+from lightvec.wire.binary_encoders import Encoder
+from lightvec.wire.copy.blocks import HEADER, TRAILER, Block, close_message, encode_value
+from lightvec.wire.copy.fixed_columns import FixedColumn, fit_microseconds, fixed_column
 from lightvec.wire.copy.target import Column, Target
 from lightvec.wire.datatypes import TYPES
 from lightvec.wire.errors import DataError
@@ -24,16 +24,16 @@ from lightvec.wire.protocol import copy_data
 
 __all__ = ["array_blocks", "items"]
 
-#: The size of a message and the rows in it. With 768 numbers a row, any size from 16 KB to 1 MB was as quick (medians
-#: of seven: 1.2 to 1.3 times psycopg 3 with C); the client's CPU fell from 1.6 to 1.05 µs a row at 256 KB, no further.
+#: The size of a message and the rows in it. With 768 numbers a row, any size from 16 KB to 1 MB was as fast; the
+#: client's CPU fell from 1.6 to 1.05 µs a row at 256 KB, no further.
 _BLOCK = 256 * 1024
-_FEWEST, _MOST = 16, 1024
-#: Where rows are put together from pieces, a message may be longer: it is cut into messages of this size.
-_LONGEST = 16 * 1024 * 1024
-_MOST_PIECES = 256
+_MIN_ROWS, _MAX_ROWS = 16, 1024
+#: With columns of variable width a block has fewer rows and may be longer: it is cut into messages of this size.
+_MAX_MIXED_ROWS = 256
+_MAX_MESSAGE = 16 * 1024 * 1024
 
 
-class Items(NamedTuple):
+class _EncodedColumn(NamedTuple):
     """A column that is encoded value by value."""
 
     column: Column
@@ -42,17 +42,17 @@ class Items(NamedTuple):
 
     def fields(self, start: int, stop: int) -> list[bytes]:
         """The fields of the rows from ``start`` to ``stop``; the values are taken in order."""
-        taken = zip(range(start + 1, stop + 1), self.values, strict=False)
-        return [NULL if value is None else careful(self.column, self.encode, value, number) for number, value in taken]
+        numbered = zip(range(start + 1, stop + 1), self.values, strict=False)
+        return [encode_value(self.column, self.encode, value, number) for number, value in numbered]
 
 
-class Rows:
-    """Columns of fixed size as one structured array over memory."""
+class _StructuredRows:
+    """Columns of fixed width as one structured array."""
 
     def __init__(
-        self, columns: Sequence[Fixed], rows: int, head: Sequence[tuple[str, str]] = (), before: int = 0
+        self, columns: Sequence[FixedColumn], rows: int, head: Sequence[tuple[str, str]] = (), before: int = 0
     ) -> None:
-        """``head`` are parts ahead of the columns, ``before`` is a number of bytes that stay free."""
+        """``head`` are the parts before the columns, ``before`` is the number of bytes before the array."""
         numpy = sys.modules["numpy"]
         dtype = numpy.dtype([*head, *chain.from_iterable(column.parts for column in columns)])
         self.columns = columns
@@ -73,40 +73,37 @@ class Rows:
         """The bytes of each row from ``start`` to ``stop``, until they are written again."""
         self.fill(start, stop)
         view = memoryview(self.buffer)
-        return [view[place : place + self.size] for place in range(0, (stop - start) * self.size, self.size)]
+        return [view[at : at + self.size] for at in range(0, (stop - start) * self.size, self.size)]
 
 
 def array_blocks(target: Target, values: Sequence[Any], length: int) -> Iterator[Block] | None:
-    """The binary COPY of columns of which at least one is an array of fixed size; None where none is."""
+    """The binary COPY of columns of which at least one has a fixed width; None if none has."""
     encoders = cast("list[Encoder]", target.encoders)
-    columns: list[Fixed | Items] = [
-        fixed(column, value, str(place)) or Items(column, encode, items(value, column))
-        for place, (column, encode, value) in enumerate(zip(target.columns, encoders, values, strict=True))
+    columns: list[FixedColumn | _EncodedColumn] = [
+        fixed_column(column, value, str(index)) or _EncodedColumn(column, encode, items(value, column))
+        for index, (column, encode, value) in enumerate(zip(target.columns, encoders, values, strict=True))
     ]
-    quick = [column for column in columns if isinstance(column, Fixed)]
-    if not quick:
+    fixed = [column for column in columns if isinstance(column, FixedColumn)]
+    if not fixed:
         return None
-    return _whole_blocks(quick, length) if len(quick) == len(columns) else _mixed_blocks(columns, length)
+    return _fixed_blocks(fixed, length) if len(fixed) == len(columns) else _mixed_blocks(columns, fixed, length)
 
 
 def items(values: Any, column: Column) -> Iterator[Any]:
-    """The values of a column one by one, those of an array as Python has them, a masked one and NaT as None.
-
-    A datetime64 says no time zone: it is UTC.
-    """
+    """The values of a column as Python's; masked ones and NaT are None, a datetime64 is in UTC."""
     if not is_ndarray(values) or values.ndim > 1:
         yield from values
         return
     is_utc = values.dtype.kind == "M" and column.oid == TYPES["timestamptz"].oid
-    for start in range(0, len(values), _MOST):
-        some = _as_python(values[start : start + _MOST])
-        yield from map(_in_utc, some) if is_utc else some
+    for start in range(0, len(values), _MAX_ROWS):
+        part = _as_python(values[start : start + _MAX_ROWS])
+        yield from map(_in_utc, part) if is_utc else part
 
 
 def _as_python(values: Any) -> list[Any]:
     if values.dtype.kind not in "mM":
         return values.tolist()  # type: ignore[no-any-return]
-    if fits(values):
+    if fit_microseconds(values):
         return values.astype(f"{values.dtype.kind}8[us]").tolist()  # type: ignore[no-any-return]
     return list(map(_moment, values))
 
@@ -115,27 +112,26 @@ def _moment(value: Any) -> Any:
     try:
         return plain(value)
     except DataError:
-        return value  # It is refused with its row where it is encoded.
+        return value  # The encoder refuses it, by its row.
 
 
 def _in_utc(value: Any) -> Any:
-    """A datetime with its zone; not NULL, and not the number of a moment behind the year 9999."""
+    # Not every value is a datetime: some are NULL, and those after the year 9999 are numbers.
     return value.replace(tzinfo=timezone.utc) if isinstance(value, datetime) else value
 
 
-def _spans(length: int, size: int, most: int) -> Iterator[tuple[int, int]]:
-    step = min(most, max(_FEWEST, _BLOCK // size))
-    for start in range(0, length, step):
-        yield start, min(start + step, length)
+def _rows_in_block(columns: list[FixedColumn], most: int) -> int:
+    return min(most, max(_MIN_ROWS, _BLOCK // sum(column.size for column in columns)))
 
 
-def _whole_blocks(columns: list[Fixed], length: int) -> Iterator[Block]:
-    spans = list(_spans(length, 2 + sum(column.size for column in columns), _MOST))
-    rows = Rows(columns, max((stop - start for start, stop in spans[:1]), default=0), [("width", ">i2")], 5)
-    rows.array["width"] = len(columns)
+def _fixed_blocks(columns: list[FixedColumn], length: int) -> Iterator[Block]:
+    step = _rows_in_block(columns, _MAX_ROWS)
+    rows = _StructuredRows(columns, min(step, length), [("count", ">i2")], 5)
+    rows.array["count"] = len(columns)
     message = memoryview(rows.buffer)
     yield Block(HEADER, 0)
-    for start, stop in spans:
+    for start in range(0, length, step):
+        stop = min(start + step, length)
         rows.fill(start, stop)
         end = 5 + (stop - start) * rows.size
         close_message(message, end)
@@ -143,15 +139,18 @@ def _whole_blocks(columns: list[Fixed], length: int) -> Iterator[Block]:
     yield Block(TRAILER, length)
 
 
-def _mixed_blocks(columns: list[Fixed | Items], length: int) -> Iterator[Block]:
-    """Rows put together from pieces of structured arrays and from fields of their own, in one join a block."""
-    size = sum(column.size for column in columns if isinstance(column, Fixed))
-    pieces = [Rows([column], _MOST_PIECES) if isinstance(column, Fixed) else column for column in columns]
-    width = len(columns).to_bytes(2, "big")
+def _mixed_blocks(
+    columns: list[FixedColumn | _EncodedColumn], fixed: list[FixedColumn], length: int
+) -> Iterator[Block]:
+    """Fields of both kinds of columns, with one join a block."""
+    step = _rows_in_block(fixed, _MAX_MIXED_ROWS)
+    parts = [_StructuredRows([column], step) if isinstance(column, FixedColumn) else column for column in columns]
+    count = len(columns).to_bytes(2, "big")
     yield Block(HEADER, 0)
-    for start, stop in _spans(length, size, _MOST_PIECES):
-        fields = [piece.fields(start, stop) for piece in pieces]
-        body = b"".join(chain.from_iterable(zip([width] * (stop - start), *fields, strict=True)))
-        for place in range(0, len(body), _LONGEST):
-            yield Block(copy_data(body[place : place + _LONGEST]), stop)
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        fields = [part.fields(start, stop) for part in parts]
+        body = b"".join(chain.from_iterable(zip([count] * (stop - start), *fields, strict=True)))
+        for at in range(0, len(body), _MAX_MESSAGE):
+            yield Block(copy_data(body[at : at + _MAX_MESSAGE]), stop)
     yield Block(TRAILER, length)

@@ -1,7 +1,4 @@
-"""Rows to CopyData messages, ready to be sent: in blocks, so that memory stays bounded and a system call is no row's.
-
-A block is a whole CopyData message in memory that is used again for the next one, and the number of its last row.
-"""
+"""Rows to CopyData messages of many rows each: memory stays bounded, and there are few system calls."""
 
 from __future__ import annotations
 
@@ -19,39 +16,35 @@ from lightvec.wire.errors import DataError
 from lightvec.wire.parameters import plain
 from lightvec.wire.protocol import copy_data
 
-__all__ = ["HEADER", "TRAILER", "Block", "binary_blocks", "close_message", "text_blocks"]
+__all__ = ["HEADER", "TRAILER", "Block", "binary_blocks", "close_message", "line_blocks", "text_blocks"]
 
 #: The signature, flags and the length of no extension (PostgreSQL documentation, COPY, "File Header").
 HEADER = copy_data(b"PGCOPY\n\xff\r\n\0" + bytes(8))
 TRAILER = copy_data(b"\xff\xff")
 
-#: A CopyData message is sent when it is this long. Lists of 768 numbers went in at 91,000 rows a second in messages of
-#: 8 KB, 118,000 of 32 to 128 KB, 103,000 of 1 MB, where client and server wait for each other (medians of seven).
-BLOCK = 128 * 1024
+#: The size of a message. Lists of 768 numbers went in at 91,000 rows a second in messages of 8 KB, 118,000 of 32 to
+#: 128 KB, 103,000 of 1 MB, where client and server wait for each other (medians of seven).
+_BLOCK = 128 * 1024
 
-_LINEAR = (list, tuple)
 _message_head = Struct("!ci").pack_into
 _count = Struct("!h").pack
 _START = b"d\x00\x00\x00\x00"
 
 
 class Block(NamedTuple):
-    """A CopyData message and the number of the last row in it."""
+    """A CopyData message, valid until the next one, and the number of its last row."""
 
     message: bytes | bytearray | memoryview
     rows: int
 
 
 def close_message(message: Any, size: int) -> None:
-    """Write the code and the length into the first five bytes of a CopyData message of this size."""
+    """Write the type and the length into the first five bytes of a CopyData message of this size."""
     _message_head(message, 0, b"d", size - 1)
 
 
 def binary_blocks(target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
-    """The binary COPY of these rows.
-
-    What the iterable raises passes through; values are refused by row and column.
-    """
+    """The binary COPY of these rows; an error of a value names its row and column."""
     columns, encoders = target.columns, cast("list[Encoder]", target.encoders)
     start = _count(len(columns))
 
@@ -59,7 +52,7 @@ def binary_blocks(target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Blo
         try:
             written = [NULL if value is None else encode(value) for encode, value in zip(encoders, row, strict=True)]
         except Exception:
-            written = checked(columns, encoders, NULL, row, number)
+            written = encode_row(columns, encoders, NULL, row, number)
         block += start
         block += b"".join(written)
 
@@ -74,8 +67,22 @@ def text_blocks(target: Target, adapters: Adapters, rows: Iterable[Sequence[Any]
     encoders = [text.text_encoder(column, adapters) for column in columns]
 
     def append(block: bytearray, row: Sequence[Any], number: int) -> None:
-        block += b"\t".join(checked(columns, encoders, text.NULL, row, number))
+        block += b"\t".join(encode_row(columns, encoders, text.NULL, row, number))
         block += b"\n"
+
+    yield from _blocks(rows, append)
+
+
+def line_blocks(rows: Iterable[Sequence[str | None]]) -> Iterator[Block]:
+    """The text COPY of rows whose fields are texts already."""
+
+    def append(block: bytearray, row: Sequence[str | None], number: int) -> None:
+        try:
+            block += text.line(row)
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"row {number:,}: expected Unicode text, got the lone surrogate {error.object[error.start]!r}"
+            ) from error
 
     yield from _blocks(rows, append)
 
@@ -85,7 +92,7 @@ def _blocks(rows: Iterable[Sequence[Any]], append: Callable[[bytearray, Sequence
     number = 0
     for number, row in enumerate(rows, 1):
         append(block, row, number)
-        if len(block) >= BLOCK:
+        if len(block) >= _BLOCK:
             close_message(block, len(block))
             yield Block(block, number)
             del block[len(_START) :]
@@ -94,37 +101,38 @@ def _blocks(rows: Iterable[Sequence[Any]], append: Callable[[bytearray, Sequence
         yield Block(block, number)
 
 
-def checked(columns: Sequence[Column], encoders: Sequence[Encoder], null: bytes, row: Any, number: int) -> list[bytes]:
-    """The fields of a row, value by value: what is at fault is named, and an enum's member is taken as its value."""
-    fields = []
-    for column, encode, value in zip(columns, encoders, _values(columns, row, number), strict=True):
-        fields.append(null if value is None else careful(column, encode, value, number, null))
-    return fields
+def encode_row(
+    columns: Sequence[Column], encoders: Sequence[Encoder], null: bytes, row: Any, number: int
+) -> list[bytes]:
+    """The fields of a row, by :func:`encode_value`."""
+    values = _values(columns, row, number)
+    return [
+        encode_value(column, encode, value, number, null)
+        for column, encode, value in zip(columns, encoders, values, strict=True)
+    ]
 
 
-def careful(column: Column, encode: Encoder, value: Any, number: int, null: bytes = NULL) -> bytes:
-    """The field of one value; :class:`InvalidVector` or :class:`DataError` that names row and column."""
+def encode_value(column: Column, encode: Encoder, value: Any, number: int, null: bytes = NULL) -> bytes:
+    """The field of a value; Enum members and NumPy scalars are converted. An error names row and column."""
     try:
-        return encode(value)
+        return null if value is None else encode(value)
     except Exception as error:
         refused = error
     try:
         inner = plain(value) if type(value).__module__ != "numpy" or getattr(value, "ndim", 0) == 0 else value
-        if inner is None:
-            return null
         if inner is not value:
-            return encode(inner)
+            return null if inner is None else encode(inner)
     except Exception as error:
         refused = error
     raise column.refusal(number, value, refused) from refused
 
 
 def _values(columns: Sequence[Column], row: Any, number: int) -> Sequence[Any]:
-    """The values of a row, one for each column; whatever the row says of its length, they are counted."""
+    """The values of a row, which are counted: some classes have a wrong ``len()``."""
     expected = f"row {number:,}: expected {len(columns)} values ({', '.join(column.name for column in columns)})"
-    if not isinstance(row, _LINEAR) and (isinstance(row, (str, bytes, Mapping, Set)) or not hasattr(row, "__len__")):
-        raise DataError(f"{expected} in a list or tuple, got {show(row)}")
     try:
+        if isinstance(row, (str, bytes, Mapping, Set)):
+            raise TypeError
         count = len(row)
         values = list(islice(row, len(columns) + 1)) if count == len(columns) else []
     except (TypeError, ValueError, NotImplementedError) as error:

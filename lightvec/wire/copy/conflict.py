@@ -1,9 +1,10 @@
-"""Rows that may be there already: a COPY into a temporary table, then one INSERT with ON CONFLICT from it."""
+"""``on_conflict``: a COPY into a temporary table, then one INSERT with ON CONFLICT from it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from json import loads
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -20,23 +21,25 @@ __all__ = ["IGNORE", "UPDATE", "check_on_conflict", "load_by_insert"]
 
 IGNORE, UPDATE = "ignore", "update"
 
-#: Unique indexes that ON CONFLICT can name by their columns: the primary key first. ``indnullsnotdistinct`` came with
-#: PostgreSQL 15, so it is asked for by way of JSON.
+#: Unique indexes that ON CONFLICT can name by their columns: the primary key first. By way of JSON, because
+#: ``indnullsnotdistinct`` came with PostgreSQL 15.
 _KEYS = """\
-SELECT i.indisprimary, coalesce(pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct', 'false'), a.attname, i.indexrelid
+SELECT (SELECT pg_catalog.json_agg(a.attname ORDER BY k.place)
+        FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        WHERE k.place <= i.indnkeyatts),
+    pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'
 FROM pg_catalog.pg_index i
-CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
-JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE i.indrelid = pg_catalog.to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indimmediate
-  AND i.indpred IS NULL AND i.indexprs IS NULL AND k.place <= i.indnkeyatts
-ORDER BY i.indisprimary DESC, i.indexrelid, k.place"""
+  AND i.indpred IS NULL AND i.indexprs IS NULL
+ORDER BY i.indisprimary DESC, i.indexrelid"""
 
 
 class Key(NamedTuple):
-    """The columns of a unique index, and whether it takes NULLs for equal."""
+    """The columns of a unique index, and whether it has NULLS NOT DISTINCT."""
 
     columns: tuple[str, ...]
-    nulls_equal: bool
+    nulls_not_distinct: bool
 
 
 def check_on_conflict(on_conflict: str | None) -> None:
@@ -46,7 +49,7 @@ def check_on_conflict(on_conflict: str | None) -> None:
 
 
 def load_by_insert(session: Session, target: Target, on_conflict: str, copy: Callable[[Target], int]) -> int:
-    """Load by ``copy`` into a temporary table and insert from it; how many rows were inserted or updated."""
+    """Load by ``copy`` into a temporary table and insert from it; the number of rows inserted or updated."""
     key = _key(session, target) if on_conflict == UPDATE else None
     unique = uuid4().hex
     place = f"place_{unique}"
@@ -67,7 +70,6 @@ def load_by_insert(session: Session, target: Target, on_conflict: str, copy: Cal
 
 
 def _run(session: Session, insert: str) -> int:
-    """How many rows were inserted or updated."""
     if not session.is_looked_up:
         look_up(session)
     if (session.framing or IMPLICIT).counts_inserts:
@@ -81,11 +83,11 @@ def _ignoring(target: Target, staging: Target) -> str:
 
 
 def _updating(target: Target, staging: Target, key: Key, place: str) -> str:
-    """Of rows with the same key the last one; ON CONFLICT DO UPDATE refuses to touch a row twice (SQLSTATE 21000)."""
+    """Of rows with the same key the last one: ON CONFLICT DO UPDATE may not touch a row twice (SQLSTATE 21000)."""
     names = [identifier(name) for name in key.columns]
     same = ", ".join(names)
-    if not key.nulls_equal:
-        # Rows with a NULL in the key never conflict, but DISTINCT ON takes NULLs for equal.
+    if not key.nulls_not_distinct:
+        # Rows with a NULL in the key never conflict, but for DISTINCT ON NULLs are equal.
         same += f", CASE WHEN {' OR '.join(f'{name} IS NULL' for name in names)} THEN {place} END"
     return (
         f"{_insert(target)} SELECT {target.column_list} "
@@ -95,7 +97,7 @@ def _updating(target: Target, staging: Target, key: Key, place: str) -> str:
 
 
 def _insert(target: Target) -> str:
-    # COPY writes identity columns that are generated always, so this does, too.
+    # As COPY does, this writes identity columns that are generated always.
     return f"INSERT INTO {target.name} ({target.column_list}) OVERRIDING SYSTEM VALUE"
 
 
@@ -113,7 +115,7 @@ def _assignments(target: Target, key: Key) -> str:
 def _key(session: Session, target: Target) -> Key:
     """The primary key if its columns are loaded, else the one unique key whose columns are."""
     loaded = {column.name for column in target.columns}
-    keys = _keys(session, target)
+    keys = ask(session, _KEYS, target.name, read=lambda names, nulls: Key(tuple(loads(names)), nulls == "true"))
     usable = [key for key in keys if loaded.issuperset(key.columns)]
     if not usable:
         there = ", ".join(_shown(key.columns) for key in keys) or "none"
@@ -123,23 +125,10 @@ def _key(session: Session, target: Target) -> Key:
         )
     if len(usable) > 1 and usable[0] != keys[0]:
         raise ProgrammingError(
-            f'on_conflict="update" needs to know which key decides, and {target.name} has several among the loaded '
-            f"columns: {', '.join(_shown(key.columns) for key in usable)}; load the primary key, too"
+            f'on_conflict="update" cannot choose among the keys of {target.name} in the loaded columns: '
+            f"{', '.join(_shown(key.columns) for key in usable)}; load the primary key, too"
         )
     return usable[0]
-
-
-def _keys(session: Session, target: Target) -> list[Key]:
-    columns: dict[str, list[str]] = {}
-    nulls_equal: dict[str, bool] = {}
-    for nulls, name, index in ask(session, _KEYS, target.name, read=_key_column):
-        columns.setdefault(index, []).append(name)
-        nulls_equal[index] = nulls == "true"
-    return [Key(tuple(names), nulls_equal[index]) for index, names in columns.items()]
-
-
-def _key_column(_: str, nulls: str, name: str, index: str) -> tuple[str, str, str]:
-    return nulls, name, index
 
 
 def _shown(names: Sequence[str]) -> str:

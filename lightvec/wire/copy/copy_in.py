@@ -1,13 +1,12 @@
-"""COPY by pushing: begin it, write the data, and the end of the block ends it.
+"""COPY FROM STDIN as a context manager, and COPY from and to the caller's files.
 
-It begins by a Query: pgpool-II forwards no CopyData behind a COPY of the extended protocol.
+The statement is sent as a Query: pgpool-II does not forward CopyData after a COPY of the extended protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOBase
 from typing import Any
 
 from lightvec.wire import protocol
@@ -19,9 +18,9 @@ from lightvec.wire.session import Session
 
 __all__ = ["CopyIn", "copy_in", "copy_stream"]
 
-#: What a server may send at any time, and the error that ends the COPY.
+#: NoticeResponse, NotificationResponse and ParameterStatus, which a server may send at any time.
 _EXPECTED = b"NAS"
-#: Small pieces are put together to messages of about this many bytes: a message a row is a system call a row.
+#: Small pieces are joined to messages of this many bytes, because each message is a system call.
 _BLOCK = 64 * 1024
 
 
@@ -29,8 +28,8 @@ _BLOCK = 64 * 1024
 def copy_in(session: Session, sql: str) -> Iterator[CopyIn]:
     """A COPY FROM STDIN, whose data is written in the ``with`` block.
 
-    An exception that leaves the block ends the COPY with CopyFail: nothing is kept, and the
-    connection stays good. An error of the server is raised by :meth:`CopyIn.write`, or at the end.
+    An exception in the block ends the COPY with CopyFail: nothing is stored, and the connection stays
+    usable. An error of the server is raised by :meth:`CopyIn.write`, or at the end of the block.
     """
     with _begun(session, CopyResult(sql)) as copy:
         if copy is None:
@@ -39,20 +38,20 @@ def copy_in(session: Session, sql: str) -> Iterator[CopyIn]:
 
 
 def copy_stream(session: Session, sql: str, values: Sequence[Any], stream: Any, row_class: RowClass = list) -> Result:
-    """Run a COPY from or to what the caller gives: a file, or an iterable of text or bytes."""
+    """Run a COPY from or to the caller's file, or from an iterable of str or bytes."""
     if values:
         raise InterfaceError("COPY takes no parameters: write the values into the statement, or load them by copy_rows")
     result = CopyResult(sql, row_class, stream, session.adapters.encoding)
     with _begun(session, result) as copy:
         if copy is not None:
-            for block in _blocks(_as_bytes(_pieces(stream, result.is_binary), result)):
+            for block in _blocks(stream, result):
                 copy.write(block)
     return result
 
 
 @contextmanager
 def _begun(session: Session, result: CopyResult) -> Iterator[CopyIn | None]:
-    """A statement that was sent as a Query; None where the server asks for no data and its answer is over."""
+    """Send the statement; None where it is complete because the server requests no data."""
     session.check_usable()
     was_inside = session.in_transaction
     copy = None
@@ -69,15 +68,15 @@ def _begun(session: Session, result: CopyResult) -> Iterator[CopyIn | None]:
             if copy is not None:
                 copy.abandon()
         finally:
-            session.abandon()  # An interrupt may have come ahead of the end.
+            session.abandon()  # In case of an interrupt before the end.
         raise
 
 
 def _begin(session: Session, result: CopyResult) -> bool:
-    """Send the statement; whether the server asks for data, else its answer is over."""
+    """Send the statement; whether the server requests data."""
     ends = (protocol.CopyInResponse, protocol.ReadyForQuery)
     with session.turn("idle", [result]):
-        # A COPY TO STDOUT, and whatever else it may be, takes effect without more ado.
+        # A COPY TO STDOUT or another statement takes effect without further messages.
         session.send(protocol.query(session.encode(result.sql)), takes_effect=True)
         event = session.read_until(ends, result)
         if type(event) is protocol.ErrorResponse:
@@ -104,14 +103,14 @@ class CopyIn:
         self.write_message(protocol.copy_data(bytes(data)))
 
     def write_message(self, message: bytes | bytearray | memoryview) -> None:
-        """Send a CopyData message that is complete, without a copy of it."""
+        """Send a complete CopyData message without copying it."""
         with self._session.turn("copying", [self.result]):
             has_failed = self._session.transport.send_reading(message, self._has_error)
         if has_failed:
             self._end(b"")
 
     def finish(self) -> None:
-        """End the COPY, which the end of the block does else: the server stores what it was sent."""
+        """End the COPY before the end of the block does: the server stores the rows."""
         if not self._is_over:
             self._end(COPY_DONE)
 
@@ -126,7 +125,7 @@ class CopyIn:
             raise self.result.error
 
     def abandon(self) -> None:
-        """Have the server discard what it was sent; the error that this makes is not the caller's."""
+        """Have the server discard the rows, and ignore the error that it reports for that."""
         if self._is_over or self._session.closed:
             return
         self._is_over = True
@@ -135,7 +134,7 @@ class CopyIn:
             self._session.read_ready([self.result])
 
     def _has_error(self) -> bool:
-        """Take in what has come; whether it is an error, which is left to be read."""
+        """Handle the messages that have arrived; whether there is an error, which is left unread."""
         session = self._session
         while code := session.transport.peek():
             if code == b"E":
@@ -149,35 +148,22 @@ class CopyIn:
         return False
 
 
-def _pieces(source: Any, is_binary: bool) -> Iterable[Any]:
+def _blocks(source: Any, result: CopyResult) -> Iterator[bytes]:
+    """The data of a file or an iterable, as bytes, in blocks."""
     if source is None:
         raise InterfaceError("COPY FROM STDIN needs a source of rows: run(sql, stream=file or iterable)")
-    if is_binary and isinstance(source, TextIOBase):
-        raise InterfaceError("a binary COPY needs a source of bytes, got a text file: open it with mode 'rb'")
-    return _read(source) if hasattr(source, "read") else source
-
-
-def _read(file: Any) -> Iterator[Any]:
-    while piece := file.read(_BLOCK):
-        yield piece
-
-
-def _as_bytes(pieces: Iterable[Any], result: CopyResult) -> Iterator[bytes]:
-    for piece in pieces:
-        if not isinstance(piece, str):
-            yield piece
-        elif result.is_binary:
-            raise InterfaceError("a binary COPY needs a source of bytes, got a str in it")
-        else:
-            yield piece.encode(result.encoding)
-
-
-def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     block = bytearray()
-    for piece in pieces:
-        block += piece
+    for piece in _read(source) if hasattr(source, "read") else source:
+        if isinstance(piece, str) and result.is_binary:
+            raise InterfaceError("a binary COPY needs a source of bytes, got str: open a file with mode 'rb'")
+        block += piece.encode(result.encoding) if isinstance(piece, str) else piece
         if len(block) >= _BLOCK:
             yield bytes(block)
             block.clear()
     if block:
         yield bytes(block)
+
+
+def _read(file: Any) -> Iterator[Any]:
+    while piece := file.read(_BLOCK):
+        yield piece

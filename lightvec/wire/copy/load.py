@@ -1,25 +1,32 @@
-"""Rows and columns into a table by binary COPY: the quickest way in, with bounded memory.
+"""``copy_rows`` and ``copy_columns``: load a table by binary COPY, with bounded memory.
 
-One round trip asks for the columns' types, one loads. Whatever goes wrong, a value that cannot be sent, an exception of
-the caller's own or an error of the server, nothing is kept and the connection stays good: an error of the client ends
-the load with CopyFail, an error of the server is seen between two blocks and ends it there.
+One round trip looks the columns' types up, one loads. After any error nothing is stored and the connection stays
+usable: an error of the client ends the COPY with CopyFail, one of the server is noticed between two blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lightvec.types.inputs import show
 from lightvec.wire.copy.arrays import array_blocks, items
-from lightvec.wire.copy.blocks import Block, binary_blocks, text_blocks
+from lightvec.wire.copy.blocks import Block, binary_blocks, line_blocks, text_blocks
 from lightvec.wire.copy.conflict import check_on_conflict, load_by_insert
-from lightvec.wire.copy.sending import Progress, is_binary, send_blocks
+from lightvec.wire.copy.copy_in import copy_in
 from lightvec.wire.copy.target import Target, look_up
-from lightvec.wire.errors import DataError, InterfaceError
+from lightvec.wire.errors import REMEDIES, DatabaseError, DataError, ErrorFields, InterfaceError
 from lightvec.wire.session import Session
 
-__all__ = ["Progress", "copy_columns", "copy_rows"]
+__all__ = ["Progress", "copy_columns", "copy_rows", "copy_texts", "send_blocks"]
+
+#: Called with the number of rows sent so far, after each block and at the end.
+Progress = Callable[[int], object]
+
+#: The row in the context of the server's errors, in any language (``CopyFromErrorCallback``,
+#: src/backend/commands/copyfromparse.c); in a binary COPY a line is a row, too.
+_LINE = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})", re.MULTILINE)
 
 
 def copy_rows(
@@ -30,32 +37,29 @@ def copy_rows(
     *,
     on_conflict: str | None = None,
     left_alone: Collection[str] = (),
-    as_text: bool = False,
     progress: Progress | None = None,
 ) -> int:
-    """Load rows into a table by binary COPY; how many rows went in.
+    """Load rows into a table by binary COPY; the number of rows.
 
-    ``table`` is one name, or schema and name as a tuple; names are quoted, so they are meant exactly as written.
-    ``columns`` are the names of the columns to load, each row a list, tuple or other sequence of values in their order;
-    None is NULL. ``rows`` may be any iterable and is never held as a whole. Values are what INSERT takes as parameters
-    for these types; for vectors also plain lists, tuples, ``array.array`` and NumPy arrays. Where a column has a type
-    without a binary form here (a range, a composite, hstore, …) the load is text; ``as_text`` makes it so, for values
-    that are texts which only the server can read, such as dates in its many forms.
+    ``table`` is one name, or a tuple of schema and name; names are quoted, so they must be exact. ``columns`` are the
+    names of the columns to load, and each row is a list, tuple or other sequence of values in their order; None is
+    NULL. ``rows`` may be any iterable and is never held as a whole. Values are what INSERT takes as parameters for
+    these types; for vectors also plain lists, tuples, ``array.array`` and NumPy arrays. With a column of a type without
+    a binary form here (a range, a composite, hstore, …) the COPY is text.
 
-    ``on_conflict="ignore"`` leaves out rows that violate a unique constraint. ``"update"`` writes the loaded columns
-    over the row with the same primary key (or the only unique key among the loaded columns); of rows with the same key
-    in the load itself the last one stays; ``left_alone`` are columns that only new rows get. Both load into a temporary
-    table first, in a transaction or, inside the caller's, a savepoint; what is returned is the number of rows inserted
-    or updated.
+    ``on_conflict="ignore"`` skips rows that violate a unique constraint. ``"update"`` updates the row with the same
+    primary key (or the only unique key among the loaded columns); of loaded rows with the same key the last one wins;
+    ``left_alone`` are columns that an update does not change. Both load into a temporary table first, in a transaction
+    or, inside the caller's, a savepoint; the result is the number of rows inserted or updated.
 
-    ``progress`` is called with the rows sent so far, now and then, and with the total when the load is done: what it
-    raises before stops the load, then it is too late for that.
+    ``progress`` is called with the number of rows sent so far, now and then, and with the total at the end. An
+    exception that it raises before the end stops the load.
 
-    Raises, with nothing kept and the connection good: :class:`~lightvec.errors.InvalidVector` (wrong dimensions, NaN)
-    and :class:`~lightvec.pg8000.exceptions.DataError` (another value that cannot be sent) naming row, counted from 1,
-    and column; what the iterable or ``progress`` raises, as it is; what the server says;
-    :class:`~lightvec.pg8000.exceptions.ProgrammingError`, before anything is sent, for a table or column that is not
-    there.
+    Raises, with nothing stored and the connection usable: :class:`~lightvec.errors.InvalidVector` (wrong dimensions,
+    NaN) and :class:`~lightvec.pg8000.exceptions.DataError` (another invalid value), which name the row, counted from 1,
+    and the column; any exception of the iterable or ``progress``; any error of the server;
+    :class:`~lightvec.pg8000.exceptions.ProgrammingError`, before anything is sent, for a table or column that does not
+    exist.
 
     >>> _ = conn.run("CREATE TEMPORARY TABLE item (id int PRIMARY KEY, title text, embedding vector(3))")
     >>> rows = [(1, "a", [1, 2, 3]), (2, None, Vector([4, 5, 6]))]
@@ -68,9 +72,28 @@ def copy_rows(
     """
     check_on_conflict(on_conflict)
     target = look_up(session, table, columns, left_alone)
-    if as_text:
-        target.encoders = None
     return _load(session, target, _row_blocks(session, target, rows), on_conflict, progress)
+
+
+def copy_texts(
+    session: Session,
+    table: str | tuple[str, str],
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | None]],
+    *,
+    on_conflict: str | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Load rows of texts by text COPY, which the server reads as it reads literals; otherwise as :func:`copy_rows`.
+
+    >>> _ = conn.run("CREATE TEMPORARY TABLE day (at date, embedding vector(2))")
+    >>> copy_texts(conn.session, "day", ["at", "embedding"], [("29 Feb 2024", "[1,2]"), (None, None)])
+    2
+    """
+    check_on_conflict(on_conflict)
+    target = look_up(session, table, columns)
+    target.encoders = None
+    return _load(session, target, line_blocks(rows), on_conflict, progress)
 
 
 def copy_columns(
@@ -81,14 +104,14 @@ def copy_columns(
     on_conflict: str | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Load whole columns into a table by binary COPY; how many rows went in.
+    """Load whole columns into a table by binary COPY; the number of rows.
 
     ``columns`` maps names to lists (or other sequences) or NumPy arrays, all of one length n. An array of the shape
     (n, dimensions) and any float or integer dtype, byte order and stride is a vector or halfvec column; one of the
-    shape (n,) is a column of integers, floats, bool, dates and timestamps (datetime64, taken as UTC) or intervals
-    (timedelta64); one of the shape (n, 16) and uint8 is a uuid column. Where all columns are of this kind there is no
-    Python work for a row. NaT and masked values are NULL; NaN in a float column is NaN. Anything else is encoded value
-    by value as :func:`copy_rows` does.
+    shape (n,) is a column of integers, floats, bool, dates and timestamps (datetime64, in UTC) or intervals
+    (timedelta64); one of the shape (n, 16) and uint8 is a uuid column. If all columns are of this kind there is no
+    Python work for each row. NaT and masked values are NULL; NaN in a float column is NaN. Anything else is encoded
+    value by value, as in :func:`copy_rows`.
 
     ``on_conflict``, ``progress`` and errors are those of :func:`copy_rows`;
     columns of different lengths are a :class:`~lightvec.pg8000.exceptions.DataError`.
@@ -109,11 +132,9 @@ def copy_columns(
 def _length(columns: Mapping[str, Any]) -> int:
     lengths: dict[str, int] = {}
     for name, values in columns.items():
-        if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
-            raise DataError(f"column {name!r}: expected a list or an array, got {show(values)}")
-        if getattr(values, "ndim", 1) == 0:
-            raise DataError(f"column {name!r}: expected an array with a row for each value, got {show(values)}")
         try:
+            if isinstance(values, (str, bytes, Mapping)):
+                raise TypeError
             lengths[name] = len(values)
         except (TypeError, ValueError) as error:
             raise DataError(f"column {name!r}: expected a list or an array, got {show(values)}") from error
@@ -123,22 +144,27 @@ def _length(columns: Mapping[str, Any]) -> int:
     return next(iter(lengths.values()))
 
 
+def _is_binary(session: Session, target: Target) -> bool:
+    # A binary COPY has texts in the client's encoding; a text COPY can name its own.
+    return target.encoders is not None and session.adapters.encoding == "utf-8"
+
+
 def _row_blocks(session: Session, target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
-    return binary_blocks(target, rows) if is_binary(session, target) else text_blocks(target, session.adapters, rows)
+    return binary_blocks(target, rows) if _is_binary(session, target) else text_blocks(target, session.adapters, rows)
 
 
 def _column_blocks(session: Session, target: Target, columns: Mapping[str, Any]) -> Iterator[Block]:
     values, length = list(columns.values()), _length(columns)
-    blocks = array_blocks(target, values, length) if is_binary(session, target) else None
+    blocks = array_blocks(target, values, length) if _is_binary(session, target) else None
     return blocks or _row_blocks(session, target, _rows(target, values))
 
 
 def _rows(target: Target, columns: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """The values row by row, to an end that is that of all columns, whatever they said of their lengths."""
+    # Some classes have a wrong len(), so the columns may end at different rows.
     try:
         yield from zip(*map(items, columns, target.columns), strict=True)
     except (ValueError, NotImplementedError) as error:
-        raise DataError(f"the columns cannot be read, each to the same end ({error}): give lists or arrays") from error
+        raise DataError(f"the columns do not all end at the same row ({error}): give lists or arrays") from error
 
 
 def _load(
@@ -152,10 +178,37 @@ def _load(
 
     def copy(into: Target) -> int:
         nonlocal total
-        total = send_blocks(session, into, is_binary(session, target), blocks, progress)
+        total = send_blocks(session, into, _is_binary(session, target), blocks, progress)
         return total
 
     count = copy(target) if on_conflict is None else load_by_insert(session, target, on_conflict, copy)
     if progress is not None:
         progress(total)
     return count
+
+
+def send_blocks(
+    session: Session, into: Target, binary: bool, blocks: Iterator[Block], progress: Progress | None
+) -> int:
+    """Run a COPY with these blocks; the number of rows that the server counted."""
+    options = "FORMAT binary" if binary else "FORMAT text, ENCODING 'UTF8'"
+    session.transport.enlarge_send_buffer()
+    with copy_in(session, f"COPY {into.name} ({into.column_list}) FROM STDIN ({options})") as copy:
+        try:
+            for block in blocks:
+                copy.write_message(block.message)
+                if progress is not None and block.rows:
+                    progress(block.rows)
+            copy.finish()
+        except DatabaseError as error:
+            if error is copy.result.error:
+                _add_row(error)
+            raise
+    return copy.result.row_count
+
+
+def _add_row(error: DatabaseError) -> None:
+    """Say which row the error is about, unless there is a remedy."""
+    line = _LINE.search(error.fields.get("W", ""))
+    if isinstance(error.fields, ErrorFields) and line is not None and error.sqlstate not in REMEDIES:
+        error.fields.remedy = f"it was row {int(line[1]):,} of the load"

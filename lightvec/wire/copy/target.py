@@ -1,4 +1,4 @@
-"""The table that a COPY goes into, as the catalog has it: its columns, their types and how values become fields."""
+"""The table that a COPY loads: its columns, their types and their encoders."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from lightvec.wire.session import Session
 
 __all__ = ["Column", "Target", "look_up"]
 
-#: A domain is taken as its base type, whose binary format it has (``domain_recv`` checks it), an enum's is its label.
-#: Only an element's ``typarray`` makes a true array: int2vector and oidvector have elements, too.
+#: A domain has the binary format of its base type (``domain_recv``), an enum's is its label.
+#: Arrays are found by their element's ``typarray``: int2vector and oidvector have elements, too.
 _COLUMNS = """\
 SELECT a.attname, t.oid, e.oid, pg_catalog.format_type(a.atttypid, a.atttypmod),
        CASE d.typtype WHEN 'd' THEN d.typtypmod ELSE a.atttypmod END,
@@ -42,20 +42,19 @@ WHERE c.relkind IN ('r', 'p', 'f', 'v') AND c.relnamespace NOT IN ('pg_catalog':
         <> 'information_schema' ELSE c.relnamespace = pg_catalog.to_regnamespace($1) END
 ORDER BY c.relname LIMIT 21"""
 
-#: Names listed in an error.
-_SHOWN = 20
+_MAX_SHOWN = 20
 _BITS = {TYPES[name].oid: name for name in ("bit", "varbit")}
 
 
 class Encoding(NamedTuple):
-    """How the values of a column become binary fields, and what a value is called in an error."""
+    """The binary encoder of a column, and what it expects."""
 
     encode: Encoder
     expects: str
 
 
 class Column(NamedTuple):
-    """A column and its type; ``vector`` is the type's name where it, or the element of the array, is a vector."""
+    """A column and its type; ``vector`` is the name of the type, or of the array's elements, if that is a vector."""
 
     name: str
     oid: int
@@ -68,7 +67,7 @@ class Column(NamedTuple):
 
     @property
     def encoding(self) -> Encoding | None:
-        """How values become binary fields; None where only text will do."""
+        """The binary encoder; None if the type has none."""
         known = TYPES["text"] if self.is_enum else BY_OID.get(self.element_oid or self.oid)
         encode, expects = (known.encode, known.expects) if known is not None else (None, "")
         if self.vector is not None:
@@ -76,18 +75,17 @@ class Column(NamedTuple):
         if encode is None:
             return None
         if self.element_oid:
-            is_of_vectors = self.vector is not None
-            encode, expects = partial(_array, encode, self.element_oid, is_of_vectors), f"a list of {expects}"
+            encode, expects = partial(_array, encode, self.element_oid, self.vector is not None), f"a list of {expects}"
         return Encoding(encode, expects)
 
     def refusal(self, number: int, value: Any, error: Exception) -> LightvecError:
-        """What the caller sees of a value that cannot be sent, in a row counted from 1."""
+        """The error to raise for a value that cannot be encoded, in a row counted from 1."""
         place = f"row {number:,}, column {self.name!r}"
         if isinstance(error, InvalidVector):
             return InvalidVector(f"{place}: {error}")
         encoding = self.encoding
         expects = f"a value of {self.type}" if encoding is None else encoding.expects
-        # A struct.error speaks of letters that the caller never wrote; ValueErrors of ours and Python's are sentences.
+        # ValueErrors of lightvec and Python are sentences; a struct.error is not for users.
         reason = f" ({error})" if isinstance(error, (ValueError, Error)) and str(error) else ""
         return DataError(f"{place} ({self.type}): expected {expects}, got {show(value)}{reason}")
 
@@ -97,7 +95,7 @@ def _array(encode: Encoder, oid: int, of_vectors: bool, value: Any) -> bytes:
 
 
 class Target:
-    """A table and those of its columns that are loaded; an update leaves the columns ``left_alone`` as they are."""
+    """A table and those of its columns that are loaded; an update does not change the columns ``left_alone``."""
 
     def __init__(self, name: str, columns: Sequence[Column], left_alone: Collection[str] = ()) -> None:
         self.name = name
@@ -111,7 +109,7 @@ class Target:
 
     @cached_property
     def encoders(self) -> list[Encoder] | None:
-        """The columns' binary encoders; None where one column has none, so that the load is text."""
+        """The columns' binary encoders; None if one column has none, so that the COPY is text."""
         encodings = [column.encoding for column in self.columns]
         found = [encoding.encode for encoding in encodings if encoding is not None]
         return found if len(found) == len(encodings) else None
@@ -120,7 +118,7 @@ class Target:
 def look_up(
     session: Session, table: str | tuple[str, ...], columns: Iterable[str], left_alone: Collection[str] = ()
 ) -> Target:
-    """The table and its columns, in one round trip; :class:`ProgrammingError` for a name that is not there."""
+    """The table and its columns, in one round trip; :class:`ProgrammingError` if one does not exist."""
     parts = (table,) if isinstance(table, str) else table
     if not isinstance(parts, (tuple, list)) or len(parts) not in (1, 2):
         raise InterfaceError(f"expected a table by its name, or as a tuple of schema and name, got {table!r}")
@@ -158,7 +156,7 @@ def _column(
 ) -> Column:
     bits = _BITS.get(int(element or oid))
     vector = extension_type if extension_type in VALUES else bits
-    # varbit(n) holds up to n bits: the server looks at those.
+    # varbit(n) holds up to n bits: the server checks that.
     size = int(modifier) if vector not in (None, "varbit") and int(modifier) > 0 else None
     return Column(name, int(oid), int(element or 0), type_name, size, vector, is_enum == "t", identity == "a")
 
@@ -166,6 +164,6 @@ def _column(
 def _unknown_table(session: Session, parts: Sequence[str], sql: str) -> ProgrammingError:
     schema = identifier(parts[0]) if len(parts) > 1 else ""
     found = ask(session, _TABLES, schema, read=repr)
-    there = ", ".join(found[:_SHOWN]) + (" and more" if len(found) > _SHOWN else "")
-    where = f"in the schema {schema}" if schema else "on the search path"
-    return ProgrammingError(f"there is no table {sql}: {where} there is {there or 'no table'}")
+    tables = ", ".join(found[:_MAX_SHOWN]) + (" and more" if len(found) > _MAX_SHOWN else "")
+    where = f"the schema {schema}" if schema else "the search path"
+    return ProgrammingError(f"there is no table {sql}: {where} has {tables or 'no tables'}")

@@ -1,12 +1,12 @@
-"""The text form of COPY, for tables with a type that has no binary encoder here.
+"""COPY's text format, for tables with a type that has no binary encoder here.
 
-One line a row, fields between tabs, NULL as ``\\N``, backslash, tab, newline and carriage return escaped (PostgreSQL
-documentation, COPY, "Text Format"). The server reads each field as it reads a literal, so every type can be loaded.
+Source: PostgreSQL documentation, COPY, "Text Format". The server parses each field like a literal, so every type can
+be loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import partial
 from struct import pack, unpack
@@ -22,14 +22,20 @@ from lightvec.wire.datatypes import BY_OID
 from lightvec.wire.jsonb import json_text
 from lightvec.wire.parameters import plain
 
-__all__ = ["NULL", "text_encoder"]
+__all__ = ["NULL", "line", "text_encoder"]
 
 NULL = b"\\N"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
+def line(fields: Iterable[str | None]) -> bytes:
+    """The line of a row. Bytes that are not UTF-8, read with ``surrogateescape``, are left to the server to refuse."""
+    written = ["\\N" if field is None else field.translate(_ESCAPES) for field in fields]
+    return ("\t".join(written) + "\n").encode("utf-8", "surrogateescape")
+
+
 def text_encoder(column: Column, adapters: Adapters) -> Callable[[Any], bytes]:
-    """What writes the values of one column as fields, without the tab behind them."""
+    """The function from a value of the column to its field."""
     convert = _converter(column, adapters)
     if column.element_oid:
         convert = partial(_elements, convert or plain, column.vector is not None)
@@ -37,7 +43,7 @@ def text_encoder(column: Column, adapters: Adapters) -> Callable[[Any], bytes]:
 
 
 def _converter(column: Column, adapters: Adapters) -> Callable[[Any], Any] | None:
-    """What must be done to a value of the column, or an element, that its Python type alone does not say."""
+    """A conversion of values, or of an array's elements, that their Python type alone does not imply."""
     if column.vector is not None:
         return value_reader(column.vector, column.size)
     known = BY_OID.get(column.element_oid or column.oid)
@@ -47,7 +53,7 @@ def _converter(column: Column, adapters: Adapters) -> Callable[[Any], Any] | Non
 
 
 def _float4(value: Any) -> Any:
-    """A float as float32 has it: of decimals halfway between two of these, the server would take the other one."""
+    """Rounded to float32 here: the server rounds decimals halfway between two of them to the other one."""
     return unpack("f", pack("f", value))[0] if isinstance(value, float) else value
 
 
@@ -69,7 +75,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
 
 
 def _elements(convert: Callable[[Any], Any], of_vectors: bool, value: Any, dimensions: int = 1) -> Any:
-    """An array with every element converted, as lists; a str is the array's text already."""
+    """An array as lists with every element converted; a str is the array's text."""
     if value is None or isinstance(value, str):
         return value
     check_depth(dimensions)

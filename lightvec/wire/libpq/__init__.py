@@ -1,4 +1,4 @@
-"""What libpq does before it connects, with its parameters and their meaning.
+"""What libpq does before it connects.
 
 ``conninfo`` parses connection strings, ``parameters`` is the one table of parameters, ``passfile``
 reads the password file, and ``target`` puts them together.

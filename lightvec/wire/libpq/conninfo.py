@@ -13,9 +13,9 @@ from string import ascii_letters, digits
 from lightvec.errors import InvalidOption
 from lightvec.wire.libpq.parameters import SPACES, canonical, in_range
 
-__all__ = ["EMBEDDED", "parse"]
+__all__ = ["parse"]
 
-EMBEDDED = "embedded:"
+_EMBEDDED = "embedded:"
 _FORMS = "postgresql://user@host:port/database, key=value words, embedded:PATH or a database name"
 _QUOTE = "write name=value, with ' around a value with spaces, and \\' for a quote in it"
 _ENCODE = "write / as %2F, @ as %40 and : as %3A in a user name or password"
@@ -34,19 +34,19 @@ def parse(text: str, source: str = "the connection string") -> dict[str, str]:
     ({'dbname': 'shop'}, {'embedded': 'data'})
     """
     if "\0" in text:
-        raise InvalidOption(f"{source} holds a NUL byte, which PostgreSQL cannot carry: take it out")
-    if text.startswith(EMBEDDED):
-        return {"embedded": text.removeprefix(EMBEDDED)}
+        raise InvalidOption(f"{source} holds a NUL byte, which PostgreSQL cannot carry: remove it")
+    if text.startswith(_EMBEDDED):
+        return {"embedded": text.removeprefix(_EMBEDDED)}
     scheme, is_uri, rest = text.strip().partition("://")
     if is_uri and scheme[:1].isalpha() and not scheme.strip(ascii_letters + digits + "+.-"):
         if scheme not in ("postgresql", "postgres"):
-            raise InvalidOption(f"{source} begins with {scheme}://, expected postgresql:// or {EMBEDDED}PATH")
+            raise InvalidOption(f"{source} begins with {scheme}://, expected postgresql:// or {_EMBEDDED}PATH")
         return _parse_uri(rest, source)
     if "=" in text:
         return dict(_words(text, source))
     # Spaces around a name may be part of it, or a slip.
     if not set(text).isdisjoint(":/@") or text.strip() not in ("", text):
-        raise InvalidOption(f"{source} is not one of the forms that can be read: write {_FORMS}")
+        raise InvalidOption(f"{source} is not in a known form: write {_FORMS}")
     return {"dbname": text} if text.strip() else {}
 
 
@@ -91,50 +91,30 @@ def _parse_uri(rest: str, source: str) -> dict[str, str]:
     if not at or "/" in userinfo:
         userinfo, tail = "", rest
     user, _, password = userinfo.partition(":")
-    hosts, ports, tail = _hosts(tail, source)
-    path, _, query = tail.partition("?")
-    if "@" in "".join(hosts) or ("@" in path and not userinfo):
-        raise InvalidOption(f"{source} has a stray @, so that its parts cannot be told apart: {_ENCODE}")
-    parts = {
-        "user": user,
-        "password": password,
-        "host": ",".join(hosts) if any(hosts) or len(hosts) > 1 else "",
-        "port": ",".join(ports) if any(ports) or len(ports) > 1 else "",
-        "dbname": path[1:],
-    }
+    end = next((index for index, character in enumerate(tail) if character in "/?"), len(tail))
+    entries = [_host(entry, source) for entry in tail[:end].split(",")]
+    path, _, query = tail[end:].partition("?")
+    if "@" in tail[:end] or ("@" in path and not userinfo):
+        raise InvalidOption(f"{source} has a stray @, so its parts cannot be told apart: {_ENCODE}")
+    hosts, ports = map(",".join, zip(*entries, strict=True))
+    parts = {"user": user, "password": password, "host": hosts, "port": ports, "dbname": path[1:]}
     found = {name: _decoded(part, source) for name, part in parts.items() if part}
     return found | dict(_query(query, source))
 
 
-def _hosts(text: str, source: str) -> tuple[list[str], list[str], str]:
-    """The host and the port of each entry, empty where there is none, and what follows the last one."""
-    hosts, ports = [], []
-    while True:
-        port = ""
-        if text.startswith("["):
-            host, bracket, text = text[1:].partition("]")
-            is_valid = bool(host and bracket)
-        else:
-            host, text = _until(text, ":/?,")
-            is_valid = True
-        if text.startswith(":"):
-            port, text = _until(text[1:], "/?,")
-        if not is_valid or text[:1] not in ("", "/", "?", ","):
-            raise InvalidOption(f"{source} has a host that cannot be read: write an IPv6 address as [::1]:5432")
-        port = _decoded(port, source)
-        # Not shown: "user:pass/word@host" puts the first half of a password here.
-        if port and in_range(port, 1, 65535) is None:
-            raise InvalidOption(f"{source} has a port that is no number from 1 to 65535: correct it, and {_ENCODE}")
-        hosts.append(host)
-        ports.append(port)
-        if not text.startswith(","):
-            return hosts, ports, text
-        text = text[1:]
-
-
-def _until(text: str, stops: str) -> tuple[str, str]:
-    end = next((index for index, character in enumerate(text) if character in stops), len(text))
-    return text[:end], text[end:]
+def _host(entry: str, source: str) -> tuple[str, str]:
+    """The host and the port of an entry, empty where there is none."""
+    host, _, port = entry.partition(":")
+    if entry.startswith("["):
+        host, bracket, tail = entry[1:].partition("]")
+        port = tail[1:]
+        if not host or not bracket or (tail and not tail.startswith(":")):
+            raise InvalidOption(f"{source} has a malformed host: write an IPv6 address as [::1]:5432")
+    port = _decoded(port, source)
+    # Not shown: in "user:pass/word@host" it is the first half of a password.
+    if port and in_range(port, 1, 65535) is None:
+        raise InvalidOption(f"{source} has a port that is no number from 1 to 65535: correct it, and {_ENCODE}")
+    return host, port
 
 
 def _query(query: str, source: str) -> Iterator[tuple[str, str]]:
@@ -153,23 +133,13 @@ def _decoded(text: str, source: str) -> str:
     text = text.strip(" ")
     first, *escaped = text.split("%")
     try:
-        if not set(text).isdisjoint(SPACES):
-            raise ValueError("a space")
-        octets = [_octet(part[:2]) + part[2:].encode("utf-8", "surrogateescape") for part in escaped]
+        # Padded, because fromhex() accepts an empty text.
+        parts = (bytes.fromhex(part[:2].ljust(2, "?")) + part[2:].encode() for part in escaped)
+        decoded = b"".join((first.encode(), *parts)).decode() if escaped else text
     except ValueError:
+        decoded = "\0"
+    if "\0" in decoded or not set(text).isdisjoint(SPACES):
         raise InvalidOption(
-            f"{source} has a space or a % that is no %XX escape: write % as %25 and a space as %20"
-        ) from None
-    if not escaped:
-        return text
-    try:
-        return b"".join((first.encode("utf-8", "surrogateescape"), *octets)).decode("utf-8")
-    except UnicodeError:
-        raise InvalidOption(f"{source} has %XX escapes that are not UTF-8: encode it as UTF-8 first") from None
-
-
-def _octet(digits: str) -> bytes:
-    octet = bytes.fromhex(digits)
-    if len(digits) != 2 or octet == b"\0":
-        raise ValueError("no escape of a character")
-    return octet
+            f"{source} has a space, or a % without two hexadecimal digits of UTF-8: write % as %25 and a space as %20"
+        )
+    return decoded

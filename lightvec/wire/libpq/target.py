@@ -1,7 +1,7 @@
 """A connection string, arguments and the environment become one value: :class:`Target`.
 
-Source: PostgreSQL 18 documentation, 34.1 "Database Connection Control Functions", 34.15 and 34.16. For
-each parameter the first of these that has it counts:
+Source: PostgreSQL 18 documentation, 34.1 "Database Connection Control Functions", 34.15 and 34.16. A
+parameter comes from the first of these that has it:
 
 1. arguments,
 2. the connection string,
@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightvec.errors import InvalidOption
 from lightvec.wire.errors import InterfaceError
 from lightvec.wire.libpq import conninfo
-from lightvec.wire.libpq.parameters import PARAMETERS, VARIABLES, Given, canonical, in_range
+from lightvec.wire.libpq.parameters import VARIABLES, Given, canonical, in_range, read
 
 if TYPE_CHECKING:
     import ssl
@@ -36,8 +36,8 @@ __all__ = ["Address", "Target", "pg8000_target", "resolve"]
 
 _SOCKET_FOLDERS = ("/var/run/postgresql", "/tmp")  # Debian's, then PostgreSQL's own default
 _SECRETS = ("password", "sslpassword")
-#: What says where the server is, so that no weaker source may.
-_PLACES = {"host", "hostaddr", "unix_sock", "embedded"}
+#: The parameters that name a server, so that no weaker source may.
+_PLACES = {"host", "hostaddr", "unix_sock", "sock", "embedded"}
 
 
 class Address(NamedTuple):
@@ -65,7 +65,7 @@ class Address(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Whether what is sent stays on this machine: a Unix socket, ``localhost`` or a loopback address.
+        """Whether nothing that is sent leaves this machine.
 
         >>> Address("127.0.0.1", 5432).is_local, Address("127.0.0.1.example", 5432).is_local
         (True, False)
@@ -84,13 +84,13 @@ class Address(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Everything that is needed to connect; nothing else is read. Its ``repr`` masks secrets.
+    """Everything that is needed to connect. Its ``repr`` masks secrets.
 
     ``connect_timeout`` is in seconds for each host, ``command_timeout`` for each statement; None is no
     limit. ``deadline`` returns the milliseconds left for everything. ``sslrootcert`` is a file,
-    ``"system"`` or None: the system's trust store where verification is asked for. ``is_named`` says
-    whether a source names the server; else it is the default one. For ``embedded:PATH``, ``embedded`` is
-    the path, ``hosts`` is empty, and what was not given is empty: see :meth:`served_at`.
+    ``"system"`` or None: the system's trust store where verification is required. ``is_named`` is false
+    for the default server. For ``embedded:PATH``, ``embedded`` is the path and ``hosts`` is empty: see
+    :meth:`served_at`.
     """
 
     hosts: tuple[Address, ...]
@@ -102,8 +102,8 @@ class Target(NamedTuple):
     sslcert: str | None = None
     sslkey: str | None = None
     sslpassword: str | None = None
-    ssl_min_protocol_version: ssl.TLSVersion | None = None
-    ssl_max_protocol_version: ssl.TLSVersion | None = None
+    ssl_min_protocol_version: str | None = None
+    ssl_max_protocol_version: str | None = None
     ssl_context: ssl.SSLContext | None = None
     channel_binding: str = "prefer"
     connect_timeout: float | None = None
@@ -115,8 +115,11 @@ class Target(NamedTuple):
     startup_params: Mapping[str, str] | None = None
     target_session_attrs: str = "any"
     prepare: bool = True
-    tcp_keepalives: bool = True
-    tcp_options: tuple[tuple[str, int], ...] = ()
+    keepalives: bool = True
+    keepalives_idle: int = 0
+    keepalives_interval: int = 0
+    keepalives_count: int = 0
+    tcp_user_timeout: int = 0
     source_address: tuple[str, int] | None = None
     sock: Any = None
     embedded: Path | None = None
@@ -124,7 +127,7 @@ class Target(NamedTuple):
 
     @property
     def startup(self) -> dict[str, str]:
-        """What the StartupMessage carries beside user and database; nothing that was not asked for."""
+        """The StartupMessage's parameters beside user and database."""
         named = {
             "application_name": self.application_name,
             "options": self.options,
@@ -142,7 +145,7 @@ class Target(NamedTuple):
         raise InvalidOption(f"the password callable returned {type(answer).__name__}, expected str")
 
     def served_at(self, url: str) -> Target:
-        """This embedded target on the server that was started for it; its URL gives what is missing."""
+        """This embedded target on the server that was started for it, completed by the server's URL."""
         server = resolve(url, environ={})
         return self._replace(
             hosts=server.hosts,
@@ -163,8 +166,8 @@ def resolve(dsn: str | None = None, *, environ: Mapping[str, str] = os.environ, 
 
     ``dsn`` is a libpq URI or keyword string, ``embedded:PATH`` (``embedded:`` alone is ``./.lightvec``)
     or a database name. ``params`` have libpq's names, lightvec's (``command_timeout deadline prepare``) or
-    pg8000's; None is the same as not given. What cannot be used is
-    :class:`~lightvec.errors.InvalidOption`; no error shows a password.
+    pg8000's; None is the same as not given. Invalid ones are :class:`~lightvec.errors.InvalidOption`; no
+    error shows a password.
 
     >>> target = resolve("postgresql://me:secret@db.example/shop", environ={}, connect_timeout=5)
     >>> target.hosts[0].port, target.database, target.sslmode, target.connect_timeout
@@ -173,26 +176,23 @@ def resolve(dsn: str | None = None, *, environ: Mapping[str, str] = os.environ, 
     False
     """
     given = _gather(dsn, params, environ)
-    read = {name: PARAMETERS[name](item) for name, item in given.items() if name in PARAMETERS}
-    read = {name: value for name, value in read.items() if value is not None and value != ""}
-    filled = {name: value for name, value in read.items() if name in Target._fields}
-    filled["application_name"] = read.get("application_name") or read.get("fallback_application_name", "")
-    filled["tcp_keepalives"] = read.get("keepalives", True)
-    filled["tcp_options"] = tuple(_tcp_options(read))
-    if isinstance(filled.get("ssl_context"), bool):
-        del filled["ssl_context"]
+    embedded = given.pop("embedded", None)
+    values = {name: value for name, item in given.items() if (value := read(item)) not in (None, "")}
+    values.setdefault("application_name", values.get("fallback_application_name", ""))
     for name in ("connect_timeout", "command_timeout"):
-        filled[name] = read.get(name, read.get("timeout"))
-    if "embedded" in given:
-        filled |= {"user": read.get("user", ""), "database": read.get("dbname", "")}
-        return Target(hosts=(), embedded=_folder(given["embedded"].text() or ".lightvec"), **filled)
-    filled["user"] = read.get("user") or _system_user()
-    filled["database"] = read.get("dbname", filled["user"])
-    hosts = _addresses(read, given)
-    if "password" not in filled:
-        hosts = _with_passwords(hosts, filled["user"], filled["database"], read, environ)
-    filled["is_named"] = not given.keys().isdisjoint(_PLACES | {"port", "sock"})
-    return Target(hosts, **filled | _tls(read, hosts, environ))
+        values.setdefault(name, values.get("timeout"))
+    if embedded is not None:
+        values |= {"hosts": (), "embedded": _folder(embedded.text() or ".lightvec"), "ssl_context": None}
+        values |= {"user": values.get("user", ""), "database": values.get("dbname", "")}
+    else:
+        values["is_named"] = not given.keys().isdisjoint(_PLACES | {"port"})
+        values["user"] = values.get("user") or _system_user()
+        values["database"] = values.get("dbname", values["user"])
+        values["hosts"] = _addresses(values, given)
+        if "password" not in values:
+            values["hosts"] = _with_passwords(values, environ)
+        values |= _tls(values, environ)
+    return Target(**{name: value for name, value in values.items() if name in Target._fields})
 
 
 def pg8000_target(**params: object) -> Target:
@@ -203,12 +203,12 @@ def pg8000_target(**params: object) -> Target:
     """
     if params.get("user") is None:
         raise InterfaceError("expected a user, got None: give the name of a role")
-    places = [name for name in ("sock", "unix_sock", "host") if params.get(name) is not None]
-    if places[:2] == ["sock", "unix_sock"]:
-        raise InterfaceError("expected unix_sock or sock, got both: leave one of them out")
-    if not places:
+    sock, unix_sock, host = map(params.get, ("sock", "unix_sock", "host"))
+    if sock is unix_sock is host is None:
         raise InterfaceError("expected a host, unix_sock or sock, got None: give one of them")
-    if places[0] == "unix_sock":
+    if sock is not None and unix_sock is not None:
+        raise InterfaceError("expected unix_sock or sock, got both: leave one of them out")
+    if unix_sock is not None:
         params["host"] = None  # pg8000 connects to "localhost" by default.
     environ = {name: os.environ[name] for name in ("HOME", "APPDATA") if name in os.environ}
     return resolve(None, environ=environ, **params)
@@ -219,13 +219,17 @@ def pg8000_target(**params: object) -> Target:
 
 def _gather(dsn: str | None, params: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, Given]:
     """Each parameter from the strongest source that has it."""
-    given = _merge(_arguments(params), _string(dsn, "the connection string"))
-    if given.keys().isdisjoint(_PLACES | {"sock"}):
-        given = _merge(given, _url(given, environ))
+    # Beside a socket, the string's host is the name that is verified.
+    given = _merge(_arguments(params), _string(dsn, "the connection string"), _PLACES - {"sock"})
+    if given.keys().isdisjoint(_PLACES):
+        url = _string(environ.get("DATABASE_URL") or None, "DATABASE_URL")
+        if "user" in given and "user" in url and given["user"].value != url["user"].value:
+            url.pop("password", None)
+        given |= {name: item for name, item in url.items() if name not in given}
     if "embedded" not in given:
-        # A socket that is given leads elsewhere than PGHOST.
-        return _merge(given, _variables(environ), _PLACES | {"sock"})
-    if clash := given.keys() & {"host", "hostaddr", "port", "unix_sock", "sock"}:
+        variables = ((name, variable) for variable, name in VARIABLES.items() if variable in environ)
+        return _merge(given, {name: Given(name, environ[variable], variable) for name, variable in variables})
+    if clash := given.keys() & (_PLACES - {"embedded"} | {"port"}):
         raise InvalidOption(f"embedded: brings its own server: leave {' and '.join(sorted(clash))} out")
     return given
 
@@ -247,22 +251,8 @@ def _string(dsn: object, source: str) -> dict[str, Given]:
     return {name: Given(name, value, source) for name, value in conninfo.parse(dsn, source).items()}
 
 
-def _url(given: Mapping[str, Given], environ: Mapping[str, str]) -> dict[str, Given]:
-    url = _string(environ.get("DATABASE_URL") or None, "DATABASE_URL")
-    user, own = given.get("user"), url.get("user")
-    if user and own and user.value != own.value:
-        url.pop("password", None)
-    return url
-
-
-def _variables(environ: Mapping[str, str]) -> dict[str, Given]:
-    return {
-        name: Given(name, environ[variable], variable) for variable, name in VARIABLES.items() if variable in environ
-    }
-
-
-def _merge(strong: Mapping[str, Given], weak: Mapping[str, Given], places: Iterable[str] = _PLACES) -> dict[str, Given]:
-    """Both, where ``strong`` counts; the weak host is left out where the strong one names a place."""
+def _merge(strong: Mapping[str, Given], weak: Mapping[str, Given], places: set[str] = _PLACES) -> dict[str, Given]:
+    """Both, with ``strong`` first; the weak host is left out where the strong source names a place."""
     left_out = set() if strong.keys().isdisjoint(places) else {"host", "hostaddr"}
     return {name: item for name, item in weak.items() if name not in left_out} | dict(strong)
 
@@ -270,47 +260,42 @@ def _merge(strong: Mapping[str, Given], weak: Mapping[str, Given], places: Itera
 # --- hosts ------------------------------------------------------------------------------------
 
 
-def _addresses(read: Mapping[str, Any], given: Mapping[str, Given]) -> tuple[Address, ...]:
+def _addresses(values: Mapping[str, Any], given: Mapping[str, Given]) -> tuple[Address, ...]:
     """Hosts, their addresses and ports as libpq pairs them: as many of each, or one port for all."""
-    names, addresses = _list(read.get("host")), _list(read.get("hostaddr"))
-    if "sock" in read:
-        return (_address_of(read["sock"], names[0] if names else ""),)
+    names, addresses = (
+        [part.strip(" ") for part in values[name].split(",")] if name in values else [] for name in ("host", "hostaddr")
+    )
+    if "sock" in values:
+        return (_peer(values["sock"], names[0] if names else ""),)
     if names and addresses and len(names) != len(addresses):
         raise InvalidOption(f"{len(names)} hosts but {len(addresses)} values of hostaddr: give as many of each")
     count = len(names) or len(addresses) or 1
     ports = _ports(given["port"], count) if "port" in given else [5432] * count
-    if "unix_sock" in read:
-        path = read["unix_sock"]
+    if "unix_sock" in values:
+        path = values["unix_sock"]
         return (Address(os.path.dirname(path), ports[0], path=path),)
-    rows = zip(names or [""] * count, addresses or [""] * count, ports, strict=True)
-    return tuple(_address(host, hostaddr, port) for host, hostaddr, port in rows)
-
-
-def _list(text: str | None) -> list[str]:
-    return [part.strip(" ") for part in text.split(",")] if text else []
+    return tuple(map(_address, names or [""] * count, addresses or [""] * count, ports))
 
 
 def _ports(given: Given, count: int) -> list[int]:
     texts = given.text().split(",")
     if len(texts) not in (1, count):
         raise InvalidOption(f"{len(texts)} ports but {count} hosts: give one port for all or one for each")
-    ports = [in_range(text or "5432", 1, 65535) for text in texts]
-    if None in ports:
+    ports = [port for text in texts if (port := in_range(text or "5432", 1, 65535)) is not None]
+    if len(ports) != len(texts):
         raise given.refused("a number from 1 to 65535, or one for each host with commas between")
-    return [port for port in ports if port is not None] * (count // len(ports))
+    return ports * (count // len(ports))
 
 
 def _address(host: str, hostaddr: str, port: int) -> Address:
     if host.startswith("@"):
-        raise InvalidOption(
-            "the host begins with @ (an abstract socket), which is not supported: give the socket's folder"
-        )
+        raise InvalidOption("the host begins with @ (an abstract socket), which is not supported: give a folder")
     if hostaddr and not _packed(hostaddr):
         raise InvalidOption(f"hostaddr is {hostaddr!r}, expected an IP address: give a name as host instead")
     return Address(host or hostaddr or _default_host(port), port, hostaddr or None)
 
 
-def _address_of(sock: Any, host: str) -> Address:
+def _peer(sock: Any, host: str) -> Address:
     try:
         peer = sock.getpeername()
     except OSError as error:
@@ -321,21 +306,19 @@ def _address_of(sock: Any, host: str) -> Address:
 
 
 def _default_host(port: int) -> str:
-    found = (folder for folder in _SOCKET_FOLDERS if _is_socket(f"{folder}/.s.PGSQL.{port}"))
-    return next(found, "localhost")
-
-
-def _is_socket(path: str) -> bool:
     import stat
 
-    try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
-    except OSError:
-        return False
+    for folder in _SOCKET_FOLDERS:
+        try:
+            if stat.S_ISSOCK(os.stat(f"{folder}/.s.PGSQL.{port}").st_mode):
+                return folder
+        except OSError:
+            continue
+    return "localhost"
 
 
 def _packed(address: str) -> bytes:
-    """The bytes of an IP address; none for what is no address. The module ipaddress takes 2 ms to load."""
+    """The bytes of an IP address, else none. The module ipaddress takes 2 ms to load."""
     for family, text in ((socket.AF_INET, address), (socket.AF_INET6, address.partition("%")[0])):
         try:
             return socket.inet_pton(family, text)
@@ -347,17 +330,6 @@ def _packed(address: str) -> bytes:
 def _is_loopback(address: str) -> bool:
     packed = _packed(address)
     return packed == b"\0" * 15 + b"\x01" or (len(packed) == 4 and packed[0] == 127)
-
-
-def _tcp_options(read: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Socket options by their names in :mod:`socket`; zero is the system's default, as in libpq."""
-    names = {
-        "keepalives_idle": "TCP_KEEPIDLE",
-        "keepalives_interval": "TCP_KEEPINTVL",
-        "keepalives_count": "TCP_KEEPCNT",
-        "tcp_user_timeout": "TCP_USER_TIMEOUT",
-    }
-    return ((option, read[name]) for name, option in names.items() if read.get(name, 0) > 0)
 
 
 # --- the user, and files in the home folder ---------------------------------------------------
@@ -383,14 +355,15 @@ def _folder(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise InvalidOption("embedded: names the home of a user that is not known here: write the path out") from error
+        raise InvalidOption("embedded: names the home of an unknown user: write the path out") from error
 
 
-def _with_passwords(
-    hosts: tuple[Address, ...], user: str, database: str, read: Mapping[str, Any], environ: Mapping[str, str]
-) -> tuple[Address, ...]:
+def _with_passwords(values: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Address, ...]:
     """The hosts with their passwords in the password file."""
-    path = read.get("passfile") or _default_passfile(environ)
+    hosts: tuple[Address, ...] = values["hosts"]
+    path = values.get("passfile")
+    if not path and (folder := _settings_folder(environ)):
+        path = f"{folder}/pgpass.conf" if os.name == "nt" else f"{os.path.dirname(folder)}/.pgpass"
     if not path or not os.path.isfile(path):
         return hosts
     from lightvec.wire.libpq import passfile
@@ -399,16 +372,9 @@ def _with_passwords(
     # libpq looks its default socket folder up as "localhost".
     names = ["localhost" if address.host in _SOCKET_FOLDERS else address.host for address in hosts]
     return tuple(
-        address._replace(password=passfile.find(lines, name, address.port, database, user))
+        address._replace(password=passfile.find(lines, name, address.port, values["database"], values["user"]))
         for address, name in zip(hosts, names, strict=True)
     )
-
-
-def _default_passfile(environ: Mapping[str, str]) -> str | None:
-    folder = _settings_folder(environ)
-    if folder is None:
-        return None
-    return f"{folder}/pgpass.conf" if os.name == "nt" else f"{os.path.dirname(folder)}/.pgpass"
 
 
 def _settings_folder(environ: Mapping[str, str]) -> str | None:
@@ -420,51 +386,49 @@ def _settings_folder(environ: Mapping[str, str]) -> str | None:
     return None if home == "~" else f"{home}/.postgresql"
 
 
-def _existing(folder: str | None, name: str) -> str | None:
-    # isfile() is False, too, where the folder is closed to this account, as under sudo -E.
-    path = f"{folder}/{name}"
-    return path if folder and os.path.isfile(path) else None
-
-
 # --- TLS --------------------------------------------------------------------------------------
 
 
-def _tls(read: Mapping[str, Any], hosts: Iterable[Address], environ: Mapping[str, str]) -> dict[str, Any]:
+def _tls(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """The mode, and libpq's default files where they exist."""
-    folder, remote = _settings_folder(environ), [address for address in hosts if not address.socket_path]
-    rootcert = read.get("sslrootcert") or _existing(folder, "root.crt")
-    sslmode = _sslmode(read, all(address.is_local for address in remote))
-    if sslmode == "verify-ca" and not rootcert and remote and "ssl_context" not in read:
+    folder = _settings_folder(environ)
+
+    def file(parameter: str, name: str) -> str | None:
+        # isfile() is False, too, where the folder is closed to this account, as under sudo -E.
+        default = f"{folder}/{name}" if folder and os.path.isfile(f"{folder}/{name}") else None
+        return values.get(parameter) or default
+
+    rootcert = file("sslrootcert", "root.crt")
+    sslmode, context = _sslmode(values), values.get("ssl_context")
+    over_tcp = not all(address.socket_path for address in values["hosts"])
+    if sslmode == "verify-ca" and not rootcert and over_tcp and context is None:
         raise InvalidOption(
             "sslmode=verify-ca without sslrootcert would take any host's certificate from any public "
             "authority: give sslrootcert=FILE, or say sslmode=verify-full"
         )
-    certificate = read.get("sslcert") or _existing(folder, "postgresql.crt")
-    if read.get("sslcertmode") == "disable":
-        certificate = None
-    key = read.get("sslkey") or _existing(folder, "postgresql.key")
+    certificate = None if values.get("sslcertmode") == "disable" else file("sslcert", "postgresql.crt")
     return {
         "sslmode": sslmode,
         "sslrootcert": rootcert,
         "sslcert": certificate,
-        "sslkey": key if certificate else None,
+        "sslkey": file("sslkey", "postgresql.key") if certificate else None,
+        "ssl_context": None if isinstance(context, bool) else context,
     }
 
 
-def _sslmode(read: Mapping[str, Any], is_local: bool) -> str:
-    asked, context = read.get("sslmode"), read.get("ssl_context")
-    if context is not None and asked is not None and (context is False) != (asked == "disable"):
-        kind = "False" if context is False else "given"
-        raise InvalidOption(f"ssl_context is {kind} and sslmode is {asked}: leave one of them out")
+def _sslmode(values: Mapping[str, Any]) -> str:
+    sslmode, context = values.get("sslmode"), values.get("ssl_context")
+    if context is not None and sslmode is not None and (context is False) != (sslmode == "disable"):
+        raise InvalidOption(f"ssl_context contradicts sslmode={sslmode}: leave one of them out")
     if context is False:
         return "disable"
     if context not in (None, True):
-        if hasattr(read.get("sock"), "get_channel_binding"):
+        if hasattr(values.get("sock"), "get_channel_binding"):
             raise InvalidOption("ssl_context is given and sock has TLS already: leave ssl_context out")
-        return asked or "require"  # The context decides what is verified.
-    by_system = read.get("sslrootcert") == "system"
-    if by_system and asked not in (None, "disable", "verify-full"):
-        raise InvalidOption(f"sslrootcert=system with sslmode={asked} would verify too little: say sslmode=verify-full")
-    if asked or by_system or not is_local:
-        return asked or "verify-full"
+        return sslmode or "require"  # The context decides what is verified.
+    by_system = values.get("sslrootcert") == "system"
+    if by_system and sslmode not in (None, "disable", "verify-full"):
+        raise InvalidOption(f"sslrootcert=system needs sslmode=verify-full, got {sslmode}: say sslmode=verify-full")
+    if sslmode or by_system or not all(address.is_local for address in values["hosts"]):
+        return sslmode or "verify-full"
     return "require" if context else "prefer"

@@ -202,7 +202,7 @@ def with_fault(fault: float, place: int = 2345, dtype: str = "f8") -> Any:
         ({"id": 7}, DataError, r"column 'id': expected a list or an array, got 7"),
         ({"id": "77"}, DataError, "expected a list or an array, got '77'"),
         ({"id": iter([1])}, DataError, "expected a list or an array"),
-        ({"id": np.array(7)}, DataError, "a row for each value"),
+        ({"id": np.array(7)}, DataError, "expected a list or an array"),
         ({}, InterfaceError, "names of the columns"),
         ([("id", [1])], InterfaceError, "a dict of column names"),
         ({"nothing": [1]}, ProgrammingError, "no column 'nothing': it has 'id'"),

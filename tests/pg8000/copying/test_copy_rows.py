@@ -134,9 +134,7 @@ def test_a_schema(conn: Connection) -> None:
     try:
         assert copy_rows(conn.session, ("elsewhere", "item"), ["id"], [[1]]) == 1
         assert is_good(conn)
-        with pytest.raises(
-            ProgrammingError, match=r'no table "elsewhere"."thing".*in the schema "elsewhere".*\'item\''
-        ):
+        with pytest.raises(ProgrammingError, match=r'no table "elsewhere"."thing".*the schema "elsewhere".*\'item\''):
             copy_rows(conn.session, ("elsewhere", "thing"), ["id"], [[1]])
     finally:
         conn.run("DROP SCHEMA elsewhere CASCADE")
@@ -148,7 +146,7 @@ def test_a_schema(conn: Connection) -> None:
 @pytest.mark.parametrize(
     ("name", "columns", "cls", "message"),
     [
-        ("nowhere", ["id"], ProgrammingError, "no table \"nowhere\": on the search path there is .*'item'"),
+        ("nowhere", ["id"], ProgrammingError, "no table \"nowhere\": the search path has .*'item'"),
         ("item", ["id", "titel"], ProgrammingError, "no column 'titel': it has 'id', 'title', 'embedding', 'span'"),
         ("item", "id", InterfaceError, "as a list of str, got 'id'"),
         ("item", [], InterfaceError, "names of the columns"),
@@ -436,7 +434,7 @@ def test_update_without_a_key(conn: Connection) -> None:
     with pytest.raises(ProgrammingError, match=r'"bare" among the loaded columns \(id\): the table has none'):
         copy_rows(conn.session, "bare", ["id"], [[1]], on_conflict="update")
     conn.run("CREATE TEMPORARY TABLE two (id int PRIMARY KEY, a int UNIQUE, b int UNIQUE)")
-    with pytest.raises(ProgrammingError, match=r"several among the loaded columns: \(a\), \(b\)"):
+    with pytest.raises(ProgrammingError, match=r"cannot choose among the keys .* columns: \(a\), \(b\)"):
         copy_rows(conn.session, "two", ["a", "b"], [[1, 1]], on_conflict="update")
     assert is_good(conn)
 

@@ -22,7 +22,7 @@ from lightvec.pg8000 import Connection, connect
 from lightvec.pg8000.exceptions import DataError
 from lightvec.wire.copy.load import copy_rows
 from lightvec.wire.copy.target import Column
-from lightvec.wire.parameters import Json, Jsonb
+from lightvec.wire.jsonb import Json, Jsonb
 
 INT4, INT8, NUMERIC, TEXT = 23, 20, 1700, 25
 INDIA = timezone(timedelta(hours=5, minutes=30))

@@ -125,8 +125,11 @@ def target(port: int = 5432, *, host: str = "127.0.0.1", **params: Any) -> Targe
     return resolve(environ={"HOME": "/nonexistent"}, host=host, port=port, user="me", **params)
 
 
-def opened(wanted: Target, **options: Any) -> socket.socket:
-    return open_socket(wanted.hosts[0], wanted, **options)
+def opened(wanted: Target, deadline: Deadline | None = None, tls: bool | None = None) -> socket.socket:
+    """A socket by the first attempt, unless ``tls`` says which."""
+    deadline = deadline or Deadline(wanted.connect_timeout, "connect_timeout")
+    tls = tls_attempts(wanted, wanted.hosts[0])[0] if tls is None else tls
+    return open_socket(wanted.hosts[0], wanted, deadline, tls=tls)
 
 
 def failure(wanted: Target, **options: Any) -> str:
@@ -155,12 +158,6 @@ def test_attempts_are_libpqs(sslmode: str, expected: tuple[bool, ...]) -> None:
     wanted = target(sslmode=sslmode, sslrootcert="root.crt")
     assert tls_attempts(wanted, Address("db.example", 5432)) == expected
     assert tls_attempts(wanted, Address("/tmp", 5432)) == (False,)
-
-
-def test_an_attempt_that_the_mode_forbids_is_refused() -> None:
-    for sslmode, asked in (("verify-full", False), ("disable", True)):
-        with pytest.raises(OperationalError, match="does not allow"):
-            opened(target(sslmode=sslmode), tls=asked)
 
 
 # --- sockets ------------------------------------------------------------------------------------------------
@@ -200,7 +197,7 @@ def test_a_unix_socket_that_is_not_there_or_not_served(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
     assert failure(target(6000, host=str(tmp_path))).startswith(f"nothing listens on socket {path}: ")
-    assert "cannot be opened" in failure(target(6000, host=str(tmp_path / ("x" * 200))))
+    assert "cannot be reached" in failure(target(6000, host=str(tmp_path / ("x" * 200))))
 
 
 def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +246,7 @@ def test_addresses_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     monkeypatch.setattr(socket, "socket", Slow)
     assert "did not answer within 6 s" in failure(target(host="slow.example", connect_timeout=6))
-    assert given == [pytest.approx(2, abs=0.1), pytest.approx(3, abs=0.1), pytest.approx(6, abs=0.1)]
+    assert given == [pytest.approx(2, abs=0.5), pytest.approx(3, abs=0.5), pytest.approx(6, abs=0.5)]
 
 
 def test_a_deadline_that_is_over_connects_to_nothing() -> None:
@@ -294,7 +291,7 @@ def test_prefer_goes_on_in_clear_text_when_there_is_no_tls() -> None:
 def test_no_tls_where_it_is_needed(sslmode: str, rootcert: str) -> None:
     with listening(b"N") as server:
         message = failure(target(server.port, sslmode=sslmode, sslrootcert=rootcert), tls=True)
-    assert message.startswith(f"127.0.0.1 port {server.port} does not speak TLS, which sslmode={sslmode} asks for: ")
+    assert message.startswith(f"127.0.0.1 port {server.port} does not speak TLS, which sslmode={sslmode} requires: ")
 
 
 @pytest.mark.parametrize("sslmode", ["prefer", *TLS_MODES])
@@ -302,7 +299,7 @@ def test_no_tls_where_it_is_needed(sslmode: str, rootcert: str) -> None:
     ("answer", "expected"),
     [
         (b"E\0\0\0\x10SFATAL", "answered the request for TLS with an error"),
-        (b"HTTP/1.1 400", "not PostgreSQL"),
+        (b"HTTP/1.1 400", "something that is not PostgreSQL"),
         (HANG_UP, "closed the connection"),
     ],
 )
@@ -319,7 +316,7 @@ def test_bytes_in_clear_text_before_the_handshake_are_refused(sslmode: str, earl
     """CVE-2021-23222: nothing that came before TLS may be taken for something that came through it."""
     with listening(b"S" + early, good) as server:
         message = failure(target(server.port, sslmode=sslmode, connect_timeout=3))
-    assert "answered with something that is not TLS" in message
+    assert "cannot agree on TLS with this client" in message
 
 
 def test_only_one_byte_is_read_before_the_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,31 +389,14 @@ def test_versions_without_overlap(authority: trustme.CA) -> None:
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with listening(context=context) as server:
         wanted = target(server.port, sslmode="require", ssl_min_protocol_version="TLSv1.3")
-        assert "no TLS version in common" in failure(wanted)
+        assert "with TLS 1.2 or newer" in failure(wanted)
 
 
 def test_a_server_that_hangs_up_in_the_handshake() -> None:
     with listening(b"S", None) as server:
         threading.Timer(0.1, server.stop).start()
         message = failure(target(server.port, sslmode="require", connect_timeout=3))
-    assert message.startswith(f"127.0.0.1 port {server.port} closed the connection while TLS was negotiated: ")
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("db.abc.eu-west-1.rds.amazonaws.com", "global-bundle.pem"),
-        ("DB.ABC.RDS.AMAZONAWS.COM.", "global-bundle.pem"),
-        ("x.postgres.database.azure.com", "DigiCert Global Root G2"),
-        ("aws-0-eu-west-1.pooler.supabase.com", "Supabase"),
-        ("ep-cool.neon.tech", "ca-certificates"),
-        ("rds.amazonaws.com.example", "sslrootcert=FILE"),
-    ],
-)
-def test_the_remedy_names_the_hosters_authority(host: str, expected: str) -> None:
-    error = ssl.SSLCertVerificationError(1, "self-signed certificate in certificate chain")
-    error.verify_code = 19
-    assert expected in str(tls.tls_failure(error, Address(host, 5432)))
+    assert message.startswith(f"127.0.0.1 port {server.port} closed the connection during the TLS handshake: ")
 
 
 # --- files --------------------------------------------------------------------------------------------------
@@ -470,10 +450,10 @@ def test_a_key_that_roots_group_may_read(client_files: tuple[Path, Path], monkey
     _, key = client_files
     key.chmod(0o640)
     if os.geteuid() == 0:
-        tls._refuse_open_key(str(key))
+        tls._check_key_mode(str(key))
         os.chown(key, 1, 1)
     with pytest.raises(OperationalError, match="open to other users"):
-        tls._refuse_open_key(str(key))
+        tls._check_key_mode(str(key))
 
 
 def failure_before_connecting(**params: Any) -> str:

@@ -1,4 +1,4 @@
-"""What failed, in one line, and the exit status that goes with it."""
+"""Errors as one line on stderr, and the exit status."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import click
 
 from lightvec.errors import InvalidOption, LightvecError
 
-__all__ = ["exit_status", "told_if_interrupted"]
+__all__ = ["exit_status", "reporting_interrupt"]
 
 FAILED, WRONG_CALL = 1, 2
 
 
 class Interrupted(Exception):
-    """Ctrl-C, and what it left behind."""
+    """Ctrl-C, with what it left."""
 
 
 @contextmanager
-def told_if_interrupted(left: str) -> Iterator[None]:
-    """Says what an interruption of this piece of a command leaves behind, unless the interruption itself does."""
+def reporting_interrupt(left: str) -> Iterator[None]:
+    """Have an interrupt of this block say what it leaves."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -30,10 +30,10 @@ def told_if_interrupted(left: str) -> Iterator[None]:
 
 
 def exit_status(run: Callable[[], object]) -> int:
-    """Run a command; the status that it leaves with, or 1 or 2 after its error was told on stderr."""
+    """Run a command; its exit status, or 1 or 2 after its error was printed."""
     if sys.stdout is None:
-        # Python's word for a descriptor that was closed (>&-); the next file that is opened would get its number.
-        return _told("standard output is closed: send it to a file or to /dev/null", FAILED)
+        # The descriptor was closed (>&-); the next file that is opened would get its number.
+        return _report("standard output is closed: send it to a file or to /dev/null", FAILED)
     try:
         status = run()
         sys.stdout.flush()
@@ -41,31 +41,31 @@ def exit_status(run: Callable[[], object]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _told("interrupted", FAILED)
+        return _report("interrupted", FAILED)
     except Interrupted as error:
-        return _told(error, FAILED)
+        return _report(error, FAILED)
     except BrokenPipeError:
-        # Who reads the output has seen enough. Python would complain about the rest of it at exit.
+        # The reader has closed the pipe; Python would report the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except InvalidOption as error:
-        return _told(error, WRONG_CALL)
+        return _report(error, WRONG_CALL)
     except (LightvecError, OSError) as error:
-        return _told(error, FAILED)
+        return _report(error, FAILED)
     except Exception as error:
-        return _told(_database_error(error), FAILED)
+        return _report(_database_error(error), FAILED)
     return status if isinstance(status, int) else 0
 
 
-def _told(what: object, status: int) -> int:
-    # An argument that is not Unicode has bytes in it that cannot be written as they are.
-    line = " ".join(str(what).split()).encode(errors="backslashreplace").decode()
+def _report(error: object, status: int) -> int:
+    # Arguments that are not Unicode hold surrogates, which cannot be encoded.
+    line = " ".join(str(error).split()).encode(errors="backslashreplace").decode()
     click.echo(f"lightvec: {line}", err=True)
     return status
 
 
 def _database_error(error: Exception) -> object:
-    """Peewee's error says it by itself; what nobody expected names its class, and the traceback can be asked for."""
+    """Peewee's error as it is; an unexpected one with its class, or its traceback with LIGHTVEC_DEBUG."""
     from peewee import PeeweeException
 
     if isinstance(error, PeeweeException):

@@ -14,10 +14,10 @@ import pytest
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, catalog
-from lightvec.peewee.building import IndexPlan, Notice, build_index, is_left_invalid, plan_index
+from lightvec.peewee.build_progress import Progress
 from lightvec.peewee.estimates import memory_size
+from lightvec.peewee.index_build import IndexPlan, build_index, plan_index
 from lightvec.peewee.reflect import model_of, vector_field
-from lightvec.peewee.watching import Progress
 from lightvec.pg8000 import Connection, connect
 from lightvec.server import Server
 from tests.pooler.pooler import Pooler, left_behind
@@ -65,7 +65,7 @@ def test_a_view_has_no_index(base: Pg8000Database) -> None:
     with base.connection_context(), base.atomic() as transaction:
         base.execute_sql("CREATE VIEW view_of_it AS SELECT * FROM built")
         field = vector_field(model_of(base, "view_of_it"))
-        with pytest.raises(SchemaMismatch, match=r"view_of_it is a view, .* build it on its table \(built\)"):
+        with pytest.raises(SchemaMismatch, match=r"view_of_it is a view: build the index on its table \(built\)"):
             plan_index(base, HnswIndex(field, metric="l2"))
         transaction.rollback()
 
@@ -95,7 +95,7 @@ def test_what_is_no_amount_of_memory(text: str) -> None:
 
 def test_the_plan_changes_nothing(base: Pg8000Database) -> None:
     plan = planned(base, maintenance_work_mem=8 * MB, workers=0)
-    assert (plan.stands, plan.name, plan.remains) == (False, "built_e_l2_hnsw", ())
+    assert (plan.exists, plan.name, plan.invalid) == (False, "built_e_l2_hnsw", ())
     assert plan.sql == ('CREATE INDEX "built_e_l2_hnsw" ON "built" USING hnsw ("e" vector_l2_ops)',)
     assert plan.settings == {"maintenance_work_mem": "8192kB", "max_parallel_maintenance_workers": 0}
     assert plan.estimate.rows == ROWS
@@ -118,12 +118,12 @@ def test_rows_of_a_large_table_are_counted_on_a_sample(base: Pg8000Database, mon
 @pytest.mark.parametrize("m", [8, 24])
 def test_the_estimate_of_a_graph_is_what_pgvector_takes(base: Pg8000Database, m: int) -> None:
     """The server says after how many rows the memory that it may take was full."""
-    said: list[Notice] = []
+    said: list[str] = []
     plan = planned(base, m=m, ef_construction=80, maintenance_work_mem=MB, workers=0)
     assert not plan.estimate.fits
     build_index(base, plan, notice=said.append)
-    assert [notice.is_memory for notice in said] == [True]
-    found = re.search(r"after (\d+) tuples", said[0].message)
+    assert ["no longer fits" in notice for notice in said] == [True]
+    found = re.search(r"after (\d+) tuples", said[0])
     assert found is not None
     # Memory is taken a MB at a time, and the graph is full when the next one is begun.
     assert plan.estimate.needed / ROWS * int(found[1]) == pytest.approx(MB, rel=0.05)
@@ -147,13 +147,13 @@ def test_the_estimate_of_k_means_is_what_pgvector_takes(base: Pg8000Database, li
 
 def test_the_same_index_stands(base: Pg8000Database) -> None:
     build_index(base, planned(base, m=8))
-    assert planned(base, m=8).stands
-    assert planned(base).stands, "nobody asked for another m"
-    assert planned(base, m=8, ef_construction=64).stands, "64 is what it is by default"
-    assert planned(base, name="other", any_name=True).stands
+    assert planned(base, m=8).exists
+    assert planned(base).exists, "nobody asked for another m"
+    assert planned(base, m=8, ef_construction=64).exists, "64 is what it is by default"
+    assert planned(base, name="other", any_name=True).exists
     assert planned(base, name="other", any_name=True).name == "built_e_l2_hnsw"
-    assert not planned(base, name="other").stands
-    assert not planned(base, metric="ip", any_name=True).stands
+    assert not planned(base, name="other").exists
+    assert not planned(base, metric="ip", any_name=True).exists
     build_index(base, planned(base))
     assert list(standing(base)) == ["built_e_l2_hnsw"]
 
@@ -161,19 +161,22 @@ def test_the_same_index_stands(base: Pg8000Database) -> None:
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        ("CREATE INDEX taken ON built USING hnsw (e vector_ip_ops)", "hnsw on e, vector_ip_ops, m = 16"),
+        (
+            "CREATE INDEX taken ON built USING hnsw (e vector_ip_ops)",
+            "exists and differs .hnsw on e, vector_ip_ops",
+        ),
         ("CREATE INDEX taken ON built USING hnsw (e vector_l2_ops) WITH (m = 4)", "m = 4"),
         ("CREATE INDEX taken ON built USING hnsw (e vector_l2_ops) WHERE id > 5", r"where \(id > 5\)"),
         ("CREATE INDEX taken ON built USING ivfflat (e vector_l2_ops) WITH (lists = 3)", "ivfflat.*lists = 3"),
-        ("CREATE INDEX taken ON built (id)", "is taken by an index on built"),
-        ("CREATE VIEW taken AS SELECT 1", "is taken by a view"),
+        ("CREATE INDEX taken ON built (id)", "the name taken is taken"),
+        ("CREATE VIEW taken AS SELECT 1", "the name taken is taken"),
     ],
 )
 def test_a_name_that_something_else_has(base: Pg8000Database, house: Connection, other: str, told: str) -> None:
     house.run(other)
     try:
         with pytest.raises(SchemaMismatch, match=told):
-            planned(base, name="taken", m=8)
+            build_index(base, planned(base, name="taken", m=8))
     finally:
         house.run("DROP VIEW IF EXISTS taken" if "VIEW" in other else "DROP INDEX taken")
 
@@ -200,9 +203,9 @@ def test_settings_hold_for_the_build_alone(base: Pg8000Database, url: str, concu
     )
     plan = planned(base, maintenance_work_mem=MB, workers=0, concurrently=concurrently)
     assert set(plan.settings) >= {"statement_timeout", "client_min_messages"}
-    said: list[Notice] = []
+    said: list[str] = []
     build_index(base, plan, notice=said.append)
-    assert [notice.is_memory for notice in said] == [True], "both the memory and the level of messages were set"
+    assert ["no longer fits" in notice for notice in said] == [True], "memory and level of messages are set"
     names = ("maintenance_work_mem", "max_parallel_maintenance_workers", "statement_timeout", "client_min_messages")
     now = [base.execute_sql(f"SHOW {name}").fetchone() for name in names]
     assert now == [("3MB",), ("2",), ("1min",), ("error",)]
@@ -250,7 +253,7 @@ def test_an_invalid_index_is_built_again(base: Pg8000Database, left: str, concur
     build_index(base, planned(base, name=name, m=4 if of_another_m else None))
     invalidate(base, name)
     plan = planned(base, concurrently=concurrently, m=16)
-    assert [other.name for other in plan.remains] == [name]
+    assert [other.name for other in plan.invalid] == [name]
     assert plan.sql[0] == f'DROP INDEX {"CONCURRENTLY " if concurrently else ""}IF EXISTS "public"."{name}"'
     build_index(base, plan)
     assert standing(base) == {"built_e_l2_hnsw": True}
@@ -260,7 +263,7 @@ def test_other_indexes_are_left_alone(base: Pg8000Database) -> None:
     for options in ({"metric": "ip"}, {"quantize": "halfvec"}, {"name": "another"}):
         build_index(base, planned(base, **options))
     invalidate(base, "built_e_ip_hnsw")
-    assert planned(base).remains == ()
+    assert planned(base).invalid == ()
     build_index(base, planned(base))
     assert standing(base) == {
         "another": True,
@@ -279,17 +282,17 @@ def test_an_index_that_somebody_builds(base: Pg8000Database, house: Connection, 
         thread.start()
         while standing(base) != {plan.name: False}:
             pass
-        with pytest.raises(SchemaMismatch, match="is being built at this moment"):
+        with pytest.raises(SchemaMismatch, match="is being built by another session"):
             planned(base)
         blind = Pg8000Database(url)
         with blind.connection_context(), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("lightvec.peewee.remains.PATIENCE", 1)
+            patch.setattr("lightvec.peewee.invalid_indexes.LOCK_TIMEOUT", 1)
             patch.setattr(
                 "lightvec.peewee.catalog._INDEXES",
                 re.sub(r"EXISTS \(SELECT FROM pg_catalog.pg_stat_progress.*?c.oid\)", "false", catalog._INDEXES),
             )
             seen = planned(blind)
-            assert [other.name for other in seen.remains] == [plan.name]
+            assert [other.name for other in seen.invalid] == [plan.name]
             with pytest.raises(SchemaMismatch, match="wait until that is done"):
                 build_index(blind, seen)
         writer.run("COMMIT")
@@ -324,7 +327,6 @@ def test_stopped_in_the_middle(
     with pytest.raises(error):
         build_index(base, plan, progress=stop)
     assert standing(base) == {}
-    assert not is_left_invalid(base, plan)
     assert base.execute_sql("SHOW maintenance_work_mem").fetchone() == ("64MB",)
     assert house.run("SELECT count(*) FROM pg_stat_progress_create_index") == [[0]]
     build_index(base, plan)
@@ -334,7 +336,7 @@ def test_stopped_in_the_middle(
 def test_who_waits_says_for_whom_and_leaves_what_cannot_be_dropped(
     base: Pg8000Database, house: Connection, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lightvec.peewee.building.PATIENCE", 1)
+    monkeypatch.setattr("lightvec.peewee.index_build.LOCK_TIMEOUT", 1)
     plan = planned(base, concurrently=True)
     with connect(url) as writer:
         pid = process_of(writer)
@@ -347,12 +349,12 @@ def test_who_waits_says_for_whom_and_leaves_what_cannot_be_dropped(
 
         with pytest.raises(KeyboardInterrupt):
             build_index(base, plan, progress=stop)
-        assert is_left_invalid(base, plan)
+        assert standing(base) == {plan.name: False}
         writer.run("ROLLBACK")
     again = planned(base)
-    assert [other.name for other in again.remains] == [plan.name]
+    assert [other.name for other in again.invalid] == [plan.name]
     build_index(base, again)
-    assert not is_left_invalid(base, plan)
+    assert standing(base) == {plan.name: True}
 
 
 def test_who_waits_for_the_table(base: Pg8000Database, url: str) -> None:
@@ -390,18 +392,19 @@ def test_a_session_that_is_ended_by_others(base: Pg8000Database, house: Connecti
 
     with pytest.raises(Exception, match="57P01"):
         build_index(base, plan, progress=stop)
-    assert is_left_invalid(base, plan), "there is no session left to drop it on"
+    assert standing(base) == {plan.name: False}, "there is no session left to drop it on"
     build_index(base, planned(base))
     assert standing(base) == {plan.name: True}
 
 
 def test_without_room_for_a_second_connection(base: Pg8000Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The build goes on, and says once that it shows nothing."""
+    """The build goes on, with one notice that no progress is shown."""
     plan = planned(base)
     monkeypatch.setitem(base.connect_params, "user", "nobody-there")
+    notices: list[str] = []
     seen: list[Progress] = []
-    build_index(base, plan, progress=seen.append)
-    assert [found.phase[:28] for found in seen] == ["its progress cannot be read "]
+    build_index(base, plan, progress=seen.append, notice=notices.append)
+    assert (seen, [each[:21] for each in notices]) == ([], ["no progress is shown:"])
     assert standing(base) == {plan.name: True}
 
 
@@ -415,10 +418,10 @@ def test_behind_a_transaction_pooler(server: Server, url: str, house: Connection
         database = Pg8000Database(pooled)
         with database.connection_context():
             seen: list[Progress] = []
-            said: list[Notice] = []
+            said: list[str] = []
             options: dict[str, Any] = {"maintenance_work_mem": MB, "workers": 0}
             build_index(database, planned(database, **options), progress=seen.append, notice=said.append)
-            assert [notice.is_memory for notice in said] == [True]
+            assert ["no longer fits" in notice for notice in said] == [True]
             assert any(found.done for found in seen), "it is found by its table"
             with pytest.raises(InvalidOption, match=r"maintenance_work_mem, max_parallel.*behind a connection pooler"):
                 build_index(database, planned(database, name="other", concurrently=True, **options))
@@ -433,9 +436,9 @@ def test_behind_a_transaction_pooler(server: Server, url: str, house: Connection
 def test_the_same_index_was_built_meanwhile(base: Pg8000Database) -> None:
     plan = planned(base)
     build_index(base, plan)
-    with pytest.raises(SchemaMismatch, match=f"an index {plan.name} was made by somebody else at the same time: run"):
+    with pytest.raises(SchemaMismatch, match=f"the name {plan.name} is taken .*: run the command again"):
         build_index(base, plan)
-    assert planned(base).stands
+    assert planned(base).exists
 
 
 def test_the_same_index_is_built_at_once(base: Pg8000Database, url: str) -> None:
@@ -451,17 +454,7 @@ def test_the_same_index_is_built_at_once(base: Pg8000Database, url: str) -> None
 
         committing = Thread(target=commit)
         committing.start()
-        with pytest.raises(SchemaMismatch, match="by somebody else at the same time") as refused:
+        with pytest.raises(SchemaMismatch, match="is taken") as refused:
             build_index(base, plan)
         committing.join()
     assert getattr(refused.value.__cause__, "sqlstate", None) == "23505"
-
-
-def test_a_partitioned_table_is_not_indexed_concurrently(base: Pg8000Database, house: Connection) -> None:
-    house.run("CREATE TABLE parted (n int, e vector(2)) PARTITION BY RANGE (n)")
-    try:
-        index = HnswIndex(vector_field(model_of(base, "parted")), metric="l2", concurrently=True)
-        with pytest.raises(InvalidOption, match='"parted" is a partitioned table, on which PostgreSQL builds no index'):
-            plan_index(base, index)
-    finally:
-        house.run("DROP TABLE parted")

@@ -1,0 +1,69 @@
+"""Which names of a file go into which columns of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.wire.copy.target import Column
+
+__all__ = ["ColumnMap"]
+
+
+class ColumnMap:
+    """The columns of a table by the names of a file, with ``--map``, ``--skip`` and ``--only``."""
+
+    def __init__(
+        self, table: str, columns: Mapping[str, Column], maps: Sequence[str], skips: Sequence[str], only: bool
+    ) -> None:
+        self.table = table
+        self.columns = columns
+        self._maps = dict(_parse(each, columns) for each in maps)
+        if len(self._maps) < len(maps):
+            raise InvalidOption("expected each name of the file in one --map")
+        self._skips = frozenset(skips)
+        self._only = only
+        self._sources: dict[str, str] = {}
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether the options have this name of the file loaded."""
+        return name not in self._skips and (name in self._maps or not self._only)
+
+    def names_of(self, columns: set[str]) -> frozenset[str]:
+        """The names in the file of these columns."""
+        targets = {column: column for column in self.columns} | self._maps
+        return frozenset(name for name, column in targets.items() if column in columns)
+
+    def column(self, name: str) -> Column | None:
+        """The column that a name of the file is loaded into; None if it is left out."""
+        if not self.is_loaded(name):
+            return None
+        column = self.columns.get(self._maps.get(name, name))
+        if column is None and not name:
+            raise SchemaMismatch("the file has a column without a name: name it, or leave it out with --skip ''")
+        if column is None and any("\udc80" <= letter <= "\udcff" for letter in name):
+            raise SchemaMismatch(f"expected names in UTF-8, got {name!r}: save the file as UTF-8")
+        if column is None:
+            raise SchemaMismatch(
+                f"the file has {name!r}, and the table {self.table} no such column: it has {', '.join(self.columns)} "
+                f"(--map {name}:COLUMN loads it into one, --skip {name} leaves it out)"
+            )
+        source = self._sources.setdefault(column.name, name)
+        if source != name:
+            raise SchemaMismatch(f"the file has {source!r} and {name!r} for the column {column.name}: skip one of them")
+        return column
+
+    def check_maps(self) -> None:
+        """Refuse a ``--map`` of a name that the file does not have, once its names are known."""
+        unused = [name for name in self._maps if name not in self._sources.values() and name not in self._skips]
+        if unused and (self._sources or self._only):
+            raise SchemaMismatch(f"the file has no {unused[0]!r}, which --map names")
+
+
+def _parse(text: str, columns: Mapping[str, Column]) -> tuple[str, str]:
+    """NAME:COLUMN. Both may hold colons; what follows the right one is a column."""
+    places = [place for place, letter in enumerate(text) if letter == ":" and place and text[place + 1 :] in columns]
+    if len(places) != 1:
+        which = "which of the colons is it" if places else f"the columns are {', '.join(columns)}"
+        raise InvalidOption(f"--map {text}: expected NAME:COLUMN, with a column of the table ({which})")
+    return text[: places[0]], text[places[0] + 1 :]
