@@ -7,11 +7,11 @@
     await conn.execute("INSERT INTO item (embedding) VALUES ($1)", [1, 2, 3])
     await conn.fetchval("SELECT embedding FROM item")  # Vector([1.0, 2.0, 3.0])
 
-asyncpg gets the type of each parameter from the server. So once a connection is registered, a vector parameter (also in
-``copy_records_to_table``) takes whatever makes a ``Vector``: vectors, lists, tuples, ``array.array``, NumPy arrays of
-any real dtype, byte order and stride, and PostgreSQL's text of a vector; halfvec and sparsevec likewise. ``vector[]``
-takes a list of these, or a NumPy array of rows. Anything else raises asyncpg's ``DataError``, whose ``__cause__`` is
-:class:`lightvec.errors.InvalidVector`; in a COPY, where asyncpg does not wrap errors, it is the latter itself.
+asyncpg gets the type of each parameter from the server, so once a connection is registered, a vector parameter (in
+``copy_records_to_table``, too) takes whatever makes a ``Vector``: vectors (of pgvector's own package, too), lists,
+tuples, ``array.array``, NumPy arrays, and PostgreSQL's text of a vector; halfvec and sparsevec likewise. ``vector[]``
+takes a list of these, or a NumPy array of rows. Anything else is asyncpg's ``DataError`` from
+:class:`lightvec.errors.InvalidVector`, or in a COPY, where asyncpg does not wrap errors, the latter itself.
 
 Results of the three vector types are their classes, arrays of them lists. A ``bit`` stays asyncpg's own: send
 ``asyncpg.BitString(bits.to_text())``, and convert a result by ``Bit(result)``.

@@ -9,8 +9,8 @@
 
 Values once a connection is registered:
 
-- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, anywhere: ``%s`` (binary), ``%b``, ``%t``, both
-  formats of COPY, server-side and client-side binding.
+- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, and those of pgvector's own package, anywhere:
+  ``%s`` (binary), ``%b``, ``%t``, both formats of COPY, server-side and client-side binding.
 - A one-dimensional NumPy array of any real dtype, byte order and stride, and an ``array.array`` of numbers. It is sent
   as ``vector``, which PostgreSQL casts to the type of a halfvec or sparsevec column by itself.
 - A list of these, as an array (``vector[]`` and so on).
@@ -39,6 +39,7 @@ from lightvec.extension import TYPES_SQL, types_from
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.arrays import array_to_binary
 from lightvec.types.columns import VALUES, VECTOR_TYPES, binary_encoder, field_encoder
+from lightvec.types.inputs import pgvector_classes
 from lightvec.types.value import read_value
 
 try:
@@ -114,13 +115,14 @@ def _register(adapters: AdaptersMap, rows: Sequence[tuple[Any, ...]]) -> None:
         regtype = Identifier(types.schema, name).as_string()
         TypeInfo(name, oid, types.array_oids[name], regtype=regtype).register(adapters)
         adapters.register_dumper(None, _array_dumper(name, oid, types.array_oids[name]))
-        _register_type(adapters, name, oid)
-    _register_dumpers(adapters, Bit, "bit", builtin_types["bit"].oid)
+        _register_values(adapters, name, oid)
+        for loader in _loaders(name):
+            adapters.register_loader(oid, loader)
+    _register_values(adapters, "bit", builtin_types["bit"].oid)
     _register_dumpers(adapters, array, "vector", types.oids["vector"])
-    _register_dumpers(adapters, "numpy.ndarray", "vector", types.oids["vector"])
     # psycopg replaces the name by the class at the first array; from then on only the class counts.
-    if ndarray := getattr(sys.modules.get("numpy"), "ndarray", None):
-        _register_dumpers(adapters, ndarray, "vector", types.oids["vector"])
+    ndarray = getattr(sys.modules.get("numpy"), "ndarray", "numpy.ndarray")
+    _register_dumpers(adapters, ndarray, "vector", types.oids["vector"])
 
 
 def _text(value: Any) -> Any:
@@ -128,10 +130,12 @@ def _text(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _register_type(adapters: AdaptersMap, name: str, oid: int) -> None:
-    _register_dumpers(adapters, VECTOR_TYPES[name], name, oid)
-    for loader in _loaders(name):
-        adapters.register_loader(oid, loader)
+def _register_values(adapters: AdaptersMap, name: str, oid: int) -> None:
+    """Send a type's class, and the one of pgvector's own package, whose modules have the types' names."""
+    kind = VALUES[name]
+    _register_dumpers(adapters, kind, name, oid)
+    theirs = pgvector_classes().get(kind.__name__, f"pgvector.{name}.{kind.__name__}")
+    _register_dumpers(adapters, theirs, name, oid)
 
 
 def _register_dumpers(adapters: AdaptersMap, of: type[Any] | str, name: str, oid: int) -> None:

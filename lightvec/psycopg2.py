@@ -11,7 +11,8 @@
 
 Values once a connection is registered:
 
-- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``. Each is a literal without a type, as a text is to psycopg2:
+- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, and those of pgvector's own package if it was imported
+  before. Each is a literal without a type, as a text is to psycopg2:
   it takes the type of the column or the operand beside it, and a cast (``%s::vector``) where there is none.
 - A one-dimensional NumPy array of any real dtype, byte order and stride, and an ``array.array`` of numbers, as a
   ``Vector``.
@@ -27,13 +28,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from lightvec import errors
 from lightvec.errors import MissingExtra
 from lightvec.extension import TYPES_SQL, ExtensionTypes, types_from
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
-from lightvec.types.columns import VECTOR_TYPES
+from lightvec.types.columns import VALUES, VECTOR_TYPES
+from lightvec.types.inputs import pgvector_classes
 
 try:
     import psycopg2
@@ -105,19 +108,22 @@ def _reader(kind: _Kind) -> Callable[[Any, cursor], Any]:
 
 
 def _register_values() -> None:
-    for kind in (*VECTOR_TYPES.values(), Bit):
+    theirs = pgvector_classes()
+    for kind in set(VALUES.values()):
         register_adapter(kind, _literal)
-    register_adapter(array, _vector_literal)
+        if kind.__name__ in theirs:
+            register_adapter(theirs[kind.__name__], partial(_converted, kind))
+    register_adapter(array, partial(_converted, Vector))
     try:
         from numpy import ndarray
     except ImportError:
         return
-    register_adapter(ndarray, _vector_literal)
+    register_adapter(ndarray, partial(_converted, Vector))
 
 
 def _literal(value: Any) -> QuotedString:
     return QuotedString(value.wire_text())
 
 
-def _vector_literal(value: Any) -> QuotedString:
-    return _literal(Vector(value))
+def _converted(kind: _Kind, value: Any) -> QuotedString:
+    return _literal(kind(value))

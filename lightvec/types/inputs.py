@@ -90,6 +90,18 @@ def is_bit_string(value: object) -> bool:
     return _is_instance(value, "asyncpg.pgproto.types", "BitString")
 
 
+def pgvector_classes() -> dict[str, type[Any]]:
+    """The value classes of pgvector's own Python package by name, if a program has loaded it."""
+    package = sys.modules.get("pgvector")
+    names = ("Vector", "HalfVector", "SparseVector", "Bit")
+    return {name: getattr(package, name) for name in names if hasattr(package, name)}
+
+
+def pgvector_name(value: object) -> str:
+    """The class of a value of pgvector's own Python package, such as ``Vector``; empty for any other value."""
+    return next((name for name, kind in pgvector_classes().items() if isinstance(value, kind)), "")
+
+
 def _is_instance(value: object, module: str, name: str) -> bool:
     # getattr, because another thread may be half way through importing the module.
     kind = getattr(sys.modules.get(module), name, None)
@@ -112,6 +124,10 @@ def sequence(value: Any, most: int, who: str, item: str = "numbers") -> Sequence
     """
     if isinstance(value, list | tuple | array):
         return value
+    if name := pgvector_name(value):
+        if name != "Bit":
+            require_size(value.dimensions(), most, who)  # a sparse one may have a billion
+        return list(value.to_list())
     if getattr(value, "ndim", 1) != 1:  # iterating a DataFrame would give its column labels
         raise InvalidVector(f"{who} expected one dimension of {item} and got {value.ndim}: pass one row.")
     is_text = isinstance(value, str | bytes | bytearray) or (
