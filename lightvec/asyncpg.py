@@ -44,13 +44,11 @@ class MissingExtension(errors.MissingExtension, ValueError):
 async def register_vector(conn: _Connection, /, *, schema: str = "public") -> None:
     """Teach a connection the types vector, halfvec and sparsevec, in binary.
 
-    One query finds the types by the extension, in any schema. ``schema`` is ignored; pgvector's own package has it.
-    Types that an old version of the extension lacks are skipped. Registering again is harmless, and needed after the
-    extension was recreated. The module's text lists the values that can be sent then.
+    One query finds the types in any schema; ``schema`` is ignored, and there because pgvector's own package has it.
+    Registering again is harmless, and needed after the extension was recreated. It can be the ``init`` callback of
+    ``asyncpg.create_pool``.
 
-    It can be the ``init`` callback of ``asyncpg.create_pool``.
-
-    Raises :class:`MissingExtension` (a ``ValueError``) where pgvector is not installed in the database.
+    Raises :class:`MissingExtension` where pgvector is not installed in the database.
     """
     types = types_from(await conn.fetch(TYPES_SQL))
     if "vector" not in types.oids:
@@ -67,10 +65,8 @@ async def register_vector(conn: _Connection, /, *, schema: str = "public") -> No
 
 
 def _register_array(conn: _Connection, types: ExtensionTypes, name: str) -> None:
-    """An array's own codec: asyncpg's takes any element with a length, such as a vector, for an array in the array.
-
-    ``set_type_codec`` refuses arrays; this is its own inner call.
-    """
+    """asyncpg's own codec takes any element with a length, such as a vector, for an array in the array."""
+    # set_type_codec() refuses arrays; this is its own inner call.
     conn.get_settings().add_python_codec(
         types.array_oids[name],
         f"_{name}",
