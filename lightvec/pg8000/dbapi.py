@@ -200,8 +200,7 @@ class Connection(BaseConnection):
     def commit(self) -> None:
         """Commit the open transaction, if any; an error if it failed, or the connection broke or was closed."""
         if self.in_transaction or self.closed:
-            result = self.execute_unnamed("COMMIT")
-            check_committed(result.command, result.sql)
+            check_committed(self.execute_unnamed("COMMIT"))
 
     def rollback(self) -> None:
         """Roll back the open transaction, if any; the server has done so if the connection broke."""
@@ -242,7 +241,7 @@ class Connection(BaseConnection):
 
     def tpc_prepare(self) -> None:
         """Prepare the transaction that ``tpc_begin`` began."""
-        self.execute_unnamed(f"PREPARE TRANSACTION {text_literal(self._current_xid()[1])}")
+        check_committed(self.execute_unnamed(f"PREPARE TRANSACTION {text_literal(self._current_xid()[1])}"))
 
     def tpc_commit(self, xid: Xid | None = None) -> None:
         """Commit the prepared or open transaction, or the one with this ID."""

@@ -82,7 +82,7 @@ class Connection(BaseConnection):
             result = execute_text(self.session, sql, settings=settings)
         self._result = result
         if result.command == "ROLLBACK":
-            check_committed(result.command, result.sql)
+            check_committed(result)
         return result.rows
 
     def stream(
@@ -146,8 +146,7 @@ class Connection(BaseConnection):
                 for command in rollback:
                     self.execute_unnamed(command)
             raise
-        result = self.execute_unnamed(commit)
-        check_committed(result.command, result.sql)
+        check_committed(self.execute_unnamed(commit))
 
     def _transaction_commands(self) -> tuple[str, str, tuple[str, ...]]:
         if not self.in_transaction:
