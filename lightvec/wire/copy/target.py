@@ -109,7 +109,7 @@ def look_up(
     """The table and its columns, in one round trip; :class:`ProgrammingError` if one does not exist."""
     parts = (table,) if isinstance(table, str) else table
     if not isinstance(parts, (tuple, list)) or len(parts) not in (1, 2):
-        raise InterfaceError(f"expected a table by its name, or as a tuple of schema and name, got {table!r}")
+        raise InterfaceError(f"expected a table by its name, or as a tuple of schema and name, got {show(table)}")
     names = _names(columns)
     sql = identifier(*parts)
     known = {column.name: column for column in ask(session, _COLUMNS, sql, read=_column)}
@@ -134,7 +134,7 @@ def _where(parts: Sequence[str]) -> str:
 def _names(columns: Iterable[str]) -> list[str]:
     names = [columns] if isinstance(columns, str) else list(columns)
     if isinstance(columns, str) or not names or not all(isinstance(name, str) for name in names):
-        raise InterfaceError(f"expected the names of the columns to load, as a list of str, got {columns!r}")
+        raise InterfaceError(f"expected the names of the columns to load, as a list of str, got {show(columns)}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InterfaceError(f"expected each column once, got {', '.join(map(repr, twice))} more than once")
