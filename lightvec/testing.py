@@ -138,7 +138,11 @@ def _retarget(database: Any, target: dict[str, Any]) -> None:
 
 
 def _with_name(url: str, name: str) -> str:
-    """The connection string of another database on the same server; in a keyword string the last dbname counts."""
+    """The connection string of another database on the same server."""
     if "://" not in url:
-        return f"{url if '=' in url else ''} dbname={name}".strip()
-    return re.sub(r"^(\w+://[^/?#]*)(/[^?#]*)?", rf"\g<1>/{name}", url)
+        return f"{url if '=' in url else ''} dbname={name}".strip()  # The last dbname counts.
+    # A dbname in the query would take precedence over the one in the path.
+    head, _, query = url.partition("?")
+    given = [pair for pair in query.split("&") if pair and pair.partition("=")[0] not in ("dbname", "database")]
+    head = re.sub(r"^(\w+://[^/]*).*", rf"\g<1>/{name}", head)
+    return "?".join([head, "&".join(given)]) if given else head
