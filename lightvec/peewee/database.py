@@ -266,8 +266,8 @@ class Pg8000Database(PostgresqlDatabase):
         on_conflict: str | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Load rows into a model's table by binary COPY; :func:`lightvec.peewee.loading.copy_rows` says it all."""
-        from lightvec.peewee.loading import copy_rows
+        """Load rows into a model's table; see :func:`lightvec.peewee.copy_rows.copy_rows`."""
+        from lightvec.peewee.copy_rows import copy_rows
 
         return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress)
 

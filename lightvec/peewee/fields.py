@@ -10,9 +10,9 @@ from peewee import Database, Expression, Field, Model, Node, Value
 from lightvec.errors import InvalidOption
 from lightvec.metrics import METRICS, Metric, metric_for, metric_of_call, metrics_of
 from lightvec.peewee._seam import database_of
+from lightvec.peewee.generics import M, TypedField, V
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex, bind_indexes, declare_index
 from lightvec.peewee.quantization import usual_quantization
-from lightvec.peewee.typed import M, TypedField, V
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import check_dimensions, column_value
 

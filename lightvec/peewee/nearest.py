@@ -15,11 +15,11 @@ from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.index_options import OPTIONS, check_range
 from lightvec.metrics import Metric, Score
 from lightvec.peewee._seam import RowCursor, copy_with, has_unusual_clauses, is_nested
+from lightvec.peewee.generics import M
 from lightvec.peewee.indexes import form_of_index
-from lightvec.peewee.measured import MeasuredSelect
 from lightvec.peewee.quantization import Quantization
+from lightvec.peewee.scored_select import ScoredSelect
 from lightvec.peewee.stored import StoredVector
-from lightvec.peewee.typed import M
 from lightvec.types import SparseVector
 from lightvec.types.inputs import show
 from lightvec.wire.settings import AtLeast
@@ -37,7 +37,7 @@ _SCORE_COLUMN = ("score", 701, None, None, None, None, None)
 _ITERATIVE_SCANS = ("strict_order", "relaxed_order")
 
 
-class Nearest(MeasuredSelect[M]):
+class Nearest(ScoredSelect[M]):
     """What ``Model.embedding.nearest(...)`` gives: go on with ``where``, ``join``, ``select``, ``dicts``.
 
     Each row has ``distance`` and ``score`` beside the model's fields, whatever is selected; a field of the model that

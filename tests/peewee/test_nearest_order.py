@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from peewee import IntegerField, Model, Select
 
-from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField, together
+from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField, run_many
 
 ROWS, DIMENSIONS = 3_000, 16
 QUERIES = np.random.default_rng(7).random((20, DIMENSIONS), "f4")
@@ -116,12 +116,12 @@ def test_in_a_union(ordered: Pg8000Database) -> None:
     assert is_sorted(row[0] for row in rows)
 
 
-def test_together(ordered: Pg8000Database) -> None:
+def test_run_many(ordered: Pg8000Database) -> None:
     """The settings of one hold for the other, which then gives rows in the order of the index, too."""
     for vector in QUERIES:
         plain = Ordered.listed.nearest(vector, 30)
         filtered = Ordered.listed.nearest(vector, 5).where(Ordered.kind == 1)
-        first, second = answers(together([plain, filtered]))
+        first, second = answers(run_many([plain, filtered]))
         assert is_sorted(row.distance for row in first)
         assert is_sorted(row.distance for row in second)
 
