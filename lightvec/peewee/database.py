@@ -61,8 +61,8 @@ _PLAIN_NAME = re.compile(r"[^\WA-Z]+")
 _VECTOR_NAMES = {kind: name for name, kind in VECTOR_TYPES.items()}
 
 
-#: SQL, values, settings, and whether there are searches in it.
-_Statement = tuple[str, Any, Mapping[str, object] | None, bool]
+#: SQL, values, settings, and the searches in it.
+_Statement = tuple[str, Any, Mapping[str, object] | None, list[Any]]
 
 
 class _Context(Context):
@@ -75,8 +75,6 @@ class _Context(Context):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
-        #: Rows whose vectors are looked up once, in a WITH ahead of what is being written.
-        self.materialized: list[Any] = []
         #: pgvector's schema, to write vectors as texts that are cast to its types.
         self.vectors_as_text = ""
         #: The database that will run the statement; None if it is only shown.
@@ -179,11 +177,15 @@ class Pg8000Database(PostgresqlDatabase):
         All rows are read at once. Server-side cursors (``ServerSide(query)``,
         ``server_side_cursors=True``) and :meth:`stream` use bounded memory.
         """
-        sql, params, settings, is_search = self._written(query, **context_options)
+        sql, params, settings, searches = self._written(query, **context_options)
         # A server-side cursor would search when it is fetched from, without the settings.
         is_named = named_cursor or (self._named_cursors and isinstance(query, SelectBase))
-        is_named = is_named and not is_search
+        is_named = is_named and not searches
         cursor = self.execute_sql(sql, params, settings=settings, named_cursor=is_named)
+        if searches and searches[0] is query:
+            fallback = query.exact_fallback(cursor.rowcount, self)
+            if fallback is not None:
+                return self.execute(fallback)
         if array_size and isinstance(cursor, dbapi.ServerCursor):
             cursor.itersize = array_size
         return cursor
@@ -236,7 +238,7 @@ class Pg8000Database(PostgresqlDatabase):
         elif isinstance(query, BaseQuery) and not isinstance(query, RawQuery):
             # Not for DDL, some of which must run alone, nor for the caller's own SQL.
             settings = self._path_for(params)
-        return sql, params, settings, bool(searches)
+        return sql, params, settings, searches
 
     def context_to_run(self, **options: Any) -> Any:
         """Peewee's builder of a statement, for one that will run here."""

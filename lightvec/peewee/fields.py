@@ -153,7 +153,7 @@ class _DistanceField(TypedField[V, M]):
         k: int = 10,
         *,
         metric: str | None = None,
-        exact: bool = False,
+        exact: bool | None = None,
         ef_search: int | None = None,
         probes: int | None = None,
         iterative_scan: str | bool | None = None,
@@ -166,11 +166,14 @@ class _DistanceField(TypedField[V, M]):
         only and travel with it in one round trip.
 
         - ``metric`` overrides the field's own.
-        - ``exact`` compares with every row and leaves the vector index alone.
-        - ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall; ``ef_search`` is
-          raised to ``k`` where it is smaller.
+        - ``exact=True`` compares with every row and leaves the vector index alone. By default that
+          is done in a second statement if the index finds fewer than ``k`` rows, and ``.fallback``
+          says so; ``exact=False`` forbids it. A search inside another statement never does it.
+        - ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall. ``ef_search`` is
+          raised to ``k`` where it is smaller, and ``probes`` to the square root of the lists of the
+          model's index.
         - ``iterative_scan`` lets an index search on until enough rows pass the filter (pgvector
-          0.8); it is on by itself if the query has one, and can be ``"strict_order"``,
+          0.8). It is on by itself if the query has one, and can be ``"strict_order"``,
           ``"relaxed_order"`` or False.
         - ``min_score`` leaves out rows with a lower score.
 
