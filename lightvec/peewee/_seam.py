@@ -46,6 +46,7 @@ __all__ = [
     "sequence_parts",
     "set_rows",
     "unique_fields",
+    "update_values",
 ]
 
 Q = TypeVar("Q")
@@ -81,6 +82,11 @@ def is_nested(ctx: Any) -> bool:
 
 def entity_path(entity: Any) -> tuple[str, ...]:
     return tuple(entity._path)
+
+
+def update_values(update: Any) -> Any:
+    """The fields of an UPDATE or of ``on_conflict(update=...)``, and their values."""
+    return update._update
 
 
 def conflict_target(on_conflict: Any) -> list[Any]:

@@ -10,16 +10,19 @@ from weakref import WeakSet
 
 from peewee import (
     BaseQuery,
+    Case,
     Context,
     Database,
     Entity,
     Field,
+    Function,
     Model,
     ModelIndex,
     Node,
     PostgresqlDatabase,
     RawQuery,
     SelectBase,
+    Update,
 )
 
 from lightvec.errors import InvalidOption
@@ -27,6 +30,7 @@ from lightvec.extension import NO_EXTENSION, ExtensionTypes
 from lightvec.peewee._seam import (
     RowCursor,
     conflict_target,
+    copy_with,
     cursor_wrapper,
     end_inherited_block,
     forget_connection,
@@ -35,9 +39,11 @@ from lightvec.peewee._seam import (
     peewee_errors,
     reconnect,
     run_logged,
+    update_values,
 )
 from lightvec.peewee.adapter import Pg8000Adapter
 from lightvec.peewee.indexes import check_entity, fitting
+from lightvec.peewee.vector_values import convert_lists, convert_update
 from lightvec.pg8000 import dbapi
 from lightvec.types.columns import VECTOR_TYPES
 from lightvec.wire.identifiers import check_name
@@ -100,6 +106,10 @@ class _Context(Context):
             check_entity(obj)
         elif isinstance(obj, ModelIndex):
             obj = fitting(obj)
+        elif isinstance(obj, (Case, Function)):
+            obj = convert_lists(obj)
+        elif isinstance(obj, Update):
+            obj = copy_with(obj, update=convert_update(update_values(obj)))
         return obj.__sql__(self)
 
 
@@ -320,6 +330,8 @@ class Pg8000Database(PostgresqlDatabase):
 
     def conflict_update(self, on_conflict: Any, query: Any) -> Any:
         """As in Peewee; on a distributed table the target must have the distribution column."""
+        if values := update_values(on_conflict):
+            on_conflict = copy_with(on_conflict, update=convert_update(values))
         model = getattr(query, "model", None)
         if model is not None:
             from lightvec.peewee.distribution import check_conflict_target

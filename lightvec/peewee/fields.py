@@ -119,6 +119,17 @@ class _DistanceField(TypedField[V, M]):
 
     __hash__ = Field.__hash__
 
+    # pgvector adds, subtracts and multiplies element by element.
+
+    def __add__(self, other: Any) -> Any:
+        return super().__add__(self._operand(other))
+
+    def __sub__(self, other: Any) -> Any:
+        return super().__sub__(self._operand(other))
+
+    def __mul__(self, other: Any) -> Any:
+        return super().__mul__(self._operand(other))
+
     def in_(self, vectors: Any) -> Expression:
         return super().in_(self._operands(vectors))
 
