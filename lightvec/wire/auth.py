@@ -48,6 +48,10 @@ _LOGIN_REMEDIES = {
         "look into the log of the server or the pooler",
     ),
 }
+_OTHER_CERTIFICATE = (
+    "the server has another certificate than the one that came here, so something is in between: "
+    "connect to the server itself, or say channel_binding=disable if that is intended"
+)
 
 
 class Backend(NamedTuple):
@@ -75,7 +79,7 @@ def log_in(
     :class:`~lightvec.wire.errors.CannotConnect`.
     """
     exchange = _Exchange(transport, user, password, trusted, channel_binding)
-    # A server that refuses the client may have closed the connection. Its error, which is read next, says why.
+    # A server that refuses the client may have closed the connection; its error is read next.
     with suppress(ConnectionLost):
         transport.send(_startup_message({"user": user, "database": database, **startup}))
     backend = Backend({}, None, [])
@@ -108,7 +112,7 @@ def _startup_message(parameters: Mapping[str, str]) -> bytes:
 
 
 def _check_options(body: bytes) -> None:
-    """NegotiateProtocolVersion: the newest minor version, then the ``_pq_.`` options that the server ignores."""
+    """NegotiateProtocolVersion: the newest minor version, the count of ``_pq_.`` options it ignores."""
     if body[4:8] != bytes(4):
         raise CannotConnect("the server does not know the protocol options (_pq_.): leave them out of startup_params")
 
@@ -161,10 +165,7 @@ class _Exchange:
         if sqlstate in _LOGIN_REMEDIES:
             error_fields.remedy = _LOGIN_REMEDIES[sqlstate][self._has_tls]
             if self._scram is not None and self._scram.is_bound and not self._scram.is_proved:
-                error_fields.remedy = (
-                    "the server has another certificate than the one that came here, so something is in between: "
-                    "connect to the server itself, or say channel_binding=disable if that is intended"
-                )
+                error_fields.remedy = _OTHER_CERTIFICATE
         return error_from_fields(error_fields)
 
     def _prove(self, request: int, data: bytes, password: bytes) -> None:
@@ -175,7 +176,7 @@ class _Exchange:
             outer = hashlib.md5(inner.encode() + data[:4], usedforsecurity=False).hexdigest()
             self._send(f"md5{outer}\0".encode())
         else:
-            from lightvec.wire.scram import Scram  # Lazily: 3 ms, which other logins do not need.
+            from lightvec.wire.scram import Scram  # Lazily: other logins do not need it.
 
             sock: Any = self._transport.socket
             certificate = sock.getpeercert(True) if self._has_tls else None
@@ -241,8 +242,8 @@ class _Exchange:
             )
         if self._channel_binding == "require" and (self._scram is None or not self._scram.is_bound):
             raise CannotConnect(
-                "channel_binding=require, but the server logged the client in without SCRAM bound to a TLS channel: "
-                "use TLS and a password that is stored as SCRAM, or leave channel_binding out"
+                "channel_binding=require, but the server logged the client in without SCRAM bound to a "
+                "TLS channel: use TLS and a password stored as SCRAM, or leave channel_binding out"
             )
 
 

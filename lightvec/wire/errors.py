@@ -1,9 +1,8 @@
 """The exceptions of the driver: the classes of PEP 249, chosen by SQLSTATE.
 
 Each is a :class:`lightvec.errors.LightvecError`, and, in a program that has loaded pg8000, also a
-subclass of pg8000's class of the same name, so that code written for either catches it. As in pg8000,
-``args[0]`` has the server's fields by their one-letter keys (PostgreSQL documentation, 54.8 "Error and
-Notice Message Fields"); ``str()`` is a sentence.
+subclass of pg8000's class of the same name. As in pg8000, ``args[0]`` has the server's fields by
+their one-letter keys (PostgreSQL documentation, 54.8 "Error and Notice Message Fields").
 """
 
 from __future__ import annotations
@@ -46,8 +45,7 @@ _IN_DOUBT = "whether the statement took effect is not known"
 class ErrorFields(dict[str, str]):
     """The fields of an ErrorResponse, as pg8000 gives them; ``str()`` is a sentence.
 
-    ``remedy`` says what to do, where the caller knows more than :data:`REMEDIES`; ``in_doubt`` is the
-    error's.
+    ``remedy`` says what to do, where the caller knows more than :data:`REMEDIES`.
 
     >>> print(ErrorFields(C="42601", M='syntax error at or near "SELEC"'))
     syntax error at or near "SELEC" (SQLSTATE 42601)
@@ -157,10 +155,10 @@ class ProgrammingError(DatabaseError):
 
 
 class ConnectionLost(OperationalError):
-    """The connection broke and is closed. pg8000 raises its InterfaceError for this, so it is one, too.
+    """The connection broke and is closed; ``what`` happened, without the in-doubt clause.
 
-    ``what`` is what happened, without the in-doubt clause. The message always contains "connection is
-    closed": by that, SQLAlchemy's dialect for pg8000 knows that its pool must reconnect.
+    The message always contains "connection is closed": by that, SQLAlchemy's dialect for pg8000 knows
+    that its pool must reconnect. pg8000 raises its InterfaceError for this, so it is one, too.
     """
 
     def __init__(self, what: str, *, in_doubt: bool = False) -> None:
@@ -173,19 +171,24 @@ class ConnectionLost(OperationalError):
 class CannotConnect(OperationalError):
     """The connection failed. pg8000 raises its InterfaceError for this, so it is one, too."""
 
+    #: Whether it failed in the TLS handshake.
+    in_handshake = False
+
 
 class MissingExtension(ProgrammingError, errors.MissingExtension):
     """pgvector is not installed in the database."""
 
 
-_JOINED: list[type] = [Error, Warning, InterfaceError, DatabaseError, DataError, IntegrityError]
-_JOINED += [InternalError, NotSupportedError, OperationalError, ProgrammingError]
+_JOINED: tuple[type, ...] = (
+    *(Error, Warning, InterfaceError, DatabaseError, DataError, IntegrityError),
+    *(InternalError, NotSupportedError, OperationalError, ProgrammingError),
+)
 
 
 def join_pg8000() -> None:
     """Make the classes subclasses of pg8000's, too, if the program has loaded pg8000.
 
-    Not imported here, because that takes 20 ms: whenever an error is created, ``sys.modules`` is checked.
+    Loading it here would take 20 ms, so each new error looks into ``sys.modules``.
     """
     dbapi: Any = sys.modules.get("pg8000.dbapi")
     # Its last class: another thread may be importing the module.

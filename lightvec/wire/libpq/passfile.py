@@ -14,7 +14,7 @@ from collections.abc import Sequence
 __all__ = ["entries", "find"]
 
 
-def entries(path: str, stacklevel: int = 2) -> list[list[str]]:
+def entries(path: str | os.PathLike[str], stacklevel: int = 2) -> list[list[str]]:
     """The five fields of each line, still escaped; none where the file cannot be read.
 
     As in libpq, a file that others may read is ignored, with a warning; Windows has no such modes.
