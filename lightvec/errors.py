@@ -21,8 +21,8 @@
             └── ProgrammingError            the statement: SQLSTATE 42, 26, 3F, P0 …
                 └── MissingExtension        the one above, as the driver reports it
 
-The classes below :class:`lightvec.pg8000.exceptions.Error` live beside the driver, because each is also an
-instance of pg8000's class of the same meaning, and ``import lightvec`` does not load pg8000.
+The classes from :class:`lightvec.pg8000.exceptions.Error` down are also subclasses of pg8000's classes
+of the same meaning, where a program has loaded pg8000.
 """
 
 from __future__ import annotations
