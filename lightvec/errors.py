@@ -70,20 +70,32 @@ class MissingExtra(LightvecError, ImportError):
 
 
 class MissingExtension(LightvecError):
-    """pgvector is not installed in the database.
+    """pgvector is not installed in the database, or too old for the type; ``installed`` is its version.
 
     Where a driver has a class for such an error, the exception is an instance of that class, too.
-    """
 
-    def __init__(self, type_name: str = "vector") -> None:
-        super().__init__(
-            f"the database has no type {type_name}, because pgvector is not installed in it or too old for "
-            f"the type: run `lightvec init-db` or CREATE EXTENSION vector"
-        )
-        self._type_name = type_name
+    >>> str(MissingExtension("halfvec", "0.6.2"))
+    'pgvector 0.6.2 of this database has no type halfvec, 0.7 has: update it on the server, then ALTER EXTENSION vector UPDATE'
+    """  # noqa: E501 (an error is one line)
+
+    def __init__(self, type_name: str = "vector", installed: str = "") -> None:
+        create = "run `lightvec init-db` or CREATE EXTENSION vector"
+        message = f"the database has no type {type_name}, because pgvector is not installed in it: {create}"
+        if installed:
+            message = (
+                f"pgvector {installed} of this database has no type {type_name}, 0.7 has: "
+                f"update it on the server, then ALTER EXTENSION vector UPDATE"
+            )
+        elif type_name != "vector":
+            message = (
+                f"the database has no type {type_name}, because pgvector is not installed in it or older "
+                f"than 0.7: {create}, or ALTER EXTENSION vector UPDATE"
+            )
+        super().__init__(message)
+        self._arguments = type_name, installed
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        return type(self), (self._type_name,)
+        return type(self), self._arguments
 
 
 class SchemaMismatch(LightvecError, ValueError):

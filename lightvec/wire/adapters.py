@@ -175,7 +175,7 @@ class Adapters:
         elif isinstance(dumper, Dumper):
             send = partial(self._send_by, dumper)
         elif is_ndarray(value) and not hasattr(value, "mask") and value.dtype.kind != "b":
-            send = ndarray_sender(_oid("vector", self._extension.oids), self._send)
+            send = ndarray_sender(self._oid("vector", self._extension.oids), self._send)
         self._senders[cls] = send
         return send
 
@@ -185,7 +185,7 @@ class Adapters:
         return self._send_by(*self._resolved(value))
 
     def _send_by(self, dumper: Dumper, value: Any) -> Parameter:
-        oid = _oid(dumper.oid, self._extension.oids)
+        oid = self._oid(dumper.oid, self._extension.oids)
         if dumper.binary is not None:
             return Parameter(oid, BINARY, dumper.binary(value))
         text = dumper.text(value)
@@ -204,8 +204,15 @@ class Adapters:
         if dumper is None:
             names = " and ".join(sorted({type(element).__name__ for _, element in resolved if element is not None}))
             raise DataError(f"expected a list whose elements are of one type, got {names}: convert them to one type")
-        oid = _oid(dumper.array_oid, self._extension.array_oids)
+        oid = self._oid(dumper.array_oid, self._extension.array_oids)
         return Parameter(oid, TEXT, self._encode(self.text(value)))
+
+    def _oid(self, oid: int | str, of: Mapping[str, int]) -> int:
+        if isinstance(oid, int):
+            return oid
+        if oid not in of:
+            raise MissingExtension(oid, ".".join(map(str, self._extension.version)))
+        return of[oid]
 
     def _encode(self, text: str) -> bytes:
         if "\x00" in text:
@@ -358,11 +365,3 @@ def _without_offset(value: Any) -> Any:
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(timezone.utc).replace(tzinfo=None)
     return value
-
-
-def _oid(oid: int | str, of: Mapping[str, int]) -> int:
-    if isinstance(oid, int):
-        return oid
-    if oid not in of:
-        raise MissingExtension(oid)
-    return of[oid]

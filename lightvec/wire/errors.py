@@ -36,6 +36,7 @@ __all__ = [
     "check_committed",
     "error_from_fields",
     "join_pg8000",
+    "remedy_for",
 ]
 
 _CLOSED = "connection is closed"
@@ -45,7 +46,7 @@ _IN_DOUBT = "whether the statement took effect is not known"
 class ErrorFields(dict[str, str]):
     """The fields of an ErrorResponse, as pg8000 gives them; ``str()`` is a sentence.
 
-    ``remedy`` says what to do, where the caller knows more than :data:`REMEDIES`.
+    ``remedy`` says what to do, where the caller knows more than :func:`remedy_for`.
 
     >>> print(ErrorFields(C="42601", M='syntax error at or near "SELEC"'))
     syntax error at or near "SELEC" (SQLSTATE 42601)
@@ -58,15 +59,9 @@ class ErrorFields(dict[str, str]):
         message = self.get("M", "the server reported an error")
         parts = [f"{message} (SQLSTATE {self.get('C', 'unknown')})"]
         parts += [self[key].rstrip(".") for key in "DH" if key in self]
-        remedy = self._default_remedy() if self.remedy is None else self.remedy
+        remedy = remedy_for(self) if self.remedy is None else self.remedy
         parts += [remedy] if remedy else []
         return "; ".join([*parts, _IN_DOUBT] if self.in_doubt else parts)
-
-    def _default_remedy(self) -> str | None:
-        # S is V in the server's language; poolers send S only.
-        if self.get("V", self.get("S")) in ("FATAL", "PANIC"):
-            return f"the {_CLOSED}: connect again"
-        return REMEDIES.get(self.get("C", ""))
 
 
 class _Field:
@@ -209,25 +204,41 @@ _SQLSTATES: dict[type[DatabaseError], str] = {
     OperationalError: "08 27 28 2F 34 38 39 3B 3D 40 53 54 55 57 58 72 F0 HV",
     ProgrammingError: "20 21 26 3F 42 44 P0",
 }
+#: This routine of Citus (src/backend/distributed/commands/multi_copy.c) passes on the message and the detail
+#: of a worker without its SQLSTATE. Of a worker's errors in COPY, violated constraints have a detail.
+_CITUS_COPY = "ReportCopyError"
 _BY_SQLSTATE = {code: cls for cls, codes in _SQLSTATES.items() for code in codes.split()}
 
-#: What to do about a SQLSTATE, where one sentence can say it and the connection is still open.
-REMEDIES: Mapping[str, str] = {
+_REMOTE = "another server that this one uses (a worker of Citus)"
+#: What to do about a SQLSTATE, or a SQLSTATE and the server's routine, while the connection is open.
+_REMEDIES: Mapping[str, str] = {
+    "08006": f"{_REMOTE} cannot be reached: check that it is up, then run it again",
     "25006": "the server is a standby, or default_transaction_read_only is on: connect to the primary "
     "(target_session_attrs=read-write), or SET it to off",
     "25P02": "roll the transaction back, then run it again",
-    "28P01": "check the user and the password",
     "3D000": "create the database or name another",
     "3F000": "create the schema, or correct its name",
     "40001": "run the transaction again",
     "40P01": "run the transaction again",
+    "42501 ExecWithCheckOptions": "a policy or the view's check option does not let this role write such a row",
     "42501": "connect as the owner or a superuser, or ask them to GRANT the privilege",
     "42703": "correct its name, or add the column to the table (\\d TABLE in psql lists its columns)",
     "42P01": "create it (lightvec init-db creates the tables of models), or correct its name or the search_path",
     "53300": "close unused connections, use a pool, or raise max_connections",
     "55P03": "another session holds a lock on it (see pg_stat_activity): run it again when that has ended",
     "57014": "if nobody canceled it, it ran longer than statement_timeout: raise that, or ask for less",
+    "57P01": f"{_REMOTE} ended its session: run it again",
+    "57P02": f"{_REMOTE} crashed: run it again",
 }
+
+
+def remedy_for(fields: Mapping[str, str]) -> str | None:
+    """What to do about an error of the server, if one sentence can say it."""
+    # S is V in the server's language; poolers send S only.
+    if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
+        return f"the {_CLOSED}: connect again"
+    sqlstate = fields.get("C", "")
+    return _REMEDIES.get(f"{sqlstate} {fields.get('R')}") or _REMEDIES.get(sqlstate)
 
 
 def error_from_fields(fields: Mapping[str, str]) -> DatabaseError:
@@ -237,6 +248,8 @@ def error_from_fields(fields: Mapping[str, str]) -> DatabaseError:
     'IntegrityError'
     """
     cls = _BY_SQLSTATE.get(fields.get("C", "")[:2], DatabaseError)
+    if fields.get("R") == _CITUS_COPY and "D" in fields:
+        cls = IntegrityError
     return cls(fields if isinstance(fields, ErrorFields) else ErrorFields(fields))
 
 

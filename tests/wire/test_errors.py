@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lightvec.wire.errors import error_from_fields
+from lightvec.wire.errors import IntegrityError, InternalError, error_from_fields
 
 PROGRAM = """
 import pickle, sys
@@ -46,5 +46,23 @@ def test_what_ends_the_connection_says_to_connect_again(sqlstate: str, severity:
 
 
 def test_an_error_that_leaves_it_open_does_not() -> None:
-    assert str(error_from_fields({"C": "57P01", "V": "ERROR", "M": "it"})) == "it (SQLSTATE 57P01)"
+    text = str(error_from_fields({"C": "57P01", "V": "ERROR", "M": "it"}))
+    assert "another server" in text
+    assert text.endswith("run it again")
+    assert "connection is closed" not in text, "by which SQLAlchemy would drop a good connection"
     assert str(error_from_fields({"C": "40001", "V": "ERROR", "M": "it"})).endswith("run the transaction again")
+
+
+def test_a_constraint_that_a_worker_of_citus_reports_in_copy() -> None:
+    """Citus leaves the worker's SQLSTATE out, and passes its detail on."""
+    fields = {"V": "ERROR", "C": "XX000", "M": "duplicate key", "R": "ReportCopyError"}
+    error = error_from_fields(fields | {"D": "Key (id)=(1) already exists."})
+    assert (type(error), error.sqlstate) == (IntegrityError, "XX000")
+    assert type(error_from_fields(fields)) is InternalError
+    assert type(error_from_fields(fields | {"D": "…", "R": "elog"})) is InternalError
+
+
+def test_a_policy_is_no_missing_privilege() -> None:
+    fields = {"V": "ERROR", "C": "42501", "M": "it"}
+    assert "GRANT" in str(error_from_fields(fields | {"R": "aclcheck_error"}))
+    assert "GRANT" not in str(error_from_fields(fields | {"R": "ExecWithCheckOptions"}))
