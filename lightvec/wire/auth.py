@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightvec.errors import LightvecError
 from lightvec.wire import protocol
-from lightvec.wire.errors import CannotConnect, ConnectionLost, ErrorFields, InternalError, error_from_fields
+from lightvec.wire.errors import (
+    CannotConnect,
+    ConnectionLost,
+    ErrorFields,
+    InternalError,
+    error_from_fields,
+    remedy_for,
+)
 from lightvec.wire.sockets import is_tls
 
 if TYPE_CHECKING:
@@ -29,25 +36,24 @@ Password = str | bytes | Callable[[], str | None] | None
 _OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
 _UNSUPPORTED = {2: "Kerberos V5", 7: "GSSAPI", 9: "SSPI"}
 
-#: The routines that report that a role does not exist or may not log in, and that a method which needs no
-#: password did not accept it (src/backend/utils/init/miscinit.c, src/backend/libpq/auth.c).
-_ROLE, _METHOD = "InitializeSessionUserId", "auth_failed"
-#: What to do about a refused login, by SQLSTATE, or SQLSTATE and routine; poolers have 08P01 for any.
+#: What to do about a refused login, by SQLSTATE, or SQLSTATE and the server's routine
+#: (src/backend/utils/init/miscinit.c, src/backend/libpq/auth.c). Poolers have 08P01 for any.
 _REMEDIES = {
-    f"28000 {_ROLE}": "create the role (CREATE ROLE ... LOGIN), or connect as another user (user=, PGUSER)",
-    f"28000 {_METHOD}": "the server's pg_hba.conf identifies this user without a password (peer, cert): connect as "
-    "the role that it names, or over TCP with a password (host=localhost)",
+    "28000 InitializeSessionUserId": "create the role with LOGIN (ALTER ROLE where it exists), or "
+    "connect as another user (user=, PGUSER)",
+    "28000 auth_failed": "the server's pg_hba.conf identifies this user without a password",
     "28000": "check that the server's pg_hba.conf has a line for this user and address",
     "28P01": "check the user and the password",
     "08P01": "look into the log of the server or the pooler",
-    "3D000": "create the database or name another",
-    "42501 CheckMyDatabase": "ask the database's owner to GRANT CONNECT on it",
-    "53300": "close unused connections, use a pool, or raise max_connections",
     "57P01": "the server is stopping: connect again when it is up",
     "57P03": "the server is starting, stopping or recovering: connect again in a moment",
 }
-#: The same where the server may want what the connection lacks, without TLS and with it.
+#: What may help in addition, without TLS and with it.
 _IF_WANTED = {
+    "28000 auth_failed": (
+        " (peer): connect as the role that it names, or over TCP with a password (host=localhost)",
+        "; if it wants a client certificate, give sslcert and sslkey",
+    ),
     "28000": (
         "; if it wants TLS, say sslmode=verify-full",
         "; if it wants a client certificate, give sslcert and sslkey",
@@ -166,13 +172,15 @@ class _Exchange:
     def refusal(self, fields: Mapping[str, str]) -> Exception:
         """The error for an ErrorResponse, with what to do about it at login."""
         error_fields = ErrorFields(fields)
-        sqlstate = fields.get("C", "")
-        remedy = _REMEDIES.get(f"{sqlstate} {fields.get('R')}")
-        if remedy is None:
-            remedy = _REMEDIES.get(sqlstate, "") + _IF_WANTED.get(sqlstate, ("", ""))[self._has_tls]
-        if sqlstate in _IF_WANTED and self._scram is not None and self._scram.is_bound and not self._scram.is_proved:
-            remedy = _OTHER_CERTIFICATE
-        error_fields.remedy = remedy
+        sqlstate, scram = fields.get("C", ""), self._scram
+        key = f"{sqlstate} {fields.get('R')}"
+        key = key if key in _REMEDIES else sqlstate
+        if key in _IF_WANTED and scram is not None and scram.is_bound and not scram.is_proved:
+            error_fields.remedy = _OTHER_CERTIFICATE
+        elif key in _REMEDIES:
+            error_fields.remedy = _REMEDIES[key] + _IF_WANTED.get(key, ("", ""))[self._has_tls]
+        else:
+            error_fields.remedy = remedy_for({"C": sqlstate}) or ""
         return error_from_fields(error_fields)
 
     def _prove(self, request: int, data: bytes, password: bytes) -> None:

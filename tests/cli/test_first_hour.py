@@ -255,8 +255,8 @@ def test_a_database_and_a_user_that_are_not_there(run: Run, url: str) -> None:
         'lightvec: database "nosuch" does not exist (SQLSTATE 3D000); create the database or name another\n'
     }
     assert refusals(run, url.replace("postgres@", "nobody@")) == {
-        'lightvec: role "nobody" does not exist (SQLSTATE 28000); create the role (CREATE ROLE ... LOGIN), '
-        "or connect as another user (user=, PGUSER)\n"
+        'lightvec: role "nobody" does not exist (SQLSTATE 28000); create the role with LOGIN '
+        "(ALTER ROLE where it exists), or connect as another user (user=, PGUSER)\n"
     }
 
 
