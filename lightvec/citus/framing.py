@@ -1,7 +1,7 @@
 """Settings of one statement on Citus reach the workers, and leave nothing behind there either.
 
 ``set_config`` reaches the coordinator only. With ``citus.propagate_set_commands = 'local'`` a
-``SET LOCAL`` inside a transaction block is sent on to all workers that take part (Citus documentation,
+``SET LOCAL`` inside a transaction block reaches all workers that take part (Citus documentation,
 "Configuration Reference"). It takes no parameters, so the server composes it: the names are in a
 setting of our own, the values in the settings themselves.
 """
@@ -16,7 +16,7 @@ __all__ = ["CITUS"]
 
 _NAMES = "lightvec.names"
 
-# A search path is a list of names: as one text it would be one name; only existing schemas are sent.
+# A search path is a list of names, not one text; only existing schemas are sent.
 # An empty value may be that of an extension that is not loaded here.
 _PROPAGATE = Step(
     f"""\

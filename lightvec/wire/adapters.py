@@ -43,7 +43,7 @@ _FROM_BYTES: Mapping[Callable[[str], Any], Decoder] = {
 }
 #: Raised by conversions for a value that cannot be sent.
 _REFUSALS = (RecursionError, TypeError, ValueError, IndexError, OverflowError)
-#: OIDs from here on differ between databases (``FirstNormalObjectId``, src/include/access/transam.h).
+#: OIDs from here on differ between databases (``FirstNormalObjectId``).
 _FIRST_NORMAL = 16_384
 
 
@@ -70,9 +70,9 @@ class _Registered(UserDict[Any, Any]):
 class Adapters:
     """The conversions of one connection.
 
-    ``encoding`` is Python's name of client_encoding. ``py_types`` and ``pg_types`` are pg8000's tables:
-    from a Python type to a function that returns the text to send (or to a :class:`Dumper`), and from
-    an OID to a function of the text received.
+    ``encoding`` is Python's name of client_encoding. ``py_types`` and ``pg_types`` are pg8000's
+    tables: from a Python type to a function that returns the text to send (or to a
+    :class:`Dumper`), and from an OID to a function of the text received.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Adapters:
     # --- to the server ----------------------------------------------------------------------------
 
     def parameter(self, value: Any) -> Parameter:
-        """The parameter for a value; raises :class:`MissingExtension` for a vector without pgvector."""
+        """The parameter for a value; :class:`MissingExtension` for a vector without pgvector."""
         send = self._senders.get(type(value))
         try:
             return send(value) if send is not None else self._sender(value)(value)
@@ -121,7 +121,7 @@ class Adapters:
             raise _refusal(value, error) from (error if self.py_types else None)
 
     def parameters(self, values: Sequence[Any], oids: Sequence[int | None] = ()) -> list[Parameter]:
-        """The parameters for values; ``oids`` are their types, None or a negative number is the default."""
+        """The parameters for values; ``oids`` are their types, None or negative is the default."""
         if not oids:
             return [self.parameter(value) for value in values]
         return [self._declared(value, oid) for value, oid in zip_longest(values, oids[: len(values)])]
@@ -359,7 +359,7 @@ def _refusal(value: Any, error: Exception) -> DataError:
 
 
 def _without_offset(value: Any) -> Any:
-    """A datetime in UTC, as pg8000 sends it: the server ignores the offset in the text of a timestamp."""
+    """A datetime in UTC, as pg8000 sends it: the server ignores a timestamp's offset."""
     if isinstance(value, list):
         return list(map(_without_offset, value))
     if isinstance(value, datetime) and value.tzinfo is not None:

@@ -56,7 +56,7 @@ def may_be_pgvectors(statement: str) -> bool:
 
 
 def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: Sequence[Any]) -> str | None:
-    """What to do about an error of this statement, if it is known; ``types`` is None before they are looked up."""
+    """What to do about an error of this statement; ``types`` is None before they are looked up."""
     if sqlstate == _OUT_OF_RANGE:
         return _TOO_LARGE if _AS_HALFVEC.search(statement) else None
     if sqlstate == _SYNTAX:
@@ -67,7 +67,7 @@ def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: 
     if types is not None and types.oids and sqlstate in _MISSING and (newer := _newer(types, statement)):
         return newer
     if sqlstate == _DATA:
-        # pgvector reports every invalid vector by this SQLSTATE. lightvec refuses what is invalid for any column.
+        # pgvector's SQLSTATE for every invalid vector; lightvec refuses what no column takes.
         is_about_vectors = is_pgvectors or any(isinstance(value, VECTORS) for value in values)
         return _OTHER_DIMENSIONS if is_about_vectors else None
     if is_pgvectors and types is not None and not types.oids:

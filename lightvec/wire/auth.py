@@ -86,9 +86,9 @@ def log_in(
 ) -> Backend:
     """Send StartupMessage and answer the server until it is ready for statements.
 
-    ``trusted`` says that nobody can listen: the connection is local or has TLS. ``channel_binding`` is
-    libpq's. A refusal of the server is an error by its SQLSTATE, one of lightvec a
-    :class:`~lightvec.wire.errors.CannotConnect`.
+    ``trusted`` says that nobody can listen: the connection is local or has TLS.
+    ``channel_binding`` is libpq's. A refusal of the server is an error by its SQLSTATE, one of
+    lightvec a :class:`~lightvec.wire.errors.CannotConnect`.
     """
     exchange = _Exchange(transport, user, password, trusted, channel_binding)
     # A server that refuses the client may have closed the connection; its error is read next.
@@ -124,7 +124,7 @@ def _startup_message(parameters: Mapping[str, str]) -> bytes:
 
 
 def _check_options(body: bytes) -> None:
-    """NegotiateProtocolVersion: the newest minor version, the count of ``_pq_.`` options it ignores."""
+    """NegotiateProtocolVersion: a version, and the number of ``_pq_.`` options not known."""
     if body[4:8] != bytes(4):
         raise CannotConnect("the server does not know the protocol options (_pq_.): leave them out of startup_params")
 
@@ -204,7 +204,7 @@ class _Exchange:
         self._transport.send(b"p" + (len(data) + 4).to_bytes(4, "big") + data)
 
     def _check_allowed(self, request: int, data: bytes) -> None:
-        """Refuse to send a password, or to call the function for one, that others could read or use."""
+        """Refuse to send a password, or to call its function, where others could use it."""
         if self._secret is None:
             raise CannotConnect(
                 "the server asks for a password and none was given: "

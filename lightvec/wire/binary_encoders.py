@@ -140,7 +140,7 @@ _MAX_BEFORE, _MAX_AFTER = 131_072, 16_383
 
 
 def numeric_to_binary(value: Any) -> bytes:
-    """``numeric_recv``: digits in base 10,000, weight of the first, sign, decimal digits after the point."""
+    """``numeric_recv``: digits in base 10,000, weight of the first, sign, decimal places."""
     number = numeric_of(value)
     if not number.is_finite():
         return _numeric(8, 0, 0, _NAN if number.is_nan() else _INFINITY | number.is_signed() << 13, 0)

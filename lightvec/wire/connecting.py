@@ -19,7 +19,7 @@ from lightvec.wire.transport import Transport
 
 __all__ = ["open_session", "pg8000_target"]
 
-#: Classes of SQLSTATE that another host would report, too: a wrong user or password, no such database.
+#: Classes of SQLSTATE that another host would report, too: wrong user, password or database.
 _FINAL = ("28", "3D")
 
 #: Decoding relies on these. Poolers know them, and keep the servers of clients apart by them.
@@ -27,7 +27,7 @@ _REQUIRED = {"client_encoding": "UTF8", "DateStyle": "ISO"}
 
 
 def open_session(dsn: str | Target | None = None, params: Mapping[str, Any] | None = None) -> Session:
-    """A session with the first host that accepts it; raises the errors of all hosts if none does."""
+    """A session with the first host that accepts it; else the errors of all hosts are raised."""
     target = dsn if isinstance(dsn, Target) else resolve(dsn, **params or {})
     if target.embedded is not None:
         from lightvec.server import ensure

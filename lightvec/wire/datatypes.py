@@ -22,7 +22,7 @@ from lightvec.wire.binary_encoders import Encoder, fixed
 
 
 class DataType(NamedTuple):
-    """A type: how its text is read, the field that COPY writes, its dtype in NumPy if it is a number.
+    """A type: how its text is read, the field that COPY writes, the dtype of a number in binary.
 
     ``expects`` says what ``encode`` accepts.
     """

@@ -78,8 +78,8 @@ class _Field:
 class Error(LightvecError):
     """The base class of the driver's exceptions.
 
-    ``in_doubt``: a statement was sent and its result did not arrive, so whether it took effect is not
-    known. If it is false, the statement did not.
+    ``in_doubt``: a statement was sent and its result did not arrive, so whether it took effect is
+    not known. If it is false, the statement did not.
     """
 
     in_doubt = False
@@ -101,7 +101,7 @@ class Error(LightvecError):
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The server's fields by their one-letter keys; empty if the client itself raised the error."""
+        """The server's fields by their one-letter keys; empty if the client raised the error."""
         return self.args[0] if self.args and isinstance(self.args[0], dict) else {}
 
     sqlstate = _Field("C", "The five-character code of the error, the same in every language.")
@@ -152,8 +152,8 @@ class ProgrammingError(DatabaseError):
 class ConnectionLost(OperationalError):
     """The connection broke and is closed; ``what`` happened, without the in-doubt clause.
 
-    The message always contains "connection is closed": by that, SQLAlchemy's dialect for pg8000 knows
-    that its pool must reconnect. pg8000 raises its InterfaceError for this, so it is one, too.
+    The message always contains "connection is closed", by which SQLAlchemy's dialect for pg8000
+    knows that its pool must reconnect. As in pg8000, it is an InterfaceError, too.
     """
 
     def __init__(self, what: str, *, in_doubt: bool = False) -> None:
@@ -164,7 +164,7 @@ class ConnectionLost(OperationalError):
 
 
 class CannotConnect(OperationalError):
-    """The connection failed. pg8000 raises its InterfaceError for this, so it is one, too."""
+    """The connection failed. As in pg8000, it is an InterfaceError, too."""
 
     #: Whether it failed in the TLS handshake.
     in_handshake = False
@@ -195,7 +195,7 @@ def join_pg8000() -> None:
             cls.__bases__ = (*cls.__bases__, base)
 
 
-#: SQLSTATE classes by exception: PostgreSQL documentation, Appendix A, as PEP 249 defines the exceptions.
+#: SQLSTATE classes (PostgreSQL documentation, Appendix A) by exception.
 _SQLSTATES: dict[type[DatabaseError], str] = {
     DataError: "22",
     IntegrityError: "23",
@@ -204,27 +204,31 @@ _SQLSTATES: dict[type[DatabaseError], str] = {
     OperationalError: "08 27 28 2F 34 38 39 3B 3D 40 53 54 55 57 58 72 F0 HV",
     ProgrammingError: "20 21 26 3F 42 44 P0",
 }
-#: This routine of Citus (src/backend/distributed/commands/multi_copy.c) passes on the message and the detail
-#: of a worker without its SQLSTATE. Of a worker's errors in COPY, violated constraints have a detail.
+#: Citus's routine (src/backend/distributed/commands/multi_copy.c) that passes on a worker's message
+#: and detail without its SQLSTATE. Of errors in COPY, violated constraints have a detail.
 _CITUS_COPY = "ReportCopyError"
 _BY_SQLSTATE = {code: cls for cls, codes in _SQLSTATES.items() for code in codes.split()}
 
 _REMOTE = "another server that this one uses (a worker of Citus)"
-#: What to do about a SQLSTATE, or a SQLSTATE and the server's routine, while the connection is open.
+#: What to do about a SQLSTATE, or SQLSTATE and the server's routine, on an open connection.
 _REMEDIES: Mapping[str, str] = {
     "08006": f"{_REMOTE} cannot be reached: check that it is up, then run it again",
-    "25006": "the server is a standby, or default_transaction_read_only is on: connect to the primary "
-    "(target_session_attrs=read-write), or SET it to off",
+    "22023 InitBuildState": "declare them: ALTER TABLE ... ALTER COLUMN ... TYPE vector(n)",
+    "25006": "a standby, BEGIN READ ONLY or default_transaction_read_only makes it read-only: connect "
+    "to the primary (target_session_attrs=read-write), or begin it READ WRITE",
     "25P02": "roll the transaction back, then run it again",
     "3D000": "create the database or name another",
-    "3F000": "create the schema, or correct its name",
+    "3F000": "create the schema, or correct its name or the search_path",
     "40001": "run the transaction again",
     "40P01": "run the transaction again",
     "42501 ExecWithCheckOptions": "a policy or the view's check option does not let this role write such a row",
     "42501": "connect as the owner or a superuser, or ask them to GRANT the privilege",
     "42703": "correct its name, or add the column to the table (\\d TABLE in psql lists its columns)",
+    "42P01 errorMissingRTE": "add the table to FROM, or use the alias that it has there",
     "42P01": "create it (lightvec init-db creates the tables of models), or correct its name or the search_path",
     "53300": "close unused connections, use a pool, or raise max_connections",
+    "54000 InitBuildState": "index (column::halfvec(n)), up to 4,000 dimensions, or "
+    "(binary_quantize(column)::bit(n)), up to 64,000",
     "55P03": "another session holds a lock on it (see pg_stat_activity): run it again when that has ended",
     "57014": "if nobody canceled it, it ran longer than statement_timeout: raise that, or ask for less",
     "57P01": f"{_REMOTE} ended its session: run it again",

@@ -1,9 +1,9 @@
 """The type, and the text or bytes, that a Python value is sent as.
 
-The rules are psycopg 3's (its documentation, "Adapting basic Python types"), which Peewee's suite is
-written for: an integer has the smallest type that holds it, the type of a str is inferred by the
-server, a list is an array of its elements' type. The rest are pg8000's: a dict is JSON, a tuple a
-composite value. Vectors and bytes are sent as binary, everything else as text.
+The rules are psycopg 3's (its documentation, "Adapting basic Python types"), which Peewee's suite
+is written for: an integer has the smallest type that holds it, the server infers the type of a str,
+a list is an array of its elements' type. The rest are pg8000's: a dict is JSON, a tuple a composite
+value. Vectors and bytes are sent as binary, everything else as text.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from lightvec.wire.protocol import BINARY, TEXT, Parameter
 class Dumper(NamedTuple):
     """How values of a Python type are sent: the OIDs of the type and its array, and a value's text.
 
-    OID 0 leaves the type to the server. A name in place of a number is a type of pgvector, whose OID
-    differs between databases. ``binary`` is for types that are sent as bytes.
+    OID 0 leaves the type to the server. A name in place of a number is a type of pgvector, whose
+    OID differs between databases. ``binary`` is for types that are sent as bytes.
     """
 
     oid: int | str
@@ -62,7 +62,7 @@ def _numeric_text(value: int | Decimal) -> str:
 
 
 _INT4, _INT8, _NUMERIC = _of("int4", int.__repr__), _of("int8", int.__repr__), _of("numeric", _numeric_text)
-#: A list of small integers is int4[]: pgvector has a cast from that to its types, and none from int2[].
+#: A list of small integers is int4[], which pgvector has a cast from, unlike int2[].
 _INT2 = _INT4._replace(oid=TYPES["int2"].oid)
 _FLOAT8 = _of("float8", float.__repr__)
 

@@ -32,7 +32,7 @@ _FINAL = re.compile(rb"v=([A-Za-z0-9+/]+=*)(?:,[A-Za-z]=[^,\0]+)*")
 
 
 class Scram:
-    """The messages of one login; ``is_proved`` once the server has proved that it knows the password.
+    """The messages of one login; ``is_proved`` says that the server knows the password, too.
 
     ``certificate`` is the server's in DER where TLS is on, ``channel_binding`` is libpq's.
     """

@@ -31,11 +31,11 @@ _TCP_OPTIONS = {
 
 
 def tls_attempts(target: Target, address: Address) -> tuple[bool, ...]:
-    """Whether to request TLS, in the order in which libpq tries; a later attempt is a new connection.
+    """Whether to request TLS, in the order in which libpq tries.
 
-    It follows a TLS handshake that failed, or a login refused with SQLSTATE 28000 (``pg_hba.conf``
-    has a line for the other kind). For a server without TLS, :func:`open_socket` itself goes on in
-    clear text under ``prefer``. A socket that was given serves one attempt.
+    A second attempt, on a new connection, follows a TLS handshake that failed, or a login refused
+    with SQLSTATE 28000 (``pg_hba.conf`` has a line for the other kind). For a server without TLS,
+    :func:`open_socket` itself goes on in clear text under ``prefer``.
     """
     if is_tls(target.sock):
         return (False,)
@@ -48,10 +48,7 @@ def tls_attempts(target: Target, address: Address) -> tuple[bool, ...]:
 
 
 def open_socket(address: Address, target: Target, deadline: Deadline, *, tls: bool) -> socket.socket:
-    """A blocking socket to the address; an ``ssl.SSLSocket``, verified as ``sslmode`` says, after ``tls``.
-
-    ``deadline`` bounds all of it, name resolution too.
-    """
+    """A blocking socket to the address, with verified TLS if ``tls``, within ``deadline``."""
     context = None
     if tls:
         from lightvec.wire.tls import context_for  # Lazily: ssl takes 5 ms to load.
@@ -82,7 +79,7 @@ def is_tls(opened: Any) -> bool:
 
 
 def _connect(address: Address, target: Target, deadline: Deadline) -> socket.socket:
-    """The first of the host's IP addresses that answers; each may take its share of the time left."""
+    """The first of the host's IP addresses that answers; each has its share of the time left."""
     if target.sock is not None:
         if target.sock.family in (socket.AF_INET, socket.AF_INET6):
             _set_no_delay(target.sock)
@@ -193,7 +190,7 @@ def _unreachable(error: OSError, address: Address, target: Target) -> str:
 def _secured(
     plain: socket.socket, context: ssl.SSLContext, address: Address, target: Target, deadline: Deadline
 ) -> socket.socket:
-    """TLS over the socket, or the socket itself if the server has no TLS and ``prefer`` allows that."""
+    """TLS over the socket; the socket itself if the server has no TLS and ``prefer`` allows that."""
     import ssl
 
     from lightvec.wire.tls import handshake_failure

@@ -1,4 +1,4 @@
-"""Python values from their text, as the types' ``*_out`` functions write it; else ``ValueError``."""
+"""Python values from the text that the types' ``*_out`` functions write; else ``ValueError``."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _beyond(data: str, pattern: str) -> str:
 
 
 def interval_from_text(data: str) -> timedelta | PGInterval:
-    """In any IntervalStyle; a PGInterval if it has months or years, which a timedelta cannot hold."""
+    """In any IntervalStyle; a PGInterval if it has months, which a timedelta cannot hold."""
     if data in _NO_TIME:
         return timedelta()
     for pattern in _INTERVALS:
@@ -106,7 +106,7 @@ def interval_from_text(data: str) -> timedelta | PGInterval:
 
 
 def _interval(part: dict[str, str]) -> timedelta | PGInterval:
-    """The sign of years holds for months, the sign of hours for minutes and seconds; ``ago`` negates all.
+    """The sign of years holds for months, that of hours for the time; ``ago`` negates all.
 
     In SQL's style the sign of the days also holds for a time without a sign.
     """

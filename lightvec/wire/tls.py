@@ -87,7 +87,7 @@ def _load_certificate(context: ssl.SSLContext, cert: str, key: str | None, passw
 
 
 def _check_key_mode(path: str) -> None:
-    """libpq's rule: only the user may read a private key, but root's may be readable for its group."""
+    """libpq's rule: only the user may read a private key, and its group if it is root's."""
     status = os.stat(path)
     others = 0o037 if status.st_uid == 0 else 0o077
     if os.name != "nt" and status.st_mode & others:
@@ -142,7 +142,7 @@ def _failed(message: str) -> CannotConnect:
 def client_certificate_failure(error: BaseException | None) -> CannotConnect | None:
     """The sentence for an alert about the client's certificate; None for any other error.
 
-    In TLS 1.3 it comes after the handshake, which the client finishes before the server has verified it.
+    In TLS 1.3 it comes after the handshake, which does not wait for the server's verdict.
     """
     reason = getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
     return CannotConnect(f"the server {_REFUSED}") if reason and reason.endswith(_CLIENT_REFUSED) else None

@@ -76,8 +76,8 @@ def files(tmp_path: Path) -> None:
 
 GRANT = "connect as the owner or a superuser, or ask them to GRANT the privilege"
 READ_ONLY = (
-    "the server is a standby, or default_transaction_read_only is on: connect to the primary "
-    "(target_session_attrs=read-write), or SET it to off"
+    "a standby, BEGIN READ ONLY or default_transaction_read_only makes it read-only: connect "
+    "to the primary (target_session_attrs=read-write), or begin it READ WRITE"
 )
 WHERE_TABLES_ARE = "(`lightvec init-db` makes tables, --schema and --url say where to look)"
 TABLES = "doc, half, part, plain, seen"

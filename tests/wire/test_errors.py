@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from lightvec.wire.errors import IntegrityError, InternalError, error_from_fields
+from lightvec.pg8000 import Connection
+from lightvec.wire.errors import DatabaseError, IntegrityError, InternalError, error_from_fields
 
 PROGRAM = """
 import pickle, sys
@@ -60,6 +61,24 @@ def test_a_constraint_that_a_worker_of_citus_reports_in_copy() -> None:
     assert (type(error), error.sqlstate) == (IntegrityError, "XX000")
     assert type(error_from_fields(fields)) is InternalError
     assert type(error_from_fields(fields | {"D": "…", "R": "elog"})) is InternalError
+
+
+@pytest.mark.parametrize(
+    ("sql", "remedy"),
+    [
+        ("SELECT other.a FROM (SELECT 1 AS a) AS one", "add the table to FROM"),
+        ("SELECT * FROM nowhere", "create it"),
+        ("CREATE INDEX ON wide USING hnsw (v vector_l2_ops)", "index (column::halfvec(n))"),
+        ("CREATE INDEX ON free USING hnsw (v vector_l2_ops)", "ALTER COLUMN ... TYPE vector(n)"),
+        ("BEGIN READ ONLY; CREATE TABLE never (a int)", "begin it READ WRITE"),
+    ],
+)
+def test_faults_of_one_sqlstate_have_their_own_remedies(sql: str, remedy: str, conn: Connection) -> None:
+    conn.run("CREATE TEMPORARY TABLE wide (v vector(3000)); CREATE TEMPORARY TABLE free (v vector)")
+    with pytest.raises(DatabaseError) as caught:
+        conn.run(sql)
+    assert f"; {remedy}" in str(caught.value) or str(caught.value).endswith(remedy)
+    conn.run("ROLLBACK")
 
 
 def test_a_policy_is_no_missing_privilege() -> None:

@@ -1,8 +1,8 @@
 """Connection strings: libpq's two forms, ``embedded:PATH`` and a plain database name.
 
 Source: PostgreSQL 18 documentation, 34.1.1 "Connection Strings". An error never shows a value from
-the string: a password with a stray ``/``, ``@`` or space in it may turn up in any part. There are no
-regular expressions, because compiling them took most of the time.
+the string: a password with a stray ``/``, ``@`` or space may turn up in any part. No regular
+expressions: compiling them took most of the time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ENCODE = "write / as %2F, @ as %40 and : as %3A in a user name or password"
 
 
 def parse(text: str, source: str = "the connection string") -> dict[str, str]:
-    """The parameters in a connection string, by libpq's names; ``embedded`` is the path of that form.
+    """The parameters in a connection string, by libpq's names; ``embedded`` is a path.
 
     Malformed strings and unknown parameters are :class:`~lightvec.errors.InvalidOption`.
 
@@ -86,7 +86,7 @@ def _value(text: str) -> tuple[str | None, str]:
 
 
 def _parse_uri(rest: str, source: str) -> dict[str, str]:
-    """In libpq's order: the user ends at the first @ before any /; then hosts, database and query."""
+    """As libpq: the user ends at the first @ before any /; then hosts, database and query."""
     userinfo, at, tail = rest.partition("@")
     if not at or "/" in userinfo:
         userinfo, tail = "", rest
@@ -125,7 +125,7 @@ def _query(query: str, source: str) -> Iterator[tuple[str, str]]:
 
 
 def _decoded(text: str, source: str) -> str:
-    """Percent-decoded as libpq does it: a plus sign stays one, spaces around a part do not count."""
+    """Percent-decoded as by libpq: a plus sign stays one, spaces around a part are dropped."""
     text = text.strip(" ")
     first, *escaped = text.split("%")
     try:

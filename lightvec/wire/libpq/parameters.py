@@ -236,13 +236,13 @@ _ALIASES = {"database": "dbname", "tcp_keepalive": "keepalives"}  # Peewee's and
 
 
 def canonical(name: str, source: str) -> str:
-    """libpq's name of a parameter; :class:`InvalidOption` with the nearest name where there is none.
+    """libpq's name of a parameter; else :class:`InvalidOption` with the nearest name.
 
     >>> canonical("database", "the arguments")
     'dbname'
-    >>> canonical("sslmod", "the arguments")
+    >>> canonical("sslmod", "PGX")
     Traceback (most recent call last):
-    lightvec.errors.InvalidOption: 'sslmod' in the arguments is no connection parameter: did you mean sslmode?
+    lightvec.errors.InvalidOption: 'sslmod' in PGX is no connection parameter: did you mean sslmode?
     """
     name = _ALIASES.get(name, name)
     if name in _READERS:

@@ -36,7 +36,7 @@ _PLACES = {"host", "hostaddr", "unix_sock", "sock", "embedded"}
 
 
 class Address(NamedTuple):
-    """Where one server listens: a host and port, or a socket folder (a host that begins with ``/``).
+    """Where one server listens: a host and port; a host that begins with ``/`` is a socket folder.
 
     ``hostaddr`` is the IP address to connect to, while the certificate must name ``host``.
     ``password`` is that of the password file; ``path`` is a Unix socket's own.
@@ -82,9 +82,8 @@ class Target(NamedTuple):
     """Everything that is needed to connect. Its ``repr`` masks secrets.
 
     ``connect_timeout`` is in seconds for each host, ``command_timeout`` for each statement;
-    ``deadline`` returns the milliseconds left for everything. ``sslrootcert`` is a file, ``"system"``
-    or None. ``is_named`` is false for the default server. For ``embedded:PATH``, ``embedded`` is the
-    path and ``hosts`` is empty: see :meth:`served_at`.
+    ``deadline`` returns the milliseconds left for everything. ``is_named`` is false for the default
+    server. For ``embedded:PATH``, ``embedded`` is the path and ``hosts`` is empty.
     """
 
     hosts: tuple[Address, ...]
@@ -135,7 +134,7 @@ class Target(NamedTuple):
         raise InvalidOption(f"the password callable returned {type(answer).__name__}, expected str")
 
     def served_at(self, url: str) -> Target:
-        """This embedded target on the server that was started for it, completed by the server's URL."""
+        """This embedded target, completed by the URL of the server that was started for it."""
         server = resolve(url, environ={})
         return self._replace(
             hosts=server.hosts,
@@ -154,9 +153,9 @@ class Target(NamedTuple):
 def resolve(dsn: str | None = None, *, environ: Mapping[str, str] = os.environ, **params: object) -> Target:
     """The target that a connection string, arguments and the environment describe together.
 
-    ``dsn`` is a libpq URI or keyword string, ``embedded:PATH`` (``embedded:`` alone is ``./.lightvec``)
-    or a database name. ``params`` have libpq's names, lightvec's (``command_timeout deadline prepare``)
-    or pg8000's; None is the same as not given. Invalid ones are
+    ``dsn`` is a libpq URI or keyword string, a database name, or ``embedded:PATH`` (the default path
+    is ``./.lightvec``). ``params`` have libpq's names, lightvec's (``command_timeout deadline
+    prepare``) or pg8000's; None is the same as not given. Invalid ones are
     :class:`~lightvec.errors.InvalidOption`; no error shows a password.
 
     >>> target = resolve("postgresql://me:secret@db.example/shop", environ={}, connect_timeout=5)
@@ -242,7 +241,7 @@ def _string(dsn: object, source: str) -> dict[str, Given]:
 
 
 def _merge(strong: dict[str, Given], weak: dict[str, Given], places: set[str] = _PLACES) -> dict[str, Given]:
-    """Both, with ``strong`` first; the weak host is left out where the strong source names a place."""
+    """Both, ``strong`` first; without the weak host where the strong source names a place."""
     if not strong.keys().isdisjoint(places):
         weak = {name: item for name, item in weak.items() if name not in ("host", "hostaddr")}
     return weak | strong
@@ -252,7 +251,7 @@ def _merge(strong: dict[str, Given], weak: dict[str, Given], places: set[str] = 
 
 
 def _addresses(values: Mapping[str, Any]) -> tuple[Address, ...]:
-    """Hosts, their addresses and ports as libpq pairs them: as many of each, or one port for all."""
+    """As in libpq: as many hosts as addresses and ports, or one port for all."""
     names, addresses = ([part.strip(" ") for part in values.get(name, "").split(",")] for name in ("host", "hostaddr"))
     if "sock" in values:
         return (_peer(values["sock"], names[0]),)
@@ -312,7 +311,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _system_user() -> str:
-    """The name of the user that runs this process; not ``$USER``, which libpq does not read either."""
+    """The user that runs this process; not ``$USER``, which libpq does not read either."""
     try:
         if os.name == "nt":
             import getpass
