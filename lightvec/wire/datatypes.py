@@ -7,7 +7,7 @@ database, so :class:`~lightvec.wire.adapters.Adapters` adds them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
@@ -100,12 +100,11 @@ _RANGES = (
 )
 
 
-def _ranges() -> list[DataType]:
-    rows = []
+def _ranges() -> Iterator[DataType]:
     for name, element, oid, array_oid, multi_oid, multi_array_oid in _RANGES:
-        rows.append(DataType(f"{name}range", oid, array_oid, decoders.range_decoder(element)))
-        rows.append(DataType(f"{name}multirange", multi_oid, multi_array_oid, decoders.multirange_decoder(element)))
-    return rows
+        yield DataType(f"{name}range", oid, array_oid, decoders.range_decoder(element))
+        multirange = decoders.multirange_decoder(element)
+        yield DataType(f"{name}multirange", multi_oid, multi_array_oid, multirange)
 
 
 def array_decoder(element: Callable[[str], Any]) -> Callable[[str], list[Any]]:

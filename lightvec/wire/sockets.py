@@ -114,30 +114,19 @@ def _resolve(address: Address, deadline: Deadline) -> list[tuple[int, Any]]:
         if not hasattr(socket, "AF_UNIX"):
             raise CannotConnect(f"this system has no Unix sockets for {address}: give a host name instead")
         return [(socket.AF_UNIX, address.socket_path)]
-    try:
-        found = _getaddrinfo(address.hostaddr or address.host, address.port, deadline)
-    except (socket.gaierror, UnicodeError):
-        raise CannotConnect(
-            f"no address is known for the host {address.host!r}: is the name right, and does this "
-            f"machine reach its name server?"
-        ) from None
-    return [(family, where) for family, _, _, _, where in found]
-
-
-def _getaddrinfo(host: str, port: int, deadline: Deadline) -> list[Any]:
-    """getaddrinfo() cannot be interrupted, so with a deadline a thread calls it."""
-    seconds = deadline.remaining()
-    answers: list[Any] = []
+    host = address.hostaddr or address.host
+    answers: list[list[Any]] = []
 
     def ask() -> None:
         try:
-            answers.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            answers.append(error)
+            answers.append(socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError):
+            answers.append([])
 
-    if seconds is None:
+    if (seconds := deadline.remaining()) is None:
         ask()
     else:
+        # getaddrinfo() cannot be interrupted.
         thread = Thread(target=ask, name=f"name resolution of {host}", daemon=True)
         thread.start()
         thread.join(seconds)
@@ -145,9 +134,12 @@ def _getaddrinfo(host: str, port: int, deadline: Deadline) -> list[Any]:
         raise CannotConnect(
             f"the name {host!r} was not resolved within {deadline}: does this machine reach its name server?"
         )
-    if isinstance(answers[0], Exception):
-        raise answers[0]
-    return list(answers[0])
+    if not answers[0]:
+        raise CannotConnect(
+            f"no address is known for the host {address.host!r}: is the name right, and does this "
+            f"machine reach its name server?"
+        )
+    return [(family, where) for family, _, _, _, where in answers[0]]
 
 
 def _set_no_delay(opened: socket.socket) -> None:
