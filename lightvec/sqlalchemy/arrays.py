@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ARRAY, Dialect
 from sqlalchemy.dialects import postgresql
@@ -125,7 +125,7 @@ def teach_dialects() -> None:
     """Have the dialects reflect the types, and read and write arrays of them; harmless when repeated."""
     base.ischema_names.update({**_VECTORS, "bit": BIT, "bit varying": BIT})
     # Writing to it writes to base.ischema_names, which others add to as well.
-    base.PGDialect.ischema_names = _TypeNames(base.ischema_names)
+    base.PGDialect.ischema_names = cast(Any, _TypeNames(base.ischema_names))
     for dialect in _DIALECTS:
         taught = dialect.colspecs[ARRAY]
         if not issubclass(taught, VectorArray):
