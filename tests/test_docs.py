@@ -38,7 +38,7 @@ PAGES = {
     "README.md": 6,
     "docs/quick-start.md": 4,
     "docs/models.md": 8,
-    "docs/scripts.md": 5,
+    "docs/scripts.md": 8,
     "docs/command-line.md": 12,
     "docs/lambda.md": 2,
     "docs/indexes.md": 5,

@@ -70,8 +70,6 @@ class Bit(Value[bool]):
             return cls._of_ndarray(value)
         if isinstance(value, str) or _is_bit_string(value):
             return cls._of_text(value if isinstance(value, str) else _digits(value), cls.__name__)
-        if isinstance(value, Sequence):  # before any item of a long one is read
-            require_size(min(len(value), MAX_BITS + 1), MAX_BITS, cls.__name__, "bits")
         return cls._of_items(sequence(value, MAX_BITS, cls.__name__, "bools"))
 
     @classmethod

@@ -82,6 +82,15 @@ class DenseVector(Value[float], Generic[Scalar]):
             return view.astype(dtype)
         return view.copy() if copy else view
 
+    def __arrow_array__(self, type: Any = None) -> Any:
+        """PyArrow's protocol: the numbers without a copy; another type is cast."""
+        import pyarrow
+
+        stored = pyarrow.float16() if self._format.size == 2 else pyarrow.float32()
+        numbers = pyarrow.py_buffer(memoryview(self._numbers).toreadonly())
+        array = pyarrow.Array.from_buffers(stored, len(self), [None, numbers])
+        return array if type is None else array.cast(type)
+
     def to_text(self) -> str:
         """The text PostgreSQL prints, such as ``[0.1,2,1e-05]``: as few digits as float32 needs."""
         return f"[{','.join(shortest(self.to_list()))}]"

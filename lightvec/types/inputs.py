@@ -104,10 +104,13 @@ def sequence(value: Any, most: int, who: str, item: str = "numbers") -> Sequence
     if not is_text and not isinstance(value, Mapping | MappingView | Set):
         _require_one_dimension(value, who, item)
         try:
-            items = iter(_readable(value, who, item))
+            value = _readable(value, who, item)
+            items = iter(value)
         except (TypeError, NotImplementedError):  # Python cannot read every format of a memoryview
             pass
         else:
+            if isinstance(value, Sequence) and len(value) > most:  # before all of a long one is read
+                require_size(most + 1, most, who, "bits" if item == "bools" else "dimensions")
             return list(islice(items, most + 1))
     hint = ", or from_text or from_binary" if is_text else ""
     raise InvalidVector(f"{who} expected a list, tuple, array or other iterable of {item}{hint} and got {show(value)}.")
@@ -133,7 +136,9 @@ def _readable(value: Any, who: str, item: str) -> Any:
         except (ImportError, RuntimeError, TypeError, ValueError):
             return value  # no NumPy, or a tensor that cannot be its array: it is iterated
         _require_one_dimension(value, who, item)
-    return value.tolist() if hasattr(value, "tolist") else value
+    if is_ndarray(value) or isinstance(value, memoryview):
+        return value.tolist()
+    return value
 
 
 def refuse_masked(value: Any, who: str) -> None:
