@@ -116,7 +116,7 @@ NONE: dict[str, Callable[[], Any]] = {
     "tensor of one row with a gradient": lambda: Tensor([NUMBERS], RuntimeError),
     "array protocol of one row": lambda: OnlyAnArray([NUMBERS]),
     "array protocol without dimensions": lambda: OnlyAnArray(1.5),
-    "memoryview of one row": lambda: memoryview(np.array([NUMBERS])),
+    "memoryview of one row": lambda: memoryview(np.array([NUMBERS]).data),
     "pyarrow table": lambda: pa.table({"a": NUMBERS}),
     "pyarrow batch": lambda: pa.RecordBatch.from_pydict({"a": NUMBERS}),
     "pyarrow column of lists": lambda: fixed([NUMBERS], pa.float32()),
@@ -138,7 +138,7 @@ NONE: dict[str, Callable[[], Any]] = {
     "namespace": lambda: SimpleNamespace(a=1.5),
 }
 
-KINDS = [Vector, HalfVector, SparseVector]
+KINDS: list[Any] = [Vector, HalfVector, SparseVector]
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -162,7 +162,8 @@ def test_what_is_none(kind: Any, name: str) -> None:
 
 
 def test_bits() -> None:
-    for value in (pa.array([True, False]), pa.array([1, 0]), OnlyAnArray([1, 0]), pa.array([[True, False]])[0]):
+    bits: list[Any] = [pa.array([True, False]), pa.array([1, 0]), OnlyAnArray([1, 0])]
+    for value in (*bits, pa.array([[True, False]])[0]):
         assert Bit(value) == "10"
     for name in ("frame of one row", "pyarrow table", "dict's keys", "matrix of one row", "pyarrow NULL"):
         with pytest.raises(InvalidVector, match=r"^Bit expected"):
@@ -172,7 +173,7 @@ def test_bits() -> None:
 def test_the_error_of_a_frame_says_what_to_pass() -> None:
     expected = r"^Vector expected one dimension of numbers and got 2 \(Frame\): pass one row, such as \.iloc\[0\]\.$"
     with pytest.raises(InvalidVector, match=expected):
-        Vector(Frame([NUMBERS]))  # type: ignore[arg-type]
+        Vector(Frame([NUMBERS]))
 
 
 def test_a_pyarrow_array_needs_no_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
