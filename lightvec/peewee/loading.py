@@ -23,7 +23,7 @@ from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.peewee._seam import peewee_errors
 from lightvec.peewee.fields import HalfVectorField, VectorField
 from lightvec.pg8000.exceptions import DataError, ProgrammingError
-from lightvec.types.inputs import is_ndarray, show
+from lightvec.types.inputs import is_ndarray, is_table, show
 from lightvec.wire.copy import load
 from lightvec.wire.copy.conflict import check_on_conflict
 from lightvec.wire.copy.load import Progress
@@ -97,7 +97,7 @@ def copy_rows(
     check_on_conflict(on_conflict)
     if not (isinstance(model, type) and issubclass(model, Model)):
         raise InvalidOption(f"expected a model class to load rows into, got {model!r}")
-    if not isinstance(rows, Iterable):
+    if not isinstance(rows, Iterable) or is_table(rows):
         raise InvalidOption(f"expected an iterable of rows to load into {model.__name__}, got {show(rows)}")
     listed = None if fields is None else _listed(model, fields)
     theirs = _Theirs()

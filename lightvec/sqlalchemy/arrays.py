@@ -26,6 +26,7 @@ from lightvec.sqlalchemy.types import (
     unchanged,
 )
 from lightvec.types.arrays import array_text, is_dimension, parse_array
+from lightvec.types.inputs import is_table
 
 __all__ = ["teach_dialects"]
 
@@ -75,6 +76,8 @@ class VectorArray(postgresql.ARRAY[Any]):
 def _vectors(item: VectorType, value: Any, dimensions: int | None) -> list[Any]:
     """The nested lists of an array's vectors; lists of numbers are the vectors."""
     inner = None if dimensions is None else dimensions - 1
+    if is_table(value):
+        item.value(value)  # refuses it: its items are labels
     return [
         _vectors(item, element, inner)
         if element is not None and (inner or (inner is None and _holds_vectors(element)))
@@ -84,7 +87,7 @@ def _vectors(item: VectorType, value: Any, dimensions: int | None) -> list[Any]:
 
 
 def _holds_vectors(value: Any) -> bool:
-    return getattr(value, "ndim", 1) > 1 or (is_dimension(value, True) and len(value) > 0)
+    return (getattr(value, "ndim", 1) > 1 and not is_table(value)) or (is_dimension(value, True) and len(value) > 0)
 
 
 def _read(value: Any, read: Callable[[Any], Any], collect: Callable[[Any], Any]) -> Any:

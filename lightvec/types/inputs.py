@@ -82,6 +82,16 @@ def is_instance(value: object, module: str, *names: str) -> bool:
     return any(kind is not None and isinstance(value, kind) for kind in kinds)
 
 
+def is_array(value: Any) -> bool:
+    """Whether another library's array of one dimension: a pandas Series, a PyArrow array, a tensor."""
+    return hasattr(value, "__array__") and getattr(value, "ndim", 1) == 1 and not isinstance(value, Sequence)
+
+
+def is_table(value: Any) -> bool:
+    """Whether a DataFrame or table, of which iterating gives no rows, but columns or their labels."""
+    return hasattr(value, "columns") and len(getattr(value, "shape", ())) == 2
+
+
 def require_numpy(purpose: str) -> Any:
     """The ``numpy`` module, or :class:`lightvec.errors.MissingExtra` naming ``purpose``."""
     try:
