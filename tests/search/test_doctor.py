@@ -520,7 +520,7 @@ def test_indexes_beyond_the_buffers() -> None:
         with Server(folder / "db", settings={"shared_buffers": "256kB", "fsync": "off"}) as small:
             with connect(small.url) as conn:
                 for statement in (
-                    "CREATE EXTENSION vector",
+                    "CREATE EXTENSION IF NOT EXISTS vector",
                     TABLE,
                     FILL,
                     FILL.replace("1, 500", "501, 2000"),

@@ -7,7 +7,7 @@ from itertools import islice
 from struct import Struct
 from typing import Any, NamedTuple, cast
 
-from lightvec.types.inputs import show, show_number
+from lightvec.types.inputs import is_table, show, show_number
 from lightvec.wire.adapters import Adapters
 from lightvec.wire.binary_encoders import NULL, Encoder
 from lightvec.wire.copy import text
@@ -129,7 +129,7 @@ def _values(columns: Sequence[Column], row: Any, number: int) -> Sequence[Any]:
     """The values of a row, which are counted: some classes have a wrong ``len()``."""
     expected = f"row {number:,}: expected {len(columns)} values ({', '.join(column.name for column in columns)})"
     try:
-        if isinstance(row, (str, bytes, Mapping, Set)):
+        if isinstance(row, (str, bytes, Mapping, Set)) or is_table(row):
             raise TypeError
         count = len(row)
         values = list(islice(row, len(columns) + 1)) if count == len(columns) else []
