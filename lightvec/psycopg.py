@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
 
@@ -106,32 +106,31 @@ def _register(adapters: AdaptersMap, rows: Sequence[tuple[Any, ...]]) -> None:
         regtype = Identifier(types.schema, name).as_string()
         TypeInfo(name, oid, types.array_oids[name], regtype=regtype).register(adapters)
         adapters.register_dumper(None, _array_dumper(name, oid, types.array_oids[name]))
-        _register_values(adapters, name, oid)
         for loader in _loaders(name):
             adapters.register_loader(oid, loader)
-    _register_values(adapters, "bit", builtin_types["bit"].oid)
-    _register_dumpers(adapters, array, "vector", types.oids["vector"])
-    # psycopg replaces the name by the class at the first array; from then on only the class counts.
-    ndarray = getattr(sys.modules.get("numpy"), "ndarray", "numpy.ndarray")
-    _register_dumpers(adapters, ndarray, "vector", types.oids["vector"])
+    for name, oid in {**types.oids, "bit": builtin_types["bit"].oid}.items():
+        for kind in _classes(name):
+            for dumper in _dumpers(name, oid):
+                adapters.register_dumper(kind, dumper)
+
+
+def _classes(name: str) -> Iterator[type[Any] | str]:
+    """The classes of a type's values; by name where they are not loaded.
+
+    psycopg replaces the name by the class at the first value; from then on only the class counts.
+    """
+    kind = VALUES[name]
+    yield kind
+    # The modules of pgvector's own package have the types' names.
+    yield pgvector_classes().get(kind.__name__, f"pgvector.{name}.{kind.__name__}")
+    if name == "vector":
+        yield array
+        yield getattr(sys.modules.get("numpy"), "ndarray", "numpy.ndarray")
 
 
 def _text(value: Any) -> Any:
     """A text, which psycopg returns as bytes where the client encoding is SQL_ASCII."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _register_values(adapters: AdaptersMap, name: str, oid: int) -> None:
-    """Send a type's class, and the one of pgvector's own package, whose modules have the types' names."""
-    kind = VALUES[name]
-    _register_dumpers(adapters, kind, name, oid)
-    theirs = pgvector_classes().get(kind.__name__, f"pgvector.{name}.{kind.__name__}")
-    _register_dumpers(adapters, theirs, name, oid)
-
-
-def _register_dumpers(adapters: AdaptersMap, of: type[Any] | str, name: str, oid: int) -> None:
-    for dumper in _dumpers(name, oid):
-        adapters.register_dumper(of, dumper)
 
 
 class _TextDumper(Dumper):
