@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightvec.extension import ExtensionTypes
 from lightvec.wire.connecting import open_session, pg8000_target
-from lightvec.wire.execute import execute, execute_script, lacks_types
+from lightvec.wire.execute import execute, execute_script
 from lightvec.wire.lookup import look_up
 from lightvec.wire.results import Result, RowClass
 from lightvec.wire.session import Session
@@ -149,21 +149,12 @@ class BaseConnection:
         """The process ID that the server reported at login; a pooler reports one of its own."""
         return self.session.backend_pid
 
-    @property
-    def known_types(self) -> ExtensionTypes:
-        """What is known of pgvector, without a round trip."""
-        return self.session.extension
-
     def extension(self) -> ExtensionTypes:
         """The OIDs, version and schema of pgvector; a round trip if they are not known yet."""
         if not self.session.extension.oids:
             self.session.check_usable()
             look_up(self.session)
         return self.session.extension
-
-    def needs_types(self, values: Sequence[Any]) -> bool:
-        """Whether these values need pgvector's types, and those are not known yet."""
-        return lacks_types(self.session, values)
 
     @property
     def command_timeout(self) -> float | None:
@@ -183,27 +174,9 @@ class BaseConnection:
     def deadline(self, deadline: Callable[[], float | None] | None) -> None:
         self.session.limits.deadline = deadline
 
-    @property
-    def is_streaming(self) -> bool:
-        """Whether rows are being streamed, so that no other statement can be sent."""
-        return self.session.phase == "streaming"
-
     def is_alive(self) -> bool:
         """Whether the connection can be used, as far as is known without a round trip."""
         return self.session.is_alive()
-
-    @property
-    def belongs_here(self) -> bool:
-        """Whether this process opened the connection, rather than one that it was forked from."""
-        return self.session.belongs_here
-
-    def discard(self) -> None:
-        """Close the socket without a message to the server: another process may use the connection."""
-        self.session.discard()
-
-    def forget_transaction(self) -> bool:
-        """Note that the server rolled back the transaction of a broken connection; whether one was open."""
-        return self.session.forget_transaction()
 
     def cancel(self, *, timeout: float = 10.0) -> None:
         """Cancel the statement that another thread runs on this connection: that thread gets 57014.

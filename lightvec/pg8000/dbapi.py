@@ -190,7 +190,7 @@ class Connection(BaseConnection):
     def rollback(self) -> None:
         """Roll back the open transaction, if any; the server has done so if the connection broke."""
         if self.closed:
-            self.forget_transaction()
+            self.session.forget_transaction()
         elif self.in_transaction:
             self.execute_unnamed("ROLLBACK")
 
