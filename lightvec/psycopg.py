@@ -7,17 +7,13 @@
         conn.execute("INSERT INTO item (embedding) VALUES (%s)", [Vector([1, 2, 3])])
         conn.execute("SELECT embedding FROM item", binary=True).fetchall()  # [(Vector([1.0, 2.0, 3.0]),)]
 
-A registered connection sends:
+Sent as vectors are ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, those of pgvector's own
+package, NumPy arrays and ``array.array`` of numbers, and lists of all these as arrays. A plain list of
+floats is ``float8[]`` to psycopg, which PostgreSQL casts where it is stored in a column or written
+``%s::vector``; operators do not cast: pass ``Vector(numbers)``. A binary COPY after
+``copy.set_types(["vector", ...])`` takes whatever the types' classes can be made of.
 
-- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, those of pgvector's own package, and lists of them.
-- A one-dimensional NumPy array or ``array.array`` of numbers as ``vector``, which PostgreSQL casts to the type of a
-  halfvec or sparsevec column.
-- A plain list of floats as ``float8[]``, as psycopg does, which PostgreSQL casts where it is stored in a column or
-  written ``%s::vector``. Operators do not cast, and there is no cast for a list of ints: pass ``Vector(numbers)``.
-- In a binary COPY after ``copy.set_types(["vector", ...])``, whatever the type's class can be made of, PostgreSQL's
-  text of it, and for ``vector[]`` lists of these and NumPy arrays of rows.
-
-Results of the three vector types are their classes in both formats, arrays of them lists. psycopg returns a ``bit`` as
+Results of the three vector types are their classes, arrays of them lists. psycopg returns a ``bit`` as
 a text of 0 and 1, and in binary as the bytes that ``Bit.from_binary`` reads.
 """
 
@@ -63,12 +59,12 @@ class MissingExtension(psycopg.ProgrammingError, errors.MissingExtension):
 def register_vector(context: AdaptContext, /, *, adapters: AdaptersMap | None = None) -> None:
     """Teach a :class:`psycopg.Connection`, or one cursor, the types vector, halfvec, sparsevec and bit.
 
-    One query finds the types in any schema. Registering again is harmless, and needed after the extension was
-    recreated. With ``adapters``, the types are registered in that map: ``psycopg.adapters`` is that of all later
-    connections, which must be to the same database, because the types' OIDs differ between databases. It can be the
-    ``configure`` callback of a :class:`psycopg_pool.ConnectionPool`.
+    One query finds the types in any schema. Register again after the extension was recreated. With
+    ``adapters``, the types are registered in that map: ``psycopg.adapters`` is that of all later
+    connections, which must be to the same database. It can be the ``configure`` callback of a
+    :class:`psycopg_pool.ConnectionPool`.
 
-    Raises :class:`MissingExtension` where pgvector is not installed in the database,
+    Raises :class:`MissingExtension` if pgvector is not installed in the database,
     :class:`lightvec.errors.InvalidOption` for a ``context`` without such a connection.
     """
     conn = context.connection

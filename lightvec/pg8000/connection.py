@@ -55,8 +55,7 @@ class BaseConnection:
           ``prefer`` for a local host; True requires TLS there, too. False is ``sslmode=disable``.
         - ``unix_sock`` is the path of the socket itself. It takes precedence over ``host``, without TLS.
         - ``sock`` is an open socket, which the connection then owns. TLS is negotiated on it unless it is
-          a Unix socket or has TLS already; ``host`` is the name that the server's certificate must have.
-          Statements cannot be canceled: that takes a second connection.
+          a Unix socket or has TLS already. Statements cannot be canceled.
         - ``timeout`` is the default of ``connect_timeout`` and of ``command_timeout``.
         """
         named = {name: value for name, value in locals().items() if name not in ("self", "params", "__class__")}
@@ -179,10 +178,7 @@ class BaseConnection:
         return self.session.is_alive()
 
     def cancel(self, *, timeout: float = 10.0) -> None:
-        """Cancel the statement that another thread runs on this connection: that thread gets 57014.
-
-        ``OperationalError`` if the request is not delivered within ``timeout`` seconds.
-        """
+        """Cancel the statement that another thread runs on this connection: that thread gets 57014."""
         self.session.cancel(timeout=timeout)
 
     def close(self) -> None:
@@ -210,9 +206,9 @@ class BaseConnection:
         return execute(self.session, statement, vals, oids, settings=settings, row_class=self._row_class)
 
     def execute_many(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> int:
-        """Run statements with ``$1``, each with its values, under one Sync: all take effect or none.
+        """Run statements with ``$1``, each with its values, in one round trip: all take effect or none.
 
-        Returns the number of rows that they returned or changed in total, -1 if one has no count.
+        Returns the number of rows that they returned or changed, -1 if one has no count.
 
         >>> conn.execute_many([("SELECT $1::int", [1]), ("SELECT $1::int", [2])])
         2
