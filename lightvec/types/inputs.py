@@ -47,6 +47,37 @@ def show(value: Any) -> str:
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
+#: How many items a shortened value shows, and how many are left as they are.
+_SHOWN, _SHORT = 4, 16
+
+
+class _Shortened:
+    """A vector, list or array of which ``repr`` shows the first items."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        head = ", ".join(map(repr, shortened(list(self._value[:_SHOWN]))))
+        return f"{type(self._value).__name__}([{head}, ...], {len(self._value):,} items)"
+
+
+def shortened(value: Any) -> Any:
+    """The value for a log: long vectors, lists and arrays, inside lists and dicts, too, show their first items.
+
+    >>> shortened(["a", list(range(1_536))])
+    ['a', list([0, 1, 2, 3, ...], 1,536 items)]
+    """
+    if isinstance(value, Mapping):
+        return {key: shortened(item) for key, item in value.items()}
+    if isinstance(value, list | tuple) and len(value) <= _SHORT:
+        short = map(shortened, value)
+        return list(short) if isinstance(value, list) else tuple(short)
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
+    is_long = (is_sequence or (is_ndarray(value) and value.ndim > 0)) and len(value) > _SHORT
+    return _Shortened(value) if is_long else value
+
+
 def show_number(value: int) -> str:
     """The number with commas, where it is not too large to print."""
     return f"{value:,}" if abs(value) < 10**30 else "a very large number"
@@ -73,6 +104,18 @@ def require_size(size: int, most: int, who: str, unit: str = "dimensions") -> No
 def is_ndarray(value: object) -> bool:
     """Whether NumPy is loaded and ``value`` is one of its arrays."""
     return is_instance(value, "numpy", "ndarray")
+
+
+def pgvector_classes() -> dict[str, type[Any]]:
+    """The value classes of pgvector's own Python package by name, if a program has loaded it."""
+    package = sys.modules.get("pgvector")
+    names = ("Vector", "HalfVector", "SparseVector", "Bit")
+    return {name: getattr(package, name) for name in names if hasattr(package, name)}
+
+
+def pgvector_name(value: object) -> str:
+    """The class of a value of pgvector's package, such as ``Vector``; empty for any other value."""
+    return next((name for name, kind in pgvector_classes().items() if isinstance(value, kind)), "")
 
 
 def is_instance(value: object, module: str, *names: str) -> bool:
@@ -108,6 +151,10 @@ def sequence(value: Any, most: int, who: str, item: str = "numbers") -> Sequence
     """
     if isinstance(value, list | tuple | array):
         return value
+    if name := pgvector_name(value):
+        if name != "Bit":
+            require_size(value.dimensions(), most, who)  # a sparse one may have a billion
+        return list(value.to_list())
     is_text = isinstance(value, str | bytes | bytearray) or (
         isinstance(value, memoryview) and value.format not in _NUMBER_FORMATS
     )
