@@ -149,7 +149,7 @@ class Cluster:
         if not self._extension.exists():
             # Data of an older lightvec. What keeps the server from starting is reported below;
             # without one of the databases it starts all the same.
-            with contextlib.suppress(ServerError):
+            with contextlib.suppress(ServerError, OSError):
                 self._create_extension(self.data)
                 self._extension.touch()
         options = settings.arguments(self.settings, self._socket_folder())

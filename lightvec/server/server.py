@@ -70,6 +70,13 @@ class Server:
     ``lightvec[embedded]`` and :class:`~lightvec.errors.InvalidOption` for invalid settings.
     """
 
+    path: Path
+    """The folder that was given, absolute."""
+    data: Path
+    """PostgreSQL's data directory: ``path / "data"``, for root possibly elsewhere."""
+    log: Path
+    """PostgreSQL's log."""
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -80,11 +87,8 @@ class Server:
         self._cluster = Cluster(path, settings, timeout)
         self._uses: list[Lock] = []
         self._postmaster: Postmaster | None = None
-        #: The folder that was given, absolute.
         self.path = self._cluster.path
-        #: PostgreSQL's data directory: ``path / "data"``, for root possibly elsewhere.
         self.data = self._cluster.data
-        #: PostgreSQL's log.
         self.log = self._cluster.log
 
     def __repr__(self) -> str:
@@ -234,7 +238,7 @@ def temporary(
 @atexit.register
 def _leave_ensured() -> None:
     for server in _ensured.values():
-        # None if it could not be started. An error is for the next user of the path.
+        # Not if it could not be started. An error is for the next user of the path.
         if server._uses:
             with contextlib.suppress(LightvecError):
                 server.__exit__(None, None, None)

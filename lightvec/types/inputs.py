@@ -114,7 +114,7 @@ def pgvector_classes() -> dict[str, type[Any]]:
 
 
 def pgvector_name(value: object) -> str:
-    """The class of a value of pgvector's own Python package, such as ``Vector``; empty for any other value."""
+    """The class of a value of pgvector's package, such as ``Vector``; empty for any other value."""
     return next((name for name, kind in pgvector_classes().items() if isinstance(value, kind)), "")
 
 

@@ -12,7 +12,7 @@ from peewee import Model, fn
 from playhouse.postgres_ext import ArrayField
 
 import lightvec.pg8000.dbapi
-from lightvec.errors import InvalidVector
+from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.peewee import HalfVectorField, Pg8000Database, SparseVectorField, VectorField
 from lightvec.sqlalchemy import VECTOR
 from tests.types.test_foreign_values import Frame, OnlyAnArray, Tensor
@@ -73,6 +73,11 @@ def test_models_refuse(foreign: Any, db: Pg8000Database, value: Callable[[], Any
     with pytest.raises(InvalidVector, match=r"row 1, field 'dense'"), db.atomic():
         db.copy_rows(foreign, [{"dense": value()}])
     assert foreign.select().count() == 0
+
+
+def test_a_frame_is_no_rows(foreign: Any, db: Pg8000Database) -> None:
+    with pytest.raises(InvalidOption, match="expected an iterable of rows to load into Foreign, got"):
+        db.copy_rows(foreign, Frame([NUMBERS]))
 
 
 @pytest.fixture
