@@ -279,32 +279,28 @@ class Pg8000Database(PostgresqlDatabase):
         on_conflict: str | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Load rows into a model's table by binary COPY, with bounded memory; the number of rows.
+        """Load rows into a model's table by binary COPY, and return the number of rows.
 
-        ``rows`` is any iterable. All rows are of one kind:
+        ``rows`` is any iterable, of which a block is in memory. All rows are of one kind:
 
-        - dicts whose keys are names of fields or columns, or fields; the first one's keys are the
-          fields to load, unless ``fields`` names some of them;
+        - dicts by names of fields or columns, or by fields; the first one's keys are the fields to
+          load, unless ``fields`` names some of them;
         - instances of the model, all with a value of an auto-incrementing key or all without;
         - sequences of the values of ``fields``, or of all fields in the model's order, with or
           without an auto-incrementing key.
 
-        As with ``insert_many``, missing fields have their ``default`` (a function is called for
-        each row), or NULL where ``null=True``, and values go through the field's ``db_value``;
-        ``save()`` and signals are not called. SQL expressions cannot be loaded.
+        As with ``insert_many``, missing fields have their ``default`` or NULL, and values go
+        through the field's ``db_value``. SQL expressions cannot be loaded.
 
         ``on_conflict="ignore"`` skips rows that violate a unique constraint. ``"update"`` updates
-        the row with the same primary key (or, without that, the only unique key among the fields)
-        with the fields of the first row or ``fields``; of rows with the same key the last one wins.
-        The result is then the number of rows inserted or updated. ``progress`` is called with the
-        number of rows sent so far, now and then, and with the total at the end.
+        the row with the same primary key (or the only unique key among the fields); of rows with
+        the same key the last one wins. The result is then the number of rows inserted or updated.
+        ``progress`` is called with the number of rows sent so far, and at the end with the total.
 
-        The load is part of an open transaction; without one it is all or nothing. After an
-        exception nothing is stored and the connection is usable. ``peewee.DataError`` and
-        :class:`~lightvec.errors.InvalidVector` name the row, counted from 1;
-        :class:`~lightvec.errors.InvalidOption` is an unknown field or ``on_conflict``; errors of
-        the server are Peewee's; exceptions of ``rows`` and ``progress`` are passed on. If the
-        connection breaks, the load is not repeated.
+        Without a transaction, the load is all or nothing. After an exception nothing is stored and
+        the connection is usable. ``peewee.DataError`` and :class:`~lightvec.errors.InvalidVector`
+        name the row, counted from 1; :class:`~lightvec.errors.InvalidOption` is an unknown field or
+        ``on_conflict``; exceptions of ``rows`` and ``progress`` are passed on.
 
         >>> from peewee import IntegerField, TextField
         >>> from lightvec.peewee import VectorField
