@@ -66,7 +66,6 @@ _PLAIN_NAME = re.compile(r"[^\WA-Z]+")
 
 _VECTOR_NAMES = {kind: name for name, kind in VECTOR_TYPES.items()}
 
-
 #: SQL, values, settings, and the searches in it.
 _Statement = tuple[str, Any, Mapping[str, object] | None, list[Any]]
 
@@ -74,17 +73,11 @@ _Statement = tuple[str, Any, Mapping[str, object] | None, list[Any]]
 class _Context(Context):
     """Peewee's builder of a statement. It checks names, and collects the searches it contains."""
 
-    # Peewee's annotations lack these.
-    _sql: Any
-    _values: Any
-
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
         #: pgvector's schema, to write vectors as texts that are cast to its types.
         self.vectors_as_text = ""
-        #: The database that will run the statement; None if it is only shown.
-        self.database: Pg8000Database | None = None
 
     def value(self, value: Any, converter: Any = None, add_param: bool = True) -> Any:
         """As in Peewee, but for vectors that are to be texts."""
@@ -94,10 +87,6 @@ class _Context(Context):
         self.literal("CAST(CAST(")
         super().value(value.to_text(), converter=False)
         return self.literal(" AS text) AS ").sql(name).literal(")")
-
-    def is_on_citus(self) -> bool:
-        """Whether the statement will run on Citus; takes a round trip until that is known."""
-        return self.database is not None and bool(self.database.extension().citus)
 
     def sql(self, obj: Any) -> Any:
         if not isinstance(obj, Node):
@@ -233,7 +222,7 @@ class Pg8000Database(PostgresqlDatabase):
         key = None if context_options else getattr(query, "statement_key", None)
         sql = self._searches.get(key)
         if sql is None:
-            context = self.context_to_run(**context_options)
+            context: Any = self.get_sql_context(**context_options)
             sql, params = context.sql(query).query()
             searches = context.nearest
             if key is not None and len(self._searches) < _MAX_CACHED_SEARCHES:
@@ -249,12 +238,6 @@ class Pg8000Database(PostgresqlDatabase):
             # Not for DDL, some of which must run alone, nor for the caller's own SQL.
             settings = self._path_for(params)
         return sql, params, settings, searches
-
-    def context_to_run(self, **options: Any) -> Any:
-        """Peewee's builder of a statement, for one that will run here."""
-        context: Any = self.get_sql_context(**options)
-        context.database = self
-        return context
 
     def execute_sql(
         self,
