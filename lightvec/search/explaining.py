@@ -110,14 +110,15 @@ def _planned(
     database: Pg8000Database, query: Any, settings: Mapping[str, object] | None = None, *, analyze: bool = False
 ) -> tuple[Plan, Sequence[Nearest]]:
     """The plan of a query with its own settings and these, in one round trip, and the nearest() queries in it."""
-    context = database.context_to_run()
-    if context.is_on_citus():
+    context: Any = database.get_sql_context()
+    on_citus = bool(database.extension().citus)
+    if on_citus:
         # Citus cannot plan a shard where a parameter has a type whose OID differs between nodes.
         context.vectors_as_text = database.extension().schema
     sql, values = context.sql(query).query()
     options = "ANALYZE, " if analyze else ""
     settings = {**(settings_of(context.nearest, database) or {}), **(settings or {})}
-    if context.is_on_citus():
+    if on_citus:
         settings["citus.explain_all_tasks"] = True
     sql = f"EXPLAIN ({options}FORMAT JSON, VERBOSE, SETTINGS) {sql}"
     ((json,),) = database.execute_sql(sql, values, settings=settings or None).fetchall()
