@@ -20,11 +20,14 @@ from lightvec.wire.protocol import IDLE, TEXT, Parameter
 from lightvec.wire.results import Result, RowClass
 from lightvec.wire.session import Session
 from lightvec.wire.settings import IMPLICIT, WithSchema
-from lightvec.wire.statements import CatalogRequest, Request, Statement, gives_rows, key_of
+from lightvec.wire.statements import BEGINNING, CatalogRequest, Request, Statement, gives_rows, key_of
 
 T = TypeVar("T")
 
-_BEGIN = re.compile(r"\s*(BEGIN|START)\b", re.IGNORECASE)
+_BEGIN = re.compile(BEGINNING + r"(BEGIN|START)\b", re.IGNORECASE)
+_CONTROL = re.compile(
+    BEGINNING + r"(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE\s+TRANSACTION)\b", re.IGNORECASE
+)
 
 #: The prepared statement does not exist or has other columns now. With the server's routine
 #: (src/backend/utils/cache/plancache.c, src/backend/commands/prepare.c): a function may raise the code, too.
@@ -36,6 +39,8 @@ _BIND_REFUSED = "08P01"
 _MISSING = ("42704", "42883", "XX000")
 #: Errors that may have to do with vectors, placeholders or lists.
 _ADVISED = ("42704", "42883", "22003", "22000", "42601", "42804", "22P02")
+#: The statement cannot run in a transaction block, or ends transactions itself (CALL).
+_ONLY_OUTSIDE = ("25001", "2D000")
 
 
 def execute(
@@ -76,6 +81,8 @@ def execute(
         if not was_inside and (begin is None or again):
             end_transaction(session, "ROLLBACK")
         if was_inside or not again:
+            if error.sqlstate in _ONLY_OUTSIDE and not was_inside and isinstance(error.fields, ErrorFields):
+                error.fields.remedy = _outside_remedy(bool(settings), begin)
             _explain(session, error, sql, values)
             raise
     else:
@@ -128,6 +135,11 @@ def company(
         before += look_up_requests(session)
     if not settings:
         return before, []
+    if _CONTROL.match(sql):
+        raise InterfaceError(
+            "settings hold for one statement, which cannot be one that begins or ends a transaction or a savepoint: "
+            "give them to the statements in the transaction"
+        )
     inside = session.in_transaction or begin is not None
     first, last = (session.framing or IMPLICIT).around(settings, inside=inside)
     return before + [step(session, *each) for each in first], [step(session, *each) for each in last]
@@ -279,6 +291,12 @@ def _decode_renewed(session: Session, result: Result) -> None:
             value if oid is None or not isinstance(value, str) else adapters.decoder(oid, TEXT)(value.encode())
             for oid, value in zip(oids, row, strict=True)
         )
+
+
+def _outside_remedy(has_settings: bool, begin: str | None) -> str | None:
+    if has_settings:
+        return "settings= needs a transaction: run it without, between SET and RESET on a direct connection"
+    return None if begin is None else "set autocommit = True before it"
 
 
 def _has_vectors(session: Session, request: Request) -> bool:

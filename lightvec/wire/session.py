@@ -146,6 +146,8 @@ class Session:
         self._next_phase: Phase = "idle"
         self._overrun: Deadline | None = None
         self._unknown_types: set[int] = set()
+        #: How many transaction blocks have ended.
+        self.transactions_ended = 0
         #: Whether a rollback may undo what was altered.
         self._has_altered = False
         for name, value in backend.parameter_statuses.items():
@@ -519,6 +521,8 @@ class Session:
             self.statements.clear()  # Literals of prepared statements were read under the former one.
 
     def _on_ready_for_query(self, event: protocol.ReadyForQuery, result: Result) -> None:
+        if self.in_transaction and event.status == IDLE:
+            self.transactions_ended += 1
         self.transaction_status = event.status
 
     def _on_copy_in_response(self, event: protocol.CopyInResponse, result: Result) -> None:
@@ -557,6 +561,7 @@ class Session:
             self.statements.clear(on_server=True)
         elif command == "COMMIT":
             self._has_altered = False
+            self.transactions_ended += 1
         elif command == "ROLLBACK" and self._has_altered:  # To a savepoint, too.
             self.statements.clear()
 

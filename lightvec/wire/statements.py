@@ -23,16 +23,16 @@ from lightvec.wire.results import Decoder, Result, RowClass, read_rows, read_tag
 if TYPE_CHECKING:
     from lightvec.wire.adapters import Adapters
 
-__all__ = ["CatalogRequest", "Request", "Statement", "Statements", "gives_rows"]
+__all__ = ["BEGINNING", "CatalogRequest", "Request", "Statement", "Statements", "gives_rows"]
 
 #: White space, parentheses and comments before the first word of a statement.
-_BEGINNING = r"(?:[\s(]|--[^\n]*\n|/\*(?s:.*?)\*/)*"
+BEGINNING = r"(?:[\s(]|--[^\n]*\n|/\*(?s:.*?)\*/)*"
 #: Statements whose columns are the same each time the text is run.
-_PLANNED = re.compile(_BEGINNING + r"(SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|VALUES|TABLE)\b", re.IGNORECASE)
+_PLANNED = re.compile(BEGINNING + r"(SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|VALUES|TABLE)\b", re.IGNORECASE)
 #: Those of them that change nothing, unless a function or a WITH does.
-_READS = re.compile(_BEGINNING + r"(SELECT|VALUES|TABLE)\b", re.IGNORECASE)
+_READS = re.compile(BEGINNING + r"(SELECT|VALUES|TABLE)\b", re.IGNORECASE)
 #: Statements that return the rows of another one.
-_BY_NAME = re.compile(_BEGINNING + r"(DECLARE|FETCH|EXECUTE)\b", re.IGNORECASE)
+_BY_NAME = re.compile(BEGINNING + r"(DECLARE|FETCH|EXECUTE)\b", re.IGNORECASE)
 #: What may return more columns the next time: TABLE, and a star that is no operator or comment.
 _STAR = re.compile(r"(?:\b(?:SELECT|ALL|DISTINCT|RETURNING)|[,.)])\s*\*|\bTABLE\b", re.IGNORECASE)
 
