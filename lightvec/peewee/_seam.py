@@ -17,6 +17,8 @@ from peewee import __exception_wrapper__ as peewee_errors  # type: ignore[attr-d
 from peewee import _BasePsycopgAdapter as DriverAdapter
 from playhouse.pool import _PooledPostgresqlDatabase as PooledDatabase
 
+from lightvec.types.inputs import shortened
+
 __all__ = [
     "DriverAdapter",
     "PooledDatabase",
@@ -60,7 +62,8 @@ _logger = getLogger("peewee")
 def run_logged(database: Any, sql: str, params: Any, run: Callable[[], T]) -> T:
     """``run()``, with Peewee's exceptions, its log and its query hooks."""
     if _logger.isEnabledFor(DEBUG):
-        _logger.debug((sql, params))
+        is_sequence = isinstance(params, (list, tuple))
+        _logger.debug((sql, type(params)(map(shortened, params)) if is_sequence else shortened(params)))
     if not database.query_hooks:
         with peewee_errors:
             return run()

@@ -148,6 +148,8 @@ class Session:
         self._unknown_types: set[int] = set()
         #: How many transaction blocks have ended.
         self.transactions_ended = 0
+        #: The first error of the failed transaction that is open.
+        self._first_error: DatabaseError | None = None
         #: Whether a rollback may undo what was altered.
         self._has_altered = False
         for name, value in backend.parameter_statuses.items():
@@ -499,6 +501,8 @@ class Session:
         if is_overrun and isinstance(error.fields, ErrorFields):
             error.fields.remedy = f"it took longer than {self._overrun}: allow it more time, or ask for less"
         result.error = result.error or error
+        if not self.in_failed_transaction:
+            self._first_error = error
         if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
             raise error  # The server closes the connection.
 
@@ -524,6 +528,8 @@ class Session:
         if self.in_transaction and event.status == IDLE:
             self.transactions_ended += 1
         self.transaction_status = event.status
+        if event.status != IN_FAILED_TRANSACTION:
+            self._first_error = None
 
     def _on_copy_in_response(self, event: protocol.CopyInResponse, result: Result) -> None:
         if isinstance(result, CopyResult):
@@ -562,8 +568,10 @@ class Session:
         elif command == "COMMIT":
             self._has_altered = False
             self.transactions_ended += 1
-        elif command == "ROLLBACK" and self._has_altered:  # To a savepoint, too.
-            self.statements.clear()
+        elif command == "ROLLBACK":  # To a savepoint, too.
+            result.rolled_back_by = self._first_error
+            if self._has_altered:
+                self.statements.clear()
 
     def forget_extension(self) -> None:
         """Look pgvector's types up again before they are needed."""
