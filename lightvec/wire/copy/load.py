@@ -16,7 +16,7 @@ from lightvec.wire.copy.blocks import Block, binary_blocks, line_blocks, text_bl
 from lightvec.wire.copy.conflict import check_on_conflict, load_by_insert
 from lightvec.wire.copy.copy_in import copy_in
 from lightvec.wire.copy.target import Target, look_up
-from lightvec.wire.errors import REMEDIES, DatabaseError, DataError, ErrorFields, InterfaceError, InternalError
+from lightvec.wire.errors import DatabaseError, DataError, ErrorFields, InterfaceError, InternalError
 from lightvec.wire.results import CopyResult
 from lightvec.wire.session import Session
 
@@ -28,6 +28,10 @@ Progress = Callable[[int], object]
 #: The row in the context of the server's errors, in any language (``CopyFromErrorCallback``,
 #: src/backend/commands/copyfromparse.c); in a binary COPY a line is a row, too.
 _LINE = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})", re.MULTILINE)
+
+#: Classes of SQLSTATE of errors in a row: its values, constraints, checks, sizes, and triggers' own errors. Others
+#: happen at a row without being about it, as where Citus cannot send to a worker.
+_ABOUT_A_ROW = ("22", "23", "44", "54", "P0")
 
 
 def copy_rows(
@@ -207,7 +211,8 @@ def send_blocks(
 
 
 def _add_row(error: DatabaseError) -> None:
-    """Say which row the error is about, unless there is a remedy."""
+    """Say which row the error is about, if it is about a row."""
     line = _LINE.search(error.fields.get("W", ""))
-    if isinstance(error.fields, ErrorFields) and line is not None and error.sqlstate not in REMEDIES:
+    is_about_row = (error.sqlstate or "")[:2] in _ABOUT_A_ROW
+    if isinstance(error.fields, ErrorFields) and line is not None and is_about_row:
         error.fields.remedy = f"it was row {int(line[1]):,} of the load"

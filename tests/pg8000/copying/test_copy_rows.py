@@ -20,6 +20,7 @@ from lightvec.pg8000.exceptions import (
     DataError,
     IntegrityError,
     InterfaceError,
+    OperationalError,
     ProgrammingError,
 )
 from lightvec.wire.copy.load import copy_columns, copy_rows
@@ -194,6 +195,19 @@ def test_the_row_that_the_server_refuses(columns: list[str], conn: Connection) -
     with pytest.raises(IntegrityError, match=r"duplicate key.*; it was row 3,001 of the load"):
         copy_rows(conn.session, "item", columns, ((number % 3_000, None) for number in range(5_000)))
     assert is_good(conn)
+
+
+def test_an_error_that_is_not_about_a_row_names_none(conn: Connection) -> None:
+    """As where Citus cannot send to a worker: it happens at a row, whose values are good."""
+    conn.run("""
+        CREATE FUNCTION pg_temp.fails() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE 'cannot send' USING ERRCODE = TG_ARGV[0]; END $$;
+        CREATE TEMPORARY TABLE sent (id int);
+        CREATE TRIGGER fails BEFORE INSERT ON sent FOR EACH ROW EXECUTE FUNCTION pg_temp.fails('58030')""")
+    with pytest.raises(OperationalError) as caught:
+        copy_rows(conn.session, "sent", ["id"], [(1,)])
+    assert "COPY sent, line 1" in caught.value.args[0]["W"]
+    assert "row 1" not in str(caught.value)
 
 
 class Broken(RuntimeError):
