@@ -254,8 +254,7 @@ class Session:
         try:
             if not self._turn.acquire(False):
                 self._await_turn()
-            now = monotonic()
-            has_gap = now - self._last_used > _GAP or reader.start != reader.end
+            has_gap = monotonic() - self._last_used > _GAP or reader.start != reader.end
             is_limited = limits.deadline is not None or limits.command_timeout is not None
             if has_gap or is_limited or self.phase != "idle" or self._process != _process:
                 self.check_usable()
@@ -277,7 +276,7 @@ class Session:
             if self.phase == "busy":  # Else another thread has closed the connection.
                 self.phase = "idle"
             self.is_sent = began = False
-            self._last_used = now
+            self._last_used = monotonic()
             self._turn.release()
         except BaseException as error:
             self._fail(error, began, requests)
