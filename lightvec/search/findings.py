@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
+from math import isqrt
 
 from lightvec.peewee.catalog import StandingIndex
 from lightvec.wire.identifiers import identifier
@@ -19,6 +21,7 @@ __all__ = [
     "finding",
     "format_size",
     "index_command",
+    "one_probe",
     "unusable_index",
 ]
 
@@ -29,9 +32,8 @@ OK, NOTE, PROBLEM = "ok", "note", "problem"
 class Finding:
     """One thing that was checked.
 
-    ``level`` is ``"ok"``, ``"note"`` (good to know) or ``"problem"``. ``code`` stays the same from
-    release to release, ``subject`` is what it is about, ``what`` a sentence, and ``remedy`` what to
-    do, empty where nothing needs doing.
+    ``level`` is ``"ok"``, ``"note"`` (good to know) or ``"problem"``, ``code`` stays the same from
+    release to release, and ``remedy`` says what to do; it is empty if there is nothing to do.
 
     >>> print(finding("no_index", "doc.e", command="lightvec create-index doc"))
     doc.e: there is no vector index on it, so each search reads every row; create one (lightvec create-index doc)
@@ -49,8 +51,7 @@ class Finding:
 
 
 _ITERATIVE_SCAN = (
-    "use an iterative scan (nearest(vector, k, iterative_scan=True), or SET {method}.iterative_scan; "
-    "pgvector 0.8 and newer)"
+    "use an iterative scan (nearest(vector, k, iterative_scan=True), or SET {method}.iterative_scan; pgvector 0.8)"
 )
 
 #: Code to what is wrong and the remedy. Of an index or a table, "it" is the subject.
@@ -66,8 +67,8 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "order by the distance with a LIMIT: nearest(vector, k, min_score=...) does both",
     ),
     "in_subquery": (
-        "no index is used: a subquery (or WITH ... AS MATERIALIZED) computes the distance of every row, and the "
-        "rows are ordered outside it",
+        "no index is used: a subquery (or WITH ... AS MATERIALIZED) computes the distances of all rows, which are "
+        "ordered outside it",
         "put ORDER BY the distance and LIMIT into the subquery, as nearest() does",
     ),
     "not_first": (
@@ -91,9 +92,9 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "leave NULLS FIRST out",
     ),
     "not_constant": (
-        "no index is used: the query compares with a column, and an index needs one vector to compare with",
-        "compare with a vector, or with a subquery that returns one; for the neighbors of each row, put the "
-        "ordered and limited query into a LATERAL join",
+        "no index is used: the query compares with a column, and an index needs one vector",
+        "compare with a vector, or a subquery that returns one; for the neighbors of each row, put the ordered and "
+        "limited query into a LATERAL join",
     ),
     "grouped": (
         "no index is used: the rows are grouped, counted or made distinct before they are ordered",
@@ -104,8 +105,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "look at .plan; where tables are joined, order and limit the rows before the join",
     ),
     "not_on_shards": (
-        "no index is used: Citus sends the distances of all rows to the coordinator, which sorts them, as it does "
-        "for GROUP BY and DISTINCT",
+        "no index is used: Citus sends the distances of all rows to the coordinator, as for GROUP BY and DISTINCT",
         "order and limit the rows in a subquery, which each shard answers from its index",
     ),
     "unplanned": (
@@ -114,7 +114,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     # explain: an index serves, and may return too few rows
     "unlimited": (
-        "the query has no LIMIT, and the index returns no more rows than it looks at (hnsw.ef_search, ivfflat.probes)",
+        "the query has no LIMIT, and the index returns no more rows than it reads (hnsw.ef_search, ivfflat.probes)",
         "add .limit(k)",
     ),
     "limit_over_ef_search": (
@@ -126,9 +126,13 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "raise ivfflat.probes (nearest(vector, k, probes=...)), or " + _ITERATIVE_SCAN,
     ),
     "filtered_short": (
-        "the index finds about {scanned} rows, and only those remain that pass the conditions of the query, a "
-        "view or row-level security ({dropped}): they may be fewer than the {wanted} wanted",
+        "the index finds about {scanned} rows, and only those remain that pass the conditions of the query, a view or "
+        "row-level security ({dropped}): they may be fewer than the {wanted} wanted",
         _ITERATIVE_SCAN + ", or create a partial index for the condition",
+    ),
+    "one_probe": (
+        "ivfflat.probes is 1: a search reads one of its {lists:,} lists, and misses the rows in the others",
+        "nearest(vector, k, probes={probes}), or SET ivfflat.probes = {probes}, the square root of the lists",
     ),
     # explain: the indexes do not match the query
     "wrong_metric": (
@@ -159,17 +163,17 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     "filter_first": (
         "no index is used: the planner expects the filter to leave {rows} rows and compares those, which is exact "
         "({costs})",
-        "nothing needs to be done; where it is slow, ANALYZE the table, or create a partial index for the filter",
+        "no change is needed; where it is slow, ANALYZE the table, or create a partial index for the filter",
     ),
     "large_limit": (
         "no index is used: for a LIMIT this large the planner prefers to compare all {rows} rows, which is exact "
         "({costs})",
-        "nothing needs to be done; a smaller LIMIT uses the index",
+        "no change is needed; a smaller LIMIT uses the index",
     ),
     "small_table": (
         "no index is used: the table is small, so the planner prefers to compare all {rows} rows, which is exact "
         "({costs})",
-        "nothing needs to be done; the planner takes the index when the table has grown",
+        "no change is needed; the planner takes the index when the table has grown",
     ),
     # Both
     "no_index": ("there is no vector index on it, so each search reads every row", "create one ({command})"),
@@ -217,6 +221,14 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "before pgvector 0.8, a search with a filter may return too few rows (no iterative scans)",
         "install pgvector 0.8 or newer on the server, then ALTER EXTENSION vector UPDATE",
     ),
+    "hnsw_vacuum": (
+        "before pgvector 0.8.3, VACUUM beside inserts can corrupt an HNSW index: searches miss rows or fail",
+        "install pgvector 0.8.4 or newer on the server, then REINDEX INDEX CONCURRENTLY each HNSW index",
+    ),
+    "hnsw_vacuum_error": (
+        "with pgvector 0.8.3, VACUUM of an HNSW index beside inserts can fail ('hnsw graph not repaired')",
+        "install pgvector 0.8.4 or newer on the server",
+    ),
     "pgvector_update": (
         "the server has pgvector {available}, and this database uses {installed}",
         "ALTER EXTENSION vector UPDATE",
@@ -227,6 +239,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "ALTER DATABASE {database} SET search_path = {path}",
     ),
     # doctor: tables and columns
+    "not_checked": ("it could not be read: {error}", "solve that, and run lightvec doctor again"),
     "no_vectors": ("no table here has a vector column", ""),
     "view": (
         "it is a view: its vectors and their indexes are those of what it reads ({sources})",
@@ -264,6 +277,14 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "columns that change often into a table of their own",
     ),
     # doctor: indexes
+    "build_running": (
+        "the server process {pid} builds an index on it ({phase}, since {since}), and goes on if its client is gone",
+        "wait until it ends, or SELECT pg_cancel_backend({pid})",
+    ),
+    "unused_index": (
+        "no search has used it since {since}, and each write updates it",
+        "see why (lightvec.search.explain), or DROP INDEX CONCURRENTLY {name}",
+    ),
     "duplicate_index": (
         "it is the same as {first}: each write updates both, and a query uses one",
         "DROP INDEX CONCURRENTLY {name}",
@@ -286,25 +307,36 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "indexes_beyond_cache": (
         "the vector indexes have {size}, more than the server expects to cache ({memory}): searches wait for the disk",
-        "give the server more memory, or halve the indexes (quantize='halfvec'); raise the setting if the server "
-        "has the memory",
+        "give the server more memory, or halve the indexes (quantize='halfvec'); or raise the setting if it has it",
     ),
     "indexes_beyond_buffers": (
         "the vector indexes have {size}, and shared_buffers is {memory}: searches read through the system's cache",
         "raise shared_buffers, to a quarter of the server's memory",
     ),
     "maintenance_work_mem": (
-        "it has {size}, and maintenance_work_mem is {memory}: a build that does not fit is many times slower",
-        "SET maintenance_work_mem = '{megabytes:d}MB' in the session that builds it again",
+        "{part} has {size}, and maintenance_work_mem is {memory}: a build that does not fit is many times slower",
+        "SET maintenance_work_mem = '{megabytes:d}MB' {where}",
     ),
-    # doctor: Citus
+    # Citus
+    "setting_not_on_workers": (
+        "it is {here} in this session, and {there} on the workers, which search by their own",
+        "give it to the query (nearest(...), settings=), or ALTER DATABASE or ALTER ROLE ... SET it on each node",
+    ),
     "citus_node_inactive": (
         "the node is not active: searches that need it fail",
         "start it, then SELECT citus_activate_node(...), or remove it with citus_remove_node(...)",
     ),
+    "citus_node_unreachable": (
+        "the node cannot be reached ({error}): searches that need it fail",
+        "start it, or remove it with citus_remove_node(...)",
+    ),
     "citus_no_workers": (
         "there is no worker, so all shards are on the coordinator",
         "SELECT citus_add_node(host, port)",
+    ),
+    "shard_unreachable": (
+        "its shard {shard} cannot be read ({error}), so its rows were not checked",
+        "start the node, and run lightvec doctor again",
     ),
     "many_shards": (
         "a search without a condition on {column} reads all of its {shards} shards",
@@ -330,15 +362,19 @@ _NOTES = {
     "large_limit",
     "small_table",
     "index_being_built",
+    "setting_not_on_workers",
     "latency",
     "pgpool",
     "transaction_pooler",
     "pooler",
+    "hnsw_vacuum_error",
     "pgvector_update",
     "no_vectors",
     "view",
     "not_readable",
     "null_vectors",
+    "build_running",
+    "unused_index",
     "mixed_metrics",
     "ivfflat_built_empty",
     "indexes_beyond_buffers",
@@ -369,6 +405,13 @@ def unusable_index(index: StandingIndex) -> Finding | None:
     return finding("invalid_index", subject, name=identifier(index.schema, index.name), command=command)
 
 
+def one_probe(index: StandingIndex, level: str | None = None) -> Finding:
+    """That searches read one of the lists of an IVFFlat index."""
+    subject = display_name(index.schema, index.name)
+    probes = max(2, isqrt(index.lists))
+    return finding("one_probe", subject, level, lists=index.lists, probes=probes)
+
+
 def display_name(schema: str, name: str) -> str:
     """The name of a table or an index as messages show it.
 
@@ -386,12 +429,9 @@ def index_command(table: str, schema: str | None = None, **options: str | None) 
     """
     if schema == "pg_temp":
         return "CREATE INDEX in the session of this temporary table"
-    words = ["lightvec", "create-index", table]
     given = {"schema": None if schema == "public" else schema, **options}
-    for name, value in given.items():
-        if value is not None:
-            words += (f"--{name.replace('_', '-')}", value)
-    return shlex.join(words)
+    words = ((f"--{name.replace('_', '-')}", value) for name, value in given.items() if value is not None)
+    return shlex.join(["lightvec", "create-index", table, *chain.from_iterable(words)])
 
 
 def format_size(size: float) -> str:
