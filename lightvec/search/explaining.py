@@ -133,6 +133,9 @@ def _shortfalls(
     found = {method: scan_settings(database, method, settings) for method in methods}
     for setting in found.values():
         yield from setting.findings
+    for each in nearest:
+        if fallback := getattr(each, "fallback", None):
+            yield finding("ran_exactly", fallback=fallback)
     models: set[Any] = {getattr(each, "model", None) for each in (query, *nearest)} - {None}
     keys = [{field.column_name for field in model._meta.get_primary_keys()} for model in models]
     offset = getattr(query, "_offset", None)

@@ -134,6 +134,10 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "ivfflat.probes is 1: a search reads one of its {lists:,} lists, and misses the rows in the others",
         "nearest(vector, k, probes={probes}), or SET ivfflat.probes = {probes}, the square root of the lists",
     ),
+    "ran_exactly": (
+        "{fallback}",
+        "no change is needed; where it is slow, raise ef_search or probes, or create a partial index for the filter",
+    ),
     # explain: the indexes do not match the query
     "wrong_metric": (
         "the index is not used: it is built for {built}, and the query orders by {wanted}",
@@ -355,6 +359,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
 
 #: The codes that are good to know, not problems.
 _NOTES = {
+    "ran_exactly",
     "exact",
     "no_distance",
     "join_first",

@@ -260,6 +260,14 @@ def test_a_filter_that_leaves_three_rows_of_ten(db: Pg8000Database) -> None:
     assert len(by_distance().where(Doc.kind == 3).limit(10)) == 10
 
 
+def test_a_search_that_was_run_once_more_exactly(db: Pg8000Database) -> None:
+    query: Any = Doc.embedding.nearest(QUERY, 5)
+    query.fallback = "the index found 3 of 5 rows, so the search ran again"
+    found = explain(query)
+    assert [(each.code, each.level) for each in found.reasons] == [("ran_exactly", "note")]
+    assert query.fallback in str(found)
+
+
 def test_what_a_view_and_a_policy_leave(db: Pg8000Database) -> None:
     run(db, 'CREATE VIEW three AS SELECT * FROM "explained doc" WHERE kind = 3')
 
