@@ -101,7 +101,8 @@ def command(
             found, target = row_by_text(column, field, text or "")
             others = [(column.cast("text") != found) | column.is_null()]
         metric = metric or field.metric or default_metric(field)
-        query = field.nearest(target, k, metric=metric, exact=exact, ef_search=ef_search, probes=probes)
+        exactly = exact or None
+        query = field.nearest(target, k, metric=metric, exact=exactly, ef_search=ef_search, probes=probes)
         for each in (*others, *where):
             query = query.where(each)
         with _explained(conditions):

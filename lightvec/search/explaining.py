@@ -134,8 +134,8 @@ def _shortfalls(
     for setting in found.values():
         yield from setting.findings
     for each in nearest:
-        if fallback := getattr(each, "fallback", None):
-            yield finding("ran_exactly", fallback=fallback)
+        if each.fallback:
+            yield finding("ran_exactly", fallback=each.fallback)
     models: set[Any] = {getattr(each, "model", None) for each in (query, *nearest)} - {None}
     keys = [{field.column_name for field in model._meta.get_primary_keys()} for model in models]
     offset = getattr(query, "_offset", None)

@@ -19,9 +19,9 @@ from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
 from lightvec.peewee._seam import copy_with
-from lightvec.peewee.measured import MeasuredSelect
+from lightvec.peewee.generics import M, TypedField
 from lightvec.peewee.nearest import Nearest, checked_count
-from lightvec.peewee.typed import M, TypedField
+from lightvec.peewee.scored_select import ScoredSelect
 from lightvec.wire.identifiers import identifier
 
 __all__ = ["Hybrid", "hybrid"]
@@ -94,7 +94,7 @@ def hybrid(
     )
 
 
-class Hybrid(MeasuredSelect[M]):
+class Hybrid(ScoredSelect[M]):
     """The query of :func:`hybrid`; refine it with ``where``, ``join``, ``select``, ``dicts``.
 
     A join filters both searches, as EXISTS does, and is made once more with their result.

@@ -237,13 +237,15 @@ def error_from_fields(fields: Mapping[str, str]) -> DatabaseError:
     return cls(fields if isinstance(fields, ErrorFields) else ErrorFields(fields))
 
 
-_COMMIT = re.compile(r"\s*(COMMIT|END)\b", re.IGNORECASE)
+_COMMIT = re.compile(r"(?s:\s|--[^\n]*\n|/\*.*?\*/)*(COMMIT|END|PREPARE)\b", re.IGNORECASE)
 
 
-def check_committed(command: str, sql: str) -> None:
+def check_committed(result: Any) -> None:
     """Raise after a COMMIT that the server answered by ROLLBACK, because a statement had failed."""
-    if command == "ROLLBACK" and _COMMIT.match(sql):
-        raise InternalError(
-            "the transaction was rolled back, not committed, because a statement in it had failed: "
-            "nothing of it is kept, so run it again"
-        )
+    if result.command != "ROLLBACK" or not _COMMIT.match(result.sql):
+        return
+    first = result.rolled_back_by
+    raise InternalError(
+        "the transaction was rolled back, not committed, because a statement in it had failed"
+        f"{f' ({first})' if first else ''}: nothing of it is kept, so run it again"
+    ) from first

@@ -22,10 +22,11 @@ from types import MappingProxyType, NoneType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from lightvec import types
 from lightvec.types import Bit, Vector
 from lightvec.types.columns import VECTOR_TYPES
 from lightvec.types.floats import FLOAT32
-from lightvec.types.inputs import MAX_DIMENSIONS, is_ndarray
+from lightvec.types.inputs import MAX_DIMENSIONS, is_ndarray, pgvector_name
 from lightvec.wire.datatypes import DENSE, TYPES
 from lightvec.wire.errors import DataError
 from lightvec.wire.jsonb import Json, Jsonb, json_text
@@ -132,7 +133,7 @@ DUMPERS: Mapping[type | str, AnyDumper] = MappingProxyType(
 
 
 def plain(value: Any) -> Any:
-    """The value to send for a member of an enum, a NumPy scalar or an array."""
+    """The value to send for a member of an enum, a NumPy scalar, an array, or a value of pgvector's own package."""
     cls = type(value)
     if cls in DUMPERS or cls is list:
         return value
@@ -148,6 +149,8 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, Integral):
         return int(value)
+    if name := pgvector_name(value):
+        return getattr(types, name)(value)
     return float(value) if isinstance(value, Real) else value
 
 
