@@ -100,7 +100,6 @@ class Shards(NamedTuple):
     errors: Mapping[int, str]
 
     def all(self, fact: str) -> list[Any]:
-        """A fact of each shard."""
         return [shard.facts[fact] for shard in self.shards]
 
     def total(self, fact: str) -> Any:
@@ -113,7 +112,6 @@ class Shards(NamedTuple):
         return None if None in times or not times else min(map(datetime.fromisoformat, times))
 
     def indexes(self, name: str) -> list[tuple[Shard, ShardIndex]]:
-        """An index on each shard that has it."""
         return [(shard, shard.indexes[name]) for shard in self.shards if name in shard.indexes]
 
 
@@ -156,7 +154,6 @@ def read_shards(found: Standing, rows: Sequence[Sequence[Any]]) -> Shards:
 
 
 def read_nodes(database: Pg8000Database) -> list[Node]:
-    """The nodes; none without Citus."""
     if not database.extension().citus:
         return []
     nodes = []
@@ -170,7 +167,6 @@ def read_nodes(database: Pg8000Database) -> list[Node]:
 
 
 def node_findings(version: Sequence[int], nodes: Sequence[Node]) -> Iterator[Finding]:
-    """Findings on the nodes."""
     subject = f"Citus {'.'.join(map(str, version))}"
     workers = sum(not node.is_coordinator for node in nodes)
     shown = ", ".join(f"{node.name} with {node.shards:,} shards" for node in nodes if node.shards)
@@ -186,7 +182,6 @@ def node_findings(version: Sequence[int], nodes: Sequence[Node]) -> Iterator[Fin
 
 
 def shard_findings(schema: str, table: str, indexes: Sequence[StandingIndex], shards: Shards) -> Iterator[Finding]:
-    """Findings on the shards of a table."""
     subject = display_name(schema, table)
     for number, error in shards.errors.items():
         yield finding("shard_unreachable", subject, shard=number, error=error)

@@ -37,7 +37,6 @@ Memory = Mapping[str, Mapping[str, int]]
 
 
 def index_findings(server: ServerFacts, table: Table, memory: Memory) -> Iterator[Finding]:
-    """Findings on the indexes of a table."""
     for partition in table.partitions:
         for build in partition["builds"]:
             subject = display_name(partition["schema"], partition["table"])
@@ -60,16 +59,7 @@ def index_findings(server: ServerFacts, table: Table, memory: Memory) -> Iterato
             yield from _list_findings(table, index)
         else:
             yield from _build_memory_findings(table, index, memory)
-    valid = [index for index in table.indexes if index.valid]
-    yield from _duplicate_findings(valid)
-    metrics: dict[str, str] = {}
-    for index in valid:
-        # Hamming is the metric of bits that stand for vectors of another.
-        if index.metric and index.quantize != "bit" and index.column_type != "bit":
-            metrics.setdefault(index.metric, index.name)
-    if len(metrics) > 1:
-        shown = ", ".join(f"{name} by {metric}" for metric, name in metrics.items())
-        yield finding("mixed_metrics", table.display_name, metrics=shown)
+    yield from _duplicate_findings([index for index in table.indexes if index.valid])
 
 
 def _list_findings(table: Table, index: StandingIndex) -> Iterator[Finding]:
@@ -122,7 +112,6 @@ def _duplicate_findings(indexes: Sequence[StandingIndex]) -> Iterator[Finding]:
 
 
 def memory_findings(tables: Iterable[Table], memory: Memory) -> Iterator[Finding]:
-    """Findings on the memory of each node for all indexes on it together."""
     totals: Counter[str] = Counter()
     for table in tables:
         for index in table.indexes:

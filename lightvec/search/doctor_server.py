@@ -47,12 +47,10 @@ class ServerFacts(NamedTuple):
 
 
 def read_server(database: Pg8000Database) -> ServerFacts:
-    """Read them from the server."""
     return ServerFacts(*database.execute_sql(_FACTS).fetchall()[0])
 
 
 def server_findings(server: ServerFacts) -> Iterator[Finding]:
-    """Findings on the versions and pgvector's schema."""
     values = server._asdict()
     if server.installed is None:
         code = "pgvector_missing" if server.available is None else "no_extension"

@@ -18,7 +18,6 @@ _MANY_DEAD, _MANY_UPDATES = 1_000, 1_000
 
 
 def column_findings(table: Table) -> Iterator[Finding]:
-    """Findings on the vector columns of a table and their rows."""
     for column in table.columns:
         subject = f"{table.display_name}.{column.name}"
         if column.sample is not None:
@@ -57,7 +56,6 @@ def _no_dimensions(table: Table, column: VectorColumn, subject: str) -> Finding:
 
 
 def write_findings(table: Table) -> Iterator[Finding]:
-    """Findings on what ANALYZE, VACUUM, updates and deletes left of a table."""
     if table.never_analyzed and table.rows:
         yield finding("never_analyzed", table.display_name, name=table.sql)
     else:

@@ -252,7 +252,6 @@ def _why_no_sort(plan: Plan) -> str:
 
 
 def _wrong_forms(distance: Distance, is_first: bool) -> Iterator[str]:
-    """What is wrong with the ORDER BY."""
     if not is_first:
         yield "not_first"
     if distance.is_call:
@@ -269,7 +268,6 @@ def _wrong_forms(distance: Distance, is_first: bool) -> Iterator[str]:
 
 
 def _mismatches(table: tuple[str, str], distance: Distance, indexes: Indexes) -> Iterator[Finding]:
-    """Why none of the indexes on the column can serve."""
     on_column = [
         index
         for index in indexes.values()
@@ -304,7 +302,6 @@ def _indexed(index: StandingIndex) -> str | None:
 
 
 def _planners_choice(query: Any, sort: Node, column: str, costs: str) -> Finding:
-    """What the planner preferred to an index that could serve."""
     rows = round(sort.below[0].facts["Plan Rows"])
     if sort.limit is None:
         return finding("no_limit", column)

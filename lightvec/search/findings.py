@@ -293,10 +293,6 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "it is the same as {first}: each write updates both, and a query uses one",
         "DROP INDEX CONCURRENTLY {name}",
     ),
-    "mixed_metrics": (
-        "its vector indexes are for different metrics ({metrics}), and a query by another metric uses none of them",
-        "check that each column is searched by the metric of its index (lightvec.search.explain)",
-    ),
     "ivfflat_built_early": (
         "{share:.0%} of the rows are newer than the index, so its lists do not fit them, and a search misses many",
         "REINDEX INDEX CONCURRENTLY {name}",
@@ -380,7 +376,6 @@ _NOTES = {
     "null_vectors",
     "build_running",
     "unused_index",
-    "mixed_metrics",
     "ivfflat_built_empty",
     "indexes_beyond_buffers",
     "maintenance_work_mem",

@@ -143,7 +143,6 @@ class Hybrid(ScoredSelect[M]):
         return max(self._candidates or max(_LEAST_CANDIDATES, _CANDIDATES * wanted), wanted)
 
     def _ranks(self) -> Any:
-        """The keys that either search found, with their ranks and their score."""
         near = self._filtered(self._vector_search()).alias("near")
         found = self._filtered(self._text_search()).alias("found")
         by_vector = self._ranked(near, near.c.distance, near.c.distance).alias("by_vector")
@@ -196,7 +195,6 @@ class Hybrid(ScoredSelect[M]):
 
 
 def _full_text(fields: Sequence[Any], text: str, language: str | None, match: str) -> tuple[Any, Any]:
-    """The tsvector and the tsquery."""
     configuration = () if language is None else (Cast(Value(language), "regconfig"),)
     document: Any = fields[0]
     if len(fields) > 1 or not isinstance(document, TSVectorField):

@@ -56,7 +56,6 @@ class Distance:
 
 
 def has_distance(text: str) -> bool:
-    """Whether an expression contains a distance."""
     return _DISTANCE.search(_masked(text)) is not None
 
 
@@ -102,7 +101,6 @@ def conjuncts(condition: str) -> list[str]:
 
 
 def column_names(text: str) -> set[str]:
-    """The names of the columns in an expression."""
     return {_unquoted(column[2]) for column in _columns(text)}
 
 

@@ -60,7 +60,7 @@ def plot(result: Recall | Tuning, path: str | Path) -> None:
     axes.margins(x=0.15)
     axes.grid(alpha=0.3, which="both")
     index = result.index.name if result.index else "no index"
-    title = f"recall@{result.k} of {result.field} by {result.metric}\n{result.table}, {result.rows:,} rows, {index}"
+    title = f"{result.title}\n{result.table}, {result.rows:,} rows, {index}"
     # A dollar sign in a name is no formula.
     axes.set_title(title, fontsize=10, parse_math=False)
     figure.savefig(path)
@@ -76,7 +76,6 @@ def _figure() -> Figure:
 
 
 def _points(result: Recall | Tuning) -> list[tuple[float, float, str]]:
-    """Latency, recall and label of what was measured, from the least effort to the most."""
     if isinstance(result, Tuning) and result.curve:
         return [(trial.latency_ms, trial.recall, f"{result.setting}={trial.value}") for trial in result.curve]
     settings = result.settings if isinstance(result, Recall) else {}

@@ -69,7 +69,6 @@ class Node:
 
     @property
     def limit(self) -> Node | None:
-        """The nearest LIMIT above it."""
         return next((node for node in reversed(self.above) if node.kind == "Limit"), None)
 
     @property
@@ -81,7 +80,6 @@ class Node:
         return any(node.kind in _JOINS for node in self.walk())
 
     def walk(self) -> Iterator[Node]:
-        """This node and all below it."""
         yield self
         for node in self.below:
             yield from node.walk()
@@ -114,7 +112,6 @@ class Plan:
 
     @property
     def lacks_a_task(self) -> bool:
-        """Whether Citus could not get the plan of a shard."""
         return _has_error(self.json)
 
     def scans(self, indexes: Collection[IndexName]) -> list[Node]:
@@ -155,7 +152,6 @@ class Plan:
 
     @property
     def sorts_on_coordinator(self) -> bool:
-        """Whether Citus sorts distances on the coordinator."""
         is_gathered = any(node.in_task and _outputs_distance(node) for node in self.nodes)
         return is_gathered and any("remote_scan." in key for node in self.nodes for key in node.sort_keys)
 
@@ -185,7 +181,6 @@ def _has_error(json: Any) -> bool:
 
 
 def _nodes(json: Any, above: tuple[Node, ...], in_task: bool) -> Iterator[Node]:
-    """The outermost nodes in a piece of JSON."""
     if isinstance(json, list):
         for value in json:
             yield from _nodes(value, above, in_task)

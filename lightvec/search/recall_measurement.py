@@ -28,10 +28,8 @@ ROWS_ARE_EASY = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """How some queries did with one setting."""
-
     recall: float
     error: float
     worst: float
@@ -39,8 +37,27 @@ class Measurement:
     latency_ms: float
 
 
-@dataclass(frozen=True)
-class Recall(Measurement):
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What was measured: the fields that :class:`Recall` and ``Tuning`` share."""
+
+    k: int
+    sample: int
+    index: StandingIndex | None
+    exact_ms: float
+    table: str
+    field: str
+    metric: str
+    rows: int
+    from_rows: bool
+
+    @property
+    def title(self) -> str:
+        return f"recall@{self.k} of {self.field} by {self.metric}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall(Measurement, Subject):
     """What :func:`recall` measured; ``str()`` says it in plain words.
 
     ``recall`` is the mean share of the true ``k`` nearest rows that the ``sample`` queries found,
@@ -51,21 +68,12 @@ class Recall(Measurement):
     session do not hold on the nodes of Citus.
     """
 
-    k: int
-    sample: int
-    index: StandingIndex | None
     settings: Mapping[str, int | str]
-    exact_ms: float
-    table: str
-    field: str
-    metric: str
-    rows: int
-    from_rows: bool
     why_exact: str
     session_note: str = ""
 
     def __str__(self) -> str:
-        title = f"recall@{self.k} of {self.field} by {self.metric}: {self.recall:.3f}"
+        title = f"{self.title}: {self.recall:.3f}"
         queries = f"{self.sample:,} {'rows as ' if self.from_rows else ''}queries"
         if self.index is None:
             return (
@@ -141,37 +149,28 @@ class Case(NamedTuple):
     exact_ms: float = 0.0
 
 
+@dataclass
 class Benchmark:
     """Queries on a field with their exact answers, to compare other answers with."""
 
-    def __init__(
-        self,
-        field: Any,
-        k: int,
-        sample: int,
-        metric: str | None,
-        queries: Iterable[Any] | None,
-        where: Any,
-        seed: int,
-        progress: ProgressCallback | None,
-    ) -> None:
-        check_count("k", k)
-        check_count("sample", sample)
-        self._field = field
-        self._database = field.model._meta.database
-        self._k = k
-        self._metric = field.resolve_metric(metric).name
-        self._where = where
-        self._progress = progress or (lambda *_: None)
-        self.from_rows = queries is None
+    field: Any
+    k: int
+    sample: int
+    metric: str | None
+    queries: Iterable[Any] | None
+    where: Any
+    seed: int
+    progress: ProgressCallback | None
+
+    def __post_init__(self) -> None:
+        check_count("k", self.k)
+        check_count("sample", self.sample)
+        self.metric = self.field.resolve_metric(self.metric).name
+        self._database = self.field.model._meta.database
+        self.from_rows = self.queries is None
         #: The LIMIT of a query: a row that is its own query is found beside the others.
-        self.limit = k + self.from_rows
-        if queries is None:
-            self._queries = self._sampled(sample, seed)
-        else:
-            self._queries = [Case(field.to_value(vector), None) for vector in queries]
-        if not self._queries:
-            raise InvalidOption("expected queries, a list of vectors or a matrix, with at least one, got none")
+        self.limit = self.k + self.from_rows
+        self._queries = self._sampled() if self.queries is None else self._given(self.queries)
 
     @cached_property
     def cases(self) -> list[Case]:
@@ -184,30 +183,27 @@ class Benchmark:
         ]
         if not cases:
             raise SchemaMismatch(
-                f"{self._field.display_name} has no other rows that the queries could find: "
+                f"{self.field.display_name} has no other rows that the queries could find: "
                 f"load more rows, or give queries"
             )
         return cases
 
     def facts(self) -> dict[str, Any]:
-        """The fields that :class:`Recall` and ``Tuning`` share."""
         return {
-            "k": self._k,
+            "k": self.k,
             "sample": len(self.cases),
             "exact_ms": median(case.exact_ms for case in self.cases),
-            "table": self._field.model._meta.table_name,
-            "field": self._field.display_name,
-            "metric": self._metric,
+            "table": self.field.model._meta.table_name,
+            "field": self.field.display_name,
+            "metric": self.metric,
             "rows": self._rows().count(self._database),
             "from_rows": self.from_rows,
         }
 
     def explain(self, options: Mapping[str, Any]) -> Explanation:
-        """Whether an index serves the queries with these settings."""
         return explain(self._nearest(self._queries[0], options), database=self._database)
 
     def index(self, explanation: Explanation) -> StandingIndex | None:
-        """The index that serves."""
         indexes = (index for index in self._indexes if index.name == explanation.index)
         return next(indexes, None) if explanation.uses_index else None
 
@@ -236,33 +232,37 @@ class Benchmark:
             latency_ms=median(ms for _, ms in answers),
         )
 
-    def _sampled(self, sample: int, seed: int) -> list[Case]:
+    def _given(self, vectors: Iterable[Any]) -> list[Case]:
+        queries = [Case(self.field.to_value(vector), None) for vector in vectors]
+        if not queries:
+            raise InvalidOption("expected queries, a list of vectors or a matrix, with at least one, got none")
+        return queries
+
+    def _sampled(self) -> list[Case]:
         """The vectors of rows, by a hash of their keys, so that a seed always chooses the same."""
-        distance = self._field.distance(self._field, metric=self._metric)
-        key = self._field.model._meta.get_primary_keys() or [self._field.cast("text")]
-        order = (fn.hashtextextended(fn.concat_ws(",", *key), seed), *key)
-        rows = self._rows().select(self._field, distance).order_by(*order).limit(sample).tuples()
-        if self._metric == "cosine":
+        distance = self.field.distance(self.field, metric=self.metric)
+        key = self.field.model._meta.get_primary_keys() or [self.field.cast("text")]
+        order = (fn.hashtextextended(fn.concat_ws(",", *key), self.seed), *key)
+        rows = self._rows().select(self.field, distance).order_by(*order).limit(self.sample).tuples()
+        if self.metric == "cosine":
             # The distance of zeros is NaN, which PostgreSQL sorts after all numbers.
-            rows = rows.where(self._field.cosine_distance(self._field) < inf)
-        queries = [Case(self._field.to_value(vector), own) for vector, own in rows.execute(self._database)]
+            rows = rows.where(self.field.cosine_distance(self.field) < inf)
+        queries = [Case(self.field.to_value(vector), own) for vector, own in rows.execute(self._database)]
         if not queries:
             raise SchemaMismatch(
-                f"there is no row with a vector to sample in {self._field.display_name}: load rows first"
+                f"there is no row with a vector to sample in {self.field.display_name}: load rows first"
             )
         return queries
 
     def _rows(self) -> Any:
-        """The rows that could be found."""
-        return self._filtered(self._field.model.select().where(self._field.is_null(False)))
+        return self._filtered(self.field.model.select().where(self.field.is_null(False)))
 
     def _filtered(self, query: Any) -> Any:
-        return query if self._where is None else query.where(self._where)
+        return query if self.where is None else query.where(self.where)
 
     def _answers(
         self, queries: Sequence[Case], what: str, options: Mapping[str, Any]
     ) -> list[tuple[list[float], float]]:
-        """The distances of each answer, and its milliseconds."""
         answers = []
         for number, query in enumerate(queries, 1):
             statement = self._nearest(query, options)
@@ -272,21 +272,22 @@ class Benchmark:
             if query.own_distance is not None and query.own_distance in distances:
                 distances.remove(query.own_distance)
             # By cosine, zeros are at the distance NaN.
-            answers.append(([each for each in distances[: self._k] if each == each], ms))
-            self._progress(what, number, len(queries))
+            answers.append(([each for each in distances[: self.k] if each == each], ms))
+            if self.progress:
+                self.progress(what, number, len(queries))
         return answers
 
     def _nearest(self, query: Case, options: Mapping[str, Any]) -> Any:
         """The query for distances of whole vectors, also from a quantized index."""
         # Without the fallback, whose recall is not that of the index.
         options = {"exact": False, **options}
-        nearest = self._field.nearest(query.vector, self.limit, metric=self._metric, **options)
-        distance = self._field.distance(query.vector, metric=self._metric)
+        nearest = self.field.nearest(query.vector, self.limit, metric=self.metric, **options)
+        distance = self.field.distance(query.vector, metric=self.metric)
         return self._filtered(nearest).select(distance.alias("whole_distance")).tuples()
 
     @cached_property
     def _indexes(self) -> list[StandingIndex]:
-        meta = self._field.model._meta
+        meta = self.field.model._meta
         # A partitioned table or a view uses the indexes of other tables.
         return [*vector_indexes(self._database, meta.table_name, meta.schema), *vector_indexes(self._database)]
 

@@ -49,7 +49,6 @@ def scan_settings(database: Pg8000Database, method: str, settings: Mapping[str, 
 
 
 def _workers(database: Pg8000Database, names: Collection[str]) -> list[Mapping[str, Any]]:
-    """The settings in a new session of each worker."""
     rows = database.execute_sql(_ON_WORKERS, ([*names],)).fetchall()
     return [json.loads(result) for (result,) in rows]
 

@@ -128,16 +128,13 @@ class Table:
 
     @property
     def display_name(self) -> str:
-        """Its name as messages show it."""
         return display_name(self.schema, self.name)
 
     @property
     def sql(self) -> str:
-        """Its name as SQL."""
         return identifier(self.schema, self.name)
 
     def indexes_of(self, column: VectorColumn) -> list[StandingIndex]:
-        """The vector indexes on a column."""
         return [index for index in self.indexes if index.column == column.name]
 
     def index_parts(self, index: StandingIndex) -> list[tuple[str, int]]:
@@ -148,7 +145,6 @@ class Table:
         return [(node, part.size) for shard, part in parts for node in shard.nodes]
 
     def scans(self, index: StandingIndex) -> int:
-        """How many searches used an index."""
         if self.shards is not None:
             return sum(part.scans for _, part in self.shards.indexes(index.name))
         own = (index.table_schema, index.table)

@@ -12,7 +12,14 @@ from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.index_options import DEFAULTS
 from lightvec.peewee.catalog import StandingIndex
 from lightvec.peewee.nearest import MOST_EF_SEARCH
-from lightvec.search.recall_measurement import ROWS_ARE_EASY, Benchmark, Measurement, ProgressCallback, check_count
+from lightvec.search.recall_measurement import (
+    ROWS_ARE_EASY,
+    Benchmark,
+    Measurement,
+    ProgressCallback,
+    Subject,
+    check_count,
+)
 from lightvec.search.scan_settings import SETTINGS
 
 __all__ = ["Trial", "Tuning", "tune"]
@@ -22,15 +29,13 @@ __all__ = ["Trial", "Tuning", "tune"]
 _MARGIN = 1.645
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trial(Measurement):
-    """How the queries did with one value."""
-
     value: int
 
 
-@dataclass(frozen=True)
-class Tuning:
+@dataclass(frozen=True, kw_only=True)
+class Tuning(Subject):
     """What :func:`tune` found; ``str()`` says it in plain words, with the line to write.
 
     ``setting`` is ``"ef_search"`` or ``"probes"``, and ``value`` the smallest that ``reached`` the
@@ -49,26 +54,16 @@ class Tuning:
     error: float
     recall_unseen: float
     latency_ms: float
-    exact_ms: float
     curve: tuple[Trial, ...]
     code: str
     advice: str
-    sample: int
-    index: StandingIndex | None
-    k: int
-    table: str
-    field: str
-    metric: str
-    rows: int
-    from_rows: bool
 
     def __str__(self) -> str:
-        what = f"recall@{self.k} of {self.field} by {self.metric}"
         if self.index is None:
-            return f"{what}: {self.recall:.3f}, because no index serves it: each row is compared\n{self.advice}"
+            return f"{self.title}: {self.recall:.3f}, because no index serves it: each row is compared\n{self.advice}"
         verdict = "is the smallest that reaches" if self.reached else "is the best there is, and does not reach"
         lines = [
-            f"{what} on {self.index.name}: {self.setting}={self.value} {verdict} {self.target:g}",
+            f"{self.title} on {self.index.name}: {self.setting}={self.value} {verdict} {self.target:g}",
             f"{self.recall:.3f} ± {self.error:.3f} on the queries that chose it, {self.recall_unseen:.3f} on as many "
             f"others; {self.latency_ms:.2f} ms a query, exact {self.exact_ms:.2f} ms over {self.rows:,} rows",
             self.code,
@@ -152,11 +147,9 @@ class _Search:
         self._seen, self.unseen = benchmark.cases[::2], benchmark.cases[1::2]
 
     def options(self, value: int) -> Mapping[str, Any]:
-        """The options of nearest() with this value."""
         return {**self._least, self.setting: value} if self.setting else self._least
 
     def curve(self) -> tuple[Trial, ...]:
-        """All that was tried, by value."""
         return tuple(self._trials[value] for value in sorted(self._trials))
 
     def reaches(self, recall: float) -> bool:
@@ -201,7 +194,6 @@ class _Search:
 
 
 def _advice(search: _Search, best: Trial, unseen: float, facts: Mapping[str, Any]) -> Iterator[str]:
-    """What to change, in sentences."""
     index, exact_ms = search.index, facts["exact_ms"]
     if index is None:
         yield "; ".join(map(str, search.explanation.reasons))

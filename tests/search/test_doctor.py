@@ -452,12 +452,6 @@ def test_the_same_index_twice(ready: Ready) -> None:
     assert bad(ready(part)) == {}, "of other rows"
 
 
-def test_several_metrics(ready: Ready) -> None:
-    found = bad(ready(TABLE, FILL, INDEX, INDEX.replace("the index", "by l2").replace("cosine", "l2"), ANALYZE))
-    assert [*found] == ["mixed_metrics"]
-    assert "by l2 by l2, the index by cosine" in found["mixed_metrics"].what
-
-
 LISTS = 'CREATE INDEX lists ON "the docs" USING ivfflat (e vector_cosine_ops) WITH (lists = {})'
 
 
