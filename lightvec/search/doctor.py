@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from peewee import DatabaseError
+
 from lightvec.peewee.catalog import sources_of_view
 from lightvec.peewee.database import Pg8000Database
 from lightvec.search.citus_shards import node_findings, read_nodes, shard_findings
@@ -37,9 +39,14 @@ def examine(
         return found
     memory = {"": server.memory}
     if citus := database.extension().citus:
-        nodes = read_nodes(database)
-        found += node_findings(citus, nodes)
-        memory |= {node.name: node.memory for node in nodes if node.memory}
+        try:
+            with database.atomic():
+                nodes = read_nodes(database)
+        except DatabaseError as error:
+            found.append(finding("not_checked", "nodes of Citus", error=error))
+        else:
+            found += node_findings(citus, nodes)
+            memory |= {node.name: node.memory for node in nodes if node.memory}
     checked = vector_tables(database, tables, schema)
     views = {table: sources_of_view(database, table, schema) for table in tables or ()}
     for view, sources in views.items():

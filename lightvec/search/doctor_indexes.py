@@ -51,7 +51,9 @@ def index_findings(server: ServerFacts, table: Table, memory: Memory) -> Iterato
         yield Finding(OK, "index", index.name, what)
         # On a small table the planner compares all rows.
         if table.rows >= _MANY_ROWS and not table.scans(index):
-            since, name = f"{server.counted_since:%Y-%m-%d}", identifier(index.schema, index.name)
+            began = server.counted_since
+            since = f"{began:%Y-%m-%d}" if began else "statistics began"
+            name = identifier(index.schema, index.name)
             yield finding("unused_index", index.name, since=since, name=name)
         if index.method == "ivfflat" and index.lists > 1 and server.probes == 1:
             yield one_probe(index, NOTE)

@@ -67,8 +67,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "order by the distance with a LIMIT: nearest(vector, k, min_score=...) does both",
     ),
     "in_subquery": (
-        "no index is used: a subquery (or WITH ... AS MATERIALIZED) computes the distances of all rows, which are "
-        "ordered outside it",
+        "no index is used: a subquery (or WITH ... AS MATERIALIZED) computes the distances, ordered outside it",
         "put ORDER BY the distance and LIMIT into the subquery, as nearest() does",
     ),
     "not_first": (
@@ -81,7 +80,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "around_distance": (
         "no index is used: the query orders by an expression around the distance, such as a score",
-        "order by the distance itself, ascending, which is the same as the highest score first",
+        "order by the distance itself, ascending, which is the highest score first",
     ),
     "descending": (
         "no index is used: the query orders descending, and an index returns the nearest rows first",
@@ -93,8 +92,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "not_constant": (
         "no index is used: the query compares with a column, and an index needs one vector",
-        "compare with a vector, or a subquery that returns one; for the neighbors of each row, put the ordered and "
-        "limited query into a LATERAL join",
+        "compare with a vector or a subquery that returns one; for the neighbors of each row, use a LATERAL join",
     ),
     "grouped": (
         "no index is used: the rows are grouped, counted or made distinct before they are ordered",
@@ -102,15 +100,15 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "unexplained": (
         "no index is used, and the plan does not say why",
-        "look at .plan; where tables are joined, order and limit the rows before the join",
+        "look at .plan; order and limit rows before a join",
     ),
     "not_on_shards": (
-        "no index is used: Citus sends the distances of all rows to the coordinator, as for GROUP BY and DISTINCT",
+        "no index is used: Citus sorts on the coordinator, as for GROUP BY and DISTINCT",
         "order and limit the rows in a subquery, which each shard answers from its index",
     ),
     "unplanned": (
         "whether an index is used is not known: Citus could not get the plan of a shard",
-        "write values of user-defined types (other than vectors) into the query as text, with a cast",
+        "write values of user-defined types other than vectors as text, with a cast",
     ),
     # explain: an index serves, and may return too few rows
     "unlimited": (
@@ -126,8 +124,8 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "raise ivfflat.probes (nearest(vector, k, probes=...)), or " + _ITERATIVE_SCAN,
     ),
     "filtered_short": (
-        "the index finds about {scanned} rows, and only those remain that pass the conditions of the query, a view or "
-        "row-level security ({dropped}): they may be fewer than the {wanted} wanted",
+        "the index finds about {scanned} rows, and those that pass the conditions of the query, a view or row-level "
+        "security ({dropped}) may be fewer than the {wanted} wanted",
         _ITERATIVE_SCAN + ", or create a partial index for the condition",
     ),
     "one_probe": (
@@ -136,7 +134,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "ran_exactly": (
         "{fallback}",
-        "no change is needed; where it is slow, raise ef_search or probes, or create a partial index for the filter",
+        "where it is slow, raise ef_search or probes, or create a partial index for the filter",
     ),
     # explain: the indexes do not match the query
     "wrong_metric": (
@@ -154,10 +152,10 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     # explain: the planner chose something cheaper
     "index_scan_off": (
         "no index is used, because this setting is off",
-        "RESET enable_indexscan, or remove it from the settings of the role, the database or the server",
+        "RESET enable_indexscan, or the setting of the role, the database or the server",
     ),
     "no_limit": (
-        "no index is used: the query has no LIMIT, so it wants all rows, and an index returns the nearest few",
+        "no index is used: the query has no LIMIT, so it wants all rows",
         "add .limit(k)",
     ),
     "join_first": (
@@ -196,7 +194,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     "no_tls": ("no TLS: the network in between can read and change what is sent", "set sslmode=verify-full"),
     "tls_unverified": (
         "{tls}, and the server's certificate is not verified, so it may be anybody's",
-        "set sslmode=verify-full, and sslrootcert=FILE if its certificate authority is not a public one",
+        "set sslmode=verify-full, and sslrootcert=FILE if its authority is not a public one",
     ),
     "pgpool": (
         "a pooler is in between, pgpool-II {version}: it keeps a server session for each client",
@@ -204,18 +202,17 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "transaction_pooler": (
         "a transaction pooler is in between: {statements} statements went to {processes} processes of the server",
-        "keep nothing in the session: no SET, LISTEN, temporary tables, or advisory locks outside a transaction "
-        "(lightvec itself keeps nothing)",
+        "keep nothing in the session, as lightvec does: no SET, LISTEN, temporary tables, or session locks",
     ),
     "pooler": (
         "a pooler is in between: the server process is not the one that the login named. Whether it shares "
         "sessions between transactions was not seen",
-        "unless it pools by session, keep nothing in the session (lightvec itself keeps nothing)",
+        "unless it pools by session, keep nothing in the session, as lightvec does",
     ),
     # doctor: the server
     "pgvector_missing": (
         "PostgreSQL {version} without pgvector",
-        "its administrator must install the package first (Debian: postgresql-<version>-pgvector)",
+        "install its package on the server (Debian: postgresql-<version>-pgvector)",
     ),
     "no_extension": (
         "the server has pgvector {available}, and it is not installed in this database",
@@ -238,8 +235,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "ALTER EXTENSION vector UPDATE",
     ),
     "extension_out_of_path": (
-        "pgvector is in the schema {schema}, which is not in the search path ({search_path}), so its operators "
-        "are not found",
+        "pgvector is in the schema {schema}, outside the search path ({search_path}): its operators are not found",
         "ALTER DATABASE {database} SET search_path = {path}",
     ),
     # doctor: tables and columns
@@ -258,27 +254,25 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "UPDATE {name} with the vectors of the rows WHERE {column} IS NULL",
     ),
     "zero_vectors": (
-        "{count:,} of {rows} have a vector of zeros, which has no direction: the cosine index ({index}) leaves "
-        "them out",
-        "find where they come from (an empty text, a failed call), and store NULL or the right vector",
+        "{count:,} of {rows} have a vector of zeros, which the cosine index ({index}) leaves out",
+        "find their source (an empty text, a failed call), and store NULL or the right vector",
     ),
     "no_dimensions": (
         "it declares no dimensions, so it cannot be indexed and accepts vectors of another model",
         "ALTER TABLE {name} ALTER COLUMN {column} TYPE {type}",
     ),
     "mixed_dimensions": (
-        "it declares no dimensions and holds vectors of {least:,} to {most:,}, which cannot be compared",
+        "it declares no dimensions and holds vectors of {least:,} to {most:,}",
         "put the vectors of each model into a column that declares its dimensions",
     ),
     "dead_rows": (
         "{dead:,} dead rows beside {live:,} live ones: a search reads them too, and finds fewer",
-        "VACUUM (ANALYZE) {name}; to have it done automatically, lower the table's autovacuum_vacuum_scale_factor",
+        "VACUUM (ANALYZE) {name}; to do so automatically, lower autovacuum_vacuum_scale_factor",
     ),
     "updates_not_hot": (
-        "{new:,} of {updated:,} updates wrote the row into all of its indexes again, which is slow with HNSW "
-        "(fillfactor {fillfactor})",
-        "ALTER TABLE {name} SET (fillfactor = 70) keeps room for updates of columns without an index; move "
-        "columns that change often into a table of their own",
+        "{new:,} of {updated:,} updates wrote to all indexes, which is slow with HNSW (fillfactor {fillfactor})",
+        "ALTER TABLE {name} SET (fillfactor = 70) keeps room for updates of columns without an index; move columns "
+        "that change often into another table",
     ),
     # doctor: indexes
     "build_running": (
@@ -294,7 +288,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "DROP INDEX CONCURRENTLY {name}",
     ),
     "ivfflat_built_early": (
-        "{share:.0%} of the rows are newer than the index, so its lists do not fit them, and a search misses many",
+        "{share:.0%} of the rows are newer than the index, so its lists do not fit them",
         "REINDEX INDEX CONCURRENTLY {name}",
     ),
     "ivfflat_built_empty": (
@@ -307,7 +301,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "indexes_beyond_cache": (
         "the vector indexes have {size}, more than the server expects to cache ({memory}): searches wait for the disk",
-        "give the server more memory, or halve the indexes (quantize='halfvec'); or raise the setting if it has it",
+        "add memory, or halve the indexes (quantize='halfvec'); raise the setting if the server has more",
     ),
     "indexes_beyond_buffers": (
         "the vector indexes have {size}, and shared_buffers is {memory}: searches read through the system's cache",
@@ -344,8 +338,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "uneven_shards": (
         "the shard {shard} has {rows:,.0f} rows, and the mean is {mean:,.0f}: a search waits for the slowest shard",
-        "distribute by a column with more values than {column}, none of them frequent, or give large tenants a "
-        "shard of their own (isolate_tenant_to_new_shard)",
+        "distribute by a column with more values than {column}, or isolate_tenant_to_new_shard()",
     ),
     "index_not_on_shard": (
         "it is {state} on the shard {shard} ({nodes}), so each search reads all of that shard",

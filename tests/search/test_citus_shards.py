@@ -212,6 +212,22 @@ def test_doctor_goes_on_where_a_node_is_down(likeness: Pg8000Database) -> None:
     assert "index_memory" in found
 
 
+def test_doctor_goes_on_where_it_may_not_ask_the_nodes(likeness: Pg8000Database) -> None:
+    with likeness.connection_context():
+        likeness.execute_sql("DROP FUNCTION run_command_on_all_nodes")
+        found = by_code(examine(likeness, ["doc"]))
+    assert found["not_checked"].subject == "nodes of Citus"
+    assert "on each of 2 shards" in found["index_on_shards"].what
+
+
+def test_doctor_goes_on_where_it_may_not_ask_the_shards(likeness: Pg8000Database) -> None:
+    with likeness.connection_context():
+        likeness.execute_sql("DROP FUNCTION run_command_on_shards")
+        found = by_code(examine(likeness))
+    assert found["not_checked"].subject == "doc"
+    assert "column" in found, "of the other tables"
+
+
 def test_recall_says_which_settings_hold_on_the_workers(likeness: Pg8000Database, empty_url: str) -> None:
     with connect(empty_url) as conn:
         # A worker is a session of its own, which has what the database or the role sets.
