@@ -183,7 +183,8 @@ def test_help_loads_no_command() -> None:
         "print(*sorted(name for name in sys.modules if name.startswith('lightvec')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    needed = ["lightvec", "lightvec.cli", "lightvec.cli.commands", "lightvec.cli.errors", "lightvec.errors"]
+    needed = ["lightvec", "lightvec.cli", "lightvec.cli.commands", "lightvec.cli.errors"]
+    needed += ["lightvec.cli.streams", "lightvec.errors"]
     assert done.stdout.splitlines()[-1].split() == needed
 
 
