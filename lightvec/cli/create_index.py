@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lightvec.cli.errors import reporting_interrupt
-from lightvec.cli.options import not_empty, open_database, table_options
+from lightvec.cli.options import COUNT, not_empty, open_database, table_options
 from lightvec.cli.output import in_a_line, print_json
 from lightvec.cli.progress import Line, duration, size
 from lightvec.cli.streams import tell
@@ -86,7 +86,7 @@ def _memory(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "--workers",
     metavar="N",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, COUNT.max),
     help="Parallel workers (max_parallel_maintenance_workers; default: the server's).",
 )
 @click.option("--dry-run", is_flag=True, help="Print the SQL that would run, and change nothing.")

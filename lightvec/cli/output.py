@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,9 @@ def in_a_line(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """JSON on stdout: NaN and infinity as null, bytes as hex digits, other types as text."""
-    click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    # JSON has them as they are, and a terminal would obey them.
+    click.echo(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -154,7 +154,7 @@ def batch_rows(line: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
         items = line["response"]["body"]["data"]
         for item in items:
             row = {"custom_id": line["custom_id"], "embedding": _embedding(item["embedding"])}
-            yield row if len(items) == 1 else {**row, "index": item["index"]}
+            yield row if len(items) == 1 else {**row, "index": int(item["index"])}
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidOption(
             f"{where}: expected response.body.data[].embedding in the result of the request "

@@ -135,6 +135,37 @@ def test_the_embedded_server_when_no_database_is_named(run: Run, monkeypatch: py
         shutil.rmtree(folder)
 
 
+def test_the_server_that_a_url_names(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = open_folder("cli")
+    monkeypatch.chdir(folder)
+    try:
+        monkeypatch.setenv("DATABASE_URL", "embedded:other/place")
+        assert run("init-db", "--table", "doc", "--dimensions", 2).status == 0
+        url = run("server", "url").out
+        assert run("server", "start").out == url
+        assert run("server", "url", "--path", "other/place").out == url
+        monkeypatch.setenv("DATABASE_URL", "embedded:nowhere")
+        assert run("server", "url", "--url", "embedded:other/place").out == url
+        monkeypatch.setenv("LIGHTVEC_URL", f"embedded:{folder / 'other' / 'place'}")
+        found = json.loads(run("server", "status", "--json").out)
+        assert (found["running"], found["path"]) == (True, str(folder / "other" / "place"))
+        assert "stopped" in run("server", "stop").err
+        assert not Path(".lightvec").exists()
+    finally:
+        stop(folder / "other" / "place")
+        shutil.rmtree(folder)
+
+
+def test_the_server_beside_another_database(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable may name another database; an option that does is a mistake."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/x")
+    assert "no server runs in .lightvec" in run("server", "url").err
+    monkeypatch.setenv("LIGHTVEC_URL", "postgresql://localhost/x")
+    assert "no server runs in .lightvec" in run("server", "url").err
+    outcome = run("server", "url", "--url", "postgresql://localhost/y")
+    assert (outcome.status, "expected --url embedded:PATH" in outcome.err) == (2, True)
+
+
 def test_without_the_embedded_extra() -> None:
     """In a process of its own, where the package cannot be found; nothing is left behind."""
     code = (
