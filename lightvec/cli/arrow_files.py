@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightvec.cli.files import Rows, check_headings
+from lightvec.cli.files import NumberedRows, Rows, check_headings
 from lightvec.errors import InvalidOption, MissingExtra
 
 __all__ = ["arrow_rows"]
@@ -46,7 +46,7 @@ def arrow_rows(path: Path, format: str, is_loaded: Callable[[str], bool]) -> Row
             batch = file.get_batch(number)
             yield from (batch.slice(start, _BATCH) for start in range(0, len(batch), _BATCH))
 
-    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
+    def rows() -> NumberedRows:
         number = 0
         try:
             for batch in batches():
@@ -80,7 +80,9 @@ def _values(pyarrow: Any, column: Any) -> Sequence[Any]:
         # Python has no nanoseconds, and of time zones only UTC is sure to be there.
         column = column.cast(pyarrow.timestamp("us", "UTC" if kind.tz else None), safe=False)
     values: list[Any] = column.to_pylist()
-    return [_with_objects(types, kind, value) for value in values] if types.is_nested(kind) else values
+    if types.is_nested(kind):
+        return [_with_objects(types, kind, value) for value in values]
+    return values
 
 
 def _is_list(types: Any, kind: Any) -> bool:
@@ -111,5 +113,6 @@ def _vectors(column: Any) -> Sequence[Any]:
     except ImportError:
         is_even = False
     if not is_even:
-        return column.to_pylist()  # type: ignore[no-any-return]
-    return values.to_numpy(zero_copy_only=False).reshape(len(column), width)  # type: ignore[no-any-return]
+        return list(column.to_pylist())
+    rows: Sequence[Any] = values.to_numpy(zero_copy_only=False).reshape(len(column), width)
+    return rows

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from lightvec.errors import InvalidOption, SchemaMismatch
-from lightvec.wire.copy.target import Column
 
 __all__ = ["ColumnMap"]
 
@@ -16,7 +15,7 @@ class ColumnMap:
     def __init__(
         self,
         table: str,
-        columns: Mapping[str, Column],
+        columns: Sequence[str],
         maps: Sequence[str],
         skips: Sequence[str],
         only: bool,
@@ -34,21 +33,22 @@ class ColumnMap:
         """Whether the options have this name of the file loaded."""
         return name not in self._skips and (name in self.maps or not self._only)
 
-    def names_of(self, columns: Collection[str]) -> set[str]:
-        """The names in the file of these columns."""
-        targets = {column: column for column in self.columns} | self.maps
-        return {name for name, column in targets.items() if column in columns}
+    def names_of(self, columns: Iterable[str]) -> set[str]:
+        """The names in the file that may be loaded into these columns."""
+        wanted = set(columns)
+        return wanted | {name for name, column in self.maps.items() if column in wanted}
 
-    def column(self, name: str) -> Column | None:
+    def column(self, name: str) -> str | None:
         """The column that a name of the file is loaded into; None if it is left out."""
         if not self.is_loaded(name):
             return None
-        column = self.columns.get(self.maps.get(name, name))
-        if column is None:
+        column = self.maps.get(name, name)
+        if column not in self.columns:
             raise SchemaMismatch(self._no_column(name))
-        source = self._sources.setdefault(column.name, name)
+        source = self._sources.setdefault(column, name)
         if source != name:
-            raise SchemaMismatch(f"the file has {source!r} and {name!r} for the column {column.name}: skip one of them")
+            both = f"{source!r} and {name!r}"
+            raise SchemaMismatch(f"the file has {both} for the column {column}: skip one of them")
         return column
 
     def _no_column(self, name: str) -> str:
@@ -70,11 +70,13 @@ class ColumnMap:
             raise SchemaMismatch(f"the file has no {unused[0]!r}, which --map names")
 
 
-def _parse(text: str, columns: Mapping[str, Column]) -> tuple[str, str]:
+def _parse(text: str, columns: Sequence[str]) -> tuple[str, str]:
     """NAME:COLUMN. Both may hold colons; what follows the right one is a column."""
-    colons = [at for at, letter in enumerate(text) if letter == ":" and at and text[at + 1 :] in columns]
-    if len(colons) != 1:
+    colons = (at for at, letter in enumerate(text) if letter == ":" and at)
+    splits = [(text[:at], text[at + 1 :]) for at in colons if text[at + 1 :] in columns]
+    if len(splits) != 1:
         known = f"the columns are {', '.join(columns)}"
-        which = "which of the colons is it" if colons else known
-        raise InvalidOption(f"--map {text}: expected NAME:COLUMN, with a column of the table ({which})")
-    return text[: colons[0]], text[colons[0] + 1 :]
+        why = "which of the colons is it" if splits else known
+        wanted = "NAME:COLUMN, with a column of the table"
+        raise InvalidOption(f"--map {text}: expected {wanted} ({why})")
+    return splits[0]

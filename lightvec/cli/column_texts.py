@@ -31,19 +31,15 @@ def rewrites_texts(column: Column) -> bool:
     return is_json(column) or column.oid in _INTEGERS
 
 
-def needs_numbers(column: Column, *, in_binary: bool) -> bool:
+def needs_numbers(column: Column, in_binary: bool) -> bool:
     """Whether numbers in a value of this column must be numbers; otherwise their texts will do."""
     is_number = in_binary and column.oid in (*_INTEGERS, *_FLOATS)
     return is_number or is_json(column) or column.vector in _CLASSES
 
 
-def text_writer(table: str, column: Column, *, texts_are_json: bool) -> Callable[[Any], str]:
-    """What writes a value of this column as text.
-
-    With ``texts_are_json`` a text for a JSON column is JSON text. The writer raises
-    :class:`~lightvec.errors.SchemaMismatch` for a value that does not fit.
-    """
-    expected = f"{table}.{column.name} is {column.type}"
+def text_writer(name: str, column: Column, *, texts_are_json: bool) -> Callable[[Any], str]:
+    """What writes a value of this column, or raises :class:`~lightvec.errors.SchemaMismatch`."""
+    expected = f"{name} is {column.type}"
     write: Callable[[Any], str]
     if is_json(column):
         write = partial(_json, expected, texts_are_json)
@@ -60,7 +56,7 @@ def text_writer(table: str, column: Column, *, texts_are_json: bool) -> Callable
 def _json(expected: str, is_text: bool, value: Any) -> str:
     def default(value: Any) -> Any:
         if isinstance(value, bytes):
-            raise SchemaMismatch(f"{expected}, got bytes, which JSON does not have: make them text, or skip them")
+            raise SchemaMismatch(f"{expected}, got bytes, which JSON cannot hold: leave them out")
         return float(value) if isinstance(value, Decimal) else str(value)
 
     return value if is_text and isinstance(value, str) else json.dumps(value, default=default)
@@ -84,9 +80,8 @@ def _scalar(expected: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (list, dict)) or hasattr(value, "tolist"):
-        raise SchemaMismatch(
-            f"{expected}, got {type(value).__name__}: write it as one text, or make the column jsonb or an array"
-        )
+        got = type(value).__name__
+        raise SchemaMismatch(f"{expected}, got {got}: write one text, or make it jsonb or an array")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, bytes):

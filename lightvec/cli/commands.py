@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -60,4 +61,5 @@ def run(args: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status."""
     is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     color = False if is_plain else None
-    return exit_status(lambda: cli.main(args, prog_name="lightvec", standalone_mode=False, color=color))
+    call = partial(cli.main, args, "lightvec", standalone_mode=False, color=color)
+    return exit_status(call)

@@ -28,16 +28,6 @@ _OPTIONS = {
 }
 
 
-def _memory(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    from lightvec.errors import InvalidOption
-    from lightvec.peewee.estimates import memory_size
-
-    try:
-        return None if value is None else memory_size(value)
-    except InvalidOption as error:
-        raise click.BadParameter(str(error), context, parameter) from error
-
-
 @click.command("create-index")
 @click.argument("table")
 @click.option(
@@ -47,17 +37,15 @@ def _memory(context: click.Context, parameter: click.Parameter, value: str | Non
     show_default=True,
     help="Its access method.",
 )
-@click.option("--metric", metavar="NAME", help="The metric (default: that of an existing index, else cosine).")
-@click.option("--m", metavar="N", type=int, help="HNSW: neighbors of each row (server's default: 16).")
+@click.option("--metric", metavar="NAME", help="The metric (default: the index's, else cosine).")
+@click.option("--m", type=int, help="HNSW: neighbors of each row (server's default: 16).")
 @click.option(
     "--ef-construction",
-    metavar="N",
     type=int,
     help="HNSW: candidates while building (default: 64).",
 )
 @click.option(
     "--lists",
-    metavar="N",
     type=int,
     help="IVFFlat: the clusters (default: by the number of rows).",
 )
@@ -80,12 +68,10 @@ def _memory(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "--maintenance-work-mem",
     metavar="SIZE",
-    callback=_memory,
     help="The memory for this build, such as 2GB (default: the server's).",
 )
 @click.option(
     "--workers",
-    metavar="N",
     type=click.IntRange(0, COUNT.max),
     help="Parallel workers (max_parallel_maintenance_workers; default: the server's).",
 )
@@ -98,7 +84,7 @@ def command(
     quantize: str | None,
     name: str | None,
     concurrently: bool,
-    maintenance_work_mem: int | None,
+    maintenance_work_mem: str | None,
     workers: int | None,
     dry_run: bool,
     vector_column: str | None,
@@ -117,7 +103,7 @@ def command(
     lightvec create-index doc --method ivfflat --lists 1000 --concurrently
     lightvec create-index doc --quantize halfvec --dry-run
     """
-    from lightvec.peewee.estimates import usual_lists
+    from lightvec.peewee.estimates import memory_size, usual_lists
     from lightvec.peewee.index_build import plan_index
     from lightvec.peewee.indexes import HnswIndex, IvfflatIndex
     from lightvec.peewee.quantization import usual_quantization
@@ -128,6 +114,7 @@ def command(
         for option in own.keys() & options.keys() if other != method else ():
             raise click.UsageError(f"{options[option]} is for --method {other}")
     cls: type[VectorIndex] = HnswIndex if method == "hnsw" else IvfflatIndex
+    memory = None if maintenance_work_mem is None else memory_size(maintenance_work_mem)
     seconds = 0.0
     with open_database(url, schema=schema) as database:
         field = vector_field(model_of(database, table, schema), vector_column)
@@ -144,7 +131,7 @@ def command(
             return index, plan_index(
                 database,
                 index,
-                maintenance_work_mem=maintenance_work_mem,
+                maintenance_work_mem=memory,
                 workers=workers,
                 any_name=name is None,
             )
@@ -176,11 +163,11 @@ def _print_needs(plan: IndexPlan, index: VectorIndex) -> None:
     remedy = ""
     if not needs.fits:
         # Parallel workers take some of it, too.
-        megabytes = needs.needed * 1.1 / (1 << 20) + 8
-        enough = f"{-(-megabytes // 64) * 64:.0f}MB" if megabytes < 1024 else f"{-(-megabytes // 1024):.0f}GB"
-        is_slow = index.method == "hnsw"
-        effect = "a build that exceeds it is many times slower" if is_slow else "the build will fail"
-        remedy = f"; {effect}: use --maintenance-work-mem {enough}, if the server has that much"
+        enough = (needs.needed * 1.1 / (1 << 20) + 8) // 64 * 64 + 64
+        slow = "a build that exceeds it is many times slower"
+        effect = slow if index.method == "hnsw" else "the build will fail"
+        option = f"--maintenance-work-mem {enough:.0f}MB"
+        remedy = f"; {effect}: use {option}, if the server has that much"
     tell(
         f"about {needs.rows:,} rows: the build needs about {size(needs.needed)} of memory, "
         f"and maintenance_work_mem is {size(needs.allowed)}{remedy}"

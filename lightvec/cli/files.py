@@ -22,6 +22,7 @@ __all__ = [
     "FORMATS",
     "MATRICES",
     "TEXTS",
+    "NumberedRows",
     "Rows",
     "check_headings",
     "format_of",
@@ -53,6 +54,12 @@ _SIGNATURES = {
     b"<": "XML or HTML",
 }
 
+#: Rows with their numbers in the file.
+NumberedRows = Iterator[tuple[int, dict[str, Any]]]
+
+#: The part of the file that is read, from 0 to 1, for a number of rows; None if that is unknown.
+ReadPart = Callable[[int], float | None]
+
 #: The path that means standard input.
 _STDIN = Path("-")
 
@@ -64,14 +71,12 @@ class Rows:
     ``unit`` is what the numbers count. ``names`` are the columns, where the file lists them.
     ``is_json`` says that values are JSON's, so that a text is JSON as it is; elsewhere a text for a
     ``json`` column is JSON text. ``is_binary`` says that values have types of their own.
-    ``read_part`` gives the part of the file that is read, from 0 to 1, for a number of rows, if
-    that is known.
     """
 
     path: Path
-    rows: Iterator[tuple[int, dict[str, Any]]]
+    rows: NumberedRows
     close: Callable[[], object]
-    read_part: Callable[[int], float | None]
+    read_part: ReadPart
     unit: str = "line"
     names: Sequence[str] | None = None
     is_json: bool = False
@@ -89,7 +94,8 @@ def format_of(path: Path, format: str | None = None) -> str:
     """
     if path == _STDIN:
         if format not in (None, *TEXTS):
-            raise InvalidOption(f"expected {', '.join(TEXTS)} on standard input, got {format}: save it as a file first")
+            texts = ", ".join(TEXTS)
+            raise InvalidOption(f"expected {texts} on standard input, got {format}: save it first")
         return format or "jsonl"
     with path.open("rb") as file:
         head = file.read(4_096)
@@ -128,10 +134,9 @@ def standard_input() -> TextIO:
 def text_rows(
     path: Path,
     format: str,
-    *,
-    vector_column: str | None = None,
-    with_numbers: Collection[str] = (),
-    delimiter: str | None = None,
+    vector_column: str | None,
+    with_numbers: Collection[str],
+    delimiter: str | None,
 ) -> Rows:
     """The rows of a file in one of ``TEXTS``.
 
@@ -156,9 +161,7 @@ def text_rows(
 # JSON lines
 
 
-def _json_lines(
-    file: Iterable[bytes], path: Path, with_numbers: frozenset[str]
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_lines(file: Iterable[bytes], path: Path, with_numbers: frozenset[str]) -> NumberedRows:
     for number, line in enumerate(file, 1):
         if line.strip():
             where = f"{path}, line {number:,}"
@@ -169,7 +172,7 @@ def _json_lines(
                 yield number, found
 
 
-def _json_lines_gz(file: BinaryIO, path: Path, with_numbers: frozenset[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_lines_gz(file: BinaryIO, path: Path, with_numbers: frozenset[str]) -> NumberedRows:
     try:
         with gzip.GzipFile(fileobj=file) as unpacked:
             yield from _json_lines(unpacked, path, with_numbers)
@@ -201,13 +204,14 @@ def _object(line: bytes, where: str, with_numbers: frozenset[str]) -> dict[str, 
 _LONGEST_CELL = 1 << 30
 
 
-def _csv(file: BinaryIO, path: Path, read_part: Callable[[int], float | None], delimiter: str | None) -> Rows:
+def _csv(file: BinaryIO, path: Path, read_part: ReadPart, delimiter: str | None) -> Rows:
     """Rows of a CSV file with headings; an empty cell is NULL.
 
     Bytes that are not UTF-8 are the server's to refuse.
     """
     text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
-    lines = _csv_lines(csv.reader(text, strict=True, delimiter=delimiter or ","), path)
+    letter = "\t" if delimiter == "tab" else delimiter or ","
+    lines = _csv_lines(csv.reader(text, strict=True, delimiter=letter), path)
     try:
         _, names = next(lines, (0, []))
         check_headings(names, path)
@@ -239,9 +243,7 @@ def _csv_lines(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
         csv.field_size_limit(usual)
 
 
-def _csv_rows(
-    lines: Iterable[tuple[int, list[str]]], names: Sequence[str], path: Path
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_rows(lines: Iterator[Any], names: Sequence[str], path: Path) -> NumberedRows:
     for number, cells in lines:
         if len(cells) != len(names):
             raise InvalidOption(
@@ -256,6 +258,5 @@ def check_headings(names: Sequence[str], path: Path) -> None:
     """Refuse a heading that occurs twice."""
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise InvalidOption(
-            f"{path}: expected each column once, got the heading {twice[0]!r} more than once: rename one"
-        )
+        got = f"the heading {twice[0]!r} more than once"
+        raise InvalidOption(f"{path}: expected each column once, got {got}")

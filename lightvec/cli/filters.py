@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from peewee import Expression, Field, Value
 
 from lightvec.errors import InvalidOption
-from lightvec.types.inputs import show
 
 __all__ = ["condition"]
 
@@ -55,7 +54,7 @@ def condition(text: str, columns: Mapping[str, Field]) -> Expression:
                 return _expression(columns[name], _OPERATORS[written], value)
             unknown = f"; {written} is none (quote a value that begins so)"
     raise InvalidOption(
-        f"--where {show(text)[: -len(' (str)')]}: expected COLUMN OP VALUE, with an OP of "
+        f"--where {text!r}: expected COLUMN OP VALUE, with an OP of "
         f"= != < <= > >= ~ like and a COLUMN of {', '.join(columns)}{unknown}"
     )
 

@@ -41,8 +41,8 @@ __all__ = ["command"]
     help="Create the extension vector if it does not exist (default).",
 )
 @schema_option
-@click.option("--concurrently", is_flag=True, help="Build vector indexes without locking out writers.")
-@click.option("--table", metavar="NAME", callback=not_empty, help="Without a model: the table to create.")
+@click.option("--concurrently", is_flag=True, help="Build vector indexes without blocking writes.")
+@click.option("--table", metavar="NAME", callback=not_empty, help="Without a model: the table.")
 @click.option("--dimensions", type=COUNT, help="With --table: the dimensions of its embeddings.")
 @click.option(
     "--metric",
@@ -73,7 +73,7 @@ __all__ = ["command"]
     callback=not_empty,
     help="On Citus: spread the tables by it.",
 )
-@click.option("--shards", metavar="N", type=COUNT, help="With --distribute-by: the number of shards.")
+@click.option("--shards", type=COUNT, help="With --distribute-by: the number of shards.")
 @click.option("--reference", is_flag=True, help="On Citus: keep the tables whole on each node.")
 @click.option(
     "--distribute-schema",
@@ -104,7 +104,7 @@ def command(
     lightvec init-db myapp.models
     lightvec init-db myapp.models:Doc --dry-run
     lightvec init-db --table doc --dimensions 384 --metric cosine --column title:text
-    lightvec init-db --table doc --dimensions 384 --column tenant:int --distribute-by tenant --shards 4
+    lightvec init-db --table doc --dimensions 384 --column tenant:int --distribute-by tenant
     """
     from peewee import PeeweeException
 
@@ -161,34 +161,26 @@ def _distribution(by: str | None, shards: int | None, reference: bool) -> Any:
     if shards is not None and by is None:
         raise click.UsageError("--shards needs --distribute-by COLUMN")
     if reference and by is not None:
-        raise click.UsageError("a table is spread (--distribute-by) or whole on each node (--reference), not both")
+        raise click.UsageError("expected --distribute-by or --reference, got both")
     return Distribution(by, shards, reference) if by or reference else None
 
 
-def _wanted(paths: Sequence[str], table: dict[str, Any], distribute_by: str | None) -> list[type[Model]]:
+def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list[type[Model]]:
     """The models that are named, or one for the table that is described."""
     if table["table"] is None:
-        for name, option in _DESCRIBING.items():
+        for name in table:
             if table[name]:
-                raise click.UsageError(f"{option} describes a table, so it needs --table NAME")
+                option = {"vector_type": "type", "columns": "column"}.get(name, name)
+                raise click.UsageError(f"--{option} describes a table, so it needs --table NAME")
         if not paths:
-            raise click.UsageError("name a model (package.module or package.module:Model) or a table (--table NAME)")
+            model = "a model (package.module or package.module:Model)"
+            raise click.UsageError(f"name {model} or a table (--table NAME)")
         return models_of(paths)
     if paths:
         raise click.UsageError("name models or --table, not both")
     if table["dimensions"] is None:
-        raise click.UsageError("--table needs --dimensions, the number that your embedding model gives")
-    return [_table_model(**table, distribute_by=distribute_by)]
-
-
-#: The options that describe a table, by their parameters.
-_DESCRIBING = {
-    "dimensions": "--dimensions",
-    "metric": "--metric",
-    "vector_type": "--type",
-    "index": "--index",
-    "columns": "--column",
-}
+        raise click.UsageError("--table needs --dimensions, those of your embedding model")
+    return [_table_model(**table, distribute_by=by)]
 
 
 def _table_model(
@@ -215,58 +207,47 @@ def _table_model(
         fields[name] = field
     cls = VECTOR_FIELDS[vector_type or "vector"]
     method = False if index == "none" else index or "hnsw"
-    fields["embedding"] = cls(dimensions, metric=metric or default_metric(cls), index=method, null=True)
+    metric = metric or default_metric(cls)
+    fields["embedding"] = cls(dimensions, metric=metric, index=method, null=True)
     if has_own_key or distribute_by not in fields:
         return model_with(table, fields)
     fields[distribute_by].null = False
     return model_with(table, fields, [distribute_by, "id"])
 
 
-#: PostgreSQL's names for the types of ``--column``.
-_SYNONYMS = {
-    "integer": "int",
-    "int4": "int",
-    "int8": "bigint",
-    "double": "float",
-    "double precision": "float",
-    "float8": "float",
-    "decimal": "numeric",
-    "boolean": "bool",
-    "timestamptz": "timestamp",
-    "jsonb": "json",
-    "bytea": "bytes",
+#: The types of ``--column``: PostgreSQL's names, and short ones.
+_TYPES = {
+    "text": "text",
+    "int": "integer",
+    "integer": "integer",
+    "bigint": "bigint",
+    "float": "double precision",
+    "double precision": "double precision",
+    "numeric": "numeric",
+    "bool": "boolean",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamp with time zone",
+    "timestamptz": "timestamp with time zone",
+    "uuid": "uuid",
+    "json": "jsonb",
+    "jsonb": "jsonb",
+    "bytes": "bytea",
+    "bytea": "bytea",
 }
 
 
 def _column(text: str) -> tuple[str, Any]:
     """A column as ``NAME:TYPE``."""
-    import peewee
-    from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
+    from peewee import Field
 
-    class NumericField(peewee.Field):
-        """Of any precision: Peewee's numeric(10, 5) would round what is loaded."""
-
-        field_type = "NUMERIC"
-
-    types: dict[str, type[peewee.Field]] = {
-        "text": peewee.TextField,
-        "int": peewee.IntegerField,
-        "bigint": peewee.BigIntegerField,
-        "float": peewee.DoubleField,
-        "numeric": NumericField,
-        "bool": peewee.BooleanField,
-        "date": peewee.DateField,
-        "timestamp": DateTimeTZField,
-        "uuid": peewee.UUIDField,
-        "json": BinaryJSONField,
-        "bytes": peewee.BlobField,
-    }
     name, _, given = text.rpartition(":")
-    type_name = _SYNONYMS.get(given.lower(), given.lower())
-    if not name or type_name not in types:
-        raise InvalidOption(f"--column {text}: expected NAME:TYPE, with a TYPE of {', '.join(types)}")
-    options: dict[str, Any] = {"index": False} if type_name == "json" else {}
-    return name, types[type_name](null=True, **options)
+    if not name or given.lower() not in _TYPES:
+        types = ", ".join(_TYPES)
+        raise InvalidOption(f"--column {text}: expected NAME:TYPE, with a TYPE of {types}")
+    field: Any = Field(null=True)
+    field.field_type = _TYPES[given.lower()]
+    return name, field
 
 
 def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
@@ -276,7 +257,7 @@ def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
 
     databases = {database_of(model) for model in models} - {None}
     if len(databases) > 1:
-        raise SchemaMismatch("the models belong to different databases: name one with --url, or run init-db for each")
+        raise SchemaMismatch("the models belong to different databases: name one with --url")
     own = databases.pop() if databases else None
     if own is not None and not isinstance(own, Pg8000Database):
         raise SchemaMismatch(

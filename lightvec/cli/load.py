@@ -4,40 +4,30 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from lightvec.cli.errors import reporting_interrupt
-from lightvec.cli.files import ARRAYS, FORMATS, MATRICES, TEXTS, format_of, text_rows
+from lightvec.cli.files import ARRAYS, FORMATS, MATRICES, format_of
 from lightvec.cli.options import open_database, table_options
 from lightvec.cli.output import in_a_line, print_json
 from lightvec.cli.progress import Line, duration
 from lightvec.cli.streams import discard, tell
-from lightvec.cli.vector_files import arrays, matrix
-
-if TYPE_CHECKING:
-    from lightvec.cli.column_map import ColumnMap
-    from lightvec.cli.files import Rows
-    from lightvec.cli.loading import Loader
 
 __all__ = ["command"]
 
 
-def _delimiter(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value in ("tab", r"\t"):
-        return "\t"
-    if value is not None and len(value.encode()) != 1:
-        raise click.BadParameter("expected one ASCII character, or tab", context, parameter)
-    return value
+_FILE: Any = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
 @click.command("load")
 @click.argument("table")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.argument("file", type=_FILE)
 @click.option(
     "--format",
     "given",
@@ -46,9 +36,8 @@ def _delimiter(context: click.Context, parameter: click.Parameter, value: str | 
 )
 @click.option(
     "--delimiter",
-    metavar="CHARACTER",
-    callback=_delimiter,
-    help="What separates the cells of a CSV file, such as ';' or tab (default: a comma).",
+    type=click.Choice([",", ";", "|", "tab"]),
+    help="What separates the cells of a CSV file (default: a comma).",
 )
 @click.option(
     "--vectors",
@@ -112,17 +101,14 @@ def command(
     format = format_of(file, given)
     is_matrix = format in MATRICES and not (format == "hdf5" and maps)
     if is_matrix and (maps or skips):
-        raise click.UsageError(
-            f"{file} is one matrix, of which --map and --skip can name nothing: --vector-column says where it goes"
-        )
+        remedy = "say --vector-column"
+        raise click.UsageError(f"{file} is one matrix, without names to --map or --skip: {remedy}")
     if only and not maps:
         raise click.UsageError("--only loads what --map names: name something")
     if delimiter and format != "csv":
         raise click.UsageError(f"--delimiter is for CSV files, and {file} is {format}")
     if vectors and format in ARRAYS:
-        raise click.UsageError(
-            f"--vectors goes with a file of rows, and {file} is one of arrays: put them into one .npz"
-        )
+        raise click.UsageError(f"--vectors goes with a file of rows, and {file} is one of arrays")
     needs_column = bool(vectors) or is_matrix or format == "vec"
     if vector_column is not None and not needs_column:
         raise click.UsageError(
@@ -135,66 +121,19 @@ def command(
             model = model_of(database, table, schema)
             column = vector_field(model, vector_column).column_name if needs_column else None
             with Line() as line, database.atomic():
-                loader = Loader(database, model, on_conflict)
-                column_map = ColumnMap(table, loader.columns, maps, skips, only)
-                progress = _Progress(line)
+                column_map = ColumnMap(table, list(model._meta.columns), maps, skips, only)
+                loader = Loader(database, model, column_map, on_conflict)
+                progress = partial(_show, line, start)
                 if format in ARRAYS:
-                    loaded = _load_arrays(loader, column_map, file, format, column, progress)
+                    loaded = loader.load_arrays(file, format, column, progress)
                 else:
-                    extra = (column, matrix(vectors)) if vectors else None
-                    with closing(_rows(loader, column_map, file, format, column, delimiter, bool(extra))) as source:
-                        progress.read_part = source.read_part
-                        loaded = loader.load_rows(source, column_map, extra, progress)
+                    loaded = loader.load_rows(file, format, column, vectors, delimiter, progress)
         seconds = time.monotonic() - start
         name = identifier(*filter(None, (schema, table)))
         with _analyzing(name):
             _report(table, loaded, loader.read - loaded, on_conflict, seconds, as_json)
             if loaded:
                 database.execute_sql(f"ANALYZE {name}", settings=_ANALYZE_SETTINGS)
-
-
-def _load_arrays(
-    loader: Loader,
-    column_map: ColumnMap,
-    file: Path,
-    format: str,
-    column: str | None,
-    progress: _Progress,
-) -> int:
-    """Load a matrix into the vector column, or arrays by their names."""
-    if column is not None:
-        found = {column: matrix(file, format)}
-    else:
-        named = arrays(file, format, [*column_map.maps])
-        found = {to.name: each for name, each in named.items() if (to := column_map.column(name))}
-    column_map.check_maps()
-    count = len(next(iter(found.values()), ()))
-    progress.read_part = lambda done: done / count if count else None
-    return loader.load_arrays(found, file, progress)
-
-
-def _rows(
-    loader: Loader,
-    column_map: ColumnMap,
-    file: Path,
-    format: str,
-    column: str | None,
-    delimiter: str | None,
-    in_binary: bool,
-) -> Rows:
-    from lightvec.cli.arrow_files import arrow_rows
-    from lightvec.cli.column_texts import needs_numbers
-
-    if format not in TEXTS:
-        return arrow_rows(file, format, column_map.is_loaded)
-    numbers = {name for name, each in loader.columns.items() if needs_numbers(each, in_binary=in_binary)}
-    return text_rows(
-        file,
-        format,
-        vector_column=column,
-        with_numbers=column_map.names_of(numbers),
-        delimiter=delimiter,
-    )
 
 
 #: How long ANALYZE waits for a lock on the table, such as that of a VACUUM.
@@ -217,23 +156,14 @@ def _analyzing(name: str) -> Iterator[None]:
         tell(f"the rows are loaded, but the table is not analyzed ({why}): run ANALYZE {name}")
 
 
-class _Progress:
-    """Shows the progress of a load."""
-
-    read_part: Callable[[int], float | None]
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self._start = time.monotonic()
-
-    def __call__(self, done: int) -> None:
-        if not self._line.is_due:
-            return
-        took = max(time.monotonic() - self._start, 0.001)
+def _show(line: Line, start: float, done: int, part: float | None) -> None:
+    """Show the progress of a load."""
+    if line.is_due:
+        took = max(time.monotonic() - start, 0.001)
         words = [f"loading  {done:,} rows", f"{done / took:,.0f} rows/s"]
-        if part := self.read_part(done):
+        if part:
             words += [f"{part:.0%}", f"{duration(took / part - took)} left"]
-        self._line.show("  ".join(words))
+        line.show("  ".join(words))
 
 
 def _report(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
@@ -14,9 +14,11 @@ from typing import Any
 
 from peewee import Model
 
+from lightvec.cli.arrow_files import arrow_rows
 from lightvec.cli.column_map import ColumnMap
-from lightvec.cli.column_texts import is_json, rewrites_texts, text_writer
-from lightvec.cli.files import Rows
+from lightvec.cli.column_texts import is_json, needs_numbers, rewrites_texts, text_writer
+from lightvec.cli.files import TEXTS, Rows, text_rows
+from lightvec.cli.vector_files import arrays, matrix
 from lightvec.errors import InvalidVector, LightvecError, SchemaMismatch
 from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import Jsonb
@@ -29,7 +31,8 @@ from lightvec.wire.identifiers import identifier
 
 __all__ = ["Loader"]
 
-Progress = Callable[[int], object]
+#: Called with the number of rows, and the part of the file from 0 to 1, if that is known.
+Progress = Callable[[int, float | None], object]
 
 #: A row's number in the file, and its values by the table's columns.
 _Row = tuple[int, dict[str, Any]]
@@ -51,7 +54,7 @@ _BINARY: dict[type, tuple[int, ...]] = {
 #: src/backend/commands/copyfromparse.c).
 _CONTEXT = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})(?:, (.+))?", re.MULTILINE)
 
-#: Columns with a value where a row names none: a default, their own or their type's, or an identity.
+#: Columns that have a default, their own or their type's, or are an identity.
 _DEFAULTS = """\
 SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
@@ -84,62 +87,92 @@ class _Places:
 
 
 class Loader:
-    """Loads into one table, inside a transaction; ``read`` counts the rows of the file."""
+    """Loads a file into one table, inside a transaction; ``read`` counts the rows of the file."""
 
-    def __init__(self, database: Pg8000Database, model: type[Model], on_conflict: str | None) -> None:
+    def __init__(
+        self,
+        database: Pg8000Database,
+        model: type[Model],
+        column_map: ColumnMap,
+        on_conflict: str | None,
+    ) -> None:
         meta: Any = model._meta
-        self.table: str = meta.table_name
         self._name = (meta.schema, meta.table_name) if meta.schema else meta.table_name
         self._session: Any = database.connection().session
-        found = look_up(self._session, self._name, list(meta.columns)).columns
-        self.columns = {column.name: column for column in found}
+        found = look_up(self._session, self._name, column_map.columns).columns
+        self._columns = {column.name: column for column in found}
         qualified = identifier(*filter(None, (meta.schema, meta.table_name)))
         rows = database.execute_sql(_DEFAULTS, (qualified,)).fetchall()
         self._defaults = {name for (name,) in rows}
+        self._map = column_map
         self._on_conflict = on_conflict
         self.read = 0
 
-    def load_arrays(self, arrays: dict[str, Any], file: Path, progress: Progress) -> int:
-        """Load whole arrays by the names of their columns; the rows inserted or updated."""
-        if not arrays:
-            raise SchemaMismatch(f"{file}: expected an array for a column of {self.table}, got none")
-        self.read = len(next(iter(arrays.values())))
-        for name, values in arrays.items():
-            if is_json(self.columns[name]) and values.dtype.kind == "U":
-                arrays[name] = [Jsonb(text, dumps=str) for text in values.tolist()]
+    def load_arrays(self, file: Path, format: str, column: str | None, progress: Progress) -> int:
+        """Load a matrix into the column, or arrays by their names; the rows inserted or updated."""
+        if column is not None:
+            found = {column: matrix(file, format)}
+        else:
+            named = arrays(file, format, [*self._map.maps])
+            found = {to: each for name, each in named.items() if (to := self._map.column(name))}
+            self._map.check_maps()
+        if not found:
+            table = self._map.table
+            raise SchemaMismatch(f"{file}: expected an array for a column of {table}, got none")
+        self.read = count = len(next(iter(found.values())))
+        for name, values in found.items():
+            if is_json(self._columns[name]) and values.dtype.kind == "U":
+                found[name] = [Jsonb(text, dumps=str) for text in values.tolist()]
         with self._explained(file):
             return load.copy_columns(
                 self._session,
                 self._name,
-                arrays,
+                found,
                 on_conflict=self._on_conflict,
-                progress=progress,
+                progress=lambda done: progress(done, done / count if count else None),
             )
 
-    def load_rows(self, source: Rows, column_map: ColumnMap, vectors: Any, progress: Progress) -> int:
-        """Load rows; the rows inserted or updated. ``vectors`` is (column, matrix) or None.
+    def load_rows(
+        self,
+        file: Path,
+        format: str,
+        column: str | None,
+        vectors: Path | None,
+        delimiter: str | None,
+        progress: Progress,
+    ) -> int:
+        """Load rows, with ``vectors`` for the column; the rows inserted or updated.
 
         A COPY has one list of columns, so rows that name different columns with a default take one
         each. Other columns that a row leaves out are NULL, as by INSERT. An update must not touch
         what a row leaves out.
         """
-        rows = self._rows(source, column_map)
-        if vectors is not None:
-            rows = _with_vectors(rows, *vectors)
-        is_binary = source.is_binary or vectors is not None
+        if format in TEXTS:
+            in_binary = bool(vectors)
+            columns = self._columns.values()
+            numbers = [each.name for each in columns if needs_numbers(each, in_binary)]
+            source = text_rows(file, format, column, self._map.names_of(numbers), delimiter)
+        else:
+            source = arrow_rows(file, format, self._map.is_loaded)
+        is_binary = source.is_binary or bool(vectors)
         nullable: set[str] = set()
 
         def copy_of(row: _Row) -> tuple[bool, frozenset[str]]:
-            """Whether the row's COPY is binary, and its columns; behind a text COPY all are text."""
+            """Whether its COPY is binary, and its columns. All that follows a text COPY is text."""
             nonlocal is_binary
             values = row[1]
-            is_binary = is_binary and all(_fits_binary(self.columns[name], value) for name, value in values.items())
+            fits = (_fits_binary(self._columns[name], value) for name, value in values.items())
+            is_binary = is_binary and all(fits)
             if self._on_conflict != "update":
                 nullable.update(values.keys() - self._defaults)
             return is_binary, frozenset(nullable.union(values))
 
-        copies = groupby(rows, copy_of)
-        return sum(self._copy(*key, group, source, progress) for key, group in copies)
+        with closing(source):
+            rows = self._rows(source)
+            if vectors and column:
+                rows = _with_vectors(rows, column, matrix(vectors))
+            copies = groupby(rows, copy_of)
+            return sum(self._copy(*key, group, source, progress) for key, group in copies)
 
     def _copy(
         self,
@@ -167,37 +200,37 @@ class Loader:
                 columns,
                 fields(),
                 on_conflict=self._on_conflict,
-                progress=lambda done: progress(before + done),
+                progress=lambda done: progress(before + done, source.read_part(before + done)),
             )
         return loaded
 
-    def _rows(self, source: Rows, column_map: ColumnMap) -> Iterator[_Row]:
-        columns = {name: column_map.column(name) for name in source.names or ()}
+    def _rows(self, source: Rows) -> Iterator[_Row]:
+        columns = {name: self._map.column(name) for name in source.names or ()}
         nothing = "expected a value for a column, got none that is loaded"
         if source.names is not None:
-            column_map.check_maps()
+            self._map.check_maps()
             if not any(columns.values()):
                 raise SchemaMismatch(f"{source.path}: {nothing}")
         for number, row in source.rows:
             try:
-                columns |= {name: column_map.column(name) for name in row if name not in columns}
-                values = {column.name: value for name, value in row.items() if (column := columns[name])}
+                columns |= {name: self._map.column(name) for name in row if name not in columns}
+                values = {to: value for name, value in row.items() if (to := columns[name])}
                 if not values:
                     raise SchemaMismatch(nothing)
             except SchemaMismatch as error:
                 raise SchemaMismatch(f"{source.place(number)}: {error}") from error
             yield number, values
-        column_map.check_maps()
+        self._map.check_maps()
 
     def _texts(self, rows: Iterable[_Row], source: Rows) -> Iterator[_Row]:
         """The rows with their values as texts."""
+        columns = self._columns
+        is_text = not source.is_json
         writers = {
-            name: text_writer(self.table, column, texts_are_json=not source.is_json)
-            for name, column in self.columns.items()
+            name: text_writer(f"{self._map.table}.{name}", column, texts_are_json=is_text)
+            for name, column in columns.items()
         }
-        rewritten = {name for name, column in self.columns.items() if rewrites_texts(column)}
-        if not source.is_json:
-            rewritten.clear()
+        rewritten = {name for name in columns if not is_text and rewrites_texts(columns[name])}
         for number, values in rows:
             try:
                 texts = {
@@ -244,7 +277,8 @@ class Loader:
         if code == _WRONG_BYTES:
             parts.append("save the file as UTF-8, with no zero characters in texts")
         if code == _UNIQUE_VIOLATION and self._on_conflict is None:
-            parts.append("--on-conflict ignore keeps the row that exists, --on-conflict update overwrites it")
+            keeps = "--on-conflict ignore keeps the row that exists"
+            parts.append(f"{keeps}, --on-conflict update overwrites it")
         return "; ".join(parts) or None
 
 
@@ -262,7 +296,7 @@ def _with_vectors(rows: Iterable[_Row], column: str, matrix: Any) -> Iterator[_R
     count = 0
     for count, (number, values) in enumerate(rows, 1):
         if count > len(matrix):
-            raise SchemaMismatch(f"the file has more rows than the matrix, which has {len(matrix)}")
+            raise SchemaMismatch(f"expected as many rows as the matrix, {len(matrix)}, got more")
         yield number, {**values, column: matrix[count - 1]}
     if count < len(matrix):
-        raise SchemaMismatch(f"the file has {count} rows and the matrix {len(matrix)}: expected as many")
+        raise SchemaMismatch(f"expected as many rows as the matrix, {len(matrix)}, got {count}")

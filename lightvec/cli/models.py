@@ -38,9 +38,9 @@ def _models_at(path: str) -> list[type[Model]]:
     if not model_name:
         return list(known.values())
     near = get_close_matches(model_name, known, n=1) or sorted(known)[:5]
-    raise InvalidOption(
-        f"{path}: the module {module_name} has no model {model_name}: did you mean {' or '.join(near)}?"
-    )
+    meant = " or ".join(near)
+    what = f"the module {module_name} has no model {model_name}"
+    raise InvalidOption(f"{path}: {what}: did you mean {meant}?")
 
 
 def _is_model(value: object) -> TypeGuard[type[Model]]:
@@ -66,7 +66,8 @@ def _import(name: str, path: str) -> ModuleType:
                 f"there is no module {missing} in {here} or among the installed packages: run the "
                 f"command where `python -c 'import {name}'` works"
             ) from error
-        raise InvalidOption(f"the module {name} cannot be imported: {type(error).__name__}: {error}") from error
+        why = f"{type(error).__name__}: {error}"
+        raise InvalidOption(f"the module {name} cannot be imported: {why}") from error
 
 
 def _models_in(module: ModuleType) -> dict[str, type[Model]]:
@@ -82,4 +83,5 @@ def _models_in(module: ModuleType) -> dict[str, type[Model]]:
 
 def _is_base(model: type[Model], models: Iterable[type[Model]]) -> bool:
     has_fields = not all(field.auto_increment for field in model._meta.sorted_fields)
-    return not has_fields and any(other is not model and issubclass(other, model) for other in models)
+    subclasses = (other for other in models if issubclass(other, model) and other is not model)
+    return not has_fields and any(subclasses)

@@ -41,8 +41,8 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True))
-    line = "  ".join(padded).rstrip()
+    pairs = zip(cells, widths, strict=True)
+    line = "  ".join(cell + " " * (width - _width(cell)) for cell, width in pairs).rstrip()
     room = shutil.get_terminal_size().columns
     if not sys.stdout.isatty() or _width(line) <= room:
         return line

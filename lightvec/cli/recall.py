@@ -19,7 +19,7 @@ __all__ = ["command", "measuring", "measuring_options", "print_result"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_k_option = click.option("-k", default=10, show_default=True, type=COUNT, help="How many rows a query wants.")
+_k_option = click.option("-k", default=10, show_default=True, type=COUNT, help="Rows of a query.")
 _queries_option = click.option(
     "--queries",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

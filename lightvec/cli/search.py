@@ -50,7 +50,7 @@ __all__ = ["command"]
     "conditions",
     multiple=True,
     metavar="'COLUMN OP VALUE'",
-    help="Only rows for which this holds; OP is = != < <= > >= ~ like. Can be repeated: then all must hold.",
+    help="Only rows for which this holds; OP is = != < <= > >= ~ like. Can be repeated: all must.",
 )
 @click.option(
     "--column",
@@ -63,13 +63,11 @@ __all__ = ["command"]
 @click.option(
     "--ef-search",
     type=int,
-    metavar="N",
     help="HNSW: rows looked at, 1 to 1,000; more find more (default: 40).",
 )
 @click.option(
     "--probes",
     type=int,
-    metavar="N",
     help="IVFFlat: clusters looked at; more find more (default: 1).",
 )
 @click.option("--exact", is_flag=True, help="Compare with every row, without the vector index.")
@@ -175,7 +173,8 @@ def _shown_name(column: str, columns: Collection[str]) -> str:
 def _column(model: Any, name: str) -> Field:
     columns: Mapping[str, Field] = model._meta.columns
     if name not in columns:
-        raise SchemaMismatch(f"the table {model._meta.table_name} has no column {name}: it has {', '.join(columns)}")
+        table = model._meta.table_name
+        raise SchemaMismatch(f"the table {table} has no column {name}: it has {', '.join(columns)}")
     return columns[name]
 
 
@@ -207,20 +206,22 @@ def _row_by_text(column: Field, field: Field, words: str) -> tuple[str, Any]:
             break
     table = model._meta.table_name
     if not rows:
-        raise SchemaMismatch(f"the table {table} has no row whose {column.column_name} is {words!r} or begins with it")
+        what = f"whose {column.column_name} is {words!r} or begins with it"
+        raise SchemaMismatch(f"the table {table} has no row {what}")
     if len(rows) > 1 and all(row[0] == words for row in rows):
-        raise SchemaMismatch(f"several rows have the text {words!r}, so search with --like and the key of one")
+        raise SchemaMismatch(f"several rows have the text {words!r}, so search with --like")
     if len(rows) > 1:
         listed = ", ".join(repr(row[0][:40]) for row in rows[:5])
         more = " and more" if len(rows) > 5 else ""
-        raise SchemaMismatch(f"several rows begin with {words!r}, so give more of its text: {listed}{more}")
+        begin = f"several rows begin with {words!r}, so give more of its text"
+        raise SchemaMismatch(f"{begin}: {listed}{more}")
     if rows[0][1] is None:
         raise SchemaMismatch(f"the row {rows[0][0]!r} of {table} has no embedding")
     return rows[0]  # type: ignore[no-any-return]
 
 
 def _row_by_key(model: Any, field: Any, key: str) -> Any:
-    """The row with this key, by which the server finds the others: its vector is not transferred."""
+    """The row with this key. The server searches by it: its vector is not transferred."""
     table, keys = model._meta.table_name, model._meta.get_primary_keys()
     if not keys:
         raise SchemaMismatch(f"the table {table} has no primary key: use --vector")
@@ -234,7 +235,8 @@ def _row_by_key(model: Any, field: Any, key: str) -> Any:
     matches = (each.cast("text") == value for each, value in zip(keys, values, strict=True))
     row = model.select(*keys, field.is_null().alias("has_none")).where(*matches).first()
     if row is None:
-        raise SchemaMismatch(f"the table {table} has no row {key}: --like takes a value of its primary key, {names}")
+        what = f"--like takes a value of its primary key, {names}"
+        raise SchemaMismatch(f"the table {table} has no row {key}: {what}")
     if row.has_none:
         raise SchemaMismatch(f"the row {key} of {table} has no embedding")
     return row
@@ -249,7 +251,7 @@ def _vector(text: str, field: Any) -> Any:
         if path.suffix == ".npy":
             rows = matrix(path)
             if len(rows) != 1:
-                raise InvalidOption(f"{path}: expected a matrix of one row to search with, got {len(rows)}")
+                raise InvalidOption(f"{path}: expected a matrix of one row, got {len(rows)}")
             return rows[0]
         text = _text_of(path)
     try:
@@ -262,8 +264,8 @@ def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidOption(
-            f"--vector @{path}: expected a file with a vector, such as [1,2,3], which cannot be read: {error.strerror}"
-        ) from error
+        wanted = "a file with a vector, such as [1,2,3], which cannot be read"
+        raise InvalidOption(f"--vector @{path}: expected {wanted}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InvalidOption(f"{path}: expected a vector as text, such as [1,2,3], or a .npy file: {error}") from error
+        wanted = "a vector as text, such as [1,2,3], or a .npy file"
+        raise InvalidOption(f"{path}: expected {wanted}: {error}") from error

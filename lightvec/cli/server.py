@@ -43,7 +43,7 @@ def _folder(path: str | None, url: str | None) -> Path:
         return Path(path)
     folder = embedded_path(url)
     if folder is None and url not in (None, os.environ.get("LIGHTVEC_URL")):
-        raise click.UsageError(f"expected --url embedded:PATH, got {url}: others have their own server")
+        raise click.UsageError(f"expected --url embedded:PATH, got {url}")
     return folder or EMBEDDED_PATH
 
 

@@ -22,7 +22,7 @@ __all__ = ["command"]
 )
 @measuring_options(sample=200)
 def command(target: float, **options: Any) -> None:
-    """Print the smallest ef_search (HNSW) or probes (IVFFlat) with which TABLE's index finds enough.
+    """Print the smallest ef_search (HNSW) or probes (IVFFlat) with which an index finds enough.
 
     It is chosen by every other query, with a margin for chance, and tried on the rest. Nothing is
     changed.

@@ -43,7 +43,7 @@ def arrays(path: Path, format: str, names: Sequence[str]) -> dict[str, Any]:
     found = _npz(path) if format == "npz" else _hdf5(path, lambda file: [*names])
     lengths = {name: len(each) if each.ndim else None for name, each in found.items()}
     if not found or None in lengths.values() or len({*lengths.values()}) > 1:
-        raise InvalidOption(f"{path}: expected arrays of one length, a row a value or a vector, got {lengths}")
+        raise InvalidOption(f"{path}: expected arrays of one length, got {lengths}")
     return found
 
 
@@ -61,7 +61,8 @@ def _npy(path: Path) -> Any:
         return numpy.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, BadZipFile) as error:
         # NumPy takes whatever it cannot read for a pickle, and advises to load that.
-        raise InvalidOption(f"{path}: expected a .npy file of numbers, as numpy.save(FILE, MATRIX) writes") from error
+        wanted = "a .npy file of numbers, as numpy.save(FILE, MATRIX) writes"
+        raise InvalidOption(f"{path}: expected {wanted}") from error
 
 
 def _npz(path: Path) -> dict[str, Any]:
@@ -72,9 +73,8 @@ def _npz(path: Path) -> dict[str, Any]:
             found = numpy.load(file, allow_pickle=False)
             return {name: found[name] for name in found.files}
     except (ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise InvalidOption(
-            f"{path}: expected a .npz file of numbers and texts, as numpy.savez(FILE, COLUMN=ARRAY) writes"
-        ) from error
+        wanted = "a .npz file of numbers and texts, as numpy.savez writes"
+        raise InvalidOption(f"{path}: expected {wanted}") from error
 
 
 def _vecs(path: Path, format: str) -> Any:
@@ -124,7 +124,7 @@ def _hdf5(path: Path, choose: Callable[[Mapping[str, Any]], list[str]]) -> dict[
         raise InvalidOption(f"{path}: expected an HDF5 file with datasets: {error}") from error
 
 
-def word_vectors(file: Iterable[bytes], path: Path, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def word_vectors(file: Iterable[bytes], path: Path, names: Sequence[str]) -> Iterator[Any]:
     """The words and vectors of a text file of fastText, whose first line has sizes, or GloVe."""
     dimensions = 0
     for number, line in enumerate(file, 1):
