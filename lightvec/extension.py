@@ -1,8 +1,4 @@
-"""The query for pgvector in a database: its types' OIDs, its version and schema, and the version of Citus.
-
-OIDs of an extension's types differ between databases. The query finds types by the extension, not by the search path,
-so those in other schemas are found too. All drivers use it.
-"""
+"""The query for pgvector in a database, in any schema, and for Citus. All drivers use it."""
 
 from __future__ import annotations
 
@@ -27,11 +23,10 @@ TYPES_BUT_NO_CITUS_SQL = TYPES_SQL.replace("(SELECT c.extversion", "(SELECT ('ci
 
 
 class ExtensionTypes(NamedTuple):
-    """pgvector in one database: OIDs by type name, OIDs of the arrays, version and schema.
+    """pgvector in one database: OIDs by type name, which differ between databases, version and schema.
 
     ``out_of_path`` is the schema again if it is not on the session's search path, where statements must qualify
-    pgvector's operators, functions and types; else empty. ``citus`` is the version of Citus, empty where that is not
-    installed.
+    pgvector's names; else empty. ``citus`` is the version of Citus, empty where that is not installed.
     """
 
     oids: Mapping[str, int]

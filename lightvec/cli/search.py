@@ -122,7 +122,7 @@ def command(
             found, target = _row_by_text(column, field, text or "")
             where.append((column.cast("text") != found) | column.is_null())
         metric = metric or field.metric or default_metric(field)
-        query = field.nearest(target, k, metric=metric, exact=exact, **settings)
+        query = field.nearest(target, k, metric=metric, exact=exact or None, **settings)
         names = [_shown_name(each.column_name, model._meta.columns) for each in columns]
         for each in where:
             query = query.where(each)

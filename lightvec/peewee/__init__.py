@@ -34,7 +34,7 @@ from lightvec.peewee.nearest import Nearest
 from lightvec.peewee.pool import PooledPg8000Database
 
 if TYPE_CHECKING:
-    from lightvec.peewee.batches import together
+    from lightvec.peewee.query_batch import run_many
 
 __all__ = [
     "FixedBitField",
@@ -49,9 +49,9 @@ __all__ = [
     "avg",
     "binary_quantize",
     "l2_normalize",
+    "run_many",
     "subvector",
     "sum",
-    "together",
     "vector_dims",
     "vector_norm",
 ]
@@ -61,8 +61,8 @@ register_database(PooledPg8000Database, "pg8000+pool")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "together":
-        from lightvec.peewee.batches import together
+    if name == "run_many":
+        from lightvec.peewee.query_batch import run_many
 
-        return together
+        return run_many
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,7 +29,7 @@ from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.estimates import Estimate, estimate
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.invalid_indexes import LOCK_TIMEOUT, InvalidIndex, drop_invalid_index, sqlstate_of
-from lightvec.peewee.sessions import held, server_process
+from lightvec.peewee.session_settings import backend_pid, session_settings
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import OperationalError
 from lightvec.pg8000.native import Connection
@@ -195,7 +195,7 @@ def build_index(
         drop_invalid_index(database, index, concurrently=plan.concurrently)
     with peewee_errors:
         conn: Any = database.live_connection()
-        pid = server_process(conn)
+        pid = backend_pid(conn)
         table = _as_sql(plan.schema, plan.table)
         samples = read_progress(partial(_connect, database), pid, table, on_shards=plan.on_shards)
         conn.notices.clear()
@@ -269,7 +269,7 @@ def _session_settings(conn: Any, plan: IndexPlan, pid: int | None) -> Iterator[M
             f"{needed} cannot be set for CREATE INDEX CONCURRENTLY {where}: set it on the server (ALTER SYSTEM), or "
             f"leave out one of the two"
         )
-    with held(conn, {} if pid is None else {name: str(value) for name, value in plan.settings.items()}):
+    with session_settings(conn, {} if pid is None else {name: str(value) for name, value in plan.settings.items()}):
         yield None
 
 

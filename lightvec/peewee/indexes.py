@@ -17,7 +17,7 @@ from lightvec.errors import InvalidOption
 from lightvec.index_options import check_options
 from lightvec.metrics import INDEX_DIMENSIONS, Metric
 from lightvec.peewee._seam import entity_path, generated_index_name, index_name, rename_index
-from lightvec.peewee.quantization import Quantization, quantization, usual_quantization
+from lightvec.peewee.quantization import quantization, usual_quantization
 from lightvec.wire.identifiers import MAX_BYTES, check_name
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "check_entity",
     "declare_index",
     "fitting",
-    "form_of_index",
 ]
 
 #: The end of a name that Peewee shortened to 64 characters: a checksum, which loses its last digit on the server.
@@ -264,6 +263,7 @@ class IvfflatIndex(VectorIndex):
             name=name,
             options=check_options(self.method, lists=lists),
         )
+        self.lists = 100 if lists is None else lists
 
 
 def bind_indexes(model: Any, field: Field) -> None:
@@ -282,17 +282,6 @@ def declare_index(model: Any, index: VectorIndex) -> None:
     stands = [index_name(other) for other in model._meta.indexes if isinstance(other, VectorIndex) and other.is_bound]
     if index_name(index) not in stands:
         model._meta.indexes.append(index)
-
-
-def form_of_index(field: Any, metric: Metric) -> Quantization | None:
-    """The coarser form that the model's index by this metric holds; None if an index holds the vectors themselves."""
-    forms = [
-        index.quantization
-        for index in field.model._meta.indexes
-        if isinstance(index, VectorIndex) and index.is_bound and index.field is field and index.finds(metric)
-    ]
-    coarse = [form for form in forms if form is not None]
-    return None if len(coarse) < len(forms) else min(coarse, key=lambda form: form.overfetch, default=None)
 
 
 # Names

@@ -34,7 +34,7 @@ from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.distribution import Distribution, distributions
 from lightvec.peewee.indexes import VectorIndex, fitting
 from lightvec.peewee.invalid_indexes import InvalidIndex, drop_invalid_index, sqlstate_of
-from lightvec.peewee.sessions import held, server_process
+from lightvec.peewee.session_settings import backend_pid, session_settings
 from lightvec.pg8000 import exceptions
 from lightvec.wire.identifiers import identifier
 
@@ -166,8 +166,8 @@ def _untimed(database: Pg8000Database) -> Iterator[None]:
     """No statement_timeout, which a build overruns; behind a pooler, which may run it on another session, it stays."""
     with peewee_errors:
         conn = database.live_connection()
-        settings = {} if server_process(conn) is None else {"statement_timeout": "0"}
-        with held(conn, settings):
+        settings = {} if backend_pid(conn) is None else {"statement_timeout": "0"}
+        with session_settings(conn, settings):
             yield
 
 

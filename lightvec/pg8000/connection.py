@@ -51,9 +51,8 @@ class BaseConnection:
 
         As in pg8000, the ``PG*`` variables and ``DATABASE_URL`` are not read.
 
-        - ``ssl_context``: with a context TLS is required, and the context alone configures it. None is
-          ``sslmode=verify-full``, or ``prefer`` for a local host. True requires TLS there, too. False is
-          ``sslmode=disable``.
+        - ``ssl_context``: a context is required and used alone. None is ``sslmode=verify-full``, or
+          ``prefer`` for a local host; True requires TLS there, too. False is ``sslmode=disable``.
         - ``unix_sock`` is the path of the socket itself. It takes precedence over ``host``, without TLS.
         - ``sock`` is an open socket, which the connection then owns. TLS is negotiated on it unless it is
           a Unix socket or has TLS already; ``host`` is the name that the server's certificate must have.
@@ -168,7 +167,7 @@ class BaseConnection:
 
     @property
     def command_timeout(self) -> float | None:
-        """Seconds that a statement may take until it is canceled; None is no limit. It can be set at any time."""
+        """Seconds until a statement is canceled; None is no limit. It can be set at any time."""
         return self.session.limits.command_timeout
 
     @command_timeout.setter

@@ -1,8 +1,4 @@
-"""PEP 249: ``connect``, connections, cursors, the exception classes.
-
-Also the driver behind Peewee, and for SQLAlchemy:
-``sqlalchemy.create_engine("postgresql+pg8000://", module=lightvec.pg8000.dbapi)``.
-"""
+"""PEP 249, for Peewee and ``sqlalchemy.create_engine("postgresql+pg8000://", module=lightvec.pg8000.dbapi)``, too."""
 
 from __future__ import annotations
 
@@ -94,6 +90,9 @@ ISOLATION_LEVELS = {1: "READ UNCOMMITTED", 2: "READ COMMITTED", 3: "REPEATABLE R
 
 _BEGIN = {number: "BEGIN ISOLATION LEVEL " + name for number, name in ISOLATION_LEVELS.items()}
 
+#: SQLAlchemy's dialect writes FETCH itself.
+_PAGE = re.compile(r"FETCH FORWARD (?:[0-9]+|ALL) FROM ([A-Za-z0-9_]+)")
+
 #: A transaction ID of two-phase commit: format, global transaction ID, branch qualifier.
 Xid = tuple[Any, str, Any]
 
@@ -107,27 +106,27 @@ def __getattr__(name: str) -> Any:
 
 
 def Timestamp(year: int, month: int, day: int, hour: int, minute: int, second: int) -> datetime:
-    """PEP 249's constructor of a timestamp."""
+    """A timestamp."""
     return datetime(year, month, day, hour, minute, second)
 
 
 def DateFromTicks(ticks: float) -> Date:
-    """The date of seconds since the epoch, in local time."""
+    """The local date of seconds since the epoch."""
     return Date(*localtime(ticks)[:3])
 
 
 def TimeFromTicks(ticks: float) -> Time:
-    """The time of seconds since the epoch, in local time."""
+    """The local time of seconds since the epoch."""
     return Time(*localtime(ticks)[3:6])
 
 
 def TimestampFromTicks(ticks: float) -> datetime:
-    """The timestamp of seconds since the epoch, in local time."""
+    """The local timestamp of seconds since the epoch."""
     return Timestamp(*localtime(ticks)[:6])
 
 
 def Binary(value: bytes) -> bytes:
-    """PEP 249's constructor of binary data."""
+    """Binary data."""
     return value
 
 
@@ -139,8 +138,7 @@ def connect(dsn: str | None = None, **params: Any) -> Connection:
 class Connection(BaseConnection):
     """A PEP 249 connection. Rows are tuples; transactions begin implicitly unless ``autocommit`` is set.
 
-    It also has ``copy_rows`` and ``copy_columns``, which begin a transaction as statements do, and
-    pg8000's two-phase commit (``tpc_begin`` and so on).
+    ``copy_rows`` and ``copy_columns`` begin a transaction as statements do.
 
     >>> _ = db.cursor().execute("CREATE TEMPORARY TABLE part (id int)")
     >>> db.copy_rows("part", ["id"], [[1], [2]])
@@ -176,10 +174,10 @@ class Connection(BaseConnection):
             return ServerCursor(self, name, withhold=withhold)
         if not self._is_of_dialect and "sqlalchemy.dialects.postgresql.pg8000" in sys.modules:
             self._detect_dialect()
-        return DialectCursor(self) if self._is_of_dialect else Cursor(self)
+        return Cursor(self)
 
     def _detect_dialect(self) -> None:
-        """Take in whether SQLAlchemy's dialect has set the connection up: it registers its class of quoted names."""
+        """SQLAlchemy's dialect registers its class of quoted names on the connections that it sets up."""
         names = getattr(sys.modules.get("sqlalchemy.sql.elements"), "quoted_name", None)
         self._is_of_dialect = names in self.py_types
         bit = TYPES["bit"]
@@ -189,12 +187,10 @@ class Connection(BaseConnection):
             self.register_in_adapter(bit.array_oid, lambda data: parse_array(data, str))
 
     def _convert(self, operation: str, args: Values) -> tuple[str, Sequence[Any]]:
-        """A statement with ``$1``, and its values in order.
-
-        The dialect doubles no percent sign within a string, and passes a multirange as a list of ranges.
-        """
+        """A statement with ``$1``, and its values in order."""
         if self.session.escapes_strings:
             check_backslashes(operation, args)
+        # SQLAlchemy's dialect doubles no percent sign within a string, and passes a multirange as a list of ranges.
         statement, values = convert(self.paramstyle or paramstyle, operation, args, keep_strings=self._is_of_dialect)
         if self._is_of_dialect:
             text = self.session.adapters.multirange_text
@@ -202,14 +198,9 @@ class Connection(BaseConnection):
         return statement, values
 
     def commit(self) -> None:
-        """Commit the open transaction, if any.
-
-        It is an error if a statement in the transaction failed, so that it is rolled back, and if the
-        connection broke or was closed, so that its changes may be lost.
-        """
+        """Commit the open transaction, if any; an error if it failed, or the connection broke or was closed."""
         if self.in_transaction or self.closed:
-            result = self.execute_unnamed("COMMIT")
-            check_committed(result.command, result.sql)
+            check_committed(self.execute_unnamed("COMMIT"))
 
     def rollback(self) -> None:
         """Roll back the open transaction, if any; the server has done so if the connection broke."""
@@ -219,14 +210,13 @@ class Connection(BaseConnection):
             self.execute_unnamed("ROLLBACK")
 
     def _begin_command(self) -> str | None:
-        """The statement that begins a transaction for the next statement; None if it needs none."""
+        """What begins a transaction for the next statement; None if it needs none."""
         if self.autocommit or self.session.in_transaction:
             return None
         return "BEGIN" if self.isolation_level is None else _BEGIN[self.isolation_level]
 
     def _begin_transaction(self) -> None:
-        begin = self._begin_command()
-        if begin is not None:
+        if begin := self._begin_command():
             self.execute_unnamed(begin)
 
     def set_isolation_level(self, level: int | str | None) -> None:
@@ -237,7 +227,7 @@ class Connection(BaseConnection):
             raise ProgrammingError(f"expected an isolation level of {sorted(known)} or its number, got {level!r}")
         self.isolation_level = number
 
-    # --- two-phase commit (PEP 249, "Optional Two-Phase Commit Extensions") ---------------------
+    # --- two-phase commit -----------------------------------------------------------------------
 
     def xid(self, format_id: Any, global_transaction_id: str, branch_qualifier: Any) -> Xid:
         """A transaction ID; PostgreSQL uses the global part only."""
@@ -250,8 +240,8 @@ class Connection(BaseConnection):
             self.execute_unnamed("BEGIN")
 
     def tpc_prepare(self) -> None:
-        """Prepare the transaction; ProgrammingError if none was begun by ``tpc_begin``."""
-        self.execute_unnamed(f"PREPARE TRANSACTION {text_literal(self._current_xid()[1])}")
+        """Prepare the transaction that ``tpc_begin`` began."""
+        check_committed(self.execute_unnamed(f"PREPARE TRANSACTION {text_literal(self._current_xid()[1])}"))
 
     def tpc_commit(self, xid: Xid | None = None) -> None:
         """Commit the prepared or open transaction, or the one with this ID."""
@@ -281,7 +271,7 @@ class Connection(BaseConnection):
 
 
 class Cursor:
-    """A PEP 249 cursor, with pg8000's extensions (``execute(..., stream=)``, iteration) and ``settings=``.
+    """A PEP 249 cursor, with pg8000's ``execute(..., stream=)``, iteration, and ``settings=``.
 
     >>> with db.cursor() as cursor:
     ...     cursor.execute("SELECT %s + 1, %s", (41, "x")).fetchone()
@@ -301,7 +291,7 @@ class Cursor:
 
     @property
     def connection(self) -> Connection:
-        """The connection that the cursor works on."""
+        """The cursor's connection."""
         if self._connection is None:
             raise InterfaceError("the cursor is closed")
         return self._connection
@@ -313,12 +303,12 @@ class Cursor:
 
     @property
     def rowcount(self) -> int:
-        """The number of rows that the last statement returned or changed; -1 if it is not known."""
+        """The number of rows that the last statement returned or changed, or -1."""
         return self._rowcount
 
     @property
     def description(self) -> list[tuple[Any, ...]] | None:
-        """The columns of the last statement: name, type OID, and None for PEP 249's optional items."""
+        """The columns of the last statement: name, type OID, five times None."""
         columns = self._result.columns if self._result else None
         if not columns:
             return None
@@ -334,9 +324,9 @@ class Cursor:
     ) -> Cursor:
         """Run a statement with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping).
 
-        Without ``args`` percent signs are literal, and there may be several statements; with ``()`` percent
-        signs are doubled. ``dbapi.paramstyle`` can be set to another style. ``stream`` is the source or
-        target of a COPY, ``settings`` hold for this statement only.
+        Without ``args`` percent signs are literal, and there may be several statements.
+        ``dbapi.paramstyle`` can be set to another style. ``stream`` is the source or target of a COPY,
+        ``settings`` hold for this statement only.
         """
         connection = self.connection
         session = connection.session
@@ -351,17 +341,18 @@ class Cursor:
         elif args:
             oids, self._input_oids = self._input_oids, ()
             result = execute(session, statement, values, oids, settings=settings, begin=begin, row_class=tuple)
+        elif connection._is_of_dialect and begin is None and (page := _PAGE.fullmatch(str(statement))):
+            result = self._fetch_page(statement, page[1])
         else:
             result = execute_text(session, statement, settings=settings, begin=begin, row_class=tuple)
         self._take(result)
         return self
 
     def executemany(self, operation: str, param_sets: Iterable[Values]) -> Cursor:
-        """Run a statement for each set of parameters, without a round trip each: all take effect or none.
+        """Run a statement for each set of parameters, in one round trip: all take effect or none.
 
         ``param_sets`` is read while statements are sent, so it must not use the same connection.
-        ``rowcount`` is the number of rows that they returned or changed in total, -1 if it is not known;
-        the rows of the last one can be fetched.
+        ``rowcount`` is the total; the rows of the last statement can be fetched.
         """
         from lightvec.wire.pipeline import execute_many
 
@@ -381,11 +372,7 @@ class Cursor:
         batch: int = 1_000,
         settings: Mapping[str, object] | None = None,
     ) -> Iterator[tuple[Any, ...]]:
-        """The rows of a statement one by one, ``batch`` of them in memory at a time, each batch a round trip.
-
-        The connection is in use until the rows end or the iterator is closed. ``description`` is known
-        from the first row on. (The name is psycopg 3's.)
-        """
+        """The rows of a statement one by one, as :meth:`lightvec.pg8000.Connection.stream` gives them."""
         connection = self.connection
         statement, values = (operation, ()) if args is None else connection._convert(operation, args)
         oids, self._input_oids = self._input_oids, ()
@@ -426,7 +413,7 @@ class Cursor:
         self._input_oids = [size if isinstance(size, int) else types.oid_of(size) for size in sizes]
 
     def setoutputsize(self, size: int, column: int | None = None) -> None:
-        """PEP 249 has it; it does nothing."""
+        """It does nothing."""
 
     def close(self) -> None:
         """Close the cursor, and release its rows."""
@@ -444,7 +431,7 @@ class Cursor:
         self._rows = None if result.rows is None else iter(result.rows)
 
     def _fetch_page(self, statement: str, name: str) -> Result:
-        """Run a FETCH. A cursor's columns never change, so from the second page on vectors are binary."""
+        """Run a FETCH. A cursor's columns never change, so vectors are binary from the second page on."""
         known, formats = self._page
         self._page = "", ()
         session = self.connection.session
@@ -501,13 +488,13 @@ class ServerCursor(Cursor):
         return super().description
 
     def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
-        """The next rows: the rest of the current page, and further ones in one round trip."""
+        """The next ``size`` rows, fewer at the end."""
         size = self.arraysize if size is None else size
         rows = list(islice(self._fetching(), size))
         return rows + self._fetch(size - len(rows)) if len(rows) < size else rows
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        """The next row, or None; rows come in pages of ``itersize``."""
+        """The next row, or None."""
         row = super().fetchone()
         if row is None:
             self._rows = iter(self._fetch(self.itersize))
@@ -536,28 +523,6 @@ class ServerCursor(Cursor):
     def _fetch(self, size: int) -> list[tuple[Any, ...]]:
         self._result = self._fetch_page(f"FETCH FORWARD {int(size)} FROM {self._identifier}", self.name)
         return self._result.rows or []
-
-
-_PAGE = re.compile(r"FETCH FORWARD (?:[0-9]+|ALL) FROM ([A-Za-z0-9_]+)")
-
-
-class DialectCursor(Cursor):
-    """The cursor for SQLAlchemy's dialect, which writes DECLARE and FETCH itself, each cursor under a new name."""
-
-    def execute(
-        self,
-        operation: str,
-        args: Values | None = None,
-        stream: Any = None,
-        *,
-        settings: Mapping[str, object] | None = None,
-    ) -> Cursor:
-        """Run a statement; a FETCH as a page of a server-side cursor."""
-        page = _PAGE.fullmatch(operation) if isinstance(operation, str) and not args else None
-        if page is None:
-            return super().execute(operation, args, stream, settings=settings)
-        self._take(self._fetch_page(operation, page[1]))
-        return self
 
 
 def _holds_ranges(value: Any) -> bool:

@@ -18,9 +18,9 @@ from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
 from lightvec.peewee._seam import copy_with
-from lightvec.peewee.measured import MeasuredSelect
+from lightvec.peewee.generics import M, TypedField
 from lightvec.peewee.nearest import Nearest, checked_count
-from lightvec.peewee.typed import M, TypedField
+from lightvec.peewee.scored_select import ScoredSelect
 from lightvec.wire.identifiers import identifier
 
 __all__ = ["Hybrid", "hybrid"]
@@ -77,7 +77,7 @@ def hybrid(
     return Hybrid(field, vector, text_field, text, k, language, match, weights, candidates, nearest)
 
 
-class Hybrid(MeasuredSelect[M]):
+class Hybrid(ScoredSelect[M]):
     """The query of :func:`hybrid`; refine it with ``where``, ``join``, ``select``, ``dicts``.
 
     A join filters both searches, as EXISTS does, and is made once more with their result.

@@ -48,6 +48,37 @@ def show(value: Any) -> str:
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
+#: How many items a shortened value shows, and how many are left as they are.
+_SHOWN, _SHORT = 4, 16
+
+
+class _Shortened:
+    """A vector, list or array of which ``repr`` shows the first items."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        head = ", ".join(map(repr, shortened(list(self._value[:_SHOWN]))))
+        return f"{type(self._value).__name__}([{head}, ...], {len(self._value):,} items)"
+
+
+def shortened(value: Any) -> Any:
+    """The value for a log: long vectors, lists and arrays, inside lists and dicts, too, show their first items.
+
+    >>> shortened(["a", list(range(1_536))])
+    ['a', list([0, 1, 2, 3, ...], 1,536 items)]
+    """
+    if isinstance(value, Mapping):
+        return {key: shortened(item) for key, item in value.items()}
+    if isinstance(value, list | tuple) and len(value) <= _SHORT:
+        short = map(shortened, value)
+        return list(short) if isinstance(value, list) else tuple(short)
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
+    is_long = (is_sequence or (is_ndarray(value) and value.ndim > 0)) and len(value) > _SHORT
+    return _Shortened(value) if is_long else value
+
+
 def show_number(value: int) -> str:
     """The number with commas, where it is not too large to print.
 
@@ -90,6 +121,18 @@ def is_bit_string(value: object) -> bool:
     return _is_instance(value, "asyncpg.pgproto.types", "BitString")
 
 
+def pgvector_classes() -> dict[str, type[Any]]:
+    """The value classes of pgvector's own Python package by name, if a program has loaded it."""
+    package = sys.modules.get("pgvector")
+    names = ("Vector", "HalfVector", "SparseVector", "Bit")
+    return {name: getattr(package, name) for name in names if hasattr(package, name)}
+
+
+def pgvector_name(value: object) -> str:
+    """The class of a value of pgvector's own Python package, such as ``Vector``; empty for any other value."""
+    return next((name for name, kind in pgvector_classes().items() if isinstance(value, kind)), "")
+
+
 def _is_instance(value: object, module: str, name: str) -> bool:
     # getattr, because another thread may be half way through importing the module.
     kind = getattr(sys.modules.get(module), name, None)
@@ -112,6 +155,10 @@ def sequence(value: Any, most: int, who: str, item: str = "numbers") -> Sequence
     """
     if isinstance(value, list | tuple | array):
         return value
+    if name := pgvector_name(value):
+        if name != "Bit":
+            require_size(value.dimensions(), most, who)  # a sparse one may have a billion
+        return list(value.to_list())
     if getattr(value, "ndim", 1) != 1:  # iterating a DataFrame would give its column labels
         raise InvalidVector(f"{who} expected one dimension of {item} and got {value.ndim}: pass one row.")
     is_text = isinstance(value, str | bytes | bytearray) or (

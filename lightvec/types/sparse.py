@@ -19,6 +19,7 @@ from lightvec.types.inputs import (
     MAX_SPARSE_NONZERO,
     contents,
     is_scipy_sparse,
+    pgvector_name,
     require_numpy,
     require_size,
     show,
@@ -85,6 +86,8 @@ class SparseVector(Value[float]):
             )
         if type(value) is cls:
             return value
+        if pgvector_name(value) == "SparseVector":
+            return cls._of_parts(value.dimensions(), value.indices(), value.values(), who)
         numbers = FLOAT32.collect(value, MAX_SPARSE_DIMENSIONS, who)
         indices = list(compress(range(len(numbers)), numbers))
         return cls._of(len(numbers), indices, list(filter(None, numbers)), who)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from lightvec.types import HalfVector, SparseVector, Vector
@@ -20,7 +20,7 @@ _VERBATIM = r"""
       | '[^']*'                               # a string; a doubled quote reads as two strings
       | "[^"]*"                               # an identifier
       | --[^\n]*                              # a comment
-      | /\*.*?\*/
+      | @comment@
       | (?<!\w)\$(?P<tag>[^\W\d]\w*)?\$.*?\$(?(tag)(?P=tag))\$
     )"""
 
@@ -32,12 +32,26 @@ _PLACEHOLDERS = {
     "numeric": r"::|:=|:(?P<number>\d+)",
     "qmark": r"(?P<mark>\?)",
 }
-_TOKENS = {
-    style: re.compile(f"{_VERBATIM}|{placeholder}", re.VERBOSE | re.DOTALL)
-    for style, placeholder in _PLACEHOLDERS.items()
-}
+#: What a comment consists of, besides comments, which nest in PostgreSQL.
+_IN_COMMENT = r"[^*/]|\*(?!/)|/(?!\*)"
+_MAX_NESTED = 8
 
 VECTORS = (Vector, HalfVector, SparseVector)
+
+
+def _tokens(style: str, sql: str) -> re.Pattern[str]:
+    return _pattern(style, sql.count("/*") > 1)
+
+
+@cache
+def _pattern(style: str, nested: bool) -> re.Pattern[str]:
+    comment = r"/\*.*?\*/"
+    if nested:
+        comment = rf"/\*(?:{_IN_COMMENT})*\*/"
+        for _ in range(_MAX_NESTED):
+            comment = rf"/\*(?:{_IN_COMMENT}|{comment})*\*/"
+    verbatim = _VERBATIM.replace("@comment@", comment)
+    return re.compile(f"{verbatim}|{_PLACEHOLDERS[style]}", re.VERBOSE | re.DOTALL)
 
 
 def from_named(sql: str, given: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
@@ -94,7 +108,7 @@ def _translate(
             )
         return "%"
 
-    return _TOKENS[style].sub(replacement, sql), tuple(names), count
+    return _tokens(style, sql).sub(replacement, sql), tuple(names), count
 
 
 def first_placeholder(sql: str) -> str | None:
@@ -103,8 +117,8 @@ def first_placeholder(sql: str) -> str | None:
     >>> first_placeholder("SELECT a % 2, b::int, '%s' FROM t WHERE a = :a"), first_placeholder("SELECT 1")
     (':a', None)
     """
-    found = [match for match in _TOKENS["format"].finditer(sql) if match.lastgroup in ("mark", "name")]
-    found += [match for match in _TOKENS["named"].finditer(sql) if match.lastgroup == "name"]
+    found = [match for match in _tokens("format", sql).finditer(sql) if match.lastgroup in ("mark", "name")]
+    found += [match for match in _tokens("named", sql).finditer(sql) if match.lastgroup == "name"]
     return min(found, key=lambda match: match.start())[0] if found else None
 
 
@@ -114,7 +128,7 @@ def may_be_several(sql: str) -> bool:
     >>> may_be_several("SELECT ';';"), may_be_several("BEGIN; COMMIT")
     (False, True)
     """
-    return ";" in sql and ";" in _TOKENS["format"].sub("", sql).rstrip("; \t\n")
+    return ";" in sql and ";" in _tokens("format", sql).sub("", sql).rstrip("; \t\n")
 
 
 def from_format(

@@ -41,6 +41,8 @@ class Result:
     row_count = -1
     command = ""
     error: BaseException | None = None
+    #: The first error of the transaction that this statement ended.
+    rolled_back_by: BaseException | None = None
     #: Rows that are no longer among ``rows``, or, below zero, that belong to an earlier statement.
     rows_taken = 0
     is_described = is_done = False

@@ -127,6 +127,8 @@ class Session:
         self._next_phase: Phase = "idle"
         self._overrun: Deadline | None = None
         self._unknown_types: set[int] = set()
+        #: The first error of the failed transaction that is open.
+        self._first_error: DatabaseError | None = None
         #: Whether a rollback may undo what was altered.
         self._has_altered = False
         self._handlers: dict[type, Callable[[Any, Result], None]] = {
@@ -520,6 +522,8 @@ class Session:
         if self._overrun is not None and error.sqlstate == _QUERY_CANCELED and isinstance(error.fields, ErrorFields):
             error.fields.remedy = f"it took longer than {self._overrun}: allow it more time, or ask for less"
         result.error = result.error or error
+        if not self.in_failed_transaction:
+            self._first_error = error
         if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
             raise error  # The server closes the connection behind it.
 
@@ -542,6 +546,8 @@ class Session:
 
     def _on_ready_for_query(self, event: protocol.ReadyForQuery, result: Result) -> None:
         self.transaction_status = event.status
+        if event.status != IN_FAILED_TRANSACTION:
+            self._first_error = None
 
     def _on_copy_in_response(self, event: protocol.CopyInResponse, result: Result) -> None:
         if isinstance(result, CopyResult):
@@ -579,8 +585,10 @@ class Session:
             self.statements.clear(on_server=True)
         elif command == "COMMIT":
             self._has_altered = False
-        elif command == "ROLLBACK" and self._has_altered:  # To a savepoint, too.
-            self.statements.clear()
+        elif command == "ROLLBACK":  # To a savepoint, too.
+            result.rolled_back_by = self._first_error
+            if self._has_altered:
+                self.statements.clear()
 
     def forget_extension(self) -> None:
         """Ask for pgvector's types again before they are needed."""

@@ -85,7 +85,7 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
     ("dsn", "status", "told"),
     [
         ("postgresql://me:s3cret@localhost:1/x", 1, "nothing listens on localhost port 1"),
-        ("postgresql://localhost:99999/x", 2, "a port that is no number from 1 to 65535"),
+        ("postgresql://localhost:99999/x", 2, "expected a number from 1 to 65535"),
         ("mysql://localhost/x", 2, "mysql"),
         ("host=localhost port", 2, "word 2 of the connection string"),
         ("host=/nowhere", 1, "/nowhere/.s.PGSQL.5432"),

@@ -76,8 +76,8 @@ def files(tmp_path: Path) -> None:
 
 GRANT = "connect as the owner or a superuser, or ask them to GRANT the privilege"
 READ_ONLY = (
-    "the server is a standby, or default_transaction_read_only is on: connect to the primary "
-    "(target_session_attrs=read-write), or SET it to off"
+    "a standby, BEGIN READ ONLY or default_transaction_read_only makes it read-only: connect "
+    "to the primary (target_session_attrs=read-write), or begin it READ WRITE"
 )
 WHERE_TABLES_ARE = "(`lightvec init-db` makes tables, --schema and --url say where to look)"
 TABLES = "doc, half, part, plain, seen"
@@ -104,7 +104,7 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     # Vectors
     ("url", ("search", "doc", "--vector", "[1,2]"), 1, f"doc.embedding expected 3 dimensions, not 2: {MODEL}"),
     ("url", ("search", "doc", "--vector", "1,2,3"), 1, "--vector: Vector.from_text expected a str like '[1.5,2,3]' and got '1,2,3' (str)."),  # noqa: E501
-    ("url", ("search", "doc", "--vector", "[0,0,0]"), 1, "doc.embedding.nearest got a vector of zeros, which has no direction, so cosine cannot order by it: look at where it comes from, or search by another metric"),  # noqa: E501
+    ("url", ("search", "doc", "--vector", "[0,0,0]"), 1, "doc.embedding.nearest got a vector of zeros, which has no direction, so cosine cannot order by it: check where it comes from, or use another metric"),  # noqa: E501
     ("url", ("search", "doc", "--vector", "@nofile"), 2, "--vector @nofile: expected a file with a vector, such as [1,2,3], which cannot be read: No such file or directory"),  # noqa: E501
     ("url", ("search", "half", "--vector", "[1e6,1,1]"), 1, '"1e+06" is out of range for type halfvec (SQLSTATE 22003); a halfvec, as an index with quantize=\'halfvec\' holds, has numbers up to 65,504: scale the vectors down (Vector(...).normalized()), or search with exact=True (--exact)'),  # noqa: E501
     # Files
@@ -125,7 +125,7 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     ("read_only", ("create-index", "doc"), 1, f"cannot execute CREATE INDEX in a read-only transaction (SQLSTATE 25006); {READ_ONLY}"),  # noqa: E501
     ("url", ("create-index", "part", "--concurrently"), 2, 'cannot build part_e_cosine_hnsw concurrently (cannot create index on partitioned table "part" concurrently (SQLSTATE 0A000)): leave that out'),  # noqa: E501
     # Set-up
-    ("bare", ("init-db", "models", "--no-create-extension"), 1, "the database has no type vector, because pgvector is not installed in it or too old for the type: run `lightvec init-db` or CREATE EXTENSION vector"),  # noqa: E501
+    ("bare", ("init-db", "models", "--no-create-extension"), 1, "the database has no type vector, because pgvector is not installed in it: run `lightvec init-db` or CREATE EXTENSION vector"),  # noqa: E501
     ("url", ("init-db", "models:Dok"), 2, "models:Dok: the module models has no model Dok: did you mean Doc?"),
     ("url", ("init-db", "models.py"), 2, "expected package.module or package.module:Model, got 'models.py': write models"),  # noqa: E501
     ("url", ("init-db", "--table", "t", "--dimensions", "99999"), 2, "a column of Vector has at most 16,000 dimensions, got 99,999: declare as many as your embedding model returns"),  # noqa: E501
@@ -255,8 +255,8 @@ def test_a_database_and_a_user_that_are_not_there(run: Run, url: str) -> None:
         'lightvec: database "nosuch" does not exist (SQLSTATE 3D000); create the database or name another\n'
     }
     assert refusals(run, url.replace("postgres@", "nobody@")) == {
-        'lightvec: role "nobody" does not exist (SQLSTATE 28000); check that the server\'s '
-        "pg_hba.conf has a line for this user and address; if it wants TLS, say sslmode=verify-full\n"
+        'lightvec: role "nobody" does not exist (SQLSTATE 28000); create the role with LOGIN '
+        "(ALTER ROLE where it exists), or connect as another user (user=, PGUSER)\n"
     }
 
 
@@ -308,10 +308,10 @@ PROGRAMS: dict[str, tuple[str, Callable[[], Any], str]] = {
     "dimensions asked": ("url", lambda: Doc.embedding.nearest([1, 2]), f"Doc.embedding expected 3 dimensions, not 2: {MODEL}"),  # noqa: E501
     "dimensions of the table": ("url", lambda: Long.create(title="a", embedding=[1, 2, 3, 4]), f"expected 3 dimensions, not 4 (SQLSTATE 22000); {OTHER_DIMENSIONS}"),  # noqa: E501
     "dimensions asked of the table": ("url", lambda: list(Long.embedding.nearest([1, 2, 3, 4])), f"different vector dimensions 3 and 4 (SQLSTATE 22000); {OTHER_DIMENSIONS}"),  # noqa: E501
-    "no database": ("url", lambda: list(Unbound.embedding.nearest([1, 2, 3])), "Unbound has no database: say it in its Meta (database = Pg8000Database()), or by database.bind([Unbound])"),  # noqa: E501
+    "no database": ("url", lambda: list(Unbound.embedding.nearest([1, 2, 3])), "Unbound has no database: set it in its Meta (database = Pg8000Database()) or by database.bind([Unbound])"),  # noqa: E501
     "no table": ("url", lambda: list(Dok.select()), 'relation "dok" does not exist (SQLSTATE 42P01); create it (lightvec init-db creates the tables of models), or correct its name or the search_path'),  # noqa: E501
     "no extension": ("bare", Doc.create_table, 'type "vector" does not exist (SQLSTATE 42704); pgvector is not installed in this database: run `lightvec init-db` or CREATE EXTENSION vector'),  # noqa: E501
-    "no extension to ask": ("bare", lambda: list(Doc.embedding.nearest([1, 2, 3])), "the database has no type vector, because pgvector is not installed in it or too old for the type: run `lightvec init-db` or CREATE EXTENSION vector"),  # noqa: E501
+    "no extension to ask": ("bare", lambda: list(Doc.embedding.nearest([1, 2, 3])), "the database has no type vector, because pgvector is not installed in it: run `lightvec init-db` or CREATE EXTENSION vector"),  # noqa: E501
     "no privilege": ("reader", lambda: list(Doc.select()), f"permission denied for table doc (SQLSTATE 42501); {GRANT}"),  # noqa: E501
     "read-only": ("read_only", lambda: Doc.create(title="a"), f"cannot execute INSERT in a read-only transaction (SQLSTATE 25006); {READ_ONLY}"),  # noqa: E501
     "metric": ("url", lambda: Doc.embedding.nearest([1, 2, 3], metric="far"), "'far' is not a metric here: expected 'l2', 'ip', 'cosine' or 'l1'"),  # noqa: E501

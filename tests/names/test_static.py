@@ -44,7 +44,10 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     "wire/lookup.py:": {"TYPES_SQL": "a constant"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},
     "peewee/invalid_indexes.py:drop_invalid_index": {"index.table": "quoted where an InvalidIndex is created"},
-    "errors.py:MissingExtension.__init__": {"type_name": "a sentence"},
+    "errors.py:MissingExtension.__init__": dict.fromkeys(("type_name", "installed"), "a sentence"),
+    "wire/advice.py:_newer": dict.fromkeys(
+        ("found[0]", "'.'.join(map(str, version))", "'.'.join(map(str, types.version))"), "a sentence"
+    ),
     "wire/settings.py:setting": {"', '.join(calls)": _CALLS},
     "search/explaining.py:": {"NEVER_ANALYZED": "a constant of table_statistics.py"},
     "search/explaining.py:_planned": {"sql": "what Peewee has written"},

@@ -118,7 +118,7 @@ def test_one_that_cannot_say_what_it_is_is_closed(url: str, monkeypatch: pytest.
         really_close(session)
 
     really_close = Session.close
-    monkeypatch.setattr(connecting, "_is_standby", cannot_say)
+    monkeypatch.setitem(connecting._KINDS, "standby", (cannot_say,))
     monkeypatch.setattr(Session, "close", close)
     with pytest.raises(InternalError, match="it cannot say"):
         connect(url, target_session_attrs="standby")

@@ -250,7 +250,7 @@ def test_a_filter_that_leaves_three_rows_of_ten(db: Pg8000Database) -> None:
     told = str(explain(filtered))
     assert told.startswith("the index doc_cosine serves the query\ndoc_cosine: the index finds about 40 rows")
     assert "(t1.kind = '3'::smallint)" in told
-    near = Doc.embedding.nearest(QUERY, 10, iterative_scan=False).where(Doc.kind == 3)
+    near = Doc.embedding.nearest(QUERY, 10, iterative_scan=False, exact=False).where(Doc.kind == 3)
     assert short(near) == ["filtered_short"]
     assert len(near) == few
     assert served(Doc.embedding.nearest(QUERY, 10, iterative_scan=True).where(Doc.kind == 3)) == "doc_cosine"
@@ -278,7 +278,7 @@ def test_what_a_view_and_a_policy_leave(db: Pg8000Database) -> None:
         'GRANT SELECT ON "explained doc" TO tenant_of_explain',
         "SET LOCAL ROLE tenant_of_explain",
     )
-    mine = Doc.embedding.nearest(QUERY, 10, iterative_scan=False)
+    mine = Doc.embedding.nearest(QUERY, 10, iterative_scan=False, exact=False)
     assert len(mine) < 10 < Doc.select().count()
     assert short(mine) == ["filtered_short"]
     assert "row-level security (t1.number >= 0; t1.kind = 4)" in str(explain(mine)).replace('"explained doc"', "t1")

@@ -2,5 +2,5 @@
 
 - ``load``: ``copy_rows`` and ``copy_columns``. ``copy_in``: COPY FROM STDIN, and the caller's files.
 - ``target``: the table and the types of its columns. ``conflict``: ``on_conflict``.
-- ``blocks``: rows to CopyData messages. ``arrays`` and ``fixed_columns``: NumPy arrays. ``text``: text format.
+- ``blocks``: rows to CopyData messages. ``arrays``: NumPy arrays. ``text``: text format.
 """

@@ -16,7 +16,7 @@ from lightvec.wire.errors import DataError
 from lightvec.wire.parameters import plain
 from lightvec.wire.protocol import copy_data
 
-__all__ = ["HEADER", "TRAILER", "Block", "binary_blocks", "close_message", "line_blocks", "text_blocks"]
+__all__ = ["HEADER", "TRAILER", "Block", "binary_blocks", "close_message", "encode_value", "line_blocks", "text_blocks"]
 
 #: The signature, flags and the length of no extension (PostgreSQL documentation, COPY, "File Header").
 HEADER = copy_data(b"PGCOPY\n\xff\r\n\0" + bytes(8))
@@ -27,7 +27,6 @@ TRAILER = copy_data(b"\xff\xff")
 _BLOCK = 128 * 1024
 
 _message_head = Struct("!ci").pack_into
-_count = Struct("!h").pack
 _START = b"d\x00\x00\x00\x00"
 
 
@@ -46,13 +45,13 @@ def close_message(message: Any, size: int) -> None:
 def binary_blocks(target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
     """The binary COPY of these rows; an error of a value names its row and column."""
     columns, encoders = target.columns, cast("list[Encoder]", target.encoders)
-    start = _count(len(columns))
+    start = len(columns).to_bytes(2, "big")
 
     def append(block: bytearray, row: Sequence[Any], number: int) -> None:
         try:
             written = [NULL if value is None else encode(value) for encode, value in zip(encoders, row, strict=True)]
         except Exception:
-            written = encode_row(columns, encoders, NULL, row, number)
+            written = _encode_row(columns, encoders, NULL, row, number)
         block += start
         block += b"".join(written)
 
@@ -67,10 +66,10 @@ def text_blocks(target: Target, adapters: Adapters, rows: Iterable[Sequence[Any]
     encoders = [text.text_encoder(column, adapters) for column in columns]
 
     def append(block: bytearray, row: Sequence[Any], number: int) -> None:
-        block += b"\t".join(encode_row(columns, encoders, text.NULL, row, number))
+        block += b"\t".join(_encode_row(columns, encoders, text.NULL, row, number))
         block += b"\n"
 
-    yield from _blocks(rows, append)
+    return _blocks(rows, append)
 
 
 def line_blocks(rows: Iterable[Sequence[str | None]]) -> Iterator[Block]:
@@ -84,7 +83,7 @@ def line_blocks(rows: Iterable[Sequence[str | None]]) -> Iterator[Block]:
                 f"row {number:,}: expected Unicode text, got the lone surrogate {error.object[error.start]!r}"
             ) from error
 
-    yield from _blocks(rows, append)
+    return _blocks(rows, append)
 
 
 def _blocks(rows: Iterable[Sequence[Any]], append: Callable[[bytearray, Sequence[Any], int], None]) -> Iterator[Block]:
@@ -101,10 +100,9 @@ def _blocks(rows: Iterable[Sequence[Any]], append: Callable[[bytearray, Sequence
         yield Block(block, number)
 
 
-def encode_row(
+def _encode_row(
     columns: Sequence[Column], encoders: Sequence[Encoder], null: bytes, row: Any, number: int
 ) -> list[bytes]:
-    """The fields of a row, by :func:`encode_value`."""
     values = _values(columns, row, number)
     return [
         encode_value(column, encode, value, number, null)

@@ -16,7 +16,8 @@ from lightvec.wire.copy.blocks import Block, binary_blocks, line_blocks, text_bl
 from lightvec.wire.copy.conflict import check_on_conflict, load_by_insert
 from lightvec.wire.copy.copy_in import copy_in
 from lightvec.wire.copy.target import Target, look_up
-from lightvec.wire.errors import REMEDIES, DatabaseError, DataError, ErrorFields, InterfaceError
+from lightvec.wire.errors import DatabaseError, DataError, ErrorFields, InterfaceError, InternalError
+from lightvec.wire.results import CopyResult
 from lightvec.wire.session import Session
 
 __all__ = ["Progress", "copy_columns", "copy_rows", "copy_texts", "send_blocks"]
@@ -27,6 +28,10 @@ Progress = Callable[[int], object]
 #: The row in the context of the server's errors, in any language (``CopyFromErrorCallback``,
 #: src/backend/commands/copyfromparse.c); in a binary COPY a line is a row, too.
 _LINE = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})", re.MULTILINE)
+
+#: Classes of SQLSTATE of errors in a row: its values, constraints, checks, sizes, and triggers' own errors. Others
+#: happen at a row without being about it, as where Citus cannot send to a worker.
+_ABOUT_A_ROW = ("22", "23", "44", "54", "P0")
 
 
 def copy_rows(
@@ -41,23 +46,23 @@ def copy_rows(
 ) -> int:
     """Load rows into a table by binary COPY; the number of rows.
 
-    ``table`` is one name, or a tuple of schema and name; names are quoted, so they must be exact. ``columns`` are the
-    names of the columns to load, and each row is a list, tuple or other sequence of values in their order; None is
-    NULL. ``rows`` may be any iterable and is never held as a whole. Values are what INSERT takes as parameters for
-    these types; for vectors also plain lists, tuples, ``array.array`` and NumPy arrays. With a column of a type without
-    a binary form here (a range, a composite, hstore, …) the COPY is text.
+    ``table`` is one name, or a tuple of schema and name, both exact. ``columns`` are the names of the columns to load,
+    and each row is a list, tuple or other sequence of values in their order; None is NULL. ``rows`` may be any iterable
+    and is never held as a whole. Values are what INSERT takes as parameters for these types; for vectors also lists,
+    tuples, ``array.array`` and NumPy arrays. With a column of a type without a binary form here (a range, a composite,
+    hstore, ...) the COPY is text.
 
     ``on_conflict="ignore"`` skips rows that violate a unique constraint. ``"update"`` updates the row with the same
-    primary key (or the only unique key among the loaded columns); of loaded rows with the same key the last one wins;
-    ``left_alone`` are columns that an update does not change. Both load into a temporary table first, in a transaction
-    or, inside the caller's, a savepoint; the result is the number of rows inserted or updated.
+    primary key (or the only unique key among the loaded columns), except for the columns ``left_alone``; of loaded rows
+    with the same key the last one wins. Both load into a temporary table first, in a transaction or, inside the
+    caller's, a savepoint; the result is the number of rows inserted or updated.
 
     ``progress`` is called with the number of rows sent so far, now and then, and with the total at the end. An
     exception that it raises before the end stops the load.
 
     Raises, with nothing stored and the connection usable: :class:`~lightvec.errors.InvalidVector` (wrong dimensions,
-    NaN) and :class:`~lightvec.pg8000.exceptions.DataError` (another invalid value), which name the row, counted from 1,
-    and the column; any exception of the iterable or ``progress``; any error of the server;
+    NaN) and :class:`~lightvec.pg8000.exceptions.DataError` (another invalid value), which name the column and the row,
+    counted from 1; any exception of the iterable or ``progress``; any error of the server;
     :class:`~lightvec.pg8000.exceptions.ProgrammingError`, before anything is sent, for a table or column that does not
     exist.
 
@@ -72,7 +77,9 @@ def copy_rows(
     """
     check_on_conflict(on_conflict)
     target = look_up(session, table, columns, left_alone)
-    return _load(session, target, _row_blocks(session, target, rows), on_conflict, progress)
+    binary = _is_binary(session, target)
+    blocks = _row_blocks(session, target, rows, binary)
+    return _load(session, target, binary, blocks, on_conflict, progress)
 
 
 def copy_texts(
@@ -92,8 +99,7 @@ def copy_texts(
     """
     check_on_conflict(on_conflict)
     target = look_up(session, table, columns)
-    target.encoders = None
-    return _load(session, target, line_blocks(rows), on_conflict, progress)
+    return _load(session, target, False, line_blocks(rows), on_conflict, progress)
 
 
 def copy_columns(
@@ -108,13 +114,11 @@ def copy_columns(
 
     ``columns`` maps names to lists (or other sequences) or NumPy arrays, all of one length n. An array of the shape
     (n, dimensions) and any float or integer dtype, byte order and stride is a vector or halfvec column; one of the
-    shape (n,) is a column of integers, floats, bool, dates and timestamps (datetime64, in UTC) or intervals
-    (timedelta64); one of the shape (n, 16) and uint8 is a uuid column. If all columns are of this kind there is no
-    Python work for each row. NaT and masked values are NULL; NaN in a float column is NaN. Anything else is encoded
-    value by value, as in :func:`copy_rows`.
-
-    ``on_conflict``, ``progress`` and errors are those of :func:`copy_rows`;
-    columns of different lengths are a :class:`~lightvec.pg8000.exceptions.DataError`.
+    shape (n,) is a column of integers, floats, bool, or dates and timestamps (datetime64, in UTC); one of the shape
+    (n, 16) and uint8 is a uuid column. If all columns are of this kind there is no Python work for each row. NaT and
+    masked values are NULL; NaN in a float column is NaN. Anything else is encoded value by value, as in
+    :func:`copy_rows`, from which ``on_conflict``, ``progress`` and errors do not differ either; columns of different
+    lengths are a :class:`~lightvec.pg8000.exceptions.DataError`.
 
     >>> _ = conn.run("CREATE TEMPORARY TABLE point (id int, v vector(2))")
     >>> copy_columns(conn.session, "point", {"id": [1, 2], "v": [[1, 2], None]})
@@ -126,7 +130,12 @@ def copy_columns(
     if not isinstance(columns, Mapping):
         raise InterfaceError(f"expected a dict of column names to lists or arrays, got {show(columns)}")
     target = look_up(session, table, list(columns))
-    return _load(session, target, _column_blocks(session, target, columns), on_conflict, progress)
+    binary = _is_binary(session, target)
+    values, length = list(columns.values()), _length(columns)
+    blocks = array_blocks(target, values, length) if binary else None
+    if blocks is None:
+        blocks = _row_blocks(session, target, _rows(target, values), binary)
+    return _load(session, target, binary, blocks, on_conflict, progress)
 
 
 def _length(columns: Mapping[str, Any]) -> int:
@@ -149,14 +158,8 @@ def _is_binary(session: Session, target: Target) -> bool:
     return target.encoders is not None and session.adapters.encoding == "utf-8"
 
 
-def _row_blocks(session: Session, target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
-    return binary_blocks(target, rows) if _is_binary(session, target) else text_blocks(target, session.adapters, rows)
-
-
-def _column_blocks(session: Session, target: Target, columns: Mapping[str, Any]) -> Iterator[Block]:
-    values, length = list(columns.values()), _length(columns)
-    blocks = array_blocks(target, values, length) if _is_binary(session, target) else None
-    return blocks or _row_blocks(session, target, _rows(target, values))
+def _row_blocks(session: Session, target: Target, rows: Iterable[Sequence[Any]], binary: bool) -> Iterator[Block]:
+    return binary_blocks(target, rows) if binary else text_blocks(target, session.adapters, rows)
 
 
 def _rows(target: Target, columns: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
@@ -170,6 +173,7 @@ def _rows(target: Target, columns: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
 def _load(
     session: Session,
     target: Target,
+    binary: bool,
     blocks: Iterator[Block],
     on_conflict: str | None,
     progress: Progress | None,
@@ -178,7 +182,7 @@ def _load(
 
     def copy(into: Target) -> int:
         nonlocal total
-        total = send_blocks(session, into, _is_binary(session, target), blocks, progress)
+        total = send_blocks(session, into, binary, blocks, progress)
         return total
 
     count = copy(target) if on_conflict is None else load_by_insert(session, target, on_conflict, copy)
@@ -193,22 +197,26 @@ def send_blocks(
     """Run a COPY with these blocks; the number of rows that the server counted."""
     options = "FORMAT binary" if binary else "FORMAT text, ENCODING 'UTF8'"
     session.transport.enlarge_send_buffer()
-    with copy_in(session, f"COPY {into.name} ({into.column_list}) FROM STDIN ({options})") as copy:
+    result = CopyResult(f"COPY {into.name} ({into.column_list}) FROM STDIN ({options})")
+    with copy_in(session, result) as copy:
+        if not copy.is_open:
+            raise InternalError(f"the server did not ask for the rows of {result.sql[:40]!r}")
         try:
             for block in blocks:
-                copy.write_message(block.message)
+                copy.write(block.message)
                 if progress is not None and block.rows:
                     progress(block.rows)
             copy.finish()
         except DatabaseError as error:
-            if error is copy.result.error:
+            if error is result.error:
                 _add_row(error)
             raise
-    return copy.result.row_count
+    return result.row_count
 
 
 def _add_row(error: DatabaseError) -> None:
-    """Say which row the error is about, unless there is a remedy."""
+    """Say which row the error is about, if it is about a row."""
     line = _LINE.search(error.fields.get("W", ""))
-    if isinstance(error.fields, ErrorFields) and line is not None and error.sqlstate not in REMEDIES:
+    is_about_row = (error.sqlstate or "")[:2] in _ABOUT_A_ROW
+    if isinstance(error.fields, ErrorFields) and line is not None and is_about_row:
         error.fields.remedy = f"it was row {int(line[1]):,} of the load"

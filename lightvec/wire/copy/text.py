@@ -38,18 +38,25 @@ def text_encoder(column: Column, adapters: Adapters) -> Callable[[Any], bytes]:
     """The function from a value of the column to its field."""
     convert = _converter(column, adapters)
     if column.element_oid:
-        convert = partial(_elements, convert or plain, column.vector is not None)
-    return partial(_field, convert, adapters.text)
+        convert = partial(_elements, convert, column.vector is not None)
+
+    def encode(value: Any) -> bytes:
+        written = adapters.text(convert(value))
+        if "\x00" in written:
+            raise ValueError("PostgreSQL cannot store NUL characters in a text: send bytes to a bytea column")
+        return written.translate(_ESCAPES).encode()
+
+    return encode
 
 
-def _converter(column: Column, adapters: Adapters) -> Callable[[Any], Any] | None:
+def _converter(column: Column, adapters: Adapters) -> Callable[[Any], Any]:
     """A conversion of values, or of an array's elements, that their Python type alone does not imply."""
     if column.vector is not None:
         return value_reader(column.vector, column.size)
     known = BY_OID.get(column.element_oid or column.oid)
     if known is not None and known.name.endswith("multirange"):
         return lambda value: adapters.multirange_text(value) if isinstance(value, list) else value
-    return None if known is None else _CONVERTERS.get(known.name)
+    return _CONVERTERS.get(known.name if known else "", plain)
 
 
 def _float4(value: Any) -> Any:
@@ -76,23 +83,15 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
 
 def _elements(convert: Callable[[Any], Any], of_vectors: bool, value: Any, dimensions: int = 1) -> Any:
     """An array as lists with every element converted; a str is the array's text."""
-    if value is None or isinstance(value, str):
+    if isinstance(value, str):
         return value
     check_depth(dimensions)
     value = as_list(value, of_vectors)
-    if is_dimension(value, of_vectors):
-        return [_inner(convert, of_vectors, item, dimensions) for item in value]
-    raise TypeError
-
-
-def _inner(convert: Callable[[Any], Any], of_vectors: bool, value: Any, dimensions: int) -> Any:
-    if is_dimension(value, of_vectors):
-        return _elements(convert, of_vectors, value, dimensions + 1)
-    return None if value is None else convert(value)
-
-
-def _field(convert: Callable[[Any], Any] | None, text: Callable[[Any], str], value: Any) -> bytes:
-    written = text(value if convert is None else convert(value))
-    if "\x00" in written:
-        raise ValueError("PostgreSQL cannot store NUL characters in a text: send bytes to a bytea column")
-    return written.translate(_ESCAPES).encode()
+    if not is_dimension(value, of_vectors):
+        raise TypeError
+    return [
+        _elements(convert, of_vectors, item, dimensions + 1)
+        if is_dimension(item, of_vectors)
+        else None if item is None else convert(item)
+        for item in value
+    ]  # fmt: skip
