@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import click
 
-from lightvec.cli.streams import discard, messages, printable, tell
+from lightvec.cli.streams import discard, messages, tell
 from lightvec.errors import InvalidOption, LightvecError
 
 __all__ = ["exit_status", "reporting_interrupt"]
@@ -63,7 +63,7 @@ def exit_status(run: Callable[[], object]) -> int:
 
 
 def _report(error: object, status: int = _FAILED) -> int:
-    tell(f"lightvec: {printable(' '.join(str(error).split()))}")
+    tell(f"lightvec: {' '.join(str(error).split())}")
     return status
 
 

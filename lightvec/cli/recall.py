@@ -12,7 +12,7 @@ import click
 from lightvec.cli.options import COUNT, metric_option, open_database, table_options
 from lightvec.cli.output import print_json
 from lightvec.cli.progress import Line
-from lightvec.cli.streams import tell
+from lightvec.cli.streams import printable, tell
 from lightvec.cli.vector_files import matrix
 
 __all__ = ["command", "measuring", "measuring_options", "print_result"]
@@ -118,4 +118,5 @@ def print_result(result: Any, *, as_json: bool, plot: Path | None, **others: Any
             found["curve"] = [vars(trial) for trial in result.curve]
         print_json(found)
     else:
-        click.echo(result)
+        for line in str(result).splitlines():
+            click.echo(printable(line))

@@ -44,6 +44,6 @@ def messages() -> Iterator[None]:
 
 
 def tell(text: str) -> None:
-    """Print a message on stderr."""
+    """Print a message, one line, on stderr."""
     with messages():
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)

@@ -79,7 +79,7 @@ READ_ONLY = (
     "a standby, BEGIN READ ONLY or default_transaction_read_only makes it read-only: connect "
     "to the primary (target_session_attrs=read-write), or begin it READ WRITE"
 )
-WHERE_TABLES_ARE = "(`lightvec init-db` makes tables, --schema and --url say where to look)"
+WHERE_TABLES_ARE = "(`lightvec init-db` creates tables, --schema and --url say where to look)"
 TABLES = "doc, half, part, plain, seen"
 MODEL = "the value is from another model, or the column must change"
 OTHER_DIMENSIONS = (
@@ -97,7 +97,7 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     ("url", (*SEARCH, "--where", "titel = a"), 2, "--where 'titel = a': expected COLUMN OP VALUE, with an OP of = != < <= > >= ~ like and a COLUMN of id, title"),  # noqa: E501
     ("url", (*SEARCH, "--where", "id = a"), 1, 'invalid input syntax for type integer: "a" (SQLSTATE 22P02); the value of --where \'id = a\' is read as its column\'s type is'),  # noqa: E501
     ("url", (*SEARCH, "--column", "titel"), 1, "the table doc has no column titel: it has id, title, embedding"),
-    ("url", ("search", "plain", "--vector", "[1,2,3]"), 1, "the table plain has no vector column: `lightvec init-db --table NAME --dimensions N` makes a table with one"),  # noqa: E501
+    ("url", ("search", "plain", "--vector", "[1,2,3]"), 1, "the table plain has no vector column: `lightvec init-db --table NAME --dimensions N` creates a table with one"),  # noqa: E501
     ("url", ("search", "half", "--text", "a"), 1, "the columns of text in the table half are: none; search by --like or --vector"),  # noqa: E501
     ("url", (*SEARCH, "--metric", "far"), 2, "'far' is not a metric here: expected 'l2', 'ip', 'cosine' or 'l1'"),
     ("url", ("search", "doc", "--like", "7"), 1, "the table doc has no row 7: --like takes a value of its primary key, id"),  # noqa: E501
