@@ -95,10 +95,10 @@ def command(
         raise click.UsageError("--distribute-schema needs --schema NAME")
     wanted = _wanted(models, table, distribute_by)
     if schema is not None:
-        schema_setup.place(wanted, schema)
+        schema_setup.set_schema(wanted, schema)
     make: Any = schema_setup.plan if dry_run else schema_setup.set_up
     options = {"create_extension": create_extension, "schema": schema, "concurrently": concurrently}
-    options |= {"distribution": distribution, "with_schema": distribute_schema}
+    options |= {"distribution": distribution, "distribute_schema": distribute_schema}
     left = LEFT_INVALID if concurrently else "nothing was kept"
     with open_database(url, None if url else _own_database(wanted)) as database, reporting_interrupt(left):
         try:

@@ -11,7 +11,7 @@ from lightvec.metrics import METRICS
 from lightvec.peewee.database import Pg8000Database
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["StandingIndex", "metric_of", "sources_of_view", "vector_indexes"]
+__all__ = ["ExistingIndex", "metric_of", "sources_of_view", "vector_indexes"]
 
 # An index on an expression names its columns in pg_depend only; those of its condition are among them. The session's
 # own temporary tables are in pg_temp, as EXPLAIN says, too.
@@ -47,7 +47,7 @@ ORDER BY tn.nspname, t.relname, c.relname"""
 
 
 @dataclass(frozen=True)
-class StandingIndex:
+class ExistingIndex:
     """A vector index that stands: on what, built how, and whether it can be used.
 
     ``column`` is the vector column, and ``column_type`` its type; both are None where an expression has none.
@@ -106,7 +106,7 @@ def metric_of(operator_class: str) -> str | None:
 
 def vector_indexes(
     database: Pg8000Database, table: str | None = None, schema: str | None = None
-) -> list[StandingIndex]:
+) -> list[ExistingIndex]:
     """The HNSW and IVFFlat indexes of a table, or of all tables, by the names of schema, table and index."""
     name = None if table is None else identifier(*filter(None, (schema, table)))
     return [_standing(row) for row in database.execute_sql(_INDEXES, (name, name)).fetchall()]
@@ -131,7 +131,7 @@ def sources_of_view(database: Pg8000Database, table: str, schema: str | None = N
     return [name for (name,) in rows if name] if rows else None
 
 
-def _standing(row: Sequence[Any]) -> StandingIndex:
-    fields: dict[str, Any] = dict(zip(StandingIndex.__dataclass_fields__, row, strict=True))
+def _standing(row: Sequence[Any]) -> ExistingIndex:
+    fields: dict[str, Any] = dict(zip(ExistingIndex.__dataclass_fields__, row, strict=True))
     fields["options"] = dict(option.split("=", 1) for option in fields["options"])
-    return StandingIndex(**fields)
+    return ExistingIndex(**fields)

@@ -18,17 +18,17 @@ from lightvec.pg8000.exceptions import NotSupportedError
 from lightvec.wire.identifiers import identifier, text_literal
 
 __all__ = [
-    "Spread",
-    "Standing",
-    "distribute_schema",
+    "DistributionPlan",
+    "TableDistribution",
     "is_citus",
     "require_citus",
+    "schema_distribution_call",
     "shards_and_pages",
-    "standing",
+    "table_distribution",
 ]
 
 
-class Spread:
+class DistributionPlan:
     """How models that are set up together are spread, with what they refer to; made before any of them is."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Spread:
         self._known: dict[Any, Distribution] = dict(wanted)
         if wanted:
             others = {field.rel_model for model in models for field in _foreign_keys(model)} - set(wanted)
-            found = {other: standing(database, _name(other)).distribution for other in others}
+            found = {other: table_distribution(database, _name(other)).distribution for other in others}
             self._known |= {other: each for other, each in found.items() if each is not None}
             for model in models:
                 self._check_keys(model)
@@ -60,7 +60,7 @@ class Spread:
         if distribution is None:
             return None
         later = self.keys_added_later(model)
-        is_done = is_there and _stands(model, distribution, standing(self._database, _name(model)))
+        is_done = is_there and _stands(model, distribution, table_distribution(self._database, _name(model)))
         if is_there and later and not is_done:
             self._check_free(model, later)
         keys = (create_foreign_key_sql(field) for field in later)
@@ -148,27 +148,27 @@ SELECT pg_catalog.column_to_column_name(p.logicalrelid, p.partkey), p.repmodel::
 FROM pg_catalog.pg_dist_partition p WHERE p.logicalrelid = to_regclass(%s)"""
 
 
-class Standing(NamedTuple):
-    """How a table stands on Citus: distributed, ``is_in_schema`` with a schema that is, or with neither on one node."""
+class TableDistribution(NamedTuple):
+    """How Citus has a table: distributed, in a schema that is distributed as a whole, or on one node."""
 
     distribution: Distribution | None
-    is_in_schema: bool
+    in_distributed_schema: bool
 
     def __str__(self) -> str:
         if self.distribution is not None:
             return str(self.distribution)
-        return "distributed with its schema" if self.is_in_schema else "on one node"
+        return "distributed with its schema" if self.in_distributed_schema else "on one node"
 
 
-def standing(database: Pg8000Database, table: str) -> Standing:
+def table_distribution(database: Pg8000Database, table: str) -> TableDistribution:
     """How a table, named as SQL, stands. Citus must be there."""
     row = database.execute_sql(_STANDING, (table,)).fetchone()
     if row is None:
-        return Standing(None, False)
-    by, replication, shards, is_in_schema = row
+        return TableDistribution(None, False)
+    by, replication, shards, in_distributed_schema = row
     if by is not None:
-        return Standing(Distribution(by, shards), False)
-    return Standing(Distribution(reference=True) if replication == "t" else None, is_in_schema)
+        return TableDistribution(Distribution(by, shards), False)
+    return TableDistribution(Distribution(reference=True) if replication == "t" else None, in_distributed_schema)
 
 
 _SHARDS = """\
@@ -180,15 +180,15 @@ def shards_and_pages(database: Pg8000Database, table: str) -> tuple[int, int]:
     """How many shards a table has, named as SQL, and how many pages they have together; no shards without Citus."""
     if not database.extension().citus:
         return 0, 0
-    if standing(database, table) == Standing(None, False):
+    if table_distribution(database, table) == TableDistribution(None, False):
         return 0, 0
     ((shards, pages),) = database.execute_sql(_SHARDS, (table, table)).fetchall()
     return shards, pages
 
 
-def _stands(model: Any, distribution: Distribution, found: Standing) -> bool:
+def _stands(model: Any, distribution: Distribution, found: TableDistribution) -> bool:
     """Whether the table is distributed as it is to be; :class:`~lightvec.errors.SchemaMismatch` if in another way."""
-    if found.distribution is None and not found.is_in_schema:
+    if found.distribution is None and not found.in_distributed_schema:
         return False
     if found.distribution is None or not distribution.fits(found.distribution):
         raise SchemaMismatch(
@@ -216,7 +216,7 @@ _SCHEMA = """\
 SELECT 1 FROM pg_catalog.pg_dist_schema WHERE schemaid = to_regnamespace(%s)"""
 
 
-def distribute_schema(database: Pg8000Database, schema: str) -> tuple[bool, str]:
+def schema_distribution_call(database: Pg8000Database, schema: str) -> tuple[bool, str]:
     """Whether a schema is distributed as a whole, and the statement that does it."""
     is_there = database.execute_sql(_SCHEMA, (identifier(schema),)).fetchone() is not None
     return is_there, f"SELECT citus_schema_distribute({text_literal(identifier(schema))})"

@@ -37,7 +37,7 @@ from lightvec.peewee._seam import (
     run_logged,
 )
 from lightvec.peewee.adapter import Pg8000Adapter
-from lightvec.peewee.indexes import check_entity, fitting
+from lightvec.peewee.indexes import check_entity, with_short_name
 from lightvec.pg8000 import dbapi
 from lightvec.types.columns import VECTOR_TYPES
 from lightvec.wire.identifiers import check_name
@@ -104,7 +104,7 @@ class _Context(Context):
         if isinstance(obj, Entity):
             check_entity(obj)
         elif isinstance(obj, ModelIndex):
-            obj = fitting(obj)
+            obj = with_short_name(obj)
         return obj.__sql__(self)
 
 

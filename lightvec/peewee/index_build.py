@@ -23,13 +23,13 @@ from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
 from lightvec.index_options import DEFAULTS
 from lightvec.peewee._seam import create_index_sql, index_name, peewee_errors
 from lightvec.peewee.build_progress import Progress, read_progress
-from lightvec.peewee.catalog import StandingIndex, sources_of_view, vector_indexes
+from lightvec.peewee.catalog import ExistingIndex, sources_of_view, vector_indexes
 from lightvec.peewee.citus import shards_and_pages
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.estimates import Estimate, estimate
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.invalid_indexes import LOCK_TIMEOUT, InvalidIndex, drop_invalid_index, sqlstate_of
-from lightvec.peewee.sessions import held, server_process
+from lightvec.peewee.sessions import server_process, session_settings
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import OperationalError
 from lightvec.pg8000.native import Connection
@@ -127,25 +127,25 @@ def _as_sql(schema: str | None, table: str) -> str:
     return identifier(*filter(None, (schema, table)))
 
 
-def _invalid(other: StandingIndex) -> InvalidIndex:
+def _invalid(other: ExistingIndex) -> InvalidIndex:
     return InvalidIndex(other.schema, other.name, identifier(other.table_schema, other.table))
 
 
-def _described(other: StandingIndex) -> str:
+def _described(other: ExistingIndex) -> str:
     words = [f"{other.method} on {other.column or other.expression}", other.operator_class]
     names = ("m", "ef_construction") if other.method == "hnsw" else ("lists",)
     words += [f"{name} = {other.options.get(name, DEFAULTS[name])}" for name in names]
     return ", ".join(words + ([f"where {other.where}"] if other.where else []))
 
 
-def _is_alike(index: VectorIndex, other: StandingIndex) -> bool:
+def _is_alike(index: VectorIndex, other: ExistingIndex) -> bool:
     """Whether both index the same column in the same form, by the same method and metric."""
     quantize = index.quantization.name if index.quantization else None
     wanted = (index.field.column_name, index.method, index.operator_class, quantize, None)
     return wanted == (other.column, other.method, other.operator_class, other.quantize, other.where)
 
 
-def _is_same(index: VectorIndex, other: StandingIndex) -> bool:
+def _is_same(index: VectorIndex, other: ExistingIndex) -> bool:
     """Whether the options that were given are the same, too."""
     return _is_alike(index, other) and all(
         int(other.options.get(name, DEFAULTS[name])) == value for name, value in index._options.items()
@@ -269,7 +269,7 @@ def _session_settings(conn: Any, plan: IndexPlan, pid: int | None) -> Iterator[M
             f"{needed} cannot be set for CREATE INDEX CONCURRENTLY {where}: set it on the server (ALTER SYSTEM), or "
             f"leave out one of the two"
         )
-    with held(conn, {} if pid is None else {name: str(value) for name, value in plan.settings.items()}):
+    with session_settings(conn, {} if pid is None else {name: str(value) for name, value in plan.settings.items()}):
         yield None
 
 

@@ -27,8 +27,8 @@ __all__ = [
     "bind_indexes",
     "check_entity",
     "declare_index",
-    "fitting",
     "form_of_index",
+    "with_short_name",
 ]
 
 #: The end of a name that Peewee shortened to 64 characters: a checksum, which loses its last digit on the server.
@@ -311,7 +311,7 @@ def _check_names(names: tuple[str, ...]) -> None:
             check_name(name)
 
 
-def fitting(index: Any) -> Any:
+def with_short_name(index: Any) -> Any:
     """The index as it is, or under a shorter name where Peewee made one up that the server would cut off.
 
     Cut off, the names of two indexes can be one: IF NOT EXISTS would skip the second.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from peewee import BareField, CompositeKey, Field, Model, Node
 
 from lightvec.errors import SchemaMismatch
-from lightvec.peewee.catalog import StandingIndex, vector_indexes
+from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, declare_index
@@ -27,7 +27,7 @@ __all__ = [
     "default_metric",
     "model_of",
     "model_with",
-    "no_table",
+    "no_such_table",
     "plain_fields",
     "vector_field",
     "vector_fields",
@@ -90,7 +90,7 @@ class _Column(NamedTuple):
     modifier: int
     is_key: bool
 
-    def field(self, indexes: Sequence[StandingIndex]) -> Field:
+    def field(self, indexes: Sequence[ExistingIndex]) -> Field:
         if self.type in VECTOR_FIELDS:
             size = self.modifier if self.modifier > 0 else None
             # The index on the vectors themselves comes first; one of their bits does not say by which metric.
@@ -111,7 +111,7 @@ def model_of(database: Pg8000Database, table: str, schema: str | None = None) ->
     name = identifier(*filter(None, (schema, table)))
     columns = [_Column(*row) for row in database.execute_sql(_COLUMNS, (name,)).fetchall()]
     if not columns:
-        raise no_table(database, table, schema)
+        raise no_such_table(database, table, schema)
     standing = [index for index in vector_indexes(database, table, schema) if index.valid and index.where is None]
     standing.sort(key=lambda index: index.quantize or "")
     fields = {column.name: column.field(standing) for column in columns}
@@ -123,7 +123,7 @@ def model_of(database: Pg8000Database, table: str, schema: str | None = None) ->
     return model
 
 
-def no_table(database: Pg8000Database, table: str, schema: str | None = None) -> SchemaMismatch:
+def no_such_table(database: Pg8000Database, table: str, schema: str | None = None) -> SchemaMismatch:
     """What is said of a name that no table has."""
     known = ", ".join(database.get_tables(schema)) or "none"
     return SchemaMismatch(
@@ -132,7 +132,7 @@ def no_table(database: Pg8000Database, table: str, schema: str | None = None) ->
     )
 
 
-def _declare(model: Any, standing: StandingIndex) -> None:
+def _declare(model: Any, standing: ExistingIndex) -> None:
     """Have the model know an index that stands, so that ``nearest`` writes the query that it serves."""
     field = model._meta.columns[standing.column]
     # Bits serve each metric that they are for (nearest.py), so any of those declares them.

@@ -29,16 +29,16 @@ from lightvec.peewee._seam import (
     peewee_errors,
     sequence_parts,
 )
-from lightvec.peewee.citus import Spread, distribute_schema, require_citus
+from lightvec.peewee.citus import DistributionPlan, require_citus, schema_distribution_call
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.distribution import Distribution, distributions
-from lightvec.peewee.indexes import VectorIndex, fitting
+from lightvec.peewee.indexes import VectorIndex, with_short_name
 from lightvec.peewee.invalid_indexes import InvalidIndex, drop_invalid_index, sqlstate_of
-from lightvec.peewee.sessions import held, server_process
+from lightvec.peewee.sessions import server_process, session_settings
 from lightvec.pg8000 import exceptions
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["Step", "place", "plan", "set_up"]
+__all__ = ["Step", "plan", "set_schema", "set_up"]
 
 _INSUFFICIENT_PRIVILEGE = "42501"
 
@@ -73,7 +73,7 @@ class Step:
         return (self.invalid.drop_statement(concurrently=self.alone), *self.make)
 
 
-def place(models: Iterable[type[Model]], schema: str) -> None:
+def set_schema(models: Iterable[type[Model]], schema: str) -> None:
     """Put the models that name no schema of their own into this one."""
     for model in models:
         if not model._meta.schema:
@@ -89,29 +89,29 @@ def plan(
     schema: str | None = None,
     concurrently: bool = False,
     distribution: Distribution | None = None,
-    with_schema: bool = False,
+    distribute_schema: bool = False,
 ) -> list[Step]:
     """What the models need, in the order in which it is made; the database is read, not changed.
 
     ``schema`` is created if it does not exist. ``concurrently`` builds vector indexes without locking out writers.
-    ``distribution`` is that of models which declare none (:mod:`lightvec.peewee.distribution`), and ``with_schema``
-    has Citus take the schema as a whole, each with its tables on one node.
+    ``distribution`` is for models that declare none (:mod:`lightvec.peewee.distribution`); ``distribute_schema`` has
+    Citus distribute the schema as a whole.
     :class:`~lightvec.errors.SchemaMismatch` where an existing table differs from its model,
     :class:`~lightvec.pg8000.exceptions.MissingExtension` where pgvector is not there and must not or cannot be created.
     """
     wanted = distributions(models, distribution)
-    if wanted and with_schema:
+    if wanted and distribute_schema:
         raise InvalidOption("a schema that is distributed has its tables whole: distribute it, or the tables, not both")
-    if wanted or with_schema:
+    if wanted or distribute_schema:
         require_citus(database)
     steps = [_extension(database, create_extension)]
     if schema is not None:
         exists = _exists(database, "SELECT to_regnamespace(%s)", identifier(schema))
         steps.append(Step("schema", schema, exists, (f"CREATE SCHEMA {identifier(schema)}",)))
-    if with_schema:
+    if distribute_schema:
         steps.append(_schema_distribution(database, schema))
     with database.bind_ctx(models):
-        spread = Spread(database, models, wanted)
+        spread = DistributionPlan(database, models, wanted)
         for model in peewee.sort_models(models):  # type: ignore[attr-defined]
             steps += _sequences(database, model)
             table = _table(database, model, spread.keys_added_later(model))
@@ -167,7 +167,7 @@ def _untimed(database: Pg8000Database) -> Iterator[None]:
     with peewee_errors:
         conn = database.live_connection()
         settings = {} if server_process(conn) is None else {"statement_timeout": "0"}
-        with held(conn, settings):
+        with session_settings(conn, settings):
             yield
 
 
@@ -260,7 +260,7 @@ def _deferred(fields: Sequence[Any]) -> Iterator[None]:
             field.deferred = False
 
 
-def _distribution(spread: Spread, model: Any, table: Step) -> Iterator[Step]:
+def _distribution(spread: DistributionPlan, model: Any, table: Step) -> Iterator[Step]:
     calls = spread.calls(model, is_there=table.exists)
     if calls is not None:
         yield Step("distribution", *calls)
@@ -269,7 +269,7 @@ def _distribution(spread: Spread, model: Any, table: Step) -> Iterator[Step]:
 def _schema_distribution(database: Pg8000Database, schema: str | None) -> Step:
     if schema is None:
         raise InvalidOption("name the schema that is to be distributed (schema=, --schema)")
-    exists, call = distribute_schema(database, schema)
+    exists, call = schema_distribution_call(database, schema)
     return Step("distribution", f"schema {schema}", exists, (call,))
 
 
@@ -330,7 +330,7 @@ JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[0]"""
 
 
 def _indexes(database: Pg8000Database, model: Any, concurrently: bool) -> Iterator[Step]:
-    for index in map(fitting, model._meta.fields_to_index()):
+    for index in map(with_short_name, model._meta.fields_to_index()):
         alone = concurrently and isinstance(index, VectorIndex)
         sql = (create_index_sql(model, index.concurrent() if alone else index),)
         name = index_name(index)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["held", "server_process"]
+__all__ = ["server_process", "session_settings"]
 
 
 @contextmanager
-def held(conn: Any, settings: Mapping[str, str]) -> Iterator[None]:
+def session_settings(conn: Any, settings: Mapping[str, str]) -> Iterator[None]:
     """These settings on the session, and the former ones again behind it."""
     former = _exchange(conn, settings)
     try:

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from lightvec.errors import SchemaMismatch
-from lightvec.peewee.catalog import StandingIndex
-from lightvec.peewee.citus import Standing, standing
+from lightvec.peewee.catalog import ExistingIndex
+from lightvec.peewee.citus import TableDistribution, table_distribution
 from lightvec.peewee.database import Pg8000Database
 from lightvec.search.findings import OK, Finding, display_name, finding, format_size
 from lightvec.wire.identifiers import identifier, text_literal
@@ -65,7 +65,7 @@ class Shard(NamedTuple):
 class Shards(NamedTuple):
     """How a table is distributed, and its shards."""
 
-    standing: Standing
+    standing: TableDistribution
     shards: Sequence[Shard]
 
     def all(self, fact: str) -> list[Any]:
@@ -97,8 +97,8 @@ def shards_of(database: Pg8000Database, schema: str, table: str) -> Shards | Non
     if not database.extension().citus:
         return None
     name = identifier(schema, table)
-    found = standing(database, name)
-    if found.distribution is None and not found.is_in_schema:
+    found = table_distribution(database, name)
+    if found.distribution is None and not found.in_distributed_schema:
         return None
     shards = []
     for number, success, result, nodes in database.execute_sql(_SHARDS, (name, _FACTS)).fetchall():
@@ -128,7 +128,7 @@ def node_findings(database: Pg8000Database) -> Iterator[Finding]:
         yield finding("citus_no_workers", subject)
 
 
-def shard_findings(schema: str, table: str, indexes: Sequence[StandingIndex], shards: Shards) -> Iterator[Finding]:
+def shard_findings(schema: str, table: str, indexes: Sequence[ExistingIndex], shards: Shards) -> Iterator[Finding]:
     """Findings on the shards of a table."""
     subject, number = display_name(schema, table), len(shards.shards)
     yield Finding(OK, "shards", subject, _distribution(shards))

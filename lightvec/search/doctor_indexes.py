@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from lightvec.peewee.catalog import StandingIndex
+from lightvec.peewee.catalog import ExistingIndex
 from lightvec.peewee.estimates import usual_lists
 from lightvec.search.doctor_server import ServerFacts
 from lightvec.search.findings import OK, Finding, finding, format_size, unusable_index
@@ -48,7 +48,7 @@ def index_findings(server: ServerFacts, table: Table) -> Iterator[Finding]:
         yield finding("mixed_metrics", table.display_name, metrics=shown)
 
 
-def _list_findings(table: Table, index: StandingIndex) -> Iterator[Finding]:
+def _list_findings(table: Table, index: ExistingIndex) -> Iterator[Finding]:
     name = identifier(index.schema, index.name)
     if not table.rows:
         yield finding("ivfflat_built_empty", index.name, name=name)
@@ -71,8 +71,8 @@ def _list_findings(table: Table, index: StandingIndex) -> Iterator[Finding]:
         )
 
 
-def _duplicate_findings(indexes: Sequence[StandingIndex]) -> Iterator[Finding]:
-    def definition(index: StandingIndex) -> tuple[str, ...]:
+def _duplicate_findings(indexes: Sequence[ExistingIndex]) -> Iterator[Finding]:
+    def definition(index: ExistingIndex) -> tuple[str, ...]:
         on = (index.table_schema, index.table, index.column, index.expression, index.where)
         return tuple(map(str, (*on, index.method, index.operator_class)))
 
@@ -82,7 +82,7 @@ def _duplicate_findings(indexes: Sequence[StandingIndex]) -> Iterator[Finding]:
             yield finding("duplicate_index", other.name, first=first.name, name=identifier(other.schema, other.name))
 
 
-def memory_findings(server: ServerFacts, indexes: Sequence[StandingIndex]) -> Iterator[Finding]:
+def memory_findings(server: ServerFacts, indexes: Sequence[ExistingIndex]) -> Iterator[Finding]:
     """Findings on the memory for all these indexes together."""
     total = sum(index.size for index in indexes)
     size = format_size(total)

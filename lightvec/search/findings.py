@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lightvec.peewee.catalog import StandingIndex
+from lightvec.peewee.catalog import ExistingIndex
 from lightvec.wire.identifiers import identifier
 
 __all__ = [
@@ -358,7 +358,7 @@ def finding(code: str, subject: str = "", level: str | None = None, **values: ob
     return Finding(level, _CODES.get(code, code), subject, what.format_map(values), remedy.format_map(values))
 
 
-def unusable_index(index: StandingIndex) -> Finding | None:
+def unusable_index(index: ExistingIndex) -> Finding | None:
     """Why no query uses an index, whatever the query; None for a valid one."""
     if index.valid:
         return None

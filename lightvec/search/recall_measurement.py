@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from peewee import fn
 
 from lightvec.errors import InvalidOption, SchemaMismatch
-from lightvec.peewee.catalog import StandingIndex, vector_indexes
+from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.search.explaining import SETTINGS, Explanation, explain, scan_settings
 
 __all__ = ["ROWS_ARE_EASY", "Benchmark", "Case", "Measurement", "ProgressCallback", "Recall", "check_count", "recall"]
@@ -52,7 +52,7 @@ class Recall(Measurement):
 
     k: int
     sample: int
-    index: StandingIndex | None
+    index: ExistingIndex | None
     settings: Mapping[str, int | str]
     exact_ms: float
     table: str
@@ -210,12 +210,12 @@ class Benchmark:
         """Whether an index serves the queries with these settings."""
         return explain(self._nearest(self._queries[0], options), database=self._database)
 
-    def index(self, explanation: Explanation) -> StandingIndex | None:
+    def index(self, explanation: Explanation) -> ExistingIndex | None:
         """The index that serves."""
         indexes = (index for index in self._indexes if index.name == explanation.index)
         return next(indexes, None) if explanation.uses_index else None
 
-    def settings(self, index: StandingIndex, options: Mapping[str, Any]) -> dict[str, int | str]:
+    def settings(self, index: ExistingIndex, options: Mapping[str, Any]) -> dict[str, int | str]:
         """The settings of this index with which the queries run, those of the session included."""
         settings = self._nearest(self._queries[0], options).settings(self._database)
         scan = scan_settings(self._database, index.method, settings)
@@ -301,7 +301,7 @@ class Benchmark:
         return self._filtered(nearest).select(distance.alias("whole_distance")).tuples()
 
     @cached_property
-    def _indexes(self) -> list[StandingIndex]:
+    def _indexes(self) -> list[ExistingIndex]:
         meta = self._field.model._meta
         # A partitioned table or a view uses the indexes of other tables.
         return [*vector_indexes(self._database, meta.table_name, meta.schema), *vector_indexes(self._database)]

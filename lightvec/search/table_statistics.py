@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from lightvec.peewee.catalog import StandingIndex, vector_indexes
+from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.reflect import no_table
+from lightvec.peewee.reflect import no_such_table
 from lightvec.search.citus_shards import Shards, shards_of
 from lightvec.search.findings import display_name
 from lightvec.wire.identifiers import identifier
@@ -120,7 +120,7 @@ class Table:
     analyzed: Any
     vacuumed: Any
     columns: Sequence[VectorColumn]
-    indexes: Sequence[StandingIndex]
+    indexes: Sequence[ExistingIndex]
     is_sample: bool = False
     newer: Mapping[str, float] = field(default_factory=dict)
     shards: Shards | None = None
@@ -135,7 +135,7 @@ class Table:
         """Its name as SQL."""
         return identifier(self.schema, self.name)
 
-    def indexes_of(self, column: VectorColumn) -> list[StandingIndex]:
+    def indexes_of(self, column: VectorColumn) -> list[ExistingIndex]:
         """The vector indexes on a column."""
         return [index for index in self.indexes if index.column == column.name]
 
@@ -159,11 +159,11 @@ def vector_tables(
 def _oid(database: Pg8000Database, table: str, schema: str | None) -> int:
     row = database.execute_sql(_OID, (table, schema, schema)).fetchone()
     if row is None:
-        raise no_table(database, table, schema)
+        raise no_such_table(database, table, schema)
     return int(row[0])
 
 
-def _table(rows: Sequence[Sequence[Any]], indexes: Sequence[StandingIndex]) -> Table:
+def _table(rows: Sequence[Sequence[Any]], indexes: Sequence[ExistingIndex]) -> Table:
     _, schema, name, _, _, _, _, size, count, partitions, never_analyzed, analyzed, vacuumed = rows[0]
     partitions = [Partition(*partition) for partition in partitions]
     names = {(partition.schema, partition.name) for partition in partitions}
@@ -230,7 +230,7 @@ def _sample(database: Pg8000Database, table: Table, column: VectorColumn, share:
     return Sample(*database.execute_sql(sql, (100 * share,)).fetchall()[0])
 
 
-def _newer(database: Pg8000Database, table: Table, index: StandingIndex, share: float) -> float:
+def _newer(database: Pg8000Database, table: Table, index: ExistingIndex, share: float) -> float:
     """The share of rows that a later transaction wrote than the one that built the index, or ran REINDEX."""
     sql = (
         "SELECT coalesce(avg((age(xmin) < (SELECT age(xmin) FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)))::int"

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.index_options import DEFAULTS
-from lightvec.peewee.catalog import StandingIndex
+from lightvec.peewee.catalog import ExistingIndex
 from lightvec.peewee.nearest import MOST_EF_SEARCH
 from lightvec.search.explaining import SETTINGS
 from lightvec.search.recall_measurement import ROWS_ARE_EASY, Benchmark, Measurement, ProgressCallback, check_count
@@ -56,7 +56,7 @@ class Tuning:
     code: str
     advice: str
     sample: int
-    index: StandingIndex | None
+    index: ExistingIndex | None
     k: int
     table: str
     field: str
@@ -239,7 +239,7 @@ def _advice(search: _Search, best: Trial, unseen: float, exact_ms: float, from_r
         yield from _rebuilding(search.index, best)
 
 
-def _rebuilding(index: StandingIndex, best: Trial) -> Iterator[str]:
+def _rebuilding(index: ExistingIndex, best: Trial) -> Iterator[str]:
     """How to build the index instead, where the most effort does not find enough."""
     if best.short:
         limit = "hnsw.max_scan_tuples" if index.method == "hnsw" else "ivfflat.max_probes"
