@@ -119,7 +119,10 @@ def command(
 
 
 def _as_json(step: Step, dry_run: bool) -> dict[str, Any]:
-    result = {"kind": step.kind, "name": step.name, "created": not (step.exists or dry_run)}
+    created = not (step.exists or step.differs or dry_run)
+    result: dict[str, Any] = {"kind": step.kind, "name": step.name, "created": created}
+    if step.differs:
+        result["differs"] = step.differs
     return {**result, "exists": step.exists, "sql": () if step.exists else step.sql} if dry_run else result
 
 
@@ -240,14 +243,20 @@ def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
 
 def _print_sql(steps: Sequence[Step]) -> None:
     for step in steps:
-        for statement in () if step.exists else step.sql:
-            click.echo(f"{statement};")
-        if step.exists:
+        if step.differs:
+            click.echo(f"-- {step.kind} {in_a_line(step.name)} differs: {in_a_line(step.differs)}")
+        elif step.exists:
             click.echo(f"-- {step.kind} {in_a_line(step.name)} exists")
+        else:
+            for statement in step.sql:
+                click.echo(f"{statement};")
 
 
 def _print_steps(steps: Sequence[Step]) -> None:
     width = max(9, *(len(step.kind) for step in steps))
     for step in steps:
         word = click.style("exists ", dim=True) if step.exists else click.style("created", fg="green")
-        click.echo(f"{word}  {step.kind:<{width}}  {in_a_line(step.name)}")
+        name = in_a_line(step.name)
+        if step.differs:
+            word, name = click.style("differs", fg="yellow"), f"{name}: {in_a_line(step.differs)}"
+        click.echo(f"{word}  {step.kind:<{width}}  {name}")

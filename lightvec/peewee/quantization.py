@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from peewee import Cast, Node, fn
+from peewee import Cast, Function, Node
 
 from lightvec.errors import InvalidOption
 from lightvec.metrics import INDEX_DIMENSIONS, METRICS, Metric
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["QUANTIZATIONS", "Quantization", "quantization", "usual_quantization"]
 
@@ -32,10 +33,12 @@ class Quantization:
         self.metrics = metrics
         self.overfetch = overfetch
 
-    def of(self, vector: Node, dimensions: int) -> Any:
-        """The SQL of a vector, or a column, in this form."""
-        coarse = vector if self.name != "bit" else fn.binary_quantize(vector, coerce=False)
-        return Cast(coarse, f"{self.name}({dimensions:d})")
+    def of(self, vector: Node, dimensions: int, schema: str = "") -> Any:
+        """The SQL of a vector, or a column, in this form; ``schema`` qualifies pgvector's names."""
+        prefix = identifier(schema) + "." if schema else ""
+        if self.name != "bit":
+            return Cast(vector, f"{prefix}{self.name}({dimensions:d})")
+        return Cast(Function(f"{prefix}binary_quantize", (vector,), coerce=False), f"bit({dimensions:d})")
 
     def metric(self, metric: Metric) -> Metric:
         """What orders this form as nearly as it can be as the metric orders vectors."""
