@@ -13,7 +13,7 @@ SLOW := $(addprefix tests/pg8000/,test_beside_psycopg.py test_fork.py test_inter
 FAST := $(addprefix tests/,types wire pg8000 peewee test_layers.py test_metrics.py) $(addprefix --ignore=,$(SLOW))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all test-citus soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean docs
+.PHONY: help demo test test-fast test-all test-lowest test-citus soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,18 @@ test-all:  ## run the test suite on each Python from 3.10 that is found (TESTS=t
 	            && passed="$$passed $$version" || failed="$$failed $$version"; \
 	    done; \
 	    echo "passed:$${passed:- none}; failed:$${failed:- none}"; test -n "$$passed" && test -z "$$failed"; }
+
+# An own environment, on the oldest Python that is found. What is compared with psycopg is compared with its newest.
+LOWEST := $(addprefix tests/,types pg8000 peewee drivers sqlalchemy django) $(addprefix --ignore=,$(SLOW))
+test-lowest: .venvs/lowest/.installed  ## run the tests of the libraries on the lowest versions that setup.cfg allows
+	.venvs/lowest/bin/python -m pytest -n $(JOBS) $(LOWEST)
+
+.venvs/lowest/.installed: setup.cfg tests/lowest.py
+	rm -rf $(@D) && mkdir -p $(@D)
+	$(PYTHON) -m tests.lowest >$(@D)/constraints.txt
+	$$($(PYTHON) -m tests.pythons | head -1 | cut -d' ' -f2) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt --editable '.[test]'
+	@touch $@
 
 test-citus: $(VENV)/.installed-test  ## run the tests on the Citus cluster that LIGHTVEC_CITUS_URL names
 	@test -n "$$LIGHTVEC_CITUS_URL" || { echo "set LIGHTVEC_CITUS_URL to the coordinator of a cluster" >&2; exit 2; }
