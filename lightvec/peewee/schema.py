@@ -38,7 +38,7 @@ from lightvec.peewee.distribution import Distribution, distributions
 from lightvec.peewee.indexes import VectorIndex, with_short_name
 from lightvec.peewee.invalid_indexes import drop_invalid_index, drop_statement, sqlstate_of
 from lightvec.peewee.sessions import server_process, session_settings
-from lightvec.pg8000 import exceptions
+from lightvec.pg8000 import connect, exceptions
 from lightvec.wire.identifiers import identifier
 
 __all__ = ["Step", "plan", "set_schema", "set_up"]
@@ -48,8 +48,8 @@ _INSUFFICIENT_PRIVILEGE = "42501"
 #: The advisory lock of a set-up in this database: "lightvec" in ASCII.
 _LOCK = int.from_bytes(b"lightvec", "big")
 
-#: Seconds between two attempts to get it.
-_LOCK_INTERVAL = 0.05
+#: Seconds between two attempts to get it, until giving up, and that its holder may be idle.
+_LOCK_INTERVAL, _LOCK_TIMEOUT, _IDLE_TIMEOUT = 0.05, 3_600, 30
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def set_up(database: Pg8000Database, models: Sequence[type[Model]], **options: A
     """
     steps = _set_up_in_transaction(database, models, options)
     if any(step.outside_transaction and not step.exists for step in steps):
-        with _session_lock(database), _no_statement_timeout(database):
+        with _lock_outside_transaction(database), _no_statement_timeout(database):
             # Another set-up may have built the same indexes meanwhile.
             _run(database, [step for step in plan(database, models, **options) if step.outside_transaction])
     return steps
@@ -151,7 +151,7 @@ def _set_up_in_transaction(
     Waiting for the lock inside a transaction would be a deadlock: CREATE INDEX CONCURRENTLY, which another set-up
     runs under the same lock, waits for the end of older transactions.
     """
-    while True:
+    for _ in _attempts(database):
         with database.atomic():
             if _exists(database, "SELECT nullif(pg_try_advisory_xact_lock(%s), false)", _LOCK):
                 # The index of a table with rows takes its time.
@@ -159,17 +159,56 @@ def _set_up_in_transaction(
                 steps = plan(database, models, **options)
                 _run(database, [step for step in steps if not step.outside_transaction])
                 return steps
-        time.sleep(_LOCK_INTERVAL)
+    raise AssertionError("the attempts end with an error")
 
 
 @contextmanager
-def _session_lock(database: Pg8000Database) -> Iterator[None]:
-    while not _exists(database, "SELECT nullif(pg_try_advisory_lock(%s), false)", _LOCK):
-        time.sleep(_LOCK_INTERVAL)
-    try:
+def _lock_outside_transaction(database: Pg8000Database) -> Iterator[None]:
+    """The same lock, for statements that cannot run in a transaction.
+
+    Behind a pooler the lock of a session could stay on a pooled session. There a second connection holds the lock in a
+    transaction, for which CREATE INDEX CONCURRENTLY does not wait: between statements it has no snapshot.
+    """
+    with peewee_errors:
+        is_direct = server_process(database.live_connection()) is not None
+    if is_direct:
+        for _ in _attempts(database):
+            if _exists(database, "SELECT nullif(pg_try_advisory_lock(%s), false)", _LOCK):
+                break
+        try:
+            yield
+        finally:
+            database.execute_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+        return
+    with peewee_errors, connect(database.database, **database.connect_params) as holder:
+        for _ in _attempts(database):
+            holder.run("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = 0")
+            # As a simple query: the portal of an extended one would keep its snapshot.
+            if holder.execute_simple(f"SELECT pg_try_advisory_xact_lock({_LOCK:d})").rows == [[True]]:
+                break
+            holder.run("ROLLBACK")
         yield
-    finally:
-        database.execute_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+_HOLDER = """\
+SELECT a.pid, a.state = 'idle' AND a.state_change < now() - %s * interval '1 second'
+FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid::int8 << 32 | l.objid::int8 = %s AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"""
+
+
+def _attempts(database: Pg8000Database) -> Iterator[None]:
+    """Attempts to get the lock; an error after an hour, or if an idle session has it, which has been left behind."""
+    give_up = time.monotonic() + _LOCK_TIMEOUT
+    while True:
+        yield
+        time.sleep(_LOCK_INTERVAL)
+        for pid, is_idle in database.execute_sql(_HOLDER, (_IDLE_TIMEOUT, _LOCK)).fetchall():
+            if is_idle or time.monotonic() > give_up:
+                raise exceptions.OperationalError(
+                    f"process {pid} of the server holds the lock of schema set-up (see pg_stat_activity): wait until "
+                    f"its set-up is done, or run SELECT pg_terminate_backend({pid}) if that is gone"
+                )
 
 
 @contextmanager
