@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -12,12 +13,14 @@ from peewee import (
     BaseQuery,
     Context,
     Database,
+    DatabaseError,
     Entity,
     Field,
     Model,
     ModelIndex,
     Node,
     PostgresqlDatabase,
+    ProgrammingError,
     RawQuery,
     SelectBase,
 )
@@ -257,6 +260,23 @@ class Pg8000Database(PostgresqlDatabase):
         return run_logged(
             self, sql, params, lambda: self.cursor(named_cursor).execute(sql, params or (), settings=settings)
         )
+
+    def create_tables(self, models: Iterable[type[Model]], **options: Any) -> None:
+        """As in Peewee; creates the extension if a model needs it and this user may create it."""
+        models = list(models)
+        fields: list[Any] = [field for model in models for field in model._meta.sorted_fields]
+        # An array has the type of its elements.
+        if not any(hasattr(field, "value_class") or field.field_type in VECTOR_TYPES for field in fields):
+            return super().create_tables(models, **options)
+        if not self.extension().oids:
+            with suppress(DatabaseError), self.atomic():
+                self.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")
+        if self.extension().oids:
+            return super().create_tables(models, **options)
+        try:
+            return super().create_tables(models, **options)
+        except ProgrammingError as error:
+            raise error from None
 
     def copy_rows(
         self,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import peewee
 import pytest
 from peewee import Model
+from playhouse.postgres_ext import ArrayField
 
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField, catalog
@@ -250,3 +251,60 @@ def test_another_metric_is_told(empty: Pg8000Database) -> None:
     assert not steps["doc_embedding_l2_hnsw"].differs
     assert "doc does not declare it (hnsw on embedding, vector_cosine_ops" in steps[INDEX].differs
     assert all(step.exists for step in plan(empty, [other])), "it is told once"
+
+
+# Peewee's create_tables
+
+
+class First(peewee.Model):
+    """What a first script declares."""
+
+    embedding = VectorField(3, metric="l2", index="hnsw")
+
+    class Meta:
+        table_name = "first"
+
+
+class Listed(peewee.Model):
+    """A model that needs the extension for an array."""
+
+    embeddings = ArrayField(VectorField, {"dimensions": 2}, index=False)
+
+    class Meta:
+        table_name = "listed"
+
+
+class Plain(peewee.Model):
+    """A model that does not need it."""
+
+    class Meta:
+        table_name = "plain"
+
+
+@pytest.mark.parametrize("models", [[First], [Plain, Listed]], ids=["vector", "array"])
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_create_tables_creates_the_extension(empty: Pg8000Database, models: Any, in_transaction: bool) -> None:
+    with empty.bind_ctx([*models, Plain]):
+        empty.create_tables([Plain])
+        assert empty.extension().oids == {}
+        for _ in range(2):
+            with empty.atomic() if in_transaction else nullcontext():
+                empty.create_tables(models)
+        assert empty.extension().oids
+        assert {model._meta.table_name for model in models} <= set(empty.get_tables())
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_create_tables_of_a_user_who_may_not(empty: Pg8000Database, in_transaction: bool) -> None:
+    """The error is that of the table, in one traceback; the transaction goes on as Peewee has it."""
+    empty.execute_sql("CREATE ROLE modest; GRANT CREATE ON SCHEMA public TO modest; SET ROLE modest")
+    try:
+        with (
+            empty.bind_ctx([First]),
+            pytest.raises(peewee.ProgrammingError, match="CREATE EXTENSION vector") as refused,
+            empty.atomic() if in_transaction else nullcontext(),
+        ):
+            empty.create_tables([First])
+    finally:
+        empty.execute_sql("RESET ROLE; DROP OWNED BY modest; DROP ROLE modest")
+    assert (refused.value.__cause__, refused.value.__suppress_context__) == (None, True)

@@ -65,7 +65,8 @@ def test_a_lock_that_was_left_behind(
     monkeypatch.setattr("lightvec.peewee.schema._IDLE_TIMEOUT", 1)
     with connect(url) as left:
         left.run("SELECT pg_advisory_lock(:lock)", lock=int.from_bytes(b"lightvec", "big"))
-        ((pid,),) = left.run("SELECT pg_backend_pid()") or ()
+        rows: Any = left.run("SELECT pg_backend_pid()")
+        ((pid,),) = rows
         for target in (pooler.url(url), url):
             for concurrently in (False, True):
                 with pytest.raises(OperationalError, match=rf"process {pid} .* pg_terminate_backend\({pid}\)"):
