@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakSet
 
 from lightvec.pg8000.connection import BaseConnection
-from lightvec.wire.errors import Error, check_committed
+from lightvec.wire.errors import Error, InterfaceError, check_committed
 from lightvec.wire.execute import execute, execute_text
 from lightvec.wire.identifiers import identifier
 from lightvec.wire.placeholders import check_backslashes, from_named
@@ -134,9 +134,15 @@ class Connection(BaseConnection):
         """
         begin, commit, rollback = self._transaction_commands()
         self.execute_unnamed(begin)
+        ended = self.session.transactions_ended
         try:
             yield self
             self._close_streams()
+            if self.session.transactions_ended != ended:
+                raise InterfaceError(
+                    "a COMMIT or ROLLBACK in the block ended its transaction, so what ran after it was not part of "
+                    "it: leave the end to the block"
+                )
         except BaseException:
             # The caller's error is raised even if the rollback fails.
             with suppress(Error):

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from lightvec.types.arrays import as_list, check_depth, is_dimension
 from lightvec.types.columns import value_reader
-from lightvec.types.inputs import show, show_number
+from lightvec.types.inputs import is_table, show, show_number
 from lightvec.wire.adapters import Adapters
 from lightvec.wire.binary_encoders import NULL, Encoder, numeric_of
 from lightvec.wire.copy.target import Column, Target
@@ -147,7 +147,7 @@ def _values(columns: Sequence[Column], row: Any, number: int) -> Sequence[Any]:
     """The values of a row, which are counted: some classes have a wrong ``len()``."""
     expected = f"row {number:,}: expected {len(columns)} values ({', '.join(column.name for column in columns)})"
     try:
-        if isinstance(row, (str, bytes, Mapping, Set)):
+        if isinstance(row, (str, bytes, Mapping, Set)) or is_table(row):
             raise TypeError
         count = len(row)
         values = list(islice(row, len(columns) + 1)) if count == len(columns) else []

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lightvec.types.inputs import show
+from lightvec.types.inputs import is_table, show
 from lightvec.wire.copy.arrays import array_blocks, items
 from lightvec.wire.copy.blocks import Block, binary_blocks, line_blocks, text_blocks
 from lightvec.wire.copy.conflict import check_on_conflict, load_by_insert
@@ -74,6 +74,11 @@ def copy_rows(
     [[1, 'a', Vector([1.0, 2.0, 3.0])], [2, 'c', Vector([4.0, 5.0, 6.0])]]
     """
     check_on_conflict(on_conflict)
+    if is_table(rows):
+        raise InterfaceError(
+            f"expected an iterable of rows, got a {type(rows).__name__}: pass its rows, such as "
+            f".itertuples(index=False), or a dict of its columns to copy_columns"
+        )
     target = look_up(session, table, columns, left_alone)
     binary = _is_binary(session, target)
     blocks = _row_blocks(session, target, rows, binary)
@@ -138,7 +143,7 @@ def _length(columns: Mapping[str, Any]) -> int:
     lengths: dict[str, int] = {}
     for name, values in columns.items():
         try:
-            if isinstance(values, (str, bytes, Mapping)):
+            if isinstance(values, (str, bytes, Mapping, set, frozenset)) or is_table(values):
                 raise TypeError
             lengths[name] = len(values)
         except (TypeError, ValueError) as error:
