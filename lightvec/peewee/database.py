@@ -46,6 +46,7 @@ from lightvec.peewee.indexes import check_entity, fitting
 from lightvec.peewee.vector_values import convert_lists, convert_update
 from lightvec.pg8000 import dbapi
 from lightvec.types.columns import VECTOR_TYPES
+from lightvec.wire.execute import lacks_types
 from lightvec.wire.identifiers import check_name
 from lightvec.wire.settings import WithSchema
 
@@ -341,7 +342,7 @@ class Pg8000Database(PostgresqlDatabase):
         """pgvector's version, schema and the OIDs of its types, as the database has them."""
         # Without a check of the socket (7 of 470 µs of a search), which the next statement does.
         conn = open_connection(self)
-        known = NO_EXTENSION if conn is None else conn.known_types
+        known = NO_EXTENSION if conn is None else conn.session.extension
         if known.oids:
             return known
         with peewee_errors:
@@ -355,10 +356,10 @@ class Pg8000Database(PostgresqlDatabase):
     def _path_for(self, params: Sequence[Any]) -> dict[str, object] | None:
         """The same for a statement with these values; takes no needless round trip."""
         conn: dbapi.Connection | None = open_connection(self)
-        if conn is not None and conn.known_types.oids and not conn.known_types.out_of_path:
+        if conn is not None and conn.session.extension.oids and not conn.session.extension.out_of_path:
             return None
         conn = conn or self.live_connection()
-        is_known = conn.known_types.oids or conn.needs_types(params)
+        is_known = conn.session.extension.oids or lacks_types(conn.session, params)
         return (self.path_to_extension() or None) if is_known else None
 
     def rollback(self) -> None:
@@ -367,7 +368,7 @@ class Pg8000Database(PostgresqlDatabase):
         if conn is None and inherited_blocks(self):
             return  # The parent process began it.
         if conn is not None and conn.closed:
-            conn.forget_transaction()
+            conn.session.forget_transaction()
         else:
             super().rollback()
 
@@ -390,7 +391,7 @@ class Pg8000Database(PostgresqlDatabase):
     def live_connection(self) -> dbapi.Connection:
         """The open connection. A broken one is replaced unless a transaction was open on it."""
         conn = open_connection(self)
-        if conn is not None and not conn.belongs_here:
+        if conn is not None and not conn.session.belongs_here:
             self.discard_connections()
         # BEGIN as SQL opens a transaction that Peewee does not count.
         elif conn and not self.in_transaction() and not conn.in_transaction and not conn.is_alive():
@@ -405,7 +406,7 @@ class Pg8000Database(PostgresqlDatabase):
     def discard_connections(self) -> None:
         """After a fork, leave the connections to the parent."""
         for conn in self.forget_connections():
-            conn.discard()
+            conn.session.discard()
 
 
 def _rows_from(row: Any, rows: Iterator[Any]) -> Iterator[Any]:

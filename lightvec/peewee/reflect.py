@@ -127,7 +127,7 @@ def no_table(database: Pg8000Database, table: str, schema: str | None = None) ->
     """What is said of a name that no table has."""
     known = ", ".join(database.get_tables(schema)) or "none"
     return SchemaMismatch(
-        f"there is no table {table}; the tables there are: {known} (`lightvec init-db` makes tables, --schema and "
+        f"there is no table {table}; the tables there are: {known} (`lightvec init-db` creates tables, --schema and "
         f"--url say where to look)"
     )
 
@@ -184,7 +184,7 @@ def vector_field(model: type[Model], column: str | None = None) -> Any:
     table = model._meta.table_name
     if not fields:
         raise SchemaMismatch(
-            f"the table {table} has no vector column: `lightvec init-db --table NAME --dimensions N` makes a table "
+            f"the table {table} has no vector column: `lightvec init-db --table NAME --dimensions N` creates a table "
             f"with one"
         )
     wanted = "one of them must be named (--vector-column)" if column is None else f"{column} is none of them"

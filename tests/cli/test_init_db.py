@@ -98,6 +98,27 @@ def test_a_table_without_a_model(run: Run, url: str, empty_url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ("int", "integer"),
+        ("integer", "integer"),
+        ("BIGINT", "bigint"),
+        ("double precision", "double precision"),
+        ("boolean", "boolean"),
+        ("timestamptz", "timestamp with time zone"),
+        ("jsonb", "jsonb"),
+        ("bytea", "bytea"),
+    ],
+)
+def test_types_of_columns(run: Run, empty_url: str, given: str, kind: str) -> None:
+    described = ("--table", "t", "--dimensions", 8, "--index", "none", "--column", f"n:{given}")
+    assert run("init-db", "--url", empty_url, *described).status == 0
+    with connect(empty_url) as conn:
+        rows = conn.run("SELECT data_type FROM information_schema.columns WHERE column_name = 'n' AND table_name = 't'")
+    assert rows == [[kind]]
+
+
+@pytest.mark.parametrize(
     ("vector_type", "index", "operator_class"),
     [
         ("halfvec", "ivfflat", "halfvec_cosine_ops"),
