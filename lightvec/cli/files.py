@@ -30,9 +30,11 @@ __all__ = [
     "text_rows",
 ]
 
-#: Formats of rows as text, of one matrix, a row a vector, and of arrays.
+#: Formats of rows as text; of one matrix, a row a vector, which may begin with any bytes or not;
+#: of arrays.
 TEXTS = ("jsonl", "jsonl.gz", "csv", "vec")
-MATRICES = ("npy", "hdf5", "fvecs", "ivecs", "bvecs", "fbin")
+_ANY_BYTES = ("fvecs", "ivecs", "bvecs", "fbin")
+MATRICES = ("npy", "hdf5", *_ANY_BYTES)
 ARRAYS = ("npz", *MATRICES)
 
 FORMATS = (*TEXTS, *ARRAYS, "parquet", "feather")
@@ -51,7 +53,8 @@ _SIGNATURES = {
     b"\x80\x05": "a Python pickle",
     b"%PDF": "a PDF",
     b"SQLite format 3": "an SQLite database",
-    b"<": "XML or HTML",
+    b"<?xml": "XML",
+    b"<!": "XML or HTML",
 }
 
 #: Rows with their numbers in the file.
@@ -97,12 +100,16 @@ def format_of(path: Path, format: str | None = None) -> str:
             texts = ", ".join(TEXTS)
             raise InvalidOption(f"expected {texts} on standard input, got {format}: save it first")
         return format or "jsonl"
-    with path.open("rb") as file:
-        head = file.read(4_096)
+    head = b""
+    if path.is_file():  # A pipe could be read only once.
+        with path.open("rb") as file:
+            head = file.read(4_096)
     ending = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffix)[1:].lower()
     found = format or _ENDINGS.get(ending, ending)
     if ending == "txt" and _is_word_vector(head):
         found = format or "vec"
+    if found in _ANY_BYTES:
+        return found
     held = next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), found)
     if head.startswith(b"PK\x03\x04"):
         held = "npz" if b".npy" in head[:200] or found == "npz" else "a zip archive"
