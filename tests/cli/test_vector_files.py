@@ -275,7 +275,8 @@ pq.write_table(pa.table({"title": ["a"]}), PARQUET)
     ("name", "body", "told"),
     [
         ("d.jsonl", PARQUET.getvalue().to_pybytes(), "d.jsonl: it holds parquet: name it .parquet, or say --format"),
-        ("d.csv", b"\x1f\x8b\x08", "d.csv: it holds jsonl.gz"),
+        ("d.csv", b"\x1f\x8b\x08", "d.csv: it holds a gzip file; expected a file that ends in .jsonl, .jsonl.gz"),
+        ("d.csv.gz", b"\x1f\x8b\x08", "d.csv.gz: it holds a gzip file"),
         ("d.parquet", b"ARROW1\0\0", "d.parquet: it holds feather"),
         ("d.data", b"\x93NUMPY\x01\0", "d.data: it holds npy"),
         ("d.npy", b"\x89HDF\r\n\x1a\n", "d.npy: it holds hdf5"),
@@ -326,7 +327,13 @@ def test_a_delimiter(run: Run, doc: str, tmp_path: Path, letter: str, given: str
     assert run("load", "doc", "d.csv", "--delimiter", "", "--url", doc).status == 2
 
 
-@pytest.mark.parametrize("start", ["\n", "\r\n\r\n", "﻿\n"])
+def test_tabs(run: Run, doc: str, tmp_path: Path) -> None:
+    (tmp_path / "d.tsv").write_text("title\tembedding\nx\t[1,2,3]\n")
+    assert run("load", "doc", "d.tsv", "--url", doc).status == 0
+    assert contents(doc) == [["x", [1, 2, 3]]]
+
+
+@pytest.mark.parametrize("start", ["\n", "\r\n\r\n", "﻿\n", "  \n", ",,\n"])
 def test_csv_that_begins_with_a_blank_line(run: Run, doc: str, tmp_path: Path, start: str) -> None:
     (tmp_path / "d.csv").write_text(f'{start}title,embedding\nx,"[1,2,3]"\n', newline="")
     outcome = run("load", "doc", "d.csv", "--url", doc)
