@@ -41,19 +41,14 @@ NO_EXTENSION = ExtensionTypes(MappingProxyType({}), MappingProxyType({}))
 
 
 def types_from(rows: Sequence[Sequence[Any]]) -> ExtensionTypes:
-    """The result of :data:`TYPES_SQL`, whose OIDs may be numbers or texts; no OIDs if there are no rows.
-
-    >>> types_from([("0.8.6", "public", "vector", "16400", "16405", "")]).oids["vector"]
-    16400
-    """
-    return ExtensionTypes(
-        oids=MappingProxyType({row[2]: int(row[3]) for row in rows}),
-        array_oids=MappingProxyType({row[2]: int(row[4]) for row in rows}),
-        version=version_numbers(rows[0][0]) if rows else (),
-        schema=rows[0][1] if rows else "",
-        out_of_path=rows[0][5] if rows else "",
-        citus=version_numbers(rows[0][6] or "") if rows and len(rows[0]) > 6 else (),
-    )
+    """The result of :data:`TYPES_SQL`, whose OIDs may be numbers or texts."""
+    if not rows:
+        return NO_EXTENSION
+    version, schema, _, _, _, out_of_path, citus = rows[0]
+    oids = MappingProxyType({row[2]: int(row[3]) for row in rows})
+    array_oids = MappingProxyType({row[2]: int(row[4]) for row in rows})
+    citus_version = version_numbers(citus or "")
+    return ExtensionTypes(oids, array_oids, version_numbers(version), schema, out_of_path, citus_version)
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

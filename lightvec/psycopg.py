@@ -7,17 +7,13 @@
         conn.execute("INSERT INTO item (embedding) VALUES (%s)", [Vector([1, 2, 3])])
         conn.execute("SELECT embedding FROM item", binary=True).fetchall()  # [(Vector([1.0, 2.0, 3.0]),)]
 
-A registered connection sends:
+Sent as vectors are ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, those of pgvector's own
+package, NumPy arrays and ``array.array`` of numbers, and lists of all these as arrays. A plain list of
+floats is ``float8[]`` to psycopg, which PostgreSQL casts where it is stored in a column or written
+``%s::vector``; operators do not cast: pass ``Vector(numbers)``. A binary COPY after
+``copy.set_types(["vector", ...])`` takes whatever the types' classes can be made of.
 
-- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, those of pgvector's own package, and lists of them.
-- A one-dimensional NumPy array or ``array.array`` of numbers as ``vector``, which PostgreSQL casts to the type of a
-  halfvec or sparsevec column.
-- A plain list of floats as ``float8[]``, as psycopg does, which PostgreSQL casts where it is stored in a column or
-  written ``%s::vector``. Operators do not cast, and there is no cast for a list of ints: pass ``Vector(numbers)``.
-- In a binary COPY after ``copy.set_types(["vector", ...])``, whatever the type's class can be made of, PostgreSQL's
-  text of it, and for ``vector[]`` lists of these and NumPy arrays of rows.
-
-Results of the three vector types are their classes in both formats, arrays of them lists. psycopg returns a ``bit`` as
+Results of the three vector types are their classes, arrays of them lists. psycopg returns a ``bit`` as
 a text of 0 and 1, and in binary as the bytes that ``Bit.from_binary`` reads.
 """
 
@@ -25,7 +21,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
 
@@ -63,12 +59,12 @@ class MissingExtension(psycopg.ProgrammingError, errors.MissingExtension):
 def register_vector(context: AdaptContext, /, *, adapters: AdaptersMap | None = None) -> None:
     """Teach a :class:`psycopg.Connection`, or one cursor, the types vector, halfvec, sparsevec and bit.
 
-    One query finds the types in any schema. Registering again is harmless, and needed after the extension was
-    recreated. With ``adapters``, the types are registered in that map: ``psycopg.adapters`` is that of all later
-    connections, which must be to the same database, because the types' OIDs differ between databases. It can be the
-    ``configure`` callback of a :class:`psycopg_pool.ConnectionPool`.
+    One query finds the types in any schema. Register again after the extension was recreated. With
+    ``adapters``, the types are registered in that map: ``psycopg.adapters`` is that of all later
+    connections, which must be to the same database. It can be the ``configure`` callback of a
+    :class:`psycopg_pool.ConnectionPool`.
 
-    Raises :class:`MissingExtension` where pgvector is not installed in the database,
+    Raises :class:`MissingExtension` if pgvector is not installed in the database,
     :class:`lightvec.errors.InvalidOption` for a ``context`` without such a connection.
     """
     conn = context.connection
@@ -106,32 +102,31 @@ def _register(adapters: AdaptersMap, rows: Sequence[tuple[Any, ...]]) -> None:
         regtype = Identifier(types.schema, name).as_string()
         TypeInfo(name, oid, types.array_oids[name], regtype=regtype).register(adapters)
         adapters.register_dumper(None, _array_dumper(name, oid, types.array_oids[name]))
-        _register_values(adapters, name, oid)
         for loader in _loaders(name):
             adapters.register_loader(oid, loader)
-    _register_values(adapters, "bit", builtin_types["bit"].oid)
-    _register_dumpers(adapters, array, "vector", types.oids["vector"])
-    # psycopg replaces the name by the class at the first array; from then on only the class counts.
-    ndarray = getattr(sys.modules.get("numpy"), "ndarray", "numpy.ndarray")
-    _register_dumpers(adapters, ndarray, "vector", types.oids["vector"])
+    for name, oid in {**types.oids, "bit": builtin_types["bit"].oid}.items():
+        for kind in _classes(name):
+            for dumper in _dumpers(name, oid):
+                adapters.register_dumper(kind, dumper)
+
+
+def _classes(name: str) -> Iterator[type[Any] | str]:
+    """The classes of a type's values; by name where they are not loaded.
+
+    psycopg replaces the name by the class at the first value; from then on only the class counts.
+    """
+    kind = VALUES[name]
+    yield kind
+    # The modules of pgvector's own package have the types' names.
+    yield pgvector_classes().get(kind.__name__, f"pgvector.{name}.{kind.__name__}")
+    if name == "vector":
+        yield array
+        yield getattr(sys.modules.get("numpy"), "ndarray", "numpy.ndarray")
 
 
 def _text(value: Any) -> Any:
     """A text, which psycopg returns as bytes where the client encoding is SQL_ASCII."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _register_values(adapters: AdaptersMap, name: str, oid: int) -> None:
-    """Send a type's class, and the one of pgvector's own package, whose modules have the types' names."""
-    kind = VALUES[name]
-    _register_dumpers(adapters, kind, name, oid)
-    theirs = pgvector_classes().get(kind.__name__, f"pgvector.{name}.{kind.__name__}")
-    _register_dumpers(adapters, theirs, name, oid)
-
-
-def _register_dumpers(adapters: AdaptersMap, of: type[Any] | str, name: str, oid: int) -> None:
-    for dumper in _dumpers(name, oid):
-        adapters.register_dumper(of, dumper)
 
 
 class _TextDumper(Dumper):

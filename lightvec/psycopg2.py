@@ -9,17 +9,13 @@
         cursor.execute("SELECT embedding FROM item")
         cursor.fetchall()  # [(Vector([1.0, 2.0, 3.0]),)]
 
-A registered connection sends:
+Sent as vectors are ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, those of pgvector's own
+package if it was imported before, and NumPy arrays and ``array.array`` of numbers. They are literals of
+the type of the column or operand beside them; elsewhere write ``%s::vector``, and ``%s::vector[]`` for a
+list of them. A plain list of numbers is an ``ARRAY[...]`` to psycopg2, which PostgreSQL casts where it is
+stored in a column or written ``%s::vector``; operators do not cast: pass ``Vector(numbers)``.
 
-- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, and those of pgvector's own package if it was imported
-  before, as literals, which take the type of the column or operand beside them, or need a cast (``%s::vector``).
-- A one-dimensional NumPy array or ``array.array`` of numbers as a ``Vector``.
-- A list of these as an ``ARRAY[...]`` of literals, which needs its cast: ``%s::vector[]``.
-- A plain list of numbers as an ``ARRAY[...]`` of numbers, which PostgreSQL casts where it is stored in a column of
-  vector or halfvec, or written ``%s::vector``; operators do not cast. A tuple is a list for ``IN``: pass
-  ``Vector(numbers)``.
-
-Results of the three vector types are their classes, arrays of them lists. A ``bit`` stays a text of 0 and 1.
+Results of the three vector types are their classes, arrays of them lists. A ``bit`` stays a text.
 """
 
 from __future__ import annotations
@@ -63,11 +59,11 @@ class MissingExtension(errors.MissingExtension, psycopg2.ProgrammingError):
 def register_vector(conn_or_curs: connection | cursor, /, *, globally: bool = False, arrays: bool = True) -> None:
     """Teach a connection, or one cursor, the types vector, halfvec and sparsevec.
 
-    One query finds the types in any schema. ``globally`` applies to results on all connections of the process, which
-    must be to the same database, because the types' OIDs differ between databases. ``arrays=False`` leaves arrays of
-    vectors as texts. Sending values is always registered for the whole process.
+    One query finds the types in any schema. ``globally`` applies to results on all connections of the
+    process, which must be to the same database. ``arrays=False`` leaves arrays of vectors as texts.
+    Sending values is always registered for the whole process.
 
-    Raises :class:`MissingExtension` where pgvector is not installed in the database.
+    Raises :class:`MissingExtension` if pgvector is not installed in the database.
     """
     conn = conn_or_curs if isinstance(conn_or_curs, connection) else conn_or_curs.connection
     types = _types(conn)

@@ -44,8 +44,7 @@ _TARGET = ("database", "connect_params", "deferred", "deadline", "_isolation_lev
 class Databases:
     """Test databases on one server: a template with the tables of ``models``, and copies of it.
 
-    ``url`` is of a server with pgvector and a user who may create databases and the extension. The databases have new
-    names; others are left alone.
+    ``url`` is of a server with pgvector, and a user who may create databases and the extension.
 
     >>> with Databases(database.database, [Doc]) as databases, databases.new() as url, bound_to(url, [Doc]):
     ...     _ = Doc.create(embedding=[1, 2, 3])

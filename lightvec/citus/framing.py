@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lightvec.wire.framing import BEGIN, COMMIT, Framing, Step
+from lightvec.wire.settings import BEGIN, COMMIT, Framing, Step
 
 __all__ = ["CITUS"]
 

@@ -156,7 +156,7 @@ def cursor_wrapper(query: Any, cursor: Any) -> Any:
     return query._get_cursor_wrapper(cursor)
 
 
-def set_rows(query: Any, cursor: RowCursor) -> None:
+def set_rows(query: Any, cursor: Any) -> None:
     """Give a query its rows, as if it had run."""
     query._cursor_wrapper = cursor_wrapper(query, cursor)
 

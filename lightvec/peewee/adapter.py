@@ -56,7 +56,7 @@ class Pg8000Adapter(DriverAdapter):
 
     def is_connection_reusable(self, conn: dbapi.Connection) -> bool:
         """Whether a pool can keep it, after a rollback."""
-        return not conn.is_streaming and self._idle(conn)
+        return conn.session.phase != "streaming" and self._idle(conn)
 
     def is_connection_closed(self, conn: dbapi.Connection) -> bool:
         """Whether a pool must discard it."""
@@ -72,8 +72,8 @@ class Pg8000Adapter(DriverAdapter):
         register_hstore(conn)
 
     def _idle(self, conn: dbapi.Connection) -> bool:
-        if not conn.belongs_here:
-            conn.discard()
+        if not conn.session.belongs_here:
+            conn.session.discard()
         if not conn.is_alive():
             return False
         try:

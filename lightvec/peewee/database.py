@@ -46,6 +46,7 @@ from lightvec.peewee.indexes import check_entity, fitting
 from lightvec.peewee.vector_values import convert_lists, convert_update
 from lightvec.pg8000 import dbapi
 from lightvec.types.columns import VECTOR_TYPES
+from lightvec.wire.execute import lacks_types
 from lightvec.wire.identifiers import check_name
 from lightvec.wire.settings import WithSchema
 
@@ -66,7 +67,6 @@ _PLAIN_NAME = re.compile(r"[^\WA-Z]+")
 
 _VECTOR_NAMES = {kind: name for name, kind in VECTOR_TYPES.items()}
 
-
 #: SQL, values, settings, and the searches in it.
 _Statement = tuple[str, Any, Mapping[str, object] | None, list[Any]]
 
@@ -74,17 +74,11 @@ _Statement = tuple[str, Any, Mapping[str, object] | None, list[Any]]
 class _Context(Context):
     """Peewee's builder of a statement. It checks names, and collects the searches it contains."""
 
-    # Peewee's annotations lack these.
-    _sql: Any
-    _values: Any
-
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
         #: pgvector's schema, to write vectors as texts that are cast to its types.
         self.vectors_as_text = ""
-        #: The database that will run the statement; None if it is only shown.
-        self.database: Pg8000Database | None = None
 
     def value(self, value: Any, converter: Any = None, add_param: bool = True) -> Any:
         """As in Peewee, but for vectors that are to be texts."""
@@ -94,10 +88,6 @@ class _Context(Context):
         self.literal("CAST(CAST(")
         super().value(value.to_text(), converter=False)
         return self.literal(" AS text) AS ").sql(name).literal(")")
-
-    def is_on_citus(self) -> bool:
-        """Whether the statement will run on Citus; takes a round trip until that is known."""
-        return self.database is not None and bool(self.database.extension().citus)
 
     def sql(self, obj: Any) -> Any:
         if not isinstance(obj, Node):
@@ -233,7 +223,7 @@ class Pg8000Database(PostgresqlDatabase):
         key = None if context_options else getattr(query, "statement_key", None)
         sql = self._searches.get(key)
         if sql is None:
-            context = self.context_to_run(**context_options)
+            context: Any = self.get_sql_context(**context_options)
             sql, params = context.sql(query).query()
             searches = context.nearest
             if key is not None and len(self._searches) < _MAX_CACHED_SEARCHES:
@@ -249,12 +239,6 @@ class Pg8000Database(PostgresqlDatabase):
             # Not for DDL, some of which must run alone, nor for the caller's own SQL.
             settings = self._path_for(params)
         return sql, params, settings, searches
-
-    def context_to_run(self, **options: Any) -> Any:
-        """Peewee's builder of a statement, for one that will run here."""
-        context: Any = self.get_sql_context(**options)
-        context.database = self
-        return context
 
     def execute_sql(
         self,
@@ -279,32 +263,28 @@ class Pg8000Database(PostgresqlDatabase):
         on_conflict: str | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Load rows into a model's table by binary COPY, with bounded memory; the number of rows.
+        """Load rows into a model's table by binary COPY, and return the number of rows.
 
-        ``rows`` is any iterable. All rows are of one kind:
+        ``rows`` is any iterable, of which a block is in memory. All rows are of one kind:
 
-        - dicts whose keys are names of fields or columns, or fields; the first one's keys are the
-          fields to load, unless ``fields`` names some of them;
+        - dicts by names of fields or columns, or by fields; the first one's keys are the fields to
+          load, unless ``fields`` names some of them;
         - instances of the model, all with a value of an auto-incrementing key or all without;
         - sequences of the values of ``fields``, or of all fields in the model's order, with or
           without an auto-incrementing key.
 
-        As with ``insert_many``, missing fields have their ``default`` (a function is called for
-        each row), or NULL where ``null=True``, and values go through the field's ``db_value``;
-        ``save()`` and signals are not called. SQL expressions cannot be loaded.
+        As with ``insert_many``, missing fields have their ``default`` or NULL, and values go
+        through the field's ``db_value``. SQL expressions cannot be loaded.
 
         ``on_conflict="ignore"`` skips rows that violate a unique constraint. ``"update"`` updates
-        the row with the same primary key (or, without that, the only unique key among the fields)
-        with the fields of the first row or ``fields``; of rows with the same key the last one wins.
-        The result is then the number of rows inserted or updated. ``progress`` is called with the
-        number of rows sent so far, now and then, and with the total at the end.
+        the row with the same primary key (or the only unique key among the fields); of rows with
+        the same key the last one wins. The result is then the number of rows inserted or updated.
+        ``progress`` is called with the number of rows sent so far, and at the end with the total.
 
-        The load is part of an open transaction; without one it is all or nothing. After an
-        exception nothing is stored and the connection is usable. ``peewee.DataError`` and
-        :class:`~lightvec.errors.InvalidVector` name the row, counted from 1;
-        :class:`~lightvec.errors.InvalidOption` is an unknown field or ``on_conflict``; errors of
-        the server are Peewee's; exceptions of ``rows`` and ``progress`` are passed on. If the
-        connection breaks, the load is not repeated.
+        Without a transaction, the load is all or nothing. After an exception nothing is stored and
+        the connection is usable. ``peewee.DataError`` and :class:`~lightvec.errors.InvalidVector`
+        name the row, counted from 1; :class:`~lightvec.errors.InvalidOption` is an unknown field or
+        ``on_conflict``; exceptions of ``rows`` and ``progress`` are passed on.
 
         >>> from peewee import IntegerField, TextField
         >>> from lightvec.peewee import VectorField
@@ -354,7 +334,7 @@ class Pg8000Database(PostgresqlDatabase):
         """pgvector's version, schema and the OIDs of its types, as the database has them."""
         # Without a check of the socket (7 of 470 µs of a search), which the next statement does.
         conn = open_connection(self)
-        known = NO_EXTENSION if conn is None else conn.known_types
+        known = NO_EXTENSION if conn is None else conn.session.extension
         if known.oids:
             return known
         with peewee_errors:
@@ -368,10 +348,10 @@ class Pg8000Database(PostgresqlDatabase):
     def _path_for(self, params: Sequence[Any]) -> dict[str, object] | None:
         """The same for a statement with these values; takes no needless round trip."""
         conn: dbapi.Connection | None = open_connection(self)
-        if conn is not None and conn.known_types.oids and not conn.known_types.out_of_path:
+        if conn is not None and conn.session.extension.oids and not conn.session.extension.out_of_path:
             return None
         conn = conn or self.live_connection()
-        is_known = conn.known_types.oids or conn.needs_types(params)
+        is_known = conn.session.extension.oids or lacks_types(conn.session, params)
         return (self.path_to_extension() or None) if is_known else None
 
     def rollback(self) -> None:
@@ -380,7 +360,7 @@ class Pg8000Database(PostgresqlDatabase):
         if conn is None and inherited_blocks(self):
             return  # The parent process began it.
         if conn is not None and conn.closed:
-            conn.forget_transaction()
+            conn.session.forget_transaction()
         else:
             super().rollback()
 
@@ -403,7 +383,7 @@ class Pg8000Database(PostgresqlDatabase):
     def live_connection(self) -> dbapi.Connection:
         """The open connection. A broken one is replaced unless a transaction was open on it."""
         conn = open_connection(self)
-        if conn is not None and not conn.belongs_here:
+        if conn is not None and not conn.session.belongs_here:
             self.discard_connections()
         # BEGIN as SQL opens a transaction that Peewee does not count.
         elif conn and not self.in_transaction() and not conn.in_transaction and not conn.is_alive():
@@ -418,7 +398,7 @@ class Pg8000Database(PostgresqlDatabase):
     def discard_connections(self) -> None:
         """After a fork, leave the connections to the parent."""
         for conn in self.forget_connections():
-            conn.discard()
+            conn.session.discard()
 
 
 def _rows_from(row: Any, rows: Iterator[Any]) -> Iterator[Any]:

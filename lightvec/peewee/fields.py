@@ -179,7 +179,8 @@ class _DistanceField(TypedField[V, M]):
         - ``metric`` overrides the field's own.
         - ``exact=True`` compares with every row and leaves the vector index alone. By default that
           is done in a second statement if the index finds fewer than ``k`` rows, and ``.fallback``
-          says so; ``exact=False`` forbids it. A search inside another statement never does it.
+          says so; ``exact=False`` forbids it. Searches in another statement and ``stream`` have no
+          second statement.
         - ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall. ``ef_search`` is
           raised to ``k`` where it is smaller, and ``probes`` to the square root of the lists of the
           model's index.

@@ -53,20 +53,20 @@ _ROW = "lightvec_row"
 
 
 class Nearest(ScoredSelect[M]):
-    """What ``Model.embedding.nearest(...)`` gives: go on with ``where``, ``join``, ``select``.
+    """What ``Model.embedding.nearest(...)`` gives; add ``where``, ``join``, ``select`` and so on.
 
-    Each row has ``distance`` and ``score`` beside the model's fields, whatever is selected. A field
-    of the model that has one of these names keeps it; select that under another (``alias``) if both
-    are wanted. In another query it is a source (``alias``, ``cte``, ``union``) with both columns,
-    or a value (``in_``) with what was selected.
+    Each row has ``distance`` and ``score``, whatever is selected. A field of the model with one of
+    these names keeps it; select it under another (``alias``) if both are wanted. In another query
+    it is a source (``alias``, ``cte``, ``union``) with both columns, or a value (``in_``) with what
+    was selected.
 
-    Rows are sorted by ``distance``, also where an index gives them in another order. Pages of
-    IVFFlat and of quantized indexes (``offset``, ``paginate``) are each sorted by themselves.
+    Rows are sorted by ``distance``, also where an index gives them in another order. Pages
+    (``offset``, ``paginate``) of IVFFlat and quantized indexes are each sorted by themselves.
     """
 
-    # The distance is in the statement once, because each mention costs the server time. The score
-    # is computed from it in Python, unless the query is part of another one, or another column may
-    # be called distance.
+    # The distance is in the statement once, because computing it takes the server time. The score
+    # is computed in Python, unless the query is part of another one or another column may be called
+    # distance.
 
     # Peewee's annotations lack these.
     _cte_list: Any
@@ -136,10 +136,9 @@ class Nearest(ScoredSelect[M]):
         self._limit = self._k
 
     def _has_distance(self) -> Any:
-        """Leaves out all rows if the vector that is looked up is NULL or has no direction.
+        """Excludes all rows if the vector is NULL or, by cosine, zeros: an index would give any.
 
-        An index would give any rows for it. By cosine, zeros are at the distance NaN, which for
-        PostgreSQL is more than infinity.
+        The distance of zeros is NaN, which PostgreSQL sorts after infinity.
         """
         distance = self._distance
         return distance < inf if self.metric.name == "cosine" else distance.is_null(False)
@@ -191,11 +190,10 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def _can_reuse_plan(self) -> bool:
-        """Whether the limit is written as a number, so that the server can keep a generic plan.
+        """Whether to write the limit as a number, so that the server can keep a generic plan.
 
-        The server takes an unknown limit for a tenth of the rows, so it never finds a generic plan
-        cheap enough and plans each run anew: 100 of 500 µs. With a filter, a plan for its values
-        may be worth that.
+        For an unknown limit it expects a tenth of the rows, so it plans each run anew: 100 of
+        500 µs. With a filter, a plan for its values may be worth that.
         """
         if self._offset is not None or self.is_filtered or self._has_min_score:
             return False
@@ -293,8 +291,8 @@ class Nearest(ScoredSelect[M]):
     def _may_come_unsorted(self) -> bool:
         """Whether rows may come in another order than the server believes.
 
-        Relaxed iterative scans, which another query in the statement or the session may have turned
-        on, sort each batch by itself; a quantized index sorts by its coarser form.
+        Relaxed iterative scans sort each batch by itself; another query in the statement, or the
+        session, may have turned them on. A quantized index sorts by its coarser form.
         """
         return self._is_by_distance and not self._exact and self._limit is not None
 
@@ -308,10 +306,9 @@ class Nearest(ScoredSelect[M]):
     # Fewer rows than were wanted
 
     def exact_fallback(self, found: int, database: Any) -> Nearest[M] | None:
-        """The search to run in place of this one, which found too few rows; None if it is final.
+        """The search to run if this one found too few rows; None if its result is final.
 
-        Fewer rows than the limit are the usual result of ``min_score``. A scan that can go on has
-        then looked at all that is near enough.
+        With ``min_score`` few rows are usual, and a scan that can go on has seen all near enough.
         """
         self.fallback = None
         if not self._falls_back or not self._is_short(found) or not self._is_by_distance:
@@ -343,22 +340,16 @@ class Nearest(ScoredSelect[M]):
             return "the vector that was looked up is NULL or zeros, or no other row has one"
         if self._exact or self.fallback is not None:
             return "no more match"
+        exact = "exact=True compares with every row"
         if self._scans_iteratively(self._database):
-            return (
-                "no more match, or the index scan reached its limit (hnsw.max_scan_tuples, "
-                "ivfflat.max_probes); exact=True compares with every row"
-            )
-        if self.is_filtered or self._has_min_score:
-            return (
-                "the index finds the nearest rows first, and no more of them match; "
-                "iterative_scan=True lets it search on (pgvector 0.8), exact=True compares with "
-                "every row"
-            )
+            limits = "hnsw.max_scan_tuples, ivfflat.max_probes"
+            return f"no more match, or the index scan reached its limit ({limits}); {exact}"
         left_out = " and vectors of zeros" if self.metric.name == "cosine" else ""
         return (
-            f"the table has no more, or the index did not find them: it leaves out NULL{left_out}, "
-            f"and IVFFlat scans `probes` of its lists; if a view or row-level security hides rows, "
-            f"iterative_scan=True searches on (pgvector 0.8); exact=True compares with every row"
+            f"no more match, or the index did not find them: it gives the nearest rows before "
+            f"conditions, views and row-level security drop some, leaves out NULL{left_out}, and "
+            f"IVFFlat scans `probes` of its lists; iterative_scan=True lets it search on "
+            f"(pgvector 0.8), {exact}"
         )
 
     @property

@@ -10,6 +10,7 @@ from peewee import SQL, ModelSelect, NodeList, Select, SelectBase
 from lightvec.errors import InvalidOption
 from lightvec.peewee._seam import RowCursor, database_of_query, set_rows
 from lightvec.peewee.generics import M
+from lightvec.peewee.nearest import Nearest
 from lightvec.types.inputs import show
 
 __all__ = ["run_many"]
@@ -23,8 +24,9 @@ def run_many(queries: Iterable[Any]) -> list[list[Any]]:
     """Run several selects in one statement, and return the rows of each.
 
     The selects must have columns of the same types in the same order, as searches of one model
-    have. If searches differ in a setting, the larger value holds for all. Afterwards each query has
-    its rows, as if it had run.
+    have. If searches differ in a setting, the larger value holds for all. A search that finds too
+    few rows runs again by itself, as it would alone. Afterwards each query has its rows, as if it
+    had run.
 
     >>> from lightvec.peewee import run_many
     >>> Doc.create_table()
@@ -55,4 +57,6 @@ def run_many(queries: Iterable[Any]) -> list[list[Any]]:
         results[number].append(tuple(row))
     for query, rows in zip(selects, results, strict=True):
         set_rows(query, RowCursor(cursor.description[1:], rows, is_nested=True))
+        if isinstance(query, Nearest) and (exact := query.exact_fallback(len(rows), database)):
+            set_rows(query, database.execute(exact))
     return [list(query) for query in selects]

@@ -6,10 +6,9 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date as Date
-from datetime import datetime
+from datetime import datetime as Timestamp
 from datetime import time as Time
 from itertools import islice
-from time import localtime
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000.connection import BaseConnection
@@ -90,6 +89,13 @@ ISOLATION_LEVELS = {1: "READ UNCOMMITTED", 2: "READ COMMITTED", 3: "REPEATABLE R
 
 _BEGIN = {number: "BEGIN ISOLATION LEVEL " + name for number, name in ISOLATION_LEVELS.items()}
 
+#: Binary data.
+Binary = bytes
+#: The local date of seconds since the epoch.
+DateFromTicks = Date.fromtimestamp
+#: The local timestamp of seconds since the epoch.
+TimestampFromTicks = Timestamp.fromtimestamp
+
 #: SQLAlchemy's dialect writes FETCH itself.
 _PAGE = re.compile(r"FETCH FORWARD (?:[0-9]+|ALL) FROM ([A-Za-z0-9_]+)")
 
@@ -105,29 +111,9 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def Timestamp(year: int, month: int, day: int, hour: int, minute: int, second: int) -> datetime:
-    """A timestamp."""
-    return datetime(year, month, day, hour, minute, second)
-
-
-def DateFromTicks(ticks: float) -> Date:
-    """The local date of seconds since the epoch."""
-    return Date(*localtime(ticks)[:3])
-
-
 def TimeFromTicks(ticks: float) -> Time:
     """The local time of seconds since the epoch."""
-    return Time(*localtime(ticks)[3:6])
-
-
-def TimestampFromTicks(ticks: float) -> datetime:
-    """The local timestamp of seconds since the epoch."""
-    return Timestamp(*localtime(ticks)[:6])
-
-
-def Binary(value: bytes) -> bytes:
-    """Binary data."""
-    return value
+    return Timestamp.fromtimestamp(ticks).time()
 
 
 def connect(dsn: str | None = None, **params: Any) -> Connection:
@@ -148,11 +134,10 @@ class Connection(BaseConnection):
     _pg8000_class = ("pg8000.dbapi", "Connection")
     _row_class = tuple
 
-    #: Whether each statement is committed at once.
     autocommit = False
-    #: The isolation of transactions that begin implicitly, a key of ISOLATION_LEVELS; None is the server's default.
+    #: Of transactions that begin implicitly, a key of ISOLATION_LEVELS; None is the server's default.
     isolation_level: int | None = None
-    #: The placeholders of this connection's cursors; None is the module's ``paramstyle``.
+    #: The placeholders of this connection's cursors; None is the module's.
     paramstyle: str | None = None
     _is_of_dialect = False
     _xid: Xid | None = None
@@ -205,7 +190,7 @@ class Connection(BaseConnection):
     def rollback(self) -> None:
         """Roll back the open transaction, if any; the server has done so if the connection broke."""
         if self.closed:
-            self.forget_transaction()
+            self.session.forget_transaction()
         elif self.in_transaction:
             self.execute_unnamed("ROLLBACK")
 
@@ -330,13 +315,11 @@ class Cursor:
         """
         connection = self.connection
         session = connection.session
-        # SQLAlchemy's pool pings by an empty statement. A transaction that began there would include
-        # statements that run in autocommit afterwards.
+        # SQLAlchemy's pool pings by an empty statement: no transaction may begin there.
         begin = None if connection.autocommit or _is_empty(operation) else connection._begin_command()
         statement, values = (operation, ()) if args is None else connection._convert(operation, args)
         if stream is not None:
-            if begin is not None:
-                connection.execute_unnamed(begin)
+            connection._begin_transaction()
             result = connection._copy(statement, values, stream)
         elif args:
             oids, self._input_oids = self._input_oids, ()
@@ -384,8 +367,7 @@ class Cursor:
         """Call a stored procedure by its name, which may be qualified by a schema."""
         marks = ", ".join(f"${number}" for number in range(1, len(parameters) + 1))
         name = identifier(*procname.split("."))
-        connection = self.connection
-        begin = connection._begin_command()
+        connection, begin = self.connection, self.connection._begin_command()
         call = f"CALL {name}({marks})"
         self._take(execute(connection.session, call, tuple(parameters), begin=begin, row_class=tuple))
 
@@ -408,7 +390,7 @@ class Cursor:
         return next(self._fetching())
 
     def setinputsizes(self, *sizes: Any) -> None:
-        """The types of the next statement's parameters, as OIDs or as Python types."""
+        """The types of the next statement's parameters, as OIDs or Python types."""
         types = self.connection.session.adapters
         self._input_oids = [size if isinstance(size, int) else types.oid_of(size) for size in sizes]
 
@@ -471,7 +453,7 @@ class ServerCursor(Cursor):
         *,
         settings: Mapping[str, object] | None = None,
     ) -> Cursor:
-        """Declare the cursor for a query; rows are fetched on demand."""
+        """Declare the cursor for a query."""
         if self._declared:
             raise ProgrammingError(f"the server-side cursor {self.name!r} has a query already: open another one")
         hold = "WITH HOLD" if self._withhold else "WITHOUT HOLD"
@@ -482,7 +464,7 @@ class ServerCursor(Cursor):
 
     @property
     def description(self) -> list[tuple[Any, ...]] | None:
-        """The columns; an empty page is fetched if none was fetched yet."""
+        """The columns; a round trip if no row was fetched yet."""
         if self._declared and not (self._result and self._result.columns):
             self._fetch(0)
         return super().description
@@ -512,7 +494,7 @@ class ServerCursor(Cursor):
         return row
 
     def close(self) -> None:
-        """Close the cursor, on the server, too, if it may still exist."""
+        """Close the cursor, on the server, too."""
         connection, declared = self._connection, self._declared
         super().close()
         if connection is None or not declared or connection.closed or connection.in_failed_transaction:

@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakSet
 
 from lightvec.pg8000.connection import BaseConnection
-from lightvec.wire.errors import Error, check_committed
+from lightvec.wire.errors import Error, InterfaceError, check_committed
 from lightvec.wire.execute import execute, execute_text
 from lightvec.wire.identifiers import identifier
 from lightvec.wire.placeholders import check_backslashes, from_named
@@ -21,9 +21,8 @@ __all__ = ["Connection", "PreparedStatement"]
 class Connection(BaseConnection):
     """A connection for scripts, as :func:`lightvec.pg8000.connect` opens it, or by pg8000's own parameters.
 
-    It is a :class:`pg8000.native.Connection` to ``isinstance``, and its documentation applies. A
-    statement takes one round trip. Parameters are typed by psycopg 3's rules (an ``int`` is an integer,
-    not a text).
+    It is a :class:`pg8000.native.Connection` to ``isinstance``. A statement takes one round trip.
+    Parameters are typed by psycopg 3's rules (an ``int`` is an integer, not a text).
 
     >>> conn.run("SELECT :a + 1", a=41)
     [[42]]
@@ -96,8 +95,7 @@ class Connection(BaseConnection):
     ) -> Generator[list[Any], None, None]:
         """The rows of a statement one by one, ``batch`` of them in memory at a time, each batch a round trip.
 
-        The connection is in use until the rows end or the iterator is closed. The statement is one
-        transaction, or part of the open one.
+        The connection is in use until the rows end or the iterator is closed.
 
         >>> sum(row[0] for row in conn.stream("SELECT generate_series(1, :n)", n=10_000, batch=500))
         50005000
@@ -136,9 +134,15 @@ class Connection(BaseConnection):
         """
         begin, commit, rollback = self._transaction_commands()
         self.execute_unnamed(begin)
+        ended = self.session.transactions_ended
         try:
             yield self
             self._close_streams()
+            if self.session.transactions_ended != ended:
+                raise InterfaceError(
+                    "a COMMIT or ROLLBACK in the block ended its transaction, so what ran after it was not part of "
+                    "it: leave the end to the block"
+                )
         except BaseException:
             # The caller's error is raised even if the rollback fails.
             with suppress(Error):

@@ -22,11 +22,11 @@ from lightvec.wire.parameters import flat, plain
 def register_vector(conn: CoreConnection | BaseConnection) -> None:
     """Teach a connection of pg8000 (native, PEP 249 or legacy) the types vector, halfvec, sparsevec and bit.
 
-    Their values, those of pgvector's own package if it was imported before, and NumPy arrays can then be parameters;
-    results contain lightvec's classes, or lists of them. They are sent as text, the only format of pg8000. For a
-    connection of :func:`lightvec.pg8000.connect`, which sends them in binary anyway, it does nothing.
+    Their values, those of pgvector's own package if it was imported before, and NumPy arrays can then be
+    parameters; results contain lightvec's classes, or lists of them. They are sent as text, the only
+    format of pg8000. On a connection of :func:`lightvec.pg8000.connect` it changes nothing.
 
-    :class:`~lightvec.pg8000.exceptions.MissingExtension` if pgvector is not installed in the database.
+    Raises :class:`~lightvec.pg8000.exceptions.MissingExtension` if pgvector is not installed in the database.
     """
     if isinstance(conn, BaseConnection):
         if not conn.extension().oids:

@@ -25,7 +25,7 @@ from lightvec import types
 from lightvec.types import Bit, Vector
 from lightvec.types.columns import VECTOR_TYPES
 from lightvec.types.floats import FLOAT32
-from lightvec.types.inputs import MAX_DIMENSIONS, is_ndarray, pgvector_name
+from lightvec.types.inputs import MAX_DIMENSIONS, is_array, is_ndarray, pgvector_name
 from lightvec.wire.datatypes import DENSE, TYPES
 from lightvec.wire.errors import DataError
 from lightvec.wire.jsonb import Json, Jsonb, json_text
@@ -143,6 +143,8 @@ def plain(value: Any) -> Any:
         return Vector(value)
     if cls.__module__ == "numpy":
         return _scalar(value)
+    if is_array(value):
+        return Vector(value)
     if isinstance(value, (int, float, Decimal)):
         return value
     if isinstance(value, Integral):

@@ -65,11 +65,9 @@ def test_more_like_a_row(key: int, cluster: Pg8000Database, wordnet: Wordnet) ->
 
 def test_it_is_found_once_and_ahead(cluster: Pg8000Database) -> None:
     query = Gloss.embedding.nearest(Gloss.get(Gloss.id == 3), k=5)
-    context = cluster.context_to_run()
-    sql = context.sql(query).query()[0]
+    sql = query.sql()[0]
     assert sql.count("AS MATERIALIZED (") == 1
-    assert sql.count('(SELECT "embedding" FROM "lightvec_row")') == 4
-    assert "MATERIALIZED" not in query.sql()[0], "what is only looked at asks no server"
+    assert '(SELECT "embedding" FROM "lightvec_row")' in sql
 
 
 def test_more_like_a_row_inside_other_statements(cluster: Pg8000Database, wordnet: Wordnet) -> None:

@@ -11,7 +11,7 @@ from peewee import SQL, IntegerField, Model
 from playhouse.postgres_ext import ServerSide
 
 from lightvec.errors import InvalidOption
-from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField
+from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField, run_many
 from lightvec.pg8000 import Connection, connect
 from tests.peewee.brute import Matrix
 
@@ -196,6 +196,16 @@ def test_the_fallback_is_for_searches_that_an_index_may_cut_short(
     sent.clear()
     assert Big.select().where(Big.id.in_(Big.place.nearest(query, 10).where(Big.number < 2))).count() == 2
     assert len(sent) == 1, "inside another statement"
+
+
+def test_many_searches_of_which_one_finds_too_few(db: Pg8000Database, query: Any) -> None:
+    plain: Any = Big.place.nearest(query, 10)
+    short: Any = Big.place.nearest(query, 10, iterative_scan=False).where(Big.rare == 7)
+    alone: Any = short.clone()
+    found = run_many([plain, short])
+    assert [len(rows) for rows in found] == [10, 10]
+    assert [row.score for row in short] == [row.score for row in alone]
+    assert (plain.fallback, bool(short.fallback)) == (None, True)
 
 
 def test_rows_of_a_fallback_are_dropped_with_the_query(db: Pg8000Database, query: Any) -> None:

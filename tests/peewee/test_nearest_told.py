@@ -113,10 +113,10 @@ def test_as_many_as_were_asked_for(model: Any) -> None:
         ({}, True, "1 of 10 rows: no more match"),
         ({"exact": False}, True, "the index scan reached its limit"),
         ({"min_score": 0.9}, True, "the index scan reached its limit"),
-        ({"iterative_scan": False, "exact": False}, True, "iterative_scan=True lets it search on"),
-        ({"min_score": 0.9, "iterative_scan": False}, False, "iterative_scan=True lets it search"),
+        ({"iterative_scan": False, "exact": False}, True, "did not find them"),
+        ({"min_score": 0.9, "iterative_scan": False}, False, "did not find them"),
         ({"k": 100, "iterative_scan": False}, False, "60 of 100 rows: no more match"),
-        ({"k": 100, "iterative_scan": False, "exact": False}, False, "leaves out NULL, and IVFFlat"),
+        ({"k": 100, "iterative_scan": False, "exact": False}, False, "leaves out NULL, and IVFFlat scans"),
     ],
 )
 def test_it_says_why(options: dict[str, Any], filtered: bool, why: str, model: Any) -> None:

@@ -46,7 +46,7 @@ def over_tcp() -> Iterator[dict[str, Any]]:
         settings = {"listen_addresses": "127.0.0.1", "port": str(port), "fsync": "off"}
         with Server(folder / "db", settings=settings) as server:
             with connect(server.url) as admin:
-                admin.run("CREATE ROLE me LOGIN PASSWORD 'it''s secret'; CREATE EXTENSION vector")
+                admin.run("CREATE ROLE me LOGIN PASSWORD 'it''s secret'; CREATE EXTENSION IF NOT EXISTS vector")
             yield {"host": "127.0.0.1", "port": port, "user": "me", "dbname": "postgres"}
     finally:
         shutil.rmtree(folder)

@@ -42,7 +42,7 @@ _MAX_MICROSECONDS = 2**63 - 10**18
 
 
 class _FixedColumn:
-    """A column whose fields all have one width: length, ``head`` as int16, payload.
+    """A column of fields of one width: length, ``head`` as int16, payload.
 
     ``convert`` makes payloads of values, given the number of their first row.
     """
@@ -68,7 +68,7 @@ class _FixedColumn:
         rows["head"] = self._head
 
     def fill(self, rows: Any, start: int, stop: int) -> None:
-        """Write the payloads of the rows from ``start`` to ``stop``."""
+        """Write the payloads of these rows."""
         rows["payload"] = self._convert(self._values[start:stop], start + 1)
 
     def fields(self, start: int, stop: int) -> list[memoryview]:
@@ -145,7 +145,7 @@ def _mixed_blocks(columns: Sequence[_FixedColumn | _EncodedColumn], step: int, l
 
 
 def _fixed_column(column: Column, values: Any) -> _FixedColumn | None:
-    """None if the fields do not have one width: no array, a mask or NaT (which are NULL), another type or dtype."""
+    """None if the fields do not have one width: no array, another type or dtype, a mask or NaT (which are NULL)."""
     if not is_ndarray(values) or hasattr(values, "mask") or column.element_oid:
         return None
     if values.ndim == 2:

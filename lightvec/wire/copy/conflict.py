@@ -11,10 +11,10 @@ from lightvec.errors import InvalidOption
 from lightvec.wire.copy.target import Target
 from lightvec.wire.errors import ProgrammingError
 from lightvec.wire.execute import ask, execute
-from lightvec.wire.framing import IMPLICIT
 from lightvec.wire.identifiers import identifier
 from lightvec.wire.lookup import look_up
 from lightvec.wire.session import Session
+from lightvec.wire.settings import IMPLICIT
 
 __all__ = ["check_on_conflict", "load_by_insert"]
 

@@ -38,11 +38,7 @@ def copy_stream(session: Session, sql: str, values: Sequence[Any], stream: Any, 
 
 @contextmanager
 def copy_in(session: Session, result: CopyResult) -> Iterator[CopyIn]:
-    """Run a COPY, whose data is written in the ``with`` block if it is open.
-
-    An exception in the block ends the COPY with CopyFail: nothing is stored, and the connection stays
-    usable. An error of the server is raised by :meth:`CopyIn.write`, or at the end of the block.
-    """
+    """Run a COPY; its data is written in the ``with`` block, where an exception ends it with CopyFail."""
     session.check_usable()
     was_inside = session.in_transaction
     copy = CopyIn(session, result)
@@ -61,7 +57,7 @@ def copy_in(session: Session, result: CopyResult) -> Iterator[CopyIn]:
 
 
 class CopyIn:
-    """A COPY FROM STDIN, which is open while the server takes data; see :func:`copy_in`."""
+    """A COPY, which is open while the server takes data."""
 
     def __init__(self, session: Session, result: CopyResult) -> None:
         self._session = session

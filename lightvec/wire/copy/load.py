@@ -1,7 +1,7 @@
 """``copy_rows`` and ``copy_columns``: load a table by binary COPY, with bounded memory.
 
-One round trip looks the columns' types up, one loads. After any error nothing is stored and the connection stays
-usable: an error of the client ends the COPY with CopyFail, one of the server is noticed between two blocks.
+One round trip looks the columns' types up, one loads. An error of the client ends the COPY with CopyFail, one of the
+server is noticed between two blocks.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lightvec.types.inputs import show
+from lightvec.types.inputs import is_table, show
 from lightvec.wire.copy.arrays import array_blocks, items
 from lightvec.wire.copy.blocks import Block, binary_blocks, line_blocks, text_blocks
 from lightvec.wire.copy.conflict import check_on_conflict, load_by_insert
@@ -46,25 +46,23 @@ def copy_rows(
 ) -> int:
     """Load rows into a table by binary COPY; the number of rows.
 
-    ``table`` is one name, or a tuple of schema and name, both exact. ``columns`` are the names of the columns to load,
-    and each row is a list, tuple or other sequence of values in their order; None is NULL. ``rows`` may be any iterable
-    and is never held as a whole. Values are what INSERT takes as parameters for these types; for vectors also lists,
-    tuples, ``array.array`` and NumPy arrays. With a column of a type without a binary form here (a range, a composite,
-    hstore, ...) the COPY is text.
+    ``table`` is a name, or a tuple of schema and name, both exact. Each row is a sequence of values
+    for ``columns``; None is NULL. ``rows`` may be any iterable and is never held as a whole. Values are
+    what INSERT takes as parameters for these types; for vectors also lists, tuples, ``array.array`` and
+    NumPy arrays. With a column of a type without a binary form here (a range, a composite, hstore, ...)
+    the COPY is text.
 
-    ``on_conflict="ignore"`` skips rows that violate a unique constraint. ``"update"`` updates the row with the same
-    primary key (or the only unique key among the loaded columns), except for the columns ``left_alone``; of loaded rows
-    with the same key the last one wins. Both load into a temporary table first, in a transaction or, inside the
-    caller's, a savepoint; the result is the number of rows inserted or updated.
+    ``on_conflict="ignore"`` skips rows that violate a unique constraint. ``"update"`` updates the row
+    with the same primary key (or the only unique key among the loaded columns), except for the columns
+    ``left_alone``; of loaded rows with the same key the last one wins. Both load into a temporary table
+    first, in a transaction or, inside the caller's, a savepoint; the result is the number of rows
+    inserted or updated. ``progress`` is called with the number of rows sent so far, now and then, and
+    with the total at the end.
 
-    ``progress`` is called with the number of rows sent so far, now and then, and with the total at the end. An
-    exception that it raises before the end stops the load.
-
-    Raises, with nothing stored and the connection usable: :class:`~lightvec.errors.InvalidVector` (wrong dimensions,
-    NaN) and :class:`~lightvec.pg8000.exceptions.DataError` (another invalid value), which name the column and the row,
-    counted from 1; any exception of the iterable or ``progress``; any error of the server;
-    :class:`~lightvec.pg8000.exceptions.ProgrammingError`, before anything is sent, for a table or column that does not
-    exist.
+    Whatever it raises, nothing is stored and the connection stays usable.
+    :class:`~lightvec.errors.InvalidVector` and :class:`~lightvec.pg8000.exceptions.DataError` name the
+    column and the row, counted from 1; a table or column that does not exist is a
+    :class:`~lightvec.pg8000.exceptions.ProgrammingError` before anything is sent.
 
     >>> _ = conn.run("CREATE TEMPORARY TABLE item (id int PRIMARY KEY, title text, embedding vector(3))")
     >>> rows = [(1, "a", [1, 2, 3]), (2, None, Vector([4, 5, 6]))]
@@ -76,6 +74,11 @@ def copy_rows(
     [[1, 'a', Vector([1.0, 2.0, 3.0])], [2, 'c', Vector([4.0, 5.0, 6.0])]]
     """
     check_on_conflict(on_conflict)
+    if is_table(rows):
+        raise InterfaceError(
+            f"expected an iterable of rows, got a {type(rows).__name__}: pass its rows, such as "
+            f".itertuples(index=False), or a dict of its columns to copy_columns"
+        )
     target = look_up(session, table, columns, left_alone)
     binary = _is_binary(session, target)
     blocks = _row_blocks(session, target, rows, binary)
@@ -91,7 +94,7 @@ def copy_texts(
     on_conflict: str | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Load rows of texts by text COPY, which the server reads as it reads literals; otherwise as :func:`copy_rows`.
+    """Load rows of texts by text COPY, which the server reads as literals; otherwise as :func:`copy_rows`.
 
     >>> _ = conn.run("CREATE TEMPORARY TABLE day (at date, embedding vector(2))")
     >>> copy_texts(conn.session, "day", ["at", "embedding"], [("29 Feb 2024", "[1,2]"), (None, None)])
@@ -112,13 +115,11 @@ def copy_columns(
 ) -> int:
     """Load whole columns into a table by binary COPY; the number of rows.
 
-    ``columns`` maps names to lists (or other sequences) or NumPy arrays, all of one length n. An array of the shape
-    (n, dimensions) and any float or integer dtype, byte order and stride is a vector or halfvec column; one of the
-    shape (n,) is a column of integers, floats, bool, or dates and timestamps (datetime64, in UTC); one of the shape
-    (n, 16) and uint8 is a uuid column. If all columns are of this kind there is no Python work for each row. NaT and
-    masked values are NULL; NaN in a float column is NaN. Anything else is encoded value by value, as in
-    :func:`copy_rows`, from which ``on_conflict``, ``progress`` and errors do not differ either; columns of different
-    lengths are a :class:`~lightvec.pg8000.exceptions.DataError`.
+    ``columns`` maps names to lists (or other sequences) or NumPy arrays, all of one length n. There is
+    no Python work for each row if they are arrays of the shape (n, dimensions) of floats or integers,
+    for vector and halfvec; (n,) of integers, floats, bool or datetime64 (in UTC); (n, 16) of uint8, for
+    uuid. NaT and masked values are NULL; NaN in a float column is NaN. Anything else is encoded value by
+    value. The rest is as in :func:`copy_rows`.
 
     >>> _ = conn.run("CREATE TEMPORARY TABLE point (id int, v vector(2))")
     >>> copy_columns(conn.session, "point", {"id": [1, 2], "v": [[1, 2], None]})
@@ -142,7 +143,7 @@ def _length(columns: Mapping[str, Any]) -> int:
     lengths: dict[str, int] = {}
     for name, values in columns.items():
         try:
-            if isinstance(values, (str, bytes, Mapping)):
+            if isinstance(values, (str, bytes, Mapping, set, frozenset)) or is_table(values):
                 raise TypeError
             lengths[name] = len(values)
         except (TypeError, ValueError) as error:

@@ -11,7 +11,7 @@ from lightvec.types.arrays import array_to_binary, field
 from lightvec.types.columns import VALUES, field_encoder
 from lightvec.types.inputs import show
 from lightvec.wire.binary_encoders import Encoder
-from lightvec.wire.datatypes import BY_OID, TYPES
+from lightvec.wire.datatypes import BY_OID, TYPES, DataType
 from lightvec.wire.errors import DataError, Error, InterfaceError, ProgrammingError
 from lightvec.wire.execute import ask
 from lightvec.wire.identifiers import identifier
@@ -51,13 +51,15 @@ class Column(NamedTuple):
     is_always_generated: bool
 
     @property
+    def _known(self) -> DataType | None:
+        return TYPES["text"] if self.is_enum else BY_OID.get(self.element_oid or self.oid)
+
+    @property
     def encoder(self) -> Encoder | None:
         """The binary encoder; None if the type has none."""
+        encode = self._known and self._known.encode
         if self.vector is not None:
-            encode: Encoder | None = field_encoder(self.vector, self.size)
-        else:
-            known = TYPES["text"] if self.is_enum else BY_OID.get(self.element_oid or self.oid)
-            encode = known.encode if known else None
+            encode = field_encoder(self.vector, self.size)
         if encode is None or not self.element_oid:
             return encode
         return partial(_array, encode, self.element_oid, self.vector is not None)
@@ -74,8 +76,7 @@ class Column(NamedTuple):
     def _expected(self) -> str:
         if self.encoder is None:
             return f"a value of {self.type}"
-        known = TYPES["text"] if self.is_enum else BY_OID.get(self.element_oid or self.oid)
-        expects = known.expects if known and self.vector is None else f"a {self.vector}"
+        expects = self._known.expects if self._known and self.vector is None else f"a {self.vector}"
         return f"a list of {expects}" if self.element_oid else expects
 
 
