@@ -224,8 +224,8 @@ def _csv(file: BinaryIO, path: Path, read_part: ReadPart, delimiter: str | None)
     try:
         names = next((cells for _, cells in lines if "".join(cells).strip()), [])
         check_headings(names, path)
-        is_one = len(names) == 1 and letter == "," != delimiter
-        if is_one and not {*";\t|"}.isdisjoint(names[0]):
+        is_default = delimiter is None and not is_tabbed
+        if is_default and len(names) == 1 and not {*";\t|"}.isdisjoint(names[0]):
             raise InvalidOption(
                 f"{path}: expected headings separated by commas, got {names[0]!r}: "
                 f"say what separates them with --delimiter"
