@@ -275,7 +275,7 @@ def _print_sql(steps: Sequence[Step], extension_schema: str) -> None:
 
     if extension_schema and not all(step.exists for step in steps):
         # What lightvec runs finds pgvector there by itself; psql goes by the search path.
-        schema = text_literal(f", {identifier(extension_schema)}")
+        schema = text_literal(", " + identifier(extension_schema))
         click.echo(
             "SELECT pg_catalog.set_config('search_path', "
             f"pg_catalog.current_setting('search_path') || {schema}, false);"
