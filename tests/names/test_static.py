@@ -37,7 +37,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     "wire/lookup.py:": {"TYPES_SQL": "a constant"},
     "wire/execute.py:": {"BEGINNING": "a regular expression"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},
-    "peewee/invalid_indexes.py:drop_invalid_index": {"index.table": "quoted where an InvalidIndex is created"},
+    "peewee/differences.py:_declared_types": {"nulls": "types as the models declare them"},
     "errors.py:MissingExtension.__init__": dict.fromkeys(("type_name", "installed"), "a sentence"),
     "wire/advice.py:_newer": dict.fromkeys(
         ("found[0]", "'.'.join(map(str, version))", "'.'.join(map(str, types.version))"), "a sentence"
