@@ -35,6 +35,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     "wire/copy/load.py:send_blocks": dict.fromkeys(("into.name", "into.column_list"), _TARGET),
     "pg8000/dbapi.py:": {"name": "a constant of the table"},
     "wire/lookup.py:": {"TYPES_SQL": "a constant"},
+    "wire/execute.py:": {"BEGINNING": "a regular expression"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},
     "peewee/differences.py:_declared_types": {"nulls": "types as the models declare them"},
     "errors.py:MissingExtension.__init__": dict.fromkeys(("type_name", "installed"), "a sentence"),
