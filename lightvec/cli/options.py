@@ -130,8 +130,10 @@ def embedded_path(url: str | None) -> Path | None:
     """The folder of the embedded server that the URL, or else DATABASE_URL, names."""
     named = os.environ.get("DATABASE_URL", "") if url is None else url
     if not named.startswith("embedded:"):
-        return None
-    return Path(named.removeprefix("embedded:") or EMBEDDED_PATH).expanduser()
+        return None  # without loading what runs servers
+    from lightvec.server import path_of
+
+    return path_of(named)
 
 
 def _start_embedded(path: Path) -> str:
