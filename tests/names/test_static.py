@@ -31,7 +31,6 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     ),
     "wire/copy/conflict.py:_inserted": {"insert": _PARTS},
     "wire/copy/conflict.py:_transaction": {"savepoint": "quoted by load_by_insert, the only caller"},
-    "wire/execute.py:": {"BEGINNING": "a part of a regular expression"},
     "wire/copy/load.py:send_blocks": dict.fromkeys(("into.name", "into.column_list"), _TARGET),
     "pg8000/dbapi.py:": {"name": "a constant of the table"},
     "wire/lookup.py:": {"TYPES_SQL": "a constant"},
