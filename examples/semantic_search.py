@@ -33,7 +33,7 @@ import textwrap
 
 from examples.models import Gloss, database
 from examples.wordnet import have_glosses, query_for, read_queries
-from lightvec.peewee import Nearest, together
+from lightvec.peewee import Nearest, run_many
 from lightvec.search import recall
 
 
@@ -54,7 +54,7 @@ def main() -> None:
 
     # Fifty searches in one round trip, and how many of the true ten nearest they found.
     queries = list(read_queries())
-    found = together(Gloss.embedding.nearest(query.embedding, k=10).select(Gloss.id) for query in queries)
+    found = run_many(Gloss.embedding.nearest(query.embedding, k=10).select(Gloss.id) for query in queries)
     hits = sum(len({gloss.id for gloss in rows} & set(q.truth[:10])) for rows, q in zip(found, queries, strict=True))
     print(f"\nof the true ten nearest of {len(queries)} queries: {hits / len(queries) / 10:.1%} found")
     # The same without a truth to compare with: exact search gives it.

@@ -7,14 +7,14 @@
     await conn.execute("INSERT INTO item (embedding) VALUES ($1)", [1, 2, 3])
     await conn.fetchval("SELECT embedding FROM item")  # Vector([1.0, 2.0, 3.0])
 
-asyncpg gets the type of each parameter from the server. So once a connection is registered, a vector parameter (also in
-``copy_records_to_table``) takes whatever makes a ``Vector``: vectors, lists, tuples, ``array.array``, NumPy arrays of
-any real dtype, byte order and stride, and PostgreSQL's text of a vector; halfvec and sparsevec likewise. ``vector[]``
-takes a list of these, or a NumPy array of rows. Anything else raises asyncpg's ``DataError``, whose ``__cause__`` is
-:class:`lightvec.errors.InvalidVector`; in a COPY, where asyncpg does not wrap errors, it is the latter itself.
+asyncpg gets the type of each parameter from the server, so a vector parameter (in
+``copy_records_to_table``, too) takes whatever makes a ``Vector``: vectors (of pgvector's own package,
+too), lists, tuples, ``array.array``, NumPy arrays, and PostgreSQL's text; halfvec and sparsevec likewise.
+``vector[]`` takes a list of these, or a NumPy array of rows. Anything else is asyncpg's ``DataError``
+from :class:`lightvec.errors.InvalidVector`, or in a COPY the latter itself.
 
-Results of the three vector types are their classes, arrays of them lists. A ``bit`` stays asyncpg's own: send
-``asyncpg.BitString(bits.to_text())``, and convert a result by ``Bit(result)``.
+Results of the three vector types are their classes, arrays of them lists. A ``bit`` stays asyncpg's own:
+send ``asyncpg.BitString(bits.to_text())``, and convert a result by ``Bit(result)``.
 """
 
 from __future__ import annotations
@@ -44,13 +44,11 @@ class MissingExtension(errors.MissingExtension, ValueError):
 async def register_vector(conn: _Connection, /, *, schema: str = "public") -> None:
     """Teach a connection the types vector, halfvec and sparsevec, in binary.
 
-    One query finds the types by the extension, in any schema. ``schema`` is ignored; pgvector's own package has it.
-    Types that an old version of the extension lacks are skipped. Registering again is harmless, and needed after the
-    extension was recreated. The module's text lists the values that can be sent then.
+    One query finds the types in any schema; ``schema`` is ignored: pgvector's own package has it.
+    Register again after the extension was recreated. It can be the ``init`` callback of
+    ``asyncpg.create_pool``.
 
-    It can be the ``init`` callback of ``asyncpg.create_pool``.
-
-    Raises :class:`MissingExtension` (a ``ValueError``) where pgvector is not installed in the database.
+    Raises :class:`MissingExtension` if pgvector is not installed in the database.
     """
     types = types_from(await conn.fetch(TYPES_SQL))
     if "vector" not in types.oids:
@@ -67,10 +65,8 @@ async def register_vector(conn: _Connection, /, *, schema: str = "public") -> No
 
 
 def _register_array(conn: _Connection, types: ExtensionTypes, name: str) -> None:
-    """An array's own codec: asyncpg's takes any element with a length, such as a vector, for an array in the array.
-
-    ``set_type_codec`` refuses arrays; this is its own inner call.
-    """
+    """asyncpg's own codec takes any element with a length, such as a vector, for an array in the array."""
+    # set_type_codec() refuses arrays; this is its own inner call.
     conn.get_settings().add_python_codec(
         types.array_oids[name],
         f"_{name}",

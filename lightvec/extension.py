@@ -1,8 +1,4 @@
-"""The query for pgvector in a database: its types' OIDs, its version and schema, and the version of Citus.
-
-OIDs of an extension's types differ between databases. The query finds types by the extension, not by the search path,
-so those in other schemas are found too. All drivers use it.
-"""
+"""The query for pgvector in a database, in any schema, and for Citus. All drivers use it."""
 
 from __future__ import annotations
 
@@ -27,11 +23,10 @@ TYPES_BUT_NO_CITUS_SQL = TYPES_SQL.replace("(SELECT c.extversion", "(SELECT ('ci
 
 
 class ExtensionTypes(NamedTuple):
-    """pgvector in one database: OIDs by type name, OIDs of the arrays, version and schema.
+    """pgvector in one database: OIDs by type name, which differ between databases, version and schema.
 
     ``out_of_path`` is the schema again if it is not on the session's search path, where statements must qualify
-    pgvector's operators, functions and types; else empty. ``citus`` is the version of Citus, empty where that is not
-    installed.
+    pgvector's names; else empty. ``citus`` is the version of Citus, empty where that is not installed.
     """
 
     oids: Mapping[str, int]
@@ -46,19 +41,14 @@ NO_EXTENSION = ExtensionTypes(MappingProxyType({}), MappingProxyType({}))
 
 
 def types_from(rows: Sequence[Sequence[Any]]) -> ExtensionTypes:
-    """The result of :data:`TYPES_SQL`, whose OIDs may be numbers or texts; no OIDs if there are no rows.
-
-    >>> types_from([("0.8.6", "public", "vector", "16400", "16405", "")]).oids["vector"]
-    16400
-    """
-    return ExtensionTypes(
-        oids=MappingProxyType({row[2]: int(row[3]) for row in rows}),
-        array_oids=MappingProxyType({row[2]: int(row[4]) for row in rows}),
-        version=version_numbers(rows[0][0]) if rows else (),
-        schema=rows[0][1] if rows else "",
-        out_of_path=rows[0][5] if rows else "",
-        citus=version_numbers(rows[0][6] or "") if rows and len(rows[0]) > 6 else (),
-    )
+    """The result of :data:`TYPES_SQL`, whose OIDs may be numbers or texts."""
+    if not rows:
+        return NO_EXTENSION
+    version, schema, _, _, _, out_of_path, citus = rows[0]
+    oids = MappingProxyType({row[2]: int(row[3]) for row in rows})
+    array_oids = MappingProxyType({row[2]: int(row[4]) for row in rows})
+    citus_version = version_numbers(citus or "")
+    return ExtensionTypes(oids, array_oids, version_numbers(version), schema, out_of_path, citus_version)
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

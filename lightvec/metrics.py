@@ -18,44 +18,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightvec.errors import InvalidOption
 
 __all__ = ["INDEX_DIMENSIONS", "METRICS", "Metric", "Score", "metric_for", "metric_of_call", "metrics_of"]
 
-#: The most dimensions that an HNSW or IVFFlat index takes, by column type (of a sparsevec: non-zero elements).
+#: The most dimensions that an index takes, by column type (of a sparsevec: non-zero elements).
 INDEX_DIMENSIONS: Mapping[str, int] = MappingProxyType(
     {"vector": 2_000, "halfvec": 4_000, "bit": 64_000, "sparsevec": 1_000}
 )
 
 
-class Score:
+class Score(NamedTuple):
     """How a distance becomes a score (higher is better), and back.
 
     Both functions use plain arithmetic only, so they take numbers and SQL expressions alike.
     """
 
-    __slots__ = ("of", "to_distance")
-
-    def __init__(self, of: Callable[[Any], Any], to_distance: Callable[[float], float]) -> None:
-        self.of = of
-        self.to_distance = to_distance
+    of: Callable[[Any], Any]
+    to_distance: Callable[[float], float]
 
 
-_COMPLEMENT = Score(of=lambda distance: 1 - distance, to_distance=lambda score: 1 - score)
-_NEGATIVE = Score(of=lambda distance: 0 - distance, to_distance=lambda score: 0 - score)
+_COMPLEMENT = Score(lambda distance: 1 - distance, lambda score: 1 - score)
+_NEGATIVE = Score(lambda distance: 0 - distance, lambda score: 0 - score)
 _RECIPROCAL = Score(
-    of=lambda distance: 1.0 / (1.0 + distance),
-    to_distance=lambda score: 1.0 / score - 1.0 if score > 0 else float("inf"),
+    lambda distance: 1.0 / (1.0 + distance),
+    lambda score: 1.0 / score - 1.0 if score > 0 else float("inf"),
 )
 
 
-class Metric:
+class Metric(NamedTuple):
     """A measure of the distance between two vectors.
 
-    ``name`` is what a field declares, ``operator`` the SQL operator, ``method`` the name of the distance method on
-    fields (pgvector's). ``operator_classes`` maps an index method to the column types that it indexes by this metric.
+    ``name`` is what a field declares, ``operator`` the SQL operator, ``method`` the distance method on
+    fields (pgvector's). ``indexed_types`` maps an index method to the column types that it indexes.
 
     >>> METRICS["cosine"].operator
     '<=>'
@@ -63,31 +60,24 @@ class Metric:
     'halfvec_cosine_ops'
     """
 
-    __slots__ = ("indexed_types", "method", "name", "operator", "score")
-
-    def __init__(
-        self, name: str, operator: str, method: str, score: Score, indexed_types: Mapping[str, tuple[str, ...]]
-    ) -> None:
-        self.name = name
-        self.operator = operator
-        self.method = method
-        self.score = score
-        self.indexed_types = indexed_types
+    name: str
+    operator: str
+    method: str
+    score: Score
+    indexed_types: Mapping[str, tuple[str, ...]]
 
     def __repr__(self) -> str:
         return f"<Metric {self.name}>"
 
     def operator_class(self, column_type: str, index_method: str) -> str:
-        """The operator class of an index on a column of this type; :class:`InvalidOption` where pgvector has none."""
+        """The operator class of an index; :class:`InvalidOption` where pgvector has none."""
         if column_type not in self.indexed_types.get(index_method, ()):
+            methods = [method for method, types in self.indexed_types.items() if column_type in types]
             raise InvalidOption(
                 f"pgvector has no {index_method} index on {column_type} columns by {self.name}; "
-                f"it has {_listed(self._indexes_of(column_type)) or 'none for this type and metric'}"
+                f"it has {_listed(methods) or 'none for this type and metric'}"
             )
         return f"{column_type}_{self.name}_ops"
-
-    def _indexes_of(self, column_type: str) -> list[str]:
-        return [method for method, types in self.indexed_types.items() if column_type in types]
 
 
 _NUMERIC = ("vector", "halfvec", "sparsevec")
@@ -141,14 +131,10 @@ def metric_for(name: str, allowed: Iterable[str] = METRICS) -> Metric:
 
 
 def metric_of_call(name: str | None, column: str, kind: str, allowed: tuple[str, ...]) -> Metric:
-    """The metric that a call or the column's declaration names; :class:`InvalidOption` where neither does.
+    """The metric that a call or the column's declaration names; :class:`InvalidOption` for none.
 
     ``column`` and ``kind`` are the names of the column and of its type, for the error.
-
-    >>> metric_of_call(None, "doc.embedding", "VectorField", metrics_of("vector"))
-    Traceback (most recent call last):
-    lightvec.errors.InvalidOption: doc.embedding declares no metric: write VectorField(metric='l2') or name one in the call
-    """  # noqa: E501 (an error is one line)
+    """
     if name is None:
         raise InvalidOption(f"{column} declares no metric: write {kind}(metric={allowed[0]!r}) or name one in the call")
     return metric_for(name, allowed)

@@ -7,21 +7,13 @@
         conn.execute("INSERT INTO item (embedding) VALUES (%s)", [Vector([1, 2, 3])])
         conn.execute("SELECT embedding FROM item", binary=True).fetchall()  # [(Vector([1.0, 2.0, 3.0]),)]
 
-Values once a connection is registered:
+Sent as vectors are ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, those of pgvector's own
+package, NumPy arrays and ``array.array`` of numbers, and lists of all these as arrays. A plain list of
+floats is ``float8[]`` to psycopg, which PostgreSQL casts where it is stored in a column or written
+``%s::vector``; operators do not cast: pass ``Vector(numbers)``. A binary COPY after
+``copy.set_types(["vector", ...])`` takes whatever the types' classes can be made of.
 
-- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, anywhere: ``%s`` (binary), ``%b``, ``%t``, both
-  formats of COPY, server-side and client-side binding.
-- A one-dimensional NumPy array of any real dtype, byte order and stride, and an ``array.array`` of numbers. It is sent
-  as ``vector``, which PostgreSQL casts to the type of a halfvec or sparsevec column by itself.
-- A list of these, as an array (``vector[]`` and so on).
-- A plain list of floats is ``float8[]`` to psycopg and stays so. PostgreSQL casts it where it is stored in a column, or
-  written ``%s::vector``. Operators do not cast, psycopg sends a list of ints as ``smallint[]``, which has no cast, and
-  refuses a list of floats and ints: pass ``Vector(numbers)``. A tuple is a record to psycopg.
-- In a binary COPY after ``copy.set_types(["vector", ...])`` (``halfvec``, ``sparsevec``, ``bit``), whatever the type's
-  class can be made of (lists, tuples, arrays), and PostgreSQL's text of it; for ``vector[]`` and so on, lists of
-  these and NumPy arrays of rows.
-
-Results of the three vector types are their classes in both formats, arrays of them lists. psycopg returns a ``bit`` as
+Results of the three vector types are their classes, arrays of them lists. psycopg returns a ``bit`` as
 a text of 0 and 1, and in binary as the bytes that ``Bit.from_binary`` reads.
 """
 
@@ -29,7 +21,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
 
@@ -39,6 +31,7 @@ from lightvec.extension import TYPES_SQL, types_from
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.arrays import array_to_binary
 from lightvec.types.columns import VALUES, VECTOR_TYPES, binary_encoder, field_encoder
+from lightvec.types.inputs import pgvector_classes
 from lightvec.types.value import read_value
 
 try:
@@ -64,20 +57,15 @@ class MissingExtension(psycopg.ProgrammingError, errors.MissingExtension):
 
 
 def register_vector(context: AdaptContext, /, *, adapters: AdaptersMap | None = None) -> None:
-    """Teach a connection, or one cursor, the types vector, halfvec, sparsevec and bit.
+    """Teach a :class:`psycopg.Connection`, or one cursor, the types vector, halfvec, sparsevec and bit.
 
-    ``context`` is a :class:`psycopg.Connection` or a cursor of one. One query finds the types by the extension, so its
-    schema need not be on the search path; an open transaction stays open, and none is left behind. Types that an old
-    version of the extension lacks are skipped. Registering again is harmless, and needed after the extension was
-    recreated. The module's text lists the values that can be sent then.
+    One query finds the types in any schema. Register again after the extension was recreated. With
+    ``adapters``, the types are registered in that map: ``psycopg.adapters`` is that of all later
+    connections, which must be to the same database. It can be the ``configure`` callback of a
+    :class:`psycopg_pool.ConnectionPool`.
 
-    With ``adapters``, the types are registered in that map: ``psycopg.adapters`` is that of all later connections,
-    which must be to the same database, because the types' OIDs differ between databases.
-
-    It can be the ``configure`` callback of a :class:`psycopg_pool.ConnectionPool`.
-
-    Raises :class:`MissingExtension` (a :class:`psycopg.ProgrammingError`) where pgvector is not installed in the
-    database, :class:`lightvec.errors.InvalidOption` for a ``context`` without such a connection.
+    Raises :class:`MissingExtension` if pgvector is not installed in the database,
+    :class:`lightvec.errors.InvalidOption` for a ``context`` without such a connection.
     """
     conn = context.connection
     if not isinstance(conn, Connection):
@@ -114,29 +102,31 @@ def _register(adapters: AdaptersMap, rows: Sequence[tuple[Any, ...]]) -> None:
         regtype = Identifier(types.schema, name).as_string()
         TypeInfo(name, oid, types.array_oids[name], regtype=regtype).register(adapters)
         adapters.register_dumper(None, _array_dumper(name, oid, types.array_oids[name]))
-        _register_type(adapters, name, oid)
-    _register_dumpers(adapters, Bit, "bit", builtin_types["bit"].oid)
-    _register_dumpers(adapters, array, "vector", types.oids["vector"])
-    _register_dumpers(adapters, "numpy.ndarray", "vector", types.oids["vector"])
-    # psycopg replaces the name by the class at the first array; from then on only the class counts.
-    if ndarray := getattr(sys.modules.get("numpy"), "ndarray", None):
-        _register_dumpers(adapters, ndarray, "vector", types.oids["vector"])
+        for loader in _loaders(name):
+            adapters.register_loader(oid, loader)
+    for name, oid in {**types.oids, "bit": builtin_types["bit"].oid}.items():
+        for kind in _classes(name):
+            for dumper in _dumpers(name, oid):
+                adapters.register_dumper(kind, dumper)
+
+
+def _classes(name: str) -> Iterator[type[Any] | str]:
+    """The classes of a type's values; by name where they are not loaded.
+
+    psycopg replaces the name by the class at the first value; from then on only the class counts.
+    """
+    kind = VALUES[name]
+    yield kind
+    # The modules of pgvector's own package have the types' names.
+    yield pgvector_classes().get(kind.__name__, f"pgvector.{name}.{kind.__name__}")
+    if name == "vector":
+        yield array
+        yield getattr(sys.modules.get("numpy"), "ndarray", "numpy.ndarray")
 
 
 def _text(value: Any) -> Any:
     """A text, which psycopg returns as bytes where the client encoding is SQL_ASCII."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _register_type(adapters: AdaptersMap, name: str, oid: int) -> None:
-    _register_dumpers(adapters, VECTOR_TYPES[name], name, oid)
-    for loader in _loaders(name):
-        adapters.register_loader(oid, loader)
-
-
-def _register_dumpers(adapters: AdaptersMap, of: type[Any] | str, name: str, oid: int) -> None:
-    for dumper in _dumpers(name, oid):
-        adapters.register_dumper(of, dumper)
 
 
 class _TextDumper(Dumper):
@@ -172,7 +162,7 @@ class _BinaryLoader(Loader):
 # Cached: psycopg keeps every registered class, so new ones for each connection would leak.
 @cache
 def _dumpers(name: str, oid: int) -> tuple[type[Dumper], type[Dumper]]:
-    """The dumpers to text and to binary; of two, psycopg takes the last one registered for ``%s``."""
+    """Text and binary; of two, psycopg takes the last one registered for ``%s``."""
     text = {"oid": oid, "kind": VALUES[name]}
     binary = {"oid": oid, "encode": staticmethod(binary_encoder(name))}
     return type(f"{name}_dumper", (_TextDumper,), text), type(f"{name}_binary_dumper", (_BinaryDumper,), binary)

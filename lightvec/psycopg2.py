@@ -9,31 +9,28 @@
         cursor.execute("SELECT embedding FROM item")
         cursor.fetchall()  # [(Vector([1.0, 2.0, 3.0]),)]
 
-Values once a connection is registered:
+Sent as vectors are ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``, those of pgvector's own
+package if it was imported before, and NumPy arrays and ``array.array`` of numbers. They are literals of
+the type of the column or operand beside them; elsewhere write ``%s::vector``, and ``%s::vector[]`` for a
+list of them. A plain list of numbers is an ``ARRAY[...]`` to psycopg2, which PostgreSQL casts where it is
+stored in a column or written ``%s::vector``; operators do not cast: pass ``Vector(numbers)``.
 
-- ``Vector``, ``HalfVector``, ``SparseVector`` and ``Bit``. Each is a literal without a type, as a text is to psycopg2:
-  it takes the type of the column or the operand beside it, and a cast (``%s::vector``) where there is none.
-- A one-dimensional NumPy array of any real dtype, byte order and stride, and an ``array.array`` of numbers, as a
-  ``Vector``.
-- A list of these, as an ``ARRAY[...]`` of literals, which needs its cast: ``%s::vector[]``.
-- A plain list of numbers is an ``ARRAY[...]`` of numbers to psycopg2 and stays so. PostgreSQL casts it where it is
-  stored in a column of vector or halfvec, or written ``%s::vector``; operators do not cast. A tuple is a list of values
-  for ``IN``: pass ``Vector(numbers)``.
-
-Results of the three vector types are their classes, arrays of them lists. A ``bit`` stays a text of 0 and 1.
+Results of the three vector types are their classes, arrays of them lists. A ``bit`` stays a text.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from lightvec import errors
 from lightvec.errors import MissingExtra
 from lightvec.extension import TYPES_SQL, ExtensionTypes, types_from
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
-from lightvec.types.columns import VECTOR_TYPES
+from lightvec.types.columns import VALUES, VECTOR_TYPES
+from lightvec.types.inputs import pgvector_classes
 
 try:
     import psycopg2
@@ -62,16 +59,11 @@ class MissingExtension(errors.MissingExtension, psycopg2.ProgrammingError):
 def register_vector(conn_or_curs: connection | cursor, /, *, globally: bool = False, arrays: bool = True) -> None:
     """Teach a connection, or one cursor, the types vector, halfvec and sparsevec.
 
-    One query finds the types by the extension, so its schema need not be on the search path; an open transaction stays
-    open, and none is left behind. Types that an old version of the extension lacks are skipped. Registering twice is
-    harmless.
+    One query finds the types in any schema. ``globally`` applies to results on all connections of the
+    process, which must be to the same database. ``arrays=False`` leaves arrays of vectors as texts.
+    Sending values is always registered for the whole process.
 
-    ``globally`` applies to results on all connections of the process, which must be to the same database, because the
-    types' OIDs differ between databases. ``arrays=False`` leaves arrays of vectors as texts. Sending values is always
-    registered for the whole process: psycopg2 has no other way. The module's text lists these values.
-
-    Raises :class:`MissingExtension` (a :class:`psycopg2.ProgrammingError`) where pgvector is not installed in the
-    database.
+    Raises :class:`MissingExtension` if pgvector is not installed in the database.
     """
     conn = conn_or_curs if isinstance(conn_or_curs, connection) else conn_or_curs.connection
     types = _types(conn)
@@ -79,7 +71,10 @@ def register_vector(conn_or_curs: connection | cursor, /, *, globally: bool = Fa
         raise MissingExtension
     scope = None if globally else conn_or_curs
     for name, oid in types.oids.items():
-        _register_results(name, oid, types.array_oids[name] if arrays else None, scope)
+        reader = new_type((oid,), name.upper(), _reader(VECTOR_TYPES[name]))
+        register_type(reader, scope)
+        if arrays:
+            register_type(new_array_type((types.array_oids[name],), f"{name.upper()}ARRAY", reader), scope)
     _register_values()
 
 
@@ -93,31 +88,27 @@ def _types(conn: connection) -> ExtensionTypes:
     return types
 
 
-def _register_results(name: str, oid: int, array_oid: int | None, scope: connection | cursor | None) -> None:
-    reader = new_type((oid,), name.upper(), _reader(VECTOR_TYPES[name]))
-    register_type(reader, scope)
-    if array_oid is not None:
-        register_type(new_array_type((array_oid,), f"{name.upper()}ARRAY", reader), scope)
-
-
 def _reader(kind: _Kind) -> Callable[[Any, cursor], Any]:
     return lambda text, _: None if text is None else kind.from_text(text)
 
 
 def _register_values() -> None:
-    for kind in (*VECTOR_TYPES.values(), Bit):
+    theirs = pgvector_classes()
+    for kind in set(VALUES.values()):
         register_adapter(kind, _literal)
-    register_adapter(array, _vector_literal)
+        if kind.__name__ in theirs:
+            register_adapter(theirs[kind.__name__], partial(_converted, kind))
+    register_adapter(array, partial(_converted, Vector))
     try:
         from numpy import ndarray
     except ImportError:
         return
-    register_adapter(ndarray, _vector_literal)
+    register_adapter(ndarray, partial(_converted, Vector))
 
 
 def _literal(value: Any) -> QuotedString:
     return QuotedString(value.wire_text())
 
 
-def _vector_literal(value: Any) -> QuotedString:
-    return _literal(Vector(value))
+def _converted(kind: _Kind, value: Any) -> QuotedString:
+    return _literal(kind(value))

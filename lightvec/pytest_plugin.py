@@ -1,8 +1,7 @@
 """A pytest plugin, active wherever lightvec is installed: test databases with pgvector.
 
 lightvec_db
-    A :class:`~lightvec.peewee.Pg8000Database` for one test: new, with pgvector and the tables of ``lightvec_models``.
-    It is dropped after the test::
+    A :class:`~lightvec.peewee.Pg8000Database` for one test, new, with pgvector and the tables of ``lightvec_models``::
 
         def test_search(lightvec_db):
             Product.create(name="tea", embedding=[0.9, 0.1, 0])
@@ -18,11 +17,10 @@ lightvec_models
 lightvec_url
     The connection string of that database, for scripts, other drivers and other processes.
 lightvec_server
-    The :class:`~lightvec.server.Server` of the run. It starts when first requested, and is stopped and removed at the
-    end of the run, unless the run is killed. Each process of a parallel run has its own.
+    The :class:`~lightvec.server.Server` of the run. Each process of a parallel run has its own.
 
-``--lightvec-url URL``, or ``LIGHTVEC_TEST_URL``, names a server with pgvector to use instead, on which databases are
-created and dropped. The fixtures import what they need, so a run without them loads nothing.
+``--lightvec-url URL``, or ``LIGHTVEC_TEST_URL``, names a server with pgvector to use instead, on which databases with
+new names are created and dropped.
 """
 
 from __future__ import annotations
@@ -55,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="URL",
         default=os.environ.get("LIGHTVEC_TEST_URL"),
         help="create the databases of lightvec's fixtures on this server (default: $LIGHTVEC_TEST_URL, else an "
-        "embedded server that is started for the run)",
+        "embedded server)",
     )
 
 
@@ -85,7 +83,7 @@ def _lightvec_databases(request: pytest.FixtureRequest, lightvec_models: Sequenc
 
 
 def _entered(stack: ExitStack, context: AbstractContextManager[T], fixture: str) -> T:
-    """Enter a context; an error fails the test with one sentence, without a traceback of this module."""
+    """Enter a context; an error fails the test with one sentence, without a traceback."""
     try:
         return stack.enter_context(context)
     except MissingExtra:

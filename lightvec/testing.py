@@ -1,6 +1,6 @@
-"""Test databases for programs that use lightvec: a new one for each test, with pgvector and the models' tables.
+"""Test databases: a new one for each test, with pgvector and the models' tables.
 
-``lightvec.pytest_plugin`` has the fixtures; other test frameworks can use this module::
+``lightvec.pytest_plugin`` has fixtures of them; other test frameworks can use this module::
 
     from lightvec.server import temporary
     from lightvec.testing import Databases, bound_to
@@ -9,18 +9,17 @@
         with databases.new() as url, bound_to(url, [Product]) as db:
             ...  # Product is empty here; the database is dropped afterwards
 
-A new database is a copy of a template, which takes about 15 ms. Unlike in a test transaction that is rolled back,
-commits, threads, several connections, COPY and failed transactions work as in production.
+A new database is a copy of a template, which takes about 15 ms. Unlike in a test that is rolled back, commits, threads,
+several connections and failed transactions work as in production.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from peewee import DatabaseProxy, Model
@@ -43,10 +42,9 @@ _TARGET = ("database", "connect_params", "deferred", "deadline", "_isolation_lev
 
 
 class Databases:
-    """Test databases on one server: a template, created when the block is entered, and copies of it.
+    """Test databases on one server: a template with the tables of ``models``, and copies of it.
 
-    ``url`` is of a server with pgvector and a user who may create databases and the extension; its other databases are
-    left alone. The template has the extension and the schemas, tables and indexes of ``models``.
+    ``url`` is of a server with pgvector, and a user who may create databases and the extension.
 
     >>> with Databases(database.database, [Doc]) as databases, databases.new() as url, bound_to(url, [Doc]):
     ...     _ = Doc.create(embedding=[1, 2, 3])
@@ -73,14 +71,12 @@ class Databases:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._drop(self._template)
 
     @contextmanager
     def new(self) -> Iterator[str]:
-        """The URL of a new database, which is dropped at the end of the block, even with open connections."""
+        """The URL of a new database, which is dropped at the end of the block."""
         name = f"{self._template}_{next(self._numbers)}"
         self._run(f"CREATE DATABASE {identifier(name)} TEMPLATE {identifier(self._template)}")
         try:
@@ -101,8 +97,8 @@ def bound_to(url: str, models: Sequence[type[Model]] = ()) -> Iterator[Pg8000Dat
     """The models' database, connected to ``url`` within the block.
 
     If the models share one :class:`~lightvec.peewee.Pg8000Database` (or a ``DatabaseProxy`` of one), it is that object,
-    so that the program's own ``database.atomic()`` uses ``url``, too. Models of several databases, or of none, are
-    bound to a new one. The end of the block restores everything and closes this thread's connection to ``url``.
+    so that the program's own ``database.atomic()`` uses ``url``, too; else they are bound to a new one. The end of the
+    block restores everything and closes the connection to ``url``.
     """
     with ExitStack() as stack:
         database = _database_of(models, stack)
@@ -113,34 +109,23 @@ def bound_to(url: str, models: Sequence[type[Model]] = ()) -> Iterator[Pg8000Dat
         yield database
 
 
-def _database_of(models: Iterable[type[Model]], stack: ExitStack) -> Pg8000Database:
-    models = list(models)
-    theirs: list[Any] = []
-    for model in models:
-        if not any(model._meta.database is each for each in theirs):
-            theirs.append(model._meta.database)
-    if len(theirs) == 1:
-        (bound,) = theirs
-        if isinstance(bound, Pg8000Database):
-            return bound
-        if isinstance(bound, DatabaseProxy):
-            return _database_of_proxy(bound, stack)
+def _database_of(models: Sequence[type[Model]], stack: ExitStack) -> Pg8000Database:
+    theirs = {id(model._meta.database): model._meta.database for model in models}
+    only: Any = theirs.popitem()[1] if len(theirs) == 1 else None
+    bound = only.obj if isinstance(only, DatabaseProxy) else only
+    if isinstance(bound, Pg8000Database):
+        return bound
     database = Pg8000Database(None)
-    stack.enter_context(database.bind_ctx(models))
-    return database
-
-
-def _database_of_proxy(proxy: Any, stack: ExitStack) -> Pg8000Database:
-    if isinstance(proxy.obj, Pg8000Database):
-        return proxy.obj
-    stack.callback(proxy.initialize, proxy.obj)
-    database = Pg8000Database(None)
-    proxy.initialize(database)
+    if isinstance(only, DatabaseProxy):
+        stack.callback(only.initialize, bound)
+        only.initialize(database)
+    else:
+        stack.enter_context(database.bind_ctx(models))
     return database
 
 
 def _retarget(database: Any, target: dict[str, Any]) -> None:
-    """Close the connections, transactions and pooled ones included, and set another target."""
+    """Close all connections, and set another target."""
     while database.in_transaction():
         database.session_rollback()
     if hasattr(database, "close_all"):
@@ -152,7 +137,11 @@ def _retarget(database: Any, target: dict[str, Any]) -> None:
 
 
 def _with_name(url: str, name: str) -> str:
-    """The connection string of another database on the same server; in a keyword string the last dbname counts."""
+    """The connection string of another database on the same server."""
     if "://" not in url:
-        return f"{url if '=' in url else ''} dbname={name}".strip()
-    return re.sub(r"^(\w+://[^/?#]*)(/[^?#]*)?", rf"\g<1>/{name}", url)
+        return f"{url if '=' in url else ''} dbname={name}".strip()  # The last dbname counts.
+    # A dbname in the query would take precedence over the one in the path.
+    head, _, query = url.partition("?")
+    given = [pair for pair in query.split("&") if pair and pair.partition("=")[0] not in ("dbname", "database")]
+    head = re.sub(r"^(\w+://[^/]*).*", rf"\g<1>/{name}", head)
+    return "?".join([head, "&".join(given)]) if given else head

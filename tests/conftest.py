@@ -74,7 +74,7 @@ def make_database(server: Server) -> Callable[[], str]:
         name = f"test_{next(_numbers)}"
         with connect(server.url) as admin:
             # In memory a copy of the files takes half the time of a copy by WAL.
-            admin.run(f"CREATE DATABASE {identifier(name)} STRATEGY file_copy")
+            admin.run(f"CREATE DATABASE {identifier(name)} TEMPLATE template0 STRATEGY file_copy")
         return server.url.replace("/postgres?", f"/{name}?")
 
     return make

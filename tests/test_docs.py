@@ -38,7 +38,7 @@ PAGES = {
     "README.md": 6,
     "docs/quick-start.md": 4,
     "docs/models.md": 8,
-    "docs/scripts.md": 5,
+    "docs/scripts.md": 8,
     "docs/command-line.md": 12,
     "docs/lambda.md": 2,
     "docs/indexes.md": 5,
@@ -52,7 +52,6 @@ FROM_NOTHING = {"README.md", "docs/quick-start.md", "docs/libraries.md"}
 
 #: The table that docs/quick-start.md creates and fills.
 PRODUCT = """
-    CREATE EXTENSION vector;
     CREATE TABLE product (id serial PRIMARY KEY, name text NOT NULL, embedding vector(3) NOT NULL);
     CREATE INDEX product_embedding_cosine_hnsw ON product USING hnsw (embedding vector_cosine_ops);
     INSERT INTO product (name, embedding)
@@ -129,7 +128,7 @@ def folder(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if path.name not in {".lightvec", "examples"}:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     with connect(start(shared_folder / ".lightvec").url) as conn:
-        conn.execute_simple("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        conn.execute_simple("DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE EXTENSION vector")
     monkeypatch.chdir(shared_folder)
     monkeypatch.setenv("DATABASE_URL", "embedded:.lightvec")
     return shared_folder

@@ -23,7 +23,7 @@ from lightvec.peewee import (
     Pg8000Database,
     SparseVectorField,
     VectorField,
-    together,
+    run_many,
 )
 from lightvec.pg8000 import Connection
 from lightvec.search import Hybrid, hybrid
@@ -127,8 +127,8 @@ def test_nearest() -> None:
     assert type(row.distance) is float
 
 
-def test_together() -> None:
-    found = together(Paper.dense.nearest(vector) for vector in ([1, 2, 3], [3, 2, 1]))
+def test_run_many() -> None:
+    found = run_many(Paper.dense.nearest(vector) for vector in ([1, 2, 3], [3, 2, 1]))
     assert_type(found, list[list[Paper]])
     assert [[type(row) for row in rows] for rows in found] == [[Paper], [Paper]]
 

@@ -1,11 +1,12 @@
 """The command line: one noun a file, each thin over a library call.
 
-Data goes to stdout, talk to stderr. Exit status 0, 1 when it failed, 2 for a call that cannot be right; an error is
-one line that says what to do.
+Data goes to stdout, messages to stderr. The exit status is 0, 1 for a failure, and 2 for wrong
+usage; an error is one line that says what to do.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,9 @@ __all__ = ["main"]
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
+    if sys.stderr is None:
+        # The next file that is opened, a socket too, would get the number of the closed descriptor.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     try:
         # Here, so that Ctrl-C while modules load is no traceback.
         from lightvec.cli.commands import run

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from lightvec.errors import InvalidOption, SchemaMismatch
-from lightvec.wire.copy.target import Column
 
 __all__ = ["ColumnMap"]
 
@@ -14,12 +13,17 @@ class ColumnMap:
     """The columns of a table by the names of a file, with ``--map``, ``--skip`` and ``--only``."""
 
     def __init__(
-        self, table: str, columns: Mapping[str, Column], maps: Sequence[str], skips: Sequence[str], only: bool
+        self,
+        table: str,
+        columns: Sequence[str],
+        maps: Sequence[str],
+        skips: Sequence[str],
+        only: bool,
     ) -> None:
         self.table = table
         self.columns = columns
-        self._maps = dict(_parse(each, columns) for each in maps)
-        if len(self._maps) < len(maps):
+        self.maps = dict(_parse(each, columns) for each in maps)
+        if len(self.maps) < len(maps):
             raise InvalidOption("expected each name of the file in one --map")
         self._skips = frozenset(skips)
         self._only = only
@@ -27,43 +31,52 @@ class ColumnMap:
 
     def is_loaded(self, name: str) -> bool:
         """Whether the options have this name of the file loaded."""
-        return name not in self._skips and (name in self._maps or not self._only)
+        return name not in self._skips and (name in self.maps or not self._only)
 
-    def names_of(self, columns: set[str]) -> frozenset[str]:
-        """The names in the file of these columns."""
-        targets = {column: column for column in self.columns} | self._maps
-        return frozenset(name for name, column in targets.items() if column in columns)
+    def names_of(self, columns: Iterable[str]) -> set[str]:
+        """The names in the file that may be loaded into these columns."""
+        wanted = set(columns)
+        return wanted | {name for name, column in self.maps.items() if column in wanted}
 
-    def column(self, name: str) -> Column | None:
+    def column(self, name: str) -> str | None:
         """The column that a name of the file is loaded into; None if it is left out."""
         if not self.is_loaded(name):
             return None
-        column = self.columns.get(self._maps.get(name, name))
-        if column is None and not name:
-            raise SchemaMismatch("the file has a column without a name: name it, or leave it out with --skip ''")
-        if column is None and any("\udc80" <= letter <= "\udcff" for letter in name):
-            raise SchemaMismatch(f"expected names in UTF-8, got {name!r}: save the file as UTF-8")
-        if column is None:
-            raise SchemaMismatch(
-                f"the file has {name!r}, and the table {self.table} no such column: it has {', '.join(self.columns)} "
-                f"(--map {name}:COLUMN loads it into one, --skip {name} leaves it out)"
-            )
-        source = self._sources.setdefault(column.name, name)
+        column = self.maps.get(name, name)
+        if column not in self.columns:
+            raise SchemaMismatch(self._no_column(name))
+        source = self._sources.setdefault(column, name)
         if source != name:
-            raise SchemaMismatch(f"the file has {source!r} and {name!r} for the column {column.name}: skip one of them")
+            both = f"{source!r} and {name!r}"
+            raise SchemaMismatch(f"the file has {both} for the column {column}: skip one of them")
         return column
+
+    def _no_column(self, name: str) -> str:
+        if not name:
+            return "the file has a column without a name: name it, or leave it out with --skip ''"
+        if any("\udc80" <= letter <= "\udcff" for letter in name):
+            return f"expected names in UTF-8, got {name!r}: save the file as UTF-8"
+        return (
+            f"the file has {name!r}, and the table {self.table} no such column: it has "
+            f"{', '.join(self.columns)} (--map {name}:COLUMN loads it into one, "
+            f"--skip {name} leaves it out)"
+        )
 
     def check_maps(self) -> None:
         """Refuse a ``--map`` of a name that the file does not have, once its names are known."""
-        unused = [name for name in self._maps if name not in self._sources.values() and name not in self._skips]
+        found = {*self._sources.values(), *self._skips}
+        unused = [name for name in self.maps if name not in found]
         if unused and (self._sources or self._only):
             raise SchemaMismatch(f"the file has no {unused[0]!r}, which --map names")
 
 
-def _parse(text: str, columns: Mapping[str, Column]) -> tuple[str, str]:
+def _parse(text: str, columns: Sequence[str]) -> tuple[str, str]:
     """NAME:COLUMN. Both may hold colons; what follows the right one is a column."""
-    places = [place for place, letter in enumerate(text) if letter == ":" and place and text[place + 1 :] in columns]
-    if len(places) != 1:
-        which = "which of the colons is it" if places else f"the columns are {', '.join(columns)}"
-        raise InvalidOption(f"--map {text}: expected NAME:COLUMN, with a column of the table ({which})")
-    return text[: places[0]], text[places[0] + 1 :]
+    colons = (at for at, letter in enumerate(text) if letter == ":" and at)
+    splits = [(text[:at], text[at + 1 :]) for at in colons if text[at + 1 :] in columns]
+    if len(splits) != 1:
+        known = f"the columns are {', '.join(columns)}"
+        why = "which of the colons is it" if splits else known
+        wanted = "NAME:COLUMN, with a column of the table"
+        raise InvalidOption(f"--map {text}: expected {wanted} ({why})")
+    return splits[0]

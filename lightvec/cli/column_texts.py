@@ -1,4 +1,4 @@
-"""Values of JSON and Parquet files as the texts that PostgreSQL reads for a column."""
+"""Values of JSON, Parquet and Arrow files as the texts that PostgreSQL reads for a column."""
 
 from __future__ import annotations
 
@@ -13,43 +13,53 @@ from lightvec.errors import SchemaMismatch
 from lightvec.wire.copy.target import Column
 from lightvec.wire.datatypes import oids
 
-__all__ = ["needs_numbers", "text_writer"]
+__all__ = ["is_json", "needs_numbers", "rewrites_texts", "text_writer"]
 
 _JSON = oids("json", "jsonb")
 _INTEGERS = oids("int2", "int4", "int8", "oid")
 _FLOATS = oids("float4", "float8")
-_DENSE = ("vector", "halfvec")
 _CLASSES: dict[str, Callable[[Any], Any]] = {"sparsevec": SparseVector, "bit": Bit, "varbit": Bit}
 
 
-def needs_numbers(column: Column, *, in_binary: bool) -> bool:
+def is_json(column: Column) -> bool:
+    """Whether it holds JSON, or arrays of it."""
+    return (column.element_oid or column.oid) in _JSON
+
+
+def rewrites_texts(column: Column) -> bool:
+    """Whether a text of a JSON file, a number's too, is not written as it is."""
+    return is_json(column) or column.oid in _INTEGERS
+
+
+def needs_numbers(column: Column, in_binary: bool) -> bool:
     """Whether numbers in a value of this column must be numbers; otherwise their texts will do."""
     is_number = in_binary and column.oid in (*_INTEGERS, *_FLOATS)
-    return is_number or _element_oid(column) in _JSON or column.vector in _CLASSES
+    return is_number or is_json(column) or column.vector in _CLASSES
 
 
-def text_writer(table: str, column: Column) -> Callable[[Any], str]:
-    """What writes a value of this column as text; :class:`~lightvec.errors.SchemaMismatch` for one that cannot be."""
-    write = _element_writer(f"{table}.{column.name}", column)
+def text_writer(name: str, column: Column, *, texts_are_json: bool) -> Callable[[Any], str]:
+    """What writes a value of this column, or raises :class:`~lightvec.errors.SchemaMismatch`."""
+    expected = f"{name} is {column.type}"
+    write: Callable[[Any], str]
+    if is_json(column):
+        write = partial(_json, expected, texts_are_json)
+    elif column.vector in _CLASSES:
+        write = partial(_by_class, _CLASSES[column.vector])
+    elif column.vector is not None:
+        write = _dense
+    else:
+        integers = (column.element_oid or column.oid) in _INTEGERS
+        write = partial(_integer if integers else _scalar, expected)
     return partial(_array, write, column.vector is not None) if column.element_oid else write
 
 
-def _element_oid(column: Column) -> int:
-    return column.element_oid or column.oid
+def _json(expected: str, is_text: bool, value: Any) -> str:
+    def default(value: Any) -> Any:
+        if isinstance(value, bytes):
+            raise SchemaMismatch(f"{expected}, got bytes, which JSON cannot hold: leave them out")
+        return float(value) if isinstance(value, Decimal) else str(value)
 
-
-def _element_writer(name: str, column: Column) -> Callable[[Any], str]:
-    if _element_oid(column) in _JSON:
-        return partial(json.dumps, default=_json_default)
-    if column.vector in _DENSE:
-        return _dense
-    if column.vector is not None:
-        return partial(_by_class, _CLASSES[column.vector])
-    return partial(_integer if _element_oid(column) in _INTEGERS else _scalar, f"{name} is {column.type}")
-
-
-def _json_default(value: Any) -> Any:
-    return float(value) if isinstance(value, Decimal) else str(value)
+    return value if is_text and isinstance(value, str) else json.dumps(value, default=default)
 
 
 def _dense(value: Any) -> str:
@@ -70,9 +80,8 @@ def _scalar(expected: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (list, dict)) or hasattr(value, "tolist"):
-        raise SchemaMismatch(
-            f"{expected}, got {type(value).__name__}: write it as one text, or make the column jsonb or an array"
-        )
+        got = type(value).__name__
+        raise SchemaMismatch(f"{expected}, got {got}: write one text, or make it jsonb or an array")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, bytes):
@@ -81,7 +90,10 @@ def _scalar(expected: str, value: Any) -> str:
 
 
 def _array(write: Callable[[Any], str], of_vectors: bool, value: Any) -> str:
-    """An array literal; a text is one already. The innermost lists of an array of vectors are the vectors."""
+    """An array literal; a text is one already.
+
+    The innermost lists of an array of vectors are the vectors.
+    """
     items = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(items, list):
         return str(items)
@@ -89,7 +101,8 @@ def _array(write: Callable[[Any], str], of_vectors: bool, value: Any) -> str:
     def element(item: Any) -> str:
         if item is None:
             return "NULL"
-        if isinstance(item, list) and not (of_vectors and not any(isinstance(each, list) for each in item)):
+        is_vector = of_vectors and not any(isinstance(each, list) for each in item)
+        if isinstance(item, list) and not is_vector:
             return _array(write, of_vectors, item)
         escaped = write(item).replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'

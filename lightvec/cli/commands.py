@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -12,16 +15,17 @@ from lightvec.cli.errors import exit_status
 
 __all__ = ["cli", "run"]
 
-#: Command to its module and its summary. Imported lazily: with all modules, ``lightvec --help`` took twice as long.
+#: The summaries. A command's module is imported lazily: with all of them, ``lightvec --help`` took
+#: twice as long.
 _COMMANDS = {
-    "init-db": ("lightvec.cli.init_db", "Create the extension, and the tables and indexes of models."),
-    "create-index": ("lightvec.cli.create_index", "Build a vector index, and show how far that is."),
-    "load": ("lightvec.cli.load", "Load a file into a table: all of it or nothing."),
-    "search": ("lightvec.cli.search", "Print the rows nearest to a vector."),
-    "doctor": ("lightvec.cli.doctor", "Look for what goes wrong quietly."),
-    "recall": ("lightvec.cli.recall", "Measure how many of the nearest rows an index finds."),
-    "tune": ("lightvec.cli.tune", "Find the smallest setting that finds enough of them."),
-    "server": ("lightvec.cli.server", "Run an embedded PostgreSQL with pgvector."),
+    "init-db": "Create the extension, and the tables and indexes of models.",
+    "create-index": "Build a vector index, with progress.",
+    "load": "Load a file into a table: all of it or nothing.",
+    "search": "Print the rows nearest to a vector.",
+    "doctor": "Check a database for common problems.",
+    "recall": "Measure how many of the nearest rows an index finds.",
+    "tune": "Find the smallest setting that finds enough of them.",
+    "server": "Run an embedded PostgreSQL with pgvector.",
 }
 
 
@@ -32,13 +36,13 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, _ = _COMMANDS[cmd_name]
-        command: click.Command = import_module(module).command
+        module: Any = import_module(f"lightvec.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+            formatter.write_dl(list(_COMMANDS.items()))
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,5 +58,8 @@ def cli() -> None:
 
 
 def run(args: Sequence[str] | None = None) -> int:
-    """Run the command line; the status to leave with."""
-    return exit_status(lambda: cli.main(args, prog_name="lightvec", standalone_mode=False))
+    """Run the command line; its exit status."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    color = False if is_plain else None
+    call = partial(cli.main, args, "lightvec", standalone_mode=False, color=color)
+    return exit_status(call)

@@ -9,6 +9,7 @@ import click
 
 from lightvec.cli.options import json_option, open_database, schema_option, url_option
 from lightvec.cli.output import in_a_line, print_json
+from lightvec.cli.streams import tell
 
 if TYPE_CHECKING:
     from lightvec.search.findings import Finding
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 #: Level to color, in the order of the output.
-_STYLES = {"ok": "green", "note": "yellow", "problem": "red"}
+_COLORS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 @click.command("doctor")
@@ -25,7 +26,7 @@ _STYLES = {"ok": "green", "note": "yellow", "problem": "red"}
 @url_option
 @json_option
 def command(tables: tuple[str, ...], schema: str | None, url: str | None, as_json: bool) -> None:
-    """Check the connection, the server, and the tables with vectors (or these) for what goes wrong unnoticed.
+    """Check the connection, the server, and the tables with vectors (or these) for problems.
 
     Nothing is changed. Exit status 1 if there is a problem.
 
@@ -37,23 +38,21 @@ def command(tables: tuple[str, ...], schema: str | None, url: str | None, as_jso
 
     with open_database(url, schema=schema) as database:
         found = examine(database, tables, schema)
+    problems = sum(finding.level == "problem" for finding in found)
     if as_json:
         print_json([vars(finding) for finding in found])
     else:
         _print(found)
-    if any(finding.level == "problem" for finding in found):
+        tell(f"{problems} problem{'s' if problems != 1 else ''}")
+    if problems:
         raise click.exceptions.Exit(1)
 
 
 def _print(found: Sequence[Finding]) -> None:
     """A line each and one for its remedy, problems last."""
-    for level, color in _STYLES.items():
-        for finding in found:
-            if finding.level == level:
-                subject = f"{finding.subject}: " if finding.subject else ""
-                line = in_a_line(f"{subject}{finding.what}")
-                click.echo(f"{click.style(f'{level:<7}', fg=color)}  {line}")
-                if finding.remedy:
-                    click.echo(f"         {in_a_line(finding.remedy)}")
-    problems = sum(finding.level == "problem" for finding in found)
-    click.echo(f"{problems} problem{'s' if problems != 1 else ''}", err=True)
+    for finding in sorted(found, key=lambda each: [*_COLORS].index(each.level)):
+        subject = f"{finding.subject}: " if finding.subject else ""
+        level = click.style(f"{finding.level:<7}", fg=_COLORS[finding.level])
+        click.echo(f"{level}  {in_a_line(subject + finding.what)}")
+        if finding.remedy:
+            click.echo(f"         {in_a_line(finding.remedy)}")

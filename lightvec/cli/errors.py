@@ -1,7 +1,8 @@
-"""Errors as one line on stderr, and the exit status."""
+"""The error of a command as one line on stderr, and its exit status."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -9,15 +10,19 @@ from contextlib import contextmanager
 
 import click
 
+from lightvec.cli.streams import discard, messages, tell
 from lightvec.errors import InvalidOption, LightvecError
 
 __all__ = ["exit_status", "reporting_interrupt"]
 
-FAILED, WRONG_CALL = 1, 2
+_FAILED, _WRONG_USAGE = 1, 2
+
+#: Errors of writing to a stream, which has no file name.
+_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Interrupted(Exception):
-    """Ctrl-C, with what it left."""
+    """Ctrl-C, and what it left."""
 
 
 @contextmanager
@@ -32,40 +37,45 @@ def reporting_interrupt(left: str) -> Iterator[None]:
 def exit_status(run: Callable[[], object]) -> int:
     """Run a command; its exit status, or 1 or 2 after its error was printed."""
     if sys.stdout is None:
-        # The descriptor was closed (>&-); the next file that is opened would get its number.
-        return _report("standard output is closed: send it to a file or to /dev/null", FAILED)
+        # The descriptor is closed (>&-), and the next file that is opened would get its number.
+        return _report("standard output is closed: send it to a file or to /dev/null")
     try:
         status = run()
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        with messages():
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _report("interrupted", FAILED)
-    except Interrupted as error:
-        return _report(error, FAILED)
+        return _report("interrupted")
     except BrokenPipeError:
-        # The reader has closed the pipe; Python would report the rest at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        discard(sys.stdout)
+        return _FAILED
     except InvalidOption as error:
-        return _report(error, WRONG_CALL)
-    except (LightvecError, OSError) as error:
-        return _report(error, FAILED)
+        return _report(error, _WRONG_USAGE)
+    except OSError as error:
+        return _report(_os_error(error))
+    except (Interrupted, LightvecError) as error:
+        return _report(error)
     except Exception as error:
-        return _report(_database_error(error), FAILED)
+        return _report(_database_error(error))
     return status if isinstance(status, int) else 0
 
 
-def _report(error: object, status: int) -> int:
-    # Arguments that are not Unicode hold surrogates, which cannot be encoded.
-    line = " ".join(str(error).split()).encode(errors="backslashreplace").decode()
-    click.echo(f"lightvec: {line}", err=True)
+def _report(error: object, status: int = _FAILED) -> int:
+    tell(f"lightvec: {' '.join(str(error).split())}")
     return status
 
 
+def _os_error(error: OSError) -> object:
+    if error.errno not in _UNWRITTEN or error.filename is not None:
+        return error
+    discard(sys.stdout)
+    return f"the output cannot be written: {error.strerror}"
+
+
 def _database_error(error: Exception) -> object:
-    """Peewee's error as it is; an unexpected one with its class, or its traceback with LIGHTVEC_DEBUG."""
+    """Peewee's error, or an unexpected one with its class; with LIGHTVEC_DEBUG, its traceback."""
     from peewee import PeeweeException
 
     if isinstance(error, PeeweeException):
@@ -73,6 +83,6 @@ def _database_error(error: Exception) -> object:
     if os.environ.get("LIGHTVEC_DEBUG"):
         raise error
     return (
-        f"unexpected {type(error).__name__}: {error}; this is a defect in lightvec, or in code of yours that it ran: "
-        f"LIGHTVEC_DEBUG=1 shows where"
+        f"unexpected {type(error).__name__}: {error}; this is a defect in lightvec, "
+        f"or in code of yours that it ran: LIGHTVEC_DEBUG=1 shows where"
     )

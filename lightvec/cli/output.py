@@ -3,42 +3,61 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
+from unicodedata import combining, east_asian_width
 
 import click
+
+from lightvec.cli.streams import printable
 
 __all__ = ["in_a_line", "print_json", "print_table"]
 
 
 def in_a_line(text: str) -> str:
     """The text without line breaks, which names may hold and which end an SQL comment."""
-    return " ".join(text.splitlines())
+    return printable(" ".join(text.splitlines()))
 
 
 def print_json(value: Any) -> None:
     """JSON on stdout: NaN and infinity as null, bytes as hex digits, other types as text."""
-    click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    # JSON has them as they are, and a terminal would obey them.
+    click.echo(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Rows under their columns' names; on a terminal lines are cut to its width."""
+    heads = [_cell(column) for column in columns]
     cells = [[_cell(row[column]) for column in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    click.echo(click.style(_line(columns, widths), bold=True))
+    widths = [max(map(_width, column)) for column in zip(heads, *cells, strict=True)]
+    click.echo(click.style(_line(heads, widths), bold=True))
     for line in cells:
         click.echo(_line(line, widths))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+    pairs = zip(cells, widths, strict=True)
+    line = "  ".join(cell + " " * (width - _width(cell)) for cell, width in pairs).rstrip()
     room = shutil.get_terminal_size().columns
-    if sys.stdout.isatty() and len(line) > room:
-        return line[: room - 1] + "…"
-    return line
+    if not sys.stdout.isatty() or _width(line) <= room:
+        return line
+    end = len(line)
+    while _width(line[:end]) >= room:
+        end -= 1
+    return line[:end] + "…"
+
+
+def _width(text: str) -> int:
+    """The columns that the text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    wide = sum(east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(combining(letter) > 0 for letter in text)
 
 
 def _cell(value: Any) -> str:
@@ -46,7 +65,7 @@ def _cell(value: Any) -> str:
         return f"{value:.4f}"
     if isinstance(value, bytes):
         return value.hex()
-    return "" if value is None else " ".join(str(value).split())
+    return "" if value is None else printable(" ".join(str(value).split()))
 
 
 def _plain(value: Any) -> Any:

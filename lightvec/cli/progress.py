@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -9,17 +10,20 @@ from types import TracebackType
 
 import click
 
+from lightvec.cli.streams import messages, tell
+
 __all__ = ["Line", "duration", "size"]
 
 #: Seconds between two updates.
-_PACE = 0.1
+_INTERVAL = 0.1
+_ERASE = "\r\x1b[K"
 
 
 class Line:
-    """The progress line, shown only on a terminal, and messages that stay, everywhere."""
+    """The progress line, which only a terminal shows, and messages that stay."""
 
     def __init__(self) -> None:
-        self.is_live = sys.stderr.isatty()
+        self.is_live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._next = 0.0
         self._is_written = False
 
@@ -27,33 +31,40 @@ class Line:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.clear()
 
     @property
     def is_due(self) -> bool:
-        """Whether it would be shown now."""
+        """Whether ``show`` would show something now."""
         return self.is_live and time.monotonic() >= self._next
 
     def show(self, text: str) -> None:
         """Overwrite the line, unless that was done a moment ago."""
         if self.is_due:
-            self._next = time.monotonic() + _PACE
+            self._next = time.monotonic() + _INTERVAL
             self._is_written = True
-            room = shutil.get_terminal_size().columns - 1
-            click.echo(f"\r\x1b[K{text[:room]}", nl=False, err=True)
+            self._write(_ERASE + text[: shutil.get_terminal_size().columns - 1])
 
     def tell(self, text: str) -> None:
         """Print a message that stays."""
         self.clear()
-        click.echo(text, err=True)
+        tell(text)
 
     def clear(self) -> None:
         """Erase the line."""
         if self._is_written:
-            click.echo("\r\x1b[K", nl=False, err=True)
+            self._write(_ERASE)
             self._is_written = False
+
+    def _write(self, text: str) -> None:
+        with messages():
+            # NO_COLOR is about colors only.
+            click.echo(text, nl=False, err=True, color=True)
 
 
 def duration(seconds: float) -> str:

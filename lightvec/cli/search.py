@@ -2,53 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lightvec.cli.files import matrix, standard_input
-from lightvec.cli.options import open_database, table_options
+from lightvec.cli.files import standard_input
+from lightvec.cli.options import COUNT, metric_option, open_database, table_options
 from lightvec.cli.output import print_json, print_table
+from lightvec.cli.streams import tell
+from lightvec.cli.vector_files import matrix
 from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
 
 if TYPE_CHECKING:
     from peewee import Field
-
-    from lightvec.peewee import Pg8000Database
 
 __all__ = ["command"]
 
 
 @click.command("search")
 @click.argument("table")
-@click.option("--vector", metavar="VECTOR", help="A vector as text, [1,2,3]; @FILE or - reads one, also from .npy.")
+@click.option(
+    "--vector",
+    metavar="VECTOR",
+    help="A vector as text, [1,2,3]; @FILE or - reads one, also from .npy.",
+)
 @click.option(
     "--like",
     metavar="ID",
     help="Search with the embedding of the row with this primary key (A,B: of two).",
 )
 @click.option(
-    "--text", metavar="WORDS", help="Search with the embedding of the row whose text is, or begins with, this."
+    "--text",
+    metavar="WORDS",
+    help="Search with the embedding of the row whose text is, or begins with, this.",
 )
-@click.option("--text-column", metavar="NAME", help="Where --text looks (default: the table's only column of text).")
-@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many rows.")
+@click.option(
+    "--text-column",
+    metavar="NAME",
+    help="Where --text looks (default: the table's only column of text).",
+)
+@click.option("-k", default=10, show_default=True, type=COUNT, help="How many rows.")
 @click.option(
     "--where",
     "conditions",
     multiple=True,
     metavar="'COLUMN OP VALUE'",
-    help="Only rows for which this holds; OP is = != < <= > >= ~ like. Can be repeated: then all must hold.",
+    help="Only rows for which this holds; OP is = != < <= > >= ~ like. Can be repeated: all must.",
 )
-@click.option("--column", "shown", multiple=True, metavar="NAME", help="A column to show (default: all but vectors).")
-@click.option("--metric", metavar="NAME", help="The metric (default: the index's, else cosine or hamming).")
 @click.option(
-    "--ef-search", type=int, metavar="N", help="HNSW: rows looked at, 1 to 1,000; more find more (default: 40)."
+    "--column",
+    "shown",
+    multiple=True,
+    metavar="NAME",
+    help="A column to show (default: all but vectors).",
 )
-@click.option("--probes", type=int, metavar="N", help="IVFFlat: clusters looked at; more find more (default: 1).")
-@click.option("--exact", is_flag=True, help="Compare with every row, and leave the vector index alone.")
+@metric_option
+@click.option(
+    "--ef-search",
+    type=int,
+    help="HNSW: rows looked at, 1 to 1,000; more find more (default: 40).",
+)
+@click.option(
+    "--probes",
+    type=int,
+    help="IVFFlat: clusters looked at; more find more (default: 1).",
+)
+@click.option("--exact", is_flag=True, help="Compare with every row, without the vector index.")
 @table_options
 def command(
     table: str,
@@ -60,13 +82,12 @@ def command(
     conditions: tuple[str, ...],
     shown: tuple[str, ...],
     metric: str | None,
-    ef_search: int | None,
-    probes: int | None,
     exact: bool,
     vector_column: str | None,
     schema: str | None,
     url: str | None,
     as_json: bool,
+    **settings: int | None,
 ) -> None:
     """Print the rows of TABLE nearest to a vector, nearest first.
 
@@ -75,9 +96,10 @@ def command(
     lightvec search doc --text 'Moby' --text-column title --where 'year < 1900'
     lightvec search gloss --like 42 -k 5 --json
 
-    The measure of each row comes first and is called score, higher is better; a column of that name is shown as score_.
+    The measure of each row comes first and is called score, higher is better; a column of that name
+    is shown as score_.
     """
-    from lightvec.cli.filters import condition, row_by_text
+    from lightvec.cli.filters import condition
     from lightvec.peewee.reflect import default_metric, model_of, plain_fields, vector_field
 
     if sum(given is not None for given in (vector, like, text)) != 1:
@@ -85,40 +107,38 @@ def command(
     if text_column is not None and text is None:
         raise click.UsageError("--text-column says where --text looks: give that, too")
     with open_database(url, schema=schema) as database:
-        model = model_of(database, table, schema)
+        model: Any = model_of(database, table, schema)
         field = vector_field(model, vector_column)
         plain = {each.column_name: each for each in plain_fields(model)}
-        where = [condition(each, plain) for each in conditions]
+        where: list[Any] = [condition(each, plain) for each in conditions]
         columns = [_column(model, name) for name in dict.fromkeys(shown)] or list(plain.values())
-        others: list[Any] = []
         target: Any
         if vector is not None:
             target = _vector(vector, field)
         elif like is not None:
-            target = _row(model, field, like)
+            target = _row_by_key(model, field, like)
         else:
             column = _text_column(model, plain, text_column)
-            found, target = row_by_text(column, field, text or "")
-            others = [(column.cast("text") != found) | column.is_null()]
+            found, target = _row_by_text(column, field, text or "")
+            where.append((column.cast("text") != found) | column.is_null())
         metric = metric or field.metric or default_metric(field)
-        query = field.nearest(target, k, metric=metric, exact=exact, ef_search=ef_search, probes=probes)
-        for each in (*others, *where):
+        query = field.nearest(target, k, metric=metric, exact=exact or None, **settings)
+        names = [_shown_name(each.column_name, model._meta.columns) for each in columns]
+        for each in where:
             query = query.where(each)
-        with _explained(conditions):
-            rows = _nearest(database, model, query, columns)
+        with _naming(conditions):
+            # As tuples: the table may have columns of the names distance and score, which the
+            # query adds at the end.
+            found_rows = list(query.select(*columns).tuples().execute(database))
+    rows = [{"score": row[-1], **dict(zip(names, row, strict=False))} for row in found_rows]
     if as_json:
         print_json(rows)
     else:
-        print_table(rows, list(rows[0]) if rows else ["score"])
+        print_table(rows, ["score", *names])
     if len(rows) < k:
-        _tell_short(len(rows), k, exact)
-
-
-def _tell_short(found: int, k: int, exact: bool) -> None:
-    why = "no other row has a vector and passes"
-    if not exact:
-        why += ", or the index ended its search early (--exact looks at every row)"
-    click.echo(f"{found} of {k} rows: {why}", err=True)
+        ended = ", or the index ended its search early (--exact looks at every row)"
+        why = f"no other row has a vector and passes{'' if exact else ended}"
+        tell(f"{len(rows)} of {k} rows: {why}")
 
 
 #: Malformed, out of range, invalid date, invalid regular expression.
@@ -126,7 +146,7 @@ _INVALID_VALUES = ("22P02", "22003", "22007", "22008", "2201B")
 
 
 @contextmanager
-def _explained(conditions: Sequence[str]) -> Iterator[None]:
+def _naming(conditions: Sequence[str]) -> Iterator[None]:
     """Have an error about a value name the conditions: the vector was checked before."""
     from peewee import DataError
 
@@ -136,17 +156,11 @@ def _explained(conditions: Sequence[str]) -> Iterator[None]:
         yield
     except DataError as error:
         fields: Any = error.args[0]
-        if conditions and isinstance(fields, ErrorFields) and fields.get("C") in _INVALID_VALUES and not fields.remedy:
-            fields.remedy = f"the value of --where {' or '.join(map(repr, conditions))} is read as its column's type is"
+        is_value = isinstance(fields, ErrorFields) and fields.get("C") in _INVALID_VALUES
+        if conditions and is_value and not fields.remedy:
+            given = " or ".join(map(repr, conditions))
+            fields.remedy = f"the value of --where {given} is read as its column's type is"
         raise
-
-
-def _nearest(database: Pg8000Database, model: Any, query: Any, shown: Sequence[Field]) -> list[dict[str, Any]]:
-    """The rows with their score first."""
-    names = [_shown_name(field.column_name, model._meta.columns) for field in shown]
-    # By position: the table may have columns with the names of the query's own two, which come last.
-    rows = query.select(*shown).tuples().execute(database)
-    return [{"score": row[-1], **dict(zip(names, row, strict=False))} for row in rows]
 
 
 def _shown_name(column: str, columns: Collection[str]) -> str:
@@ -157,15 +171,14 @@ def _shown_name(column: str, columns: Collection[str]) -> str:
 
 
 def _column(model: Any, name: str) -> Field:
-    field: Field | None = model._meta.columns.get(name)
-    if field is None:
-        raise SchemaMismatch(
-            f"the table {model._meta.table_name} has no column {name}: it has {', '.join(model._meta.columns)}"
-        )
-    return field
+    columns: Mapping[str, Field] = model._meta.columns
+    if name not in columns:
+        table = model._meta.table_name
+        raise SchemaMismatch(f"the table {table} has no column {name}: it has {', '.join(columns)}")
+    return columns[name]
 
 
-def _text_column(model: Any, plain: dict[str, Field], name: str | None) -> Field:
+def _text_column(model: Any, plain: Mapping[str, Field], name: str | None) -> Field:
     """The column of this name, or the only one that holds text."""
     from lightvec.peewee.reflect import TextColumn
 
@@ -174,29 +187,56 @@ def _text_column(model: Any, plain: dict[str, Field], name: str | None) -> Field
     texts = [field for field in plain.values() if isinstance(field, TextColumn)]
     if len(texts) != 1:
         names = ", ".join(field.column_name for field in texts) or "none"
-        raise SchemaMismatch(
-            f"the columns of text in the table {model._meta.table_name} are: {names}; "
-            + ("name one with --text-column" if texts else "search by --like or --vector")
-        )
+        remedy = "name one with --text-column" if texts else "search by --like or --vector"
+        table = model._meta.table_name
+        raise SchemaMismatch(f"the columns of text in the table {table} are: {names}; {remedy}")
     return texts[0]
 
 
-def _row(model: Any, field: Any, key: str) -> Any:
-    """The row with this key, by which the server finds the others: its vector is not transferred."""
+def _row_by_text(column: Field, field: Field, words: str) -> tuple[str, Any]:
+    """The text and vector of the only row with this text, or whose text begins with it."""
+    from peewee import fn
+
+    text = column.cast("text")
+    model: Any = column.model
+    rows: Sequence[Any] = ()
+    for matches in (text == words, fn.starts_with(text, words)):
+        rows = list(model.select(text, field).where(matches).order_by(text).limit(6).tuples())
+        if rows:
+            break
+    table = model._meta.table_name
+    if not rows:
+        what = f"whose {column.column_name} is {words!r} or begins with it"
+        raise SchemaMismatch(f"the table {table} has no row {what}")
+    if len(rows) > 1 and all(row[0] == words for row in rows):
+        raise SchemaMismatch(f"several rows have the text {words!r}, so search with --like")
+    if len(rows) > 1:
+        listed = ", ".join(repr(row[0][:40]) for row in rows[:5])
+        more = " and more" if len(rows) > 5 else ""
+        begin = f"several rows begin with {words!r}, so give more of its text"
+        raise SchemaMismatch(f"{begin}: {listed}{more}")
+    if rows[0][1] is None:
+        raise SchemaMismatch(f"the row {rows[0][0]!r} of {table} has no embedding")
+    return rows[0]  # type: ignore[no-any-return]
+
+
+def _row_by_key(model: Any, field: Any, key: str) -> Any:
+    """The row with this key. The server searches by it: its vector is not transferred."""
     table, keys = model._meta.table_name, model._meta.get_primary_keys()
-    values = [key] if len(keys) == 1 else key.split(",")
     if not keys:
-        raise SchemaMismatch(f"the table {table} has no primary key of one column or more: use --vector")
+        raise SchemaMismatch(f"the table {table} has no primary key: use --vector")
     names = ",".join(each.column_name for each in keys)
+    values = [key] if len(keys) == 1 else key.split(",")
     if len(values) != len(keys):
         raise SchemaMismatch(
-            f"the table {table} has no primary key of one column, but of several: give --like a value of each, "
-            f"separated by commas ({names})"
+            f"the primary key of the table {table} has several columns: "
+            f"give --like a value of each, separated by commas ({names})"
         )
     matches = (each.cast("text") == value for each, value in zip(keys, values, strict=True))
     row = model.select(*keys, field.is_null().alias("has_none")).where(*matches).first()
     if row is None:
-        raise SchemaMismatch(f"the table {table} has no row {key}: --like takes a value of its primary key, {names}")
+        what = f"--like takes a value of its primary key, {names}"
+        raise SchemaMismatch(f"the table {table} has no row {key}: {what}")
     if row.has_none:
         raise SchemaMismatch(f"the row {key} of {table} has no embedding")
     return row
@@ -211,7 +251,7 @@ def _vector(text: str, field: Any) -> Any:
         if path.suffix == ".npy":
             rows = matrix(path)
             if len(rows) != 1:
-                raise InvalidOption(f"{path}: expected a matrix of one row to search with, got {len(rows)}")
+                raise InvalidOption(f"{path}: expected a matrix of one row, got {len(rows)}")
             return rows[0]
         text = _text_of(path)
     try:
@@ -224,8 +264,8 @@ def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidOption(
-            f"--vector @{path}: expected a file with a vector, such as [1,2,3], which cannot be read: {error.strerror}"
-        ) from error
+        wanted = "a file with a vector, such as [1,2,3], which cannot be read"
+        raise InvalidOption(f"--vector @{path}: expected {wanted}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InvalidOption(f"{path}: expected a vector as text, such as [1,2,3], or a .npy file: {error}") from error
+        wanted = "a vector as text, such as [1,2,3], or a .npy file"
+        raise InvalidOption(f"{path}: expected {wanted}: {error}") from error

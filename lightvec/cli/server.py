@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -9,33 +10,41 @@ from typing import Any, TypeVar
 
 import click
 
-from lightvec.cli.options import EMBEDDED_PATH, json_option, not_empty
+from lightvec.cli.options import EMBEDDED_PATH, embedded_path, json_option, not_empty
 from lightvec.cli.output import print_json
+from lightvec.cli.streams import tell
 
 __all__ = ["command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_path_option = click.option(
+    "--path",
+    type=click.Path(file_okay=False),
+    callback=not_empty,
+    help=f"The folder that holds its data (default: {EMBEDDED_PATH}).",
+)
+_url_option = click.option(
+    "--url",
+    envvar="LIGHTVEC_URL",
+    metavar="embedded:PATH",
+    callback=not_empty,
+    help="The same, as other commands take it (default: LIGHTVEC_URL or DATABASE_URL).",
+)
 
-def _path(context: click.Context, parameter: click.Parameter, value: str) -> Path:
-    return Path(not_empty(context, parameter, value))
+
+def _place_options(function: F) -> F:
+    return _path_option(_url_option(function))
 
 
-def _path_option(function: F) -> F:
-    return click.option(
-        "--path",
-        type=click.Path(file_okay=False),
-        default=EMBEDDED_PATH,
-        show_default=True,
-        callback=_path,
-        help="The folder that holds its data.",
-    )(function)
-
-
-def _call(name: str, path: Path) -> str:
-    """What to type for a command of the server in this folder."""
-    place = "" if path == Path(EMBEDDED_PATH) else f" --path {shlex.quote(str(path))}"
-    return f"lightvec server {name}{place}"
+def _folder(path: str | None, url: str | None) -> Path:
+    """The folder that the options name."""
+    if path is not None:
+        return Path(path)
+    folder = embedded_path(url)
+    if folder is None and url not in (None, os.environ.get("LIGHTVEC_URL")):
+        raise click.UsageError(f"expected --url embedded:PATH, got {url}")
+    return folder or EMBEDDED_PATH
 
 
 @click.group("server")
@@ -50,11 +59,11 @@ def command() -> None:
 
 
 @command.command()
-@_path_option
-def start(path: Path) -> None:
+@_place_options
+def start(path: str | None, url: str | None) -> None:
     """Start the server, or find it running, and print its URL.
 
-    It goes on until it is stopped.
+    It runs until it is stopped.
 
     \b
     lightvec server start
@@ -62,15 +71,15 @@ def start(path: Path) -> None:
     """
     from lightvec import server
 
-    started = server.start(path)
+    started = server.start(_folder(path, url))
     if started.data.parent != started.path:
-        click.echo(f"its data is in {started.data}, where the server's account can reach it", err=True)
+        tell(f"its data is in {started.data}, where the server's account can reach it")
     click.echo(started.url)
 
 
 @command.command()
-@_path_option
-def stop(path: Path) -> None:
+@_place_options
+def stop(path: str | None, url: str | None) -> None:
     """Stop the server; its data stays.
 
     \b
@@ -78,14 +87,15 @@ def stop(path: Path) -> None:
     """
     from lightvec import server
 
-    click.echo("stopped" if server.stop(path) else f"no server runs in {path}", err=True)
+    folder = _folder(path, url)
+    tell("stopped" if server.stop(folder) else f"no server runs in {folder}")
 
 
 @command.command()
-@_path_option
+@_place_options
 @json_option
-def status(path: Path, as_json: bool) -> None:
-    """Say whether the server runs and where its data is.
+def status(path: str | None, url: str | None, as_json: bool) -> None:
+    """Print whether the server runs and where its data is.
 
     Exit status 1 if it does not run.
 
@@ -94,30 +104,24 @@ def status(path: Path, as_json: bool) -> None:
     """
     from lightvec import server
 
-    found = server.status(path)
+    found = server.status(_folder(path, url))
     if as_json:
         print_json(vars(found))
     else:
         state = f"running, process {found.pid}" if found.running else "not running"
-        lines = {
-            "state": state,
-            "url": found.url,
-            "data": found.data,
-            "log": found.log,
-            "version": found.version,
-        }
-        for name, value in lines.items():
-            click.echo(f"{name:<8} {value if value is not None else '-'}")
+        click.echo(f"state    {state}")
+        for name in ("url", "data", "log", "version"):
+            click.echo(f"{name:<8} {getattr(found, name) or '-'}")
     if not found.running:
         raise click.exceptions.Exit(1)
 
 
-@command.command()
-@_path_option
-def url(path: Path) -> None:
-    """Print the URL of the server that runs.
+@command.command("url")
+@_place_options
+def print_url(path: str | None, url: str | None) -> None:
+    """Print the URL of the running server.
 
-    Exit status 1 if none does.
+    Exit status 1 if it does not run.
 
     \b
     psql "$(lightvec server url)"
@@ -125,7 +129,9 @@ def url(path: Path) -> None:
     from lightvec import server
     from lightvec.errors import ServerError
 
-    found = server.status(path).url
+    folder = _folder(path, url)
+    found = server.status(folder).url
     if found is None:
-        raise ServerError(f"no server runs in {path}: start it with {_call('start', path)}")
+        place = "" if folder == EMBEDDED_PATH else f" --path {shlex.quote(str(folder))}"
+        raise ServerError(f"no server runs in {folder}: start it with lightvec server start{place}")
     click.echo(found)

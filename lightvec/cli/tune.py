@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from lightvec.cli.options import table_options
 from lightvec.cli.recall import measuring, measuring_options, print_result
 
 __all__ = ["command"]
@@ -23,11 +21,11 @@ __all__ = ["command"]
     help="The share of the true nearest rows to be found.",
 )
 @measuring_options(sample=200)
-@table_options
-def command(table: str, target: float, as_json: bool, plot: Path | None, **given: Any) -> None:
-    """Print the smallest ef_search (HNSW) or probes (IVFFlat) with which the index of TABLE finds enough.
+def command(target: float, **options: Any) -> None:
+    """Print the smallest ef_search (HNSW) or probes (IVFFlat) with which an index finds enough.
 
-    It is chosen by every other query, with a margin for chance, and tried on the rest. Nothing is changed.
+    It is chosen by every other query, with a margin for chance, and tried on the rest. Nothing is
+    changed.
 
     \b
     lightvec tune doc
@@ -35,6 +33,6 @@ def command(table: str, target: float, as_json: bool, plot: Path | None, **given
     """
     from lightvec.search import tune
 
-    with measuring(table, plot, **given) as (field, options):
-        result = tune(field, target, **options)
-    print_result(result, as_json, plot)
+    with measuring(**options) as (field, given):
+        result = tune(field, target, **given)
+    print_result(result, **options)

@@ -1,8 +1,8 @@
 """Django's models on pgvector: the extension, four fields, two kinds of index, six distances.
 
-The names, arguments and paths (``lightvec.django.vector.VectorField`` in migrations) are those of pgvector's Python
-package. Results are :class:`lightvec.Vector` and its like; whatever their constructors take, and their text, can be
-assigned, looked up and compared.
+The names, arguments and paths (``lightvec.django.vector.VectorField`` in migrations) are those of
+pgvector's Python package. Results are :class:`lightvec.Vector` and its like; whatever their constructors
+take, and their text, can be assigned, looked up and compared.
 
 >>> from django.db.models import F
 >>> VectorField(dimensions=3).to_python("[1, 2, 3]")
@@ -12,8 +12,9 @@ CosineDistance(F(embedding) <=> Given('[1,2,3]'))
 >>> CosineDistance("embedding", F("other"))
 CosineDistance(F(embedding) <=> F(other))
 
-Importing this registers two things with Django: a query for pgvector's types on each new connection, so that drivers
-can split arrays of vectors, and a check that warns before ``migrate`` when nothing installs pgvector.
+Importing this registers two things with Django: a query for pgvector's types on each new connection, so
+that drivers can split arrays of vectors and ``inspectdb`` knows the fields, and a check that warns before
+``migrate`` when nothing installs pgvector.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Registers pgvector's types on each new connection of Django's, by their OIDs in its database.
 
-Only arrays need it: a driver that does not know the type of the items returns an array as one text.
+Drivers need it for arrays, which they return as one text otherwise; ``inspectdb`` needs it for all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ __all__ = ["forget", "register", "register_types", "types_of"]
 #: OIDs of PostgreSQL's own type, ``bit(n)`` and its array: ``pg_type.dat``.
 _BIT, _BIT_ARRAY = 1560, 1561
 
-_FIELDS = {"vector": "VectorField", "halfvec": "HalfVectorField", "sparsevec": "SparseVectorField"}
+_PREFIX = "lightvec.django."
+_FIELDS = {
+    "vector": "VectorField",
+    "halfvec": "HalfVectorField",
+    "sparsevec": "SparseVectorField",
+    "bit": "BitField",
+}
+
+_SIZES_SQL = """\
+SELECT attname, atttypmod FROM pg_catalog.pg_attribute
+WHERE attrelid = %s::pg_catalog.regclass AND atttypmod > 0"""
 
 _Place = tuple[str, str]
 _known: dict[_Place, ExtensionTypes] = {}
@@ -43,12 +53,51 @@ def register_types(connection: BaseDatabaseWrapper) -> None:
         _register_array(connection.connection, name, types.oids[name], array_oid)
     _register_array(connection.connection, "bit", _BIT, _BIT_ARRAY)
     introspection: Any = connection.introspection
+    if not isinstance(introspection, _Introspection):
+        kind = type(introspection)
+        introspection.__class__ = type(kind.__name__, (_Introspection, kind), {})
     # For this connection: another one's database has other OIDs.
     introspection.data_types_reverse = {
         **introspection.data_types_reverse,
-        **{oid: f"lightvec.django.{_FIELDS[name]}" for name, oid in types.oids.items()},
-        _BIT: "lightvec.django.BitField",
+        **{oid: _PREFIX + _FIELDS[name] for name, oid in types.oids.items()},
+        _BIT: _PREFIX + _FIELDS["bit"],
     }
+
+
+class _Introspection:
+    """Mixed into the introspection of a connection: ``inspectdb`` writes the sizes of vectors, too."""
+
+    connection: BaseDatabaseWrapper
+    data_types_reverse: dict[int, str]
+
+    def get_table_description(self, cursor: Any, table_name: str) -> list[Any]:
+        """Django's rows; the declared size of a vector column is its ``display_size``."""
+        rows: list[Any] = super().get_table_description(cursor, table_name)  # type: ignore[misc]
+        cursor.execute(_SIZES_SQL, [self.connection.ops.quote_name(table_name)])
+        sizes = dict(cursor.fetchall())
+        return [
+            row._replace(display_size=sizes.get(row.name)) if self._is_vector(row.type_code) else row for row in rows
+        ]
+
+    def get_field_type(self, data_type: int, description: Any) -> str:
+        """Django's answer; of a vector column with a size, the call that it begins."""
+        field: str = super().get_field_type(data_type, description)  # type: ignore[misc]
+        if not self._is_vector(data_type) or description.display_size is None:
+            return field
+        keyword = "length" if data_type == _BIT else "dimensions"
+        return _Call(f"{field}({keyword}={description.display_size}")
+
+    def _is_vector(self, data_type: int) -> bool:
+        return self.data_types_reverse.get(data_type, "").startswith(_PREFIX)
+
+
+class _Call(str):
+    """A field's call with its first argument, to which ``inspectdb`` adds a parenthesis in vain."""
+
+    __slots__ = ()
+
+    def __add__(self, parenthesis: str) -> str:
+        return str(self)
 
 
 def types_of(connection: BaseDatabaseWrapper) -> ExtensionTypes:

@@ -14,8 +14,6 @@ from lightvec.django import connections
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-    from django.db.migrations.state import ProjectState
 
 __all__ = ["MissingExtension", "VectorExtension"]
 
@@ -37,8 +35,8 @@ class MissingExtension(errors.MissingExtension, ProgrammingError):
 class VectorExtension(CreateExtension):
     """``CREATE EXTENSION vector`` unless it exists: the first operation of the first migration.
 
-    ``hints`` go to the database routers. Raises :class:`MissingExtension` with the remedy where the server has no
-    pgvector or the user lacks the privilege.
+    ``hints`` go to the database routers. Raises :class:`MissingExtension`, with the remedy, where the
+    server has no pgvector or the user lacks the privilege.
 
     >>> VectorExtension().describe()
     'Creates extension vector'
@@ -49,13 +47,7 @@ class VectorExtension(CreateExtension):
         self.name = "vector"
         self.hints = dict(hints or {})
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         connection = schema_editor.connection
         if not self._applies_to(connection, app_label):
             return
@@ -64,13 +56,7 @@ class VectorExtension(CreateExtension):
                 schema_editor.execute("CREATE EXTENSION IF NOT EXISTS vector")
         _refresh(connection)
 
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         if self._applies_to(schema_editor.connection, app_label):
             schema_editor.execute("DROP EXTENSION IF EXISTS vector")
             _refresh(schema_editor.connection)
@@ -94,13 +80,14 @@ def remedies(connection: BaseDatabaseWrapper) -> Iterator[None]:
         sqlstate = _sqlstate(error)
         if sqlstate == _INSUFFICIENT_PRIVILEGE:
             raise MissingExtension(
-                f"this user may not create the extension vector: run CREATE EXTENSION vector in the database "
-                f"{connection.settings_dict['NAME']} as its owner or a superuser, then migrate again"
+                f"this user may not create the extension vector: run CREATE EXTENSION vector in the "
+                f"database {connection.settings_dict['NAME']} as its owner or a superuser, then migrate again"
             ) from error
         if sqlstate in _NOT_AVAILABLE:
             raise MissingExtension(
-                "the server has no extension vector to create: install pgvector on the server (Debian's package is "
-                "postgresql-NN-pgvector) or allow the extension at your provider, then migrate again"
+                "the server has no extension vector to create: install pgvector on the server "
+                "(Debian's package is postgresql-NN-pgvector) or allow the extension at your provider, "
+                "then migrate again"
             ) from error
         raise
 

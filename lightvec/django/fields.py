@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
 
 from lightvec.django.forms import ValueFormField
 from lightvec.errors import InvalidVector
-from lightvec.types import Bit, HalfVector, SparseVector, Vector
-from lightvec.types.columns import check_dimensions, column_value
+from lightvec.types.columns import VectorLike, check_dimensions, column_value
 from lightvec.types.value import read_value
 
 if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
     Field = models.Field[Any, Any]
 else:
     Field = models.Field
 
 __all__ = ["ValueField"]
-
-_Value = Vector | HalfVector | SparseVector | Bit
 
 
 class _EmptyValues(list[Any]):
@@ -36,12 +30,11 @@ class _EmptyValues(list[Any]):
 class ValueField(Field):
     """A column of one of pgvector's types, or of ``bit(n)``.
 
-    A value that does not fit raises ``ValidationError`` where Django validates (``full_clean``, forms, fixtures) and
-    :class:`~lightvec.errors.InvalidVector` where it saves or looks up; both name the field, what was expected and
-    what it got.
+    A value that does not fit raises ``ValidationError`` where Django validates (``full_clean``, forms,
+    fixtures) and :class:`~lightvec.errors.InvalidVector` where it saves or looks up; both name the field.
     """
 
-    value_class: ClassVar[type[_Value]]
+    value_class: ClassVar[type[VectorLike]]
     column_type: ClassVar[str]
     form_class: ClassVar[type[ValueFormField]]
     #: The keyword that declares the size.
@@ -59,21 +52,21 @@ class ValueField(Field):
         if self.dimensions is not None:
             kwargs[self.size_keyword] = self.dimensions
         for default in ("default", "db_default"):
-            if isinstance(kwargs.get(default), _Value):
+            if isinstance(kwargs.get(default), VectorLike):
                 kwargs[default] = kwargs[default].to_text()  # a migration can write texts only
         return name, path, args, kwargs
 
-    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+    def db_type(self, connection: Any) -> str:
         return self.column_type if self.dimensions is None else f"{self.column_type}({self.dimensions})"
 
     # Values
 
-    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
-        """The value from a text, or from what a driver returns for which the type is registered."""
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        """The value from a text, or from a registered driver's class."""
         return None if value is None else read_value(self.value_class, value)
 
     def to_python(self, value: Any) -> Any:
-        """The value as an instance of the field's class; None for None and for an empty text."""
+        """The value as the field's class; None for None and for an empty text."""
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
         try:
@@ -104,7 +97,7 @@ class ValueField(Field):
 
     @property
     def _label(self) -> str:
-        """``Model.field``, or the class's name for a field in an expression, which has no model."""
+        """``Model.field``, or the class's name where there is no model."""
         model = getattr(self, "model", None)
         return type(self).__name__ if model is None else f"{model.__name__}.{self.name}"
 
@@ -114,12 +107,8 @@ class ValueField(Field):
         model = getattr(self, "model", None)
         return model is not None and all(field is not self for field in model._meta.local_fields)
 
-    def formfield(self, form_class: Any = None, choices_form_class: Any = None, **kwargs: Any) -> forms.Field | None:
+    def formfield(self, form_class: Any = None, choices_form_class: Any = None, **kwargs: Any) -> Any:
         if form_class is None:
             form_class = self.form_class
             kwargs = {"reader": self.read, "in_array": self._is_item, **kwargs}
-        return super().formfield(
-            form_class=form_class,
-            choices_form_class=choices_form_class,
-            **kwargs,
-        )
+        return super().formfield(form_class=form_class, choices_form_class=choices_form_class, **kwargs)

@@ -10,22 +10,21 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from lightvec.errors import InvalidVector
-from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types import Bit, SparseVector
+from lightvec.types.columns import VectorLike
 from lightvec.types.value import read_value
 
 __all__ = ["ValueFormField", "form_text"]
-
-_Value = Vector | HalfVector | SparseVector | Bit
 
 #: A number in the text of a vector; of a sparse one, what follows an index and a colon.
 _NUMBER = re.compile(r"(?<=[\[,:])[^,:}\]]+(?=[,}\]])")
 
 
 def form_text(value: Any) -> str:
-    """The text of a value with its numbers as Python prints them, as pgvector's package shows them in forms.
+    """The text of a value with its numbers as Python prints them, as in pgvector's forms.
 
-    >>> form_text(Vector([1, 0.1])), form_text(SparseVector({0: 1.5, 2: 2}, 3)), form_text(Bit("101"))
-    ('[1.0, 0.1]', '{1:1.5,3:2.0}/3', '101')
+    >>> form_text(SparseVector({0: 1.5, 2: 2}, 3)), form_text(Bit("101"))
+    ('{1:1.5,3:2.0}/3', '101')
     """
     if isinstance(value, Bit):
         return value.to_text()
@@ -38,13 +37,14 @@ _GAP = re.compile(r"(?<=[^\s\[{,])\s+(?=[^\s\]},])")
 
 
 class ValueFormField(forms.CharField):
-    """A text input for one value; the cleaned value is an instance of the field's class, or None if empty.
+    """A text input for one value; the cleaned value is an instance of the field's class, or None.
 
-    ``reader`` makes the value; a model's field passes its own, which checks the dimensions. ``in_array`` is for an item
-    of Django's ``SimpleArrayField``, which splits texts at each comma: there, spaces separate a vector's numbers.
+    ``reader`` reads a value; a model's field passes its own, which checks the dimensions. ``in_array`` is
+    for an item of Django's ``SimpleArrayField``, which splits texts at each comma: there, spaces separate
+    a vector's numbers.
     """
 
-    value_class: ClassVar[type[_Value]]
+    value_class: ClassVar[type[VectorLike]]
     example: ClassVar[str]
 
     def __init__(
@@ -70,7 +70,7 @@ class ValueFormField(forms.CharField):
         return _GAP.sub(",", text.strip()) if self.in_array else text.strip()
 
     def prepare_value(self, value: Any) -> Any:
-        """What the input shows: a typed text unchanged, any other value in the form that is read back."""
+        """What the input shows: a text unchanged, any other value as it is read back."""
         if value is None or isinstance(value, str):
             return value
         try:

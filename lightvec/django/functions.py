@@ -10,7 +10,8 @@ from django.db.models import F, FloatField, Func, Value
 from lightvec.django.fields import ValueField
 from lightvec.errors import InvalidVector
 from lightvec.metrics import METRICS, Metric, metric_for, metrics_of
-from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types import Bit, SparseVector, Vector
+from lightvec.types.columns import VectorLike
 from lightvec.types.value import read_value
 
 if TYPE_CHECKING:
@@ -18,13 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CosineDistance", "HammingDistance", "JaccardDistance", "L1Distance", "L2Distance", "MaxInnerProduct"]
 
-_Vector = Vector | HalfVector | SparseVector | Bit
-
 
 class Given(Value):
-    """A vector operand. To Django it is a text, which it can send, compare, hash and write into a migration."""
+    """A vector operand. To Django it is a text, which it can send, compare and hash."""
 
-    def __init__(self, vector: _Vector) -> None:
+    def __init__(self, vector: VectorLike) -> None:
         super().__init__(vector.wire_text())
         self.vector = vector
 
@@ -37,7 +36,7 @@ class Given(Value):
         return "django.db.models.Value", (self.vector.to_text(),), {}
 
     def for_column(self, column: ValueField) -> Value:
-        """The same as the column's type; :class:`~lightvec.errors.InvalidVector` where it does not fit."""
+        """The same as the column's type."""
         fitting = column.read(self.vector)
         return self if type(fitting) is type(self.vector) else Given(fitting)
 
@@ -45,8 +44,8 @@ class Given(Value):
 class _Distance(Func):
     """An operator of pgvector between two operands.
 
-    Each is the name of a field, an expression, None, or a vector: whatever the constructor of its class takes, or its
-    text. A vector takes the type of the column that it is compared with, and must have its dimensions.
+    Each is the name of a field, an expression, None, or a vector: whatever its class takes, or its text. A
+    vector takes the type of the column that it is compared with, and must have its dimensions.
     """
 
     function = ""
@@ -90,7 +89,7 @@ class _Distance(Func):
             return Value(None)
         if isinstance(given, str) and not cls._is_text(given):
             return F(given)
-        return Given(given if isinstance(given, _Vector) else cls._vector(given))
+        return Given(given if isinstance(given, VectorLike) else cls._vector(given))
 
     @classmethod
     def _is_text(cls, text: str) -> bool:
@@ -98,13 +97,13 @@ class _Distance(Func):
         return text.lstrip()[:1] in ("[", "{")
 
     @classmethod
-    def _vector(cls, given: Any) -> _Vector:
+    def _vector(cls, given: Any) -> VectorLike:
         if isinstance(given, str) and given.lstrip()[0] == "{":
             return SparseVector.from_text(given)
         try:
             return read_value(Vector, given)
         except InvalidVector as error:
-            # SciPy's arrays, and more numbers than a vector holds, can be compared with a sparse column.
+            # SciPy's arrays, and more numbers than a vector holds, fit a sparse column.
             try:
                 return SparseVector(given)
             except InvalidVector:
@@ -119,7 +118,7 @@ class _BitDistance(_Distance):
         return not text.strip("01")
 
     @classmethod
-    def _vector(cls, given: Any) -> _Vector:
+    def _vector(cls, given: Any) -> VectorLike:
         return read_value(Bit, given)
 
 
@@ -134,7 +133,7 @@ class L2Distance(_Distance):
 
 
 class MaxInnerProduct(_Distance):
-    """The inner product with its sign turned, as pgvector's operator gives it: less is nearer."""
+    """The inner product with its sign turned: less is nearer."""
 
     metric = METRICS["ip"]
 
@@ -171,6 +170,6 @@ def _column_of(expression: Any) -> ValueField | None:
     """The vector field of an expression's values, if any."""
     try:
         field = expression.output_field
-    except (AttributeError, FieldError):  # the column of an outer query, or an expression of no known type
+    except (AttributeError, FieldError):  # of an outer query, or of no known type
         return None
     return field if isinstance(field, ValueField) else None

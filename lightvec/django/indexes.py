@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.postgres.indexes import PostgresIndex
 
@@ -11,19 +11,14 @@ from lightvec.errors import InvalidOption
 from lightvec.index_options import check_options
 from lightvec.metrics import metric_for
 
-if TYPE_CHECKING:
-    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-    from django.db.backends.ddl_references import Statement
-    from django.db.models import Model
-
 __all__ = ["HnswIndex", "IvfflatIndex"]
 
 
 class _VectorIndex(PostgresIndex):
     """An index whose options are checked when it is declared.
 
-    ``metric``, a name in :mod:`lightvec.metrics`, replaces ``opclasses``: with the field's type it gives the operator
-    class. An index on an expression names its class with Django's ``OpClass``.
+    ``metric`` replaces ``opclasses``: with the field's type it gives the operator class. An index on an
+    expression names its class with Django's ``OpClass``.
     """
 
     def __init__(self, *expressions: Any, metric: str | None, options: dict[str, int | None], **kwargs: Any) -> None:
@@ -46,18 +41,15 @@ class _VectorIndex(PostgresIndex):
     def get_with_params(self) -> list[str]:
         return [f"{name} = {value}" for name, value in self.options.items()]
 
-    def create_sql(
-        self, model: type[Model], schema_editor: BaseDatabaseSchemaEditor, using: str = "", **kwargs: Any
-    ) -> Statement:
+    def create_sql(self, model: Any, schema_editor: Any, using: str = "", **kwargs: Any) -> Any:
         if self.metric is None:
             return super().create_sql(model, schema_editor, using, **kwargs)
         index: Any = self.clone()
         index.metric = None
         index.opclasses = [self._operator_class(model, name) for name, _ in self.fields_orders]
-        statement: Statement = index.create_sql(model, schema_editor, using, **kwargs)
-        return statement
+        return index.create_sql(model, schema_editor, using, **kwargs)
 
-    def _operator_class(self, model: type[Model], name: str) -> str:
+    def _operator_class(self, model: Any, name: str) -> str:
         field = model._meta.get_field(name)
         if self.metric is None or not isinstance(field, ValueField):
             raise InvalidOption(

@@ -1,4 +1,4 @@
-"""Peewee on pg8000: databases, vector fields, indexes and the nearest-neighbour query.
+"""Peewee on pg8000: databases, vector fields, indexes and the nearest-neighbor query.
 
 >>> from lightvec.peewee import Pg8000Database, VectorField
 >>> class Doc(Model):
@@ -10,6 +10,17 @@
 >>> _ = Doc.insert_many([{"embedding": [1, 0, 0]}, {"embedding": [0, 1, 0]}]).execute()
 >>> [(doc.id, doc.score) for doc in Doc.embedding.nearest([1, 0.1, 0], k=1)]  # doctest: +ELLIPSIS
 [(1, 0.995...)]
+
+- ``database`` and ``pool``: the databases. ``adapter``: the driver, as Peewee's adapters are.
+  ``_seam``: all private names of Peewee.
+- ``fields`` and ``functions``: the vector fields and pgvector's functions. ``vector_values``: lists
+  as vectors where Peewee does not convert values. ``generics``: types for type checkers.
+- ``nearest``: the search, a ``scored_select``. ``quantization``: coarser forms of vectors.
+  ``query_batch``: :func:`run_many`. ``copy_rows``: rows by binary COPY.
+- ``indexes``: index definitions. ``schema``: repeatable set-up. ``index_build``,
+  ``build_progress``, ``invalid_indexes``, ``estimates`` and ``session_settings``: building an
+  index. ``catalog`` and ``reflect``: what the database has.
+- ``distribution`` and ``citus``: distributed tables.
 """
 
 from __future__ import annotations
@@ -34,7 +45,7 @@ from lightvec.peewee.nearest import Nearest
 from lightvec.peewee.pool import PooledPg8000Database
 
 if TYPE_CHECKING:
-    from lightvec.peewee.batches import together
+    from lightvec.peewee.query_batch import run_many
 
 __all__ = [
     "FixedBitField",
@@ -49,9 +60,9 @@ __all__ = [
     "avg",
     "binary_quantize",
     "l2_normalize",
+    "run_many",
     "subvector",
     "sum",
-    "together",
     "vector_dims",
     "vector_norm",
 ]
@@ -61,8 +72,8 @@ register_database(PooledPg8000Database, "pg8000+pool")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "together":
-        from lightvec.peewee.batches import together
+    if name == "run_many":
+        from lightvec.peewee.query_batch import run_many
 
-        return together
+        return run_many
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,6 @@
-"""The only module that knows private names of Peewee; ``tests/peewee/test_seam.py`` lists them.
+"""The only module that uses private names of Peewee; ``tests/peewee/test_seam.py`` lists them.
 
-Other modules call these functions. A subclass of one of Peewee's classes may use, on ``self``, the private names that
-it inherits; those are in the list, too.
+A subclass of one of Peewee's classes may use, on ``self``, listed names that it inherits.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from peewee import Field, Proxy
 from peewee import __exception_wrapper__ as peewee_errors  # type: ignore[attr-defined]
 from peewee import _BasePsycopgAdapter as DriverAdapter
 from playhouse.pool import _PooledPostgresqlDatabase as PooledDatabase
+
+from lightvec.types.inputs import shortened
 
 __all__ = [
     "DriverAdapter",
@@ -48,6 +49,7 @@ __all__ = [
     "sequence_parts",
     "set_rows",
     "unique_fields",
+    "update_values",
 ]
 
 Q = TypeVar("Q")
@@ -59,9 +61,10 @@ _logger = getLogger("peewee")
 
 
 def run_logged(database: Any, sql: str, params: Any, run: Callable[[], T]) -> T:
-    """``run()``, with Peewee's exceptions, its log and its query hooks."""
+    """Call ``run``, with Peewee's exceptions, log and query hooks."""
     if _logger.isEnabledFor(DEBUG):
-        _logger.debug((sql, params))
+        is_sequence = isinstance(params, (list, tuple))
+        _logger.debug((sql, type(params)(map(shortened, params)) if is_sequence else shortened(params)))
     if not database.query_hooks:
         with peewee_errors:
             return run()
@@ -77,13 +80,17 @@ def run_logged(database: Any, sql: str, params: Any, run: Callable[[], T]) -> T:
 
 
 def is_nested(ctx: Any) -> bool:
-    """Whether what is written next is part of another statement."""
+    """Whether what is written next is part of a statement."""
     return bool(ctx._sql)
 
 
 def entity_path(entity: Any) -> tuple[str, ...]:
-    """The parts of a name."""
     return tuple(entity._path)
+
+
+def update_values(update: Any) -> Any:
+    """The fields of an UPDATE or of ``on_conflict(update=...)``, and their values."""
+    return update._update
 
 
 def conflict_target(on_conflict: Any) -> list[Any]:
@@ -97,10 +104,16 @@ def conflict_target(on_conflict: Any) -> list[Any]:
 # Queries and their rows
 
 
-#: Clauses that a plain search does not have.
 _UNUSUAL_CLAUSES = (
-    *("_alias", "_cte_list", "_distinct", "_for_update", "_group_by", "_having", "_lateral"),
-    *("_simple_distinct", "_windows"),
+    "_alias",
+    "_cte_list",
+    "_distinct",
+    "_for_update",
+    "_group_by",
+    "_having",
+    "_lateral",
+    "_simple_distinct",
+    "_windows",
 )
 
 
@@ -119,9 +132,15 @@ def copy_with(query: Q, **clauses: Any) -> Q:
 
 
 class RowCursor:
-    """Rows as a cursor that Peewee reads; ``is_nested`` says that the query was part of another statement."""
+    """A cursor over rows; ``is_nested`` if the query was part of another statement."""
 
-    def __init__(self, description: Sequence[Any], rows: Iterable[Any], *, is_nested: bool = False) -> None:
+    def __init__(
+        self,
+        description: Sequence[Any],
+        rows: Iterable[Any],
+        *,
+        is_nested: bool = False,
+    ) -> None:
         self.description = description
         self.rows: Iterator[Any] = iter(rows)
         self.is_nested = is_nested
@@ -130,7 +149,7 @@ class RowCursor:
         return next(self.rows, None)
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 def cursor_wrapper(query: Any, cursor: Any) -> Any:
@@ -138,8 +157,8 @@ def cursor_wrapper(query: Any, cursor: Any) -> Any:
     return query._get_cursor_wrapper(cursor)
 
 
-def set_rows(query: Any, cursor: RowCursor) -> None:
-    """Have a query read these rows, as if it had been run."""
+def set_rows(query: Any, cursor: Any) -> None:
+    """Give a query its rows, as if it had run."""
     query._cursor_wrapper = cursor_wrapper(query, cursor)
 
 
@@ -150,7 +169,6 @@ def database_of(model: Any) -> Any:
 
 
 def database_of_query(query: Any) -> Any:
-    """The database that a query is bound to, if any."""
     return query._database
 
 
@@ -158,17 +176,14 @@ def database_of_query(query: Any) -> Any:
 
 
 def create_table_sql(model: Any) -> str:
-    """The CREATE TABLE of a model."""
     return _definition(model._schema._create_table(safe=False))
 
 
 def create_index_sql(model: Any, index: Any) -> str:
-    """The CREATE INDEX of one of a model's indexes."""
     return _definition(model._schema._create_index(index, safe=False))
 
 
 def create_sequence_sql(field: Any) -> str:
-    """The CREATE SEQUENCE of a field that has one."""
     return _definition(field.model._schema._create_sequence(field))
 
 
@@ -179,7 +194,7 @@ def create_foreign_key_sql(field: Any) -> str:
 
 def _definition(context: Any) -> str:
     sql, params = context.query()
-    assert not params, "definitions cannot take parameters, so Peewee writes their values into the SQL"
+    assert not params, "Peewee writes values into the SQL of definitions"
     return str(sql)
 
 
@@ -190,7 +205,6 @@ def sequence_parts(field: Any) -> tuple[str | None, str]:
 
 
 def index_name(index: Any) -> str:
-    """The name of an index."""
     name: str = index._name
     return name
 
@@ -202,7 +216,6 @@ def generated_index_name(index: Any) -> str:
 
 
 def rename_index(index: Any, name: str) -> Any:
-    """The same index under another name."""
     return copy_with(index, name=name)
 
 
@@ -213,7 +226,7 @@ def index_parts(index: Any) -> tuple[list[Any], bool, str, Any]:
 
 
 def unique_fields(index: Any) -> list[Field]:
-    """The fields of a unique index; none of any other."""
+    """The fields of a unique index; [] of others."""
     if not getattr(index, "_unique", False):
         return []
     return [each for each in index._expressions if isinstance(each, Field)]
@@ -223,13 +236,12 @@ def unique_fields(index: Any) -> list[Field]:
 
 
 def open_connection(database: Any) -> Any:
-    """This thread's connection, or None."""
     state = database._state
     return None if state.closed else state.conn
 
 
 def reconnect(database: Any) -> None:
-    """Replace the connection; a ``connection_context()`` that is open goes on with the new one."""
+    """Replace the connection, also in an open ``connection_context()``."""
     contexts = database._state.ctx
     try:
         database.close()
@@ -239,13 +251,13 @@ def reconnect(database: Any) -> None:
 
 
 def inherited_blocks(database: Any) -> int:
-    """How many blocks of transactions, begun before a fork, are still open in this process."""
+    """The number of open ``atomic()`` blocks that were entered before a fork."""
     count: int = getattr(database._state, "inherited_blocks", 0)
     return count
 
 
 def end_inherited_block(database: Any) -> bool:
-    """Whether a block that ends now is one of them."""
+    """Whether the block that ends now is one of them; it is no longer counted."""
     state = database._state
     if state.transactions or not inherited_blocks(database):
         return False
@@ -254,7 +266,7 @@ def end_inherited_block(database: Any) -> bool:
 
 
 def forget_connection(database: Any) -> list[Any]:
-    """Forget the connection, with its transactions and contexts; it is returned, if there was one."""
+    """Drop the reference to the connection, its transactions and contexts, and return it."""
     state = database._state
     conn, inherited = state.conn, inherited_blocks(database) + len(state.transactions)
     state.reset()
@@ -265,7 +277,7 @@ def forget_connection(database: Any) -> list[Any]:
 
 
 def forget_pool(database: Any) -> list[Any]:
-    """Forget the connections of a pool; they are returned."""
+    """Drop the references to the connections of a pool, and return them."""
     database._pool_lock = RLock()
     database._pool_available = Condition(database._pool_lock)
     idle = [conn for *_, conn in database._connections]

@@ -13,7 +13,7 @@ __all__ = ["Pg8000Adapter"]
 
 
 class Pg8000Adapter(DriverAdapter):
-    """Peewee's driver adapter for :mod:`lightvec.pg8000.dbapi`, which behaves as its adapter for psycopg 3 does."""
+    """:mod:`lightvec.pg8000.dbapi` as Peewee uses psycopg 3."""
 
     isolation_levels = dbapi.ISOLATION_LEVELS
     json_type = Json
@@ -21,27 +21,30 @@ class Pg8000Adapter(DriverAdapter):
     cast_json_case = False
 
     def check_driver(self) -> None:
-        """The driver is part of lightvec."""
+        """The driver is always there."""
 
     def get_binary_type(self) -> type[bytes]:
         return bytes
 
     def connect(self, db: Any, **params: Any) -> dbapi.Connection:
         connection = dbapi.connect(db.database, deadline=db.milliseconds_left, **params)
-        connection.paramstyle = "format"  # As Peewee writes it, whatever dbapi.paramstyle is.
+        connection.paramstyle = "format"  # Peewee's, whatever dbapi.paramstyle is.
         return connection
 
     def get_server_version(self, conn: dbapi.Connection) -> int:
         return conn.server_version
 
     def isolation_level_int(self, isolation_level: Any) -> Any:
-        """The number of an isolation level, given by name in any case, or by number."""
+        """The number of an isolation level, given by its number or its name in any case."""
+        if isolation_level is None:
+            return None
         level = isolation_level
         if isinstance(level, str):
             level = self.isolation_levels_inv.get(level.upper().replace("_", " "))
-        if level not in (None, *self.isolation_levels) or (level is None) != (isolation_level is None):
+        if level not in self.isolation_levels:
             names = ", ".join(self.isolation_levels.values())
-            raise InvalidOption(f"expected an isolation level of {names}, or its number, got {isolation_level!r}")
+            wanted = f"an isolation level of {names}, or its number"
+            raise InvalidOption(f"expected {wanted}, got {isolation_level!r}")
         return level
 
     def isolation_level_str(self, isolation_level: Any) -> Any:
@@ -52,11 +55,11 @@ class Pg8000Adapter(DriverAdapter):
         return not conn.closed and not conn.in_failed_transaction
 
     def is_connection_reusable(self, conn: dbapi.Connection) -> bool:
-        """Whether a pool may keep it. An open transaction is rolled back."""
-        return not conn.is_streaming and self._idle(conn)
+        """Whether a pool can keep it, after a rollback."""
+        return conn.session.phase != "streaming" and self._idle(conn)
 
     def is_connection_closed(self, conn: dbapi.Connection) -> bool:
-        """Whether a pool must not give it out."""
+        """Whether a pool must discard it."""
         return not self._idle(conn)
 
     def server_side_cursor(self, conn: dbapi.Connection) -> dbapi.Cursor:
@@ -69,8 +72,8 @@ class Pg8000Adapter(DriverAdapter):
         register_hstore(conn)
 
     def _idle(self, conn: dbapi.Connection) -> bool:
-        if not conn.belongs_here:
-            conn.discard()
+        if not conn.session.belongs_here:
+            conn.session.discard()
         if not conn.is_alive():
             return False
         try:

@@ -11,11 +11,13 @@ from weakref import WeakSet
 
 from peewee import (
     BaseQuery,
+    Case,
     Context,
     Database,
     DatabaseError,
     Entity,
     Field,
+    Function,
     Model,
     ModelIndex,
     Node,
@@ -23,6 +25,7 @@ from peewee import (
     ProgrammingError,
     RawQuery,
     SelectBase,
+    Update,
 )
 
 from lightvec.errors import InvalidOption
@@ -30,6 +33,7 @@ from lightvec.extension import NO_EXTENSION, ExtensionTypes
 from lightvec.peewee._seam import (
     RowCursor,
     conflict_target,
+    copy_with,
     cursor_wrapper,
     end_inherited_block,
     forget_connection,
@@ -38,11 +42,14 @@ from lightvec.peewee._seam import (
     peewee_errors,
     reconnect,
     run_logged,
+    update_values,
 )
 from lightvec.peewee.adapter import Pg8000Adapter
 from lightvec.peewee.indexes import check_entity, with_short_name
+from lightvec.peewee.vector_values import convert_lists, convert_update
 from lightvec.pg8000 import dbapi
 from lightvec.types.columns import VECTOR_TYPES
+from lightvec.wire.execute import lacks_types
 from lightvec.wire.identifiers import check_name
 from lightvec.wire.settings import WithSchema
 
@@ -52,54 +59,38 @@ if TYPE_CHECKING:
 
 __all__ = ["ENVIRONMENT", "Pg8000Database"]
 
-#: A connection string that names nothing: all of it comes from DATABASE_URL, PG* and the defaults.
+#: A connection string that leaves everything to DATABASE_URL, PG* and the defaults.
 ENVIRONMENT = "postgresql://"
 
-#: The most searches whose SQL a database remembers.
-_MOST_SEARCHES = 100
+#: How many searches' SQL a database caches.
+_MAX_CACHED_SEARCHES = 100
 
-#: A name that means itself where it is not quoted.
+#: A name that needs no quotes.
 _PLAIN_NAME = re.compile(r"[^\WA-Z]+")
+
+_VECTOR_NAMES = {kind: name for name, kind in VECTOR_TYPES.items()}
+
+#: SQL, values, settings, and the searches in it.
+_Statement = tuple[str, Any, Mapping[str, object] | None, list[Any]]
 
 
 class _Context(Context):
-    """Peewee's builder of a statement, which also keeps the nearest-neighbour queries that stand in it.
-
-    Names that the server would cut off, or cannot have, are refused.
-    """
-
-    # Peewee's own; its annotations leave them out.
-    _sql: Any
-    _values: Any
+    """Peewee's builder of a statement. It checks names, and collects the searches it contains."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
-        #: Vectors of stored rows that stand ahead of what is being written.
-        self.materialized: list[Any] = []
-        #: The schema of pgvector, where vectors are to be written as texts that are cast to its types.
+        #: pgvector's schema, to write vectors as texts that are cast to its types.
         self.vectors_as_text = ""
-        #: Where the statement is to run; None where it is only to be looked at.
-        self.database: Pg8000Database | None = None
 
     def value(self, value: Any, converter: Any = None, add_param: bool = True) -> Any:
-        """As in Peewee; and as a text that is cast, where that is asked for."""
-        if not self.vectors_as_text:
+        """As in Peewee, but for vectors that are to be texts."""
+        if not self.vectors_as_text or type(value) not in _VECTOR_NAMES:
             return super().value(value, converter, add_param)
-        count = len(self._values)
-        super().value(value, converter, add_param)
-        if len(self._values) > count:
-            vector = self._values[-1]
-            name = next((name for name, kind in VECTOR_TYPES.items() if isinstance(vector, kind)), None)
-            if name is not None:
-                placeholder, self._values[-1] = self._sql.pop(), vector.to_text()
-                self.literal("CAST(CAST(").literal(placeholder).literal(" AS text) AS ")
-                self.sql(Entity(self.vectors_as_text, name)).literal(")")
-        return self
-
-    def is_on_citus(self) -> bool:
-        """Whether the statement is to run on Citus; a round trip where that is not yet known."""
-        return self.database is not None and bool(self.database.extension().citus)
+        name = Entity(self.vectors_as_text, _VECTOR_NAMES[type(value)])
+        self.literal("CAST(CAST(")
+        super().value(value.to_text(), converter=False)
+        return self.literal(" AS text) AS ").sql(name).literal(")")
 
     def sql(self, obj: Any) -> Any:
         if not isinstance(obj, Node):
@@ -108,26 +99,32 @@ class _Context(Context):
             check_entity(obj)
         elif isinstance(obj, ModelIndex):
             obj = with_short_name(obj)
+        elif isinstance(obj, (Case, Function)):
+            obj = convert_lists(obj)
+        elif isinstance(obj, Update):
+            obj = copy_with(obj, update=convert_update(update_values(obj)))
         return obj.__sql__(self)
 
 
 class Pg8000Database(PostgresqlDatabase):
-    """A complete Peewee database for PostgreSQL, with no C driver.
+    """A complete Peewee database for PostgreSQL, without a C driver.
 
-    ``Pg8000Database("postgresql://user@host/name")`` takes what :func:`lightvec.pg8000.connect` takes, or Peewee's
-    usual form, ``Pg8000Database("name", host=..., port=..., user=..., password=...)``. Without an argument everything
-    comes from the environment (``DATABASE_URL``, ``PG*``); None, as everywhere in Peewee, leaves it to ``init()``.
+    ``Pg8000Database("postgresql://user@host/name")`` takes what :func:`lightvec.pg8000.connect`
+    takes, or Peewee's usual form, ``Pg8000Database("name", host=..., user=..., password=...)``.
+    Without an argument everything comes from the environment (``DATABASE_URL``, ``PG*``); None, as
+    everywhere in Peewee, leaves it to ``init()``. ``register_hstore`` and ``server_side_cursors``
+    are those of ``playhouse.postgres_ext.PostgresqlExtDatabase``.
 
-    ``register_hstore`` and ``server_side_cursors`` are those of ``playhouse.postgres_ext.PostgresqlExtDatabase``. Each
-    statement is one round trip and outside a transaction leaves nothing on the session, so transaction poolers
-    (PgBouncer, RDS Proxy) are safe. A connection that broke is replaced at its next use when no transaction is open. A
-    forked process connects anew; the connections and transactions of its parent stay the parent's.
+    Each statement is one round trip and, outside a transaction, leaves nothing on the session, so
+    transaction poolers (PgBouncer, RDS Proxy) are safe. A broken connection is replaced at its next
+    use if no transaction is open. A forked process connects anew and leaves its parent's
+    connections and transactions alone.
 
-    ``deadline`` is a function that gives the milliseconds left for all that is done, or None; it can be set at any
-    time, as when an AWS Lambda function is called: ``db.deadline = context.get_remaining_time_in_millis``.
+    ``deadline`` is a function that returns the milliseconds left, or None. It can be set at any
+    time, as in an AWS Lambda function: ``db.deadline = context.get_remaining_time_in_millis``.
     """
 
-    #: What gives the milliseconds left, or None.
+    #: Returns the milliseconds left, or None.
     deadline: Callable[[], float | None] | None = None
 
     context_class = _Context
@@ -138,7 +135,7 @@ class Pg8000Database(PostgresqlDatabase):
     def __init__(self, *args: Any, **params: Any) -> None:
         self._hstore = params.pop("register_hstore", False)
         self._named_cursors = params.pop("server_side_cursors", False)
-        #: The SQL of plain searches that were run, by what it follows from.
+        #: The SQL of plain searches, by their ``statement_key``.
         self._searches: dict[Any, str] = {}
         if not args and "database" not in params:
             args = (params.pop("dsn", ENVIRONMENT),)
@@ -148,7 +145,7 @@ class Pg8000Database(PostgresqlDatabase):
     def init(  # type: ignore[override]
         self, database: str | None, *, isolation_level: str | int | None = None, **params: Any
     ) -> None:
-        """Say which database it is, as Peewee's ``init`` does; what chooses a psycopg has no meaning here."""
+        """Set the database, as in Peewee; what chooses a psycopg is ignored."""
         params.pop("prefer_psycopg3", None)
         params.pop("register_unicode", None)
         if (encoding := params.pop("encoding", None)) is not None:
@@ -167,7 +164,7 @@ class Pg8000Database(PostgresqlDatabase):
         return conn
 
     def cursor(self, named_cursor: bool | None = None) -> dbapi.Cursor:
-        """A cursor on the open connection, which is replaced if it broke; ``named_cursor`` makes one on the server."""
+        """A cursor on the open connection; with ``named_cursor`` a server-side one."""
         conn = self.live_connection()
         return self._adapter.server_side_cursor(conn) if named_cursor else conn.cursor()
 
@@ -178,24 +175,29 @@ class Pg8000Database(PostgresqlDatabase):
         array_size: int | None = None,
         **context_options: Any,
     ) -> dbapi.Cursor:
-        """Run a query. One that carries settings (:meth:`~lightvec.peewee.Nearest.settings`) takes them along.
+        """Run a query, with the settings of the searches in it.
 
-        Its rows are read whole. Server-side cursors (``ServerSide(query)``, ``server_side_cursors=True``) and
-        :meth:`stream` read a part at a time.
+        All rows are read at once. Server-side cursors (``ServerSide(query)``,
+        ``server_side_cursors=True``) and :meth:`stream` use bounded memory.
         """
-        sql, params, settings, is_search = self._written(query, **context_options)
-        # A cursor on the server searches when it is fetched from, when the settings are gone again.
-        is_named = not is_search and (named_cursor or (self._named_cursors and isinstance(query, SelectBase)))
+        sql, params, settings, searches = self._written(query, **context_options)
+        # A server-side cursor would search when it is fetched from, without the settings.
+        is_named = named_cursor or (self._named_cursors and isinstance(query, SelectBase))
+        is_named = is_named and not searches
         cursor = self.execute_sql(sql, params, settings=settings, named_cursor=is_named)
+        if searches and searches[0] is query:
+            fallback = query.exact_fallback(cursor.rowcount, self)
+            if fallback is not None:
+                return self.execute(fallback)
         if array_size and isinstance(cursor, dbapi.ServerCursor):
             cursor.itersize = array_size
         return cursor
 
     def stream(self, query: Any, batch: int = 1_000) -> Iterator[Any]:
-        """The rows of a query as it makes them, with no more than ``batch`` of them in memory.
+        """The rows of a query, with no more than ``batch`` of them in memory.
 
-        The connection is taken until the rows end or are closed: other statements meanwhile are errors, so loop with a
-        server-side cursor where they are needed. A nearest-neighbour query takes its settings along.
+        Until the last row is read, or the iterator is closed, other statements on the connection
+        are errors. Use a server-side cursor where they are needed.
 
         >>> Doc.create_table()
         >>> _ = Doc.insert_many([{"embedding": [1, 0, 0]}, {"embedding": [0, 1, 0]}]).execute()
@@ -220,15 +222,14 @@ class Pg8000Database(PostgresqlDatabase):
             with peewee_errors:
                 source.close()
 
-    def _written(self, query: Any, **context_options: Any) -> tuple[str, Any, Mapping[str, object] | None, bool]:
-        """A query's SQL, values and settings, and whether it is one that searches."""
+    def _written(self, query: Any, **context_options: Any) -> _Statement:
         key = None if context_options else getattr(query, "statement_key", None)
         sql = self._searches.get(key)
         if sql is None:
-            context = self.context_to_run(**context_options)
+            context: Any = self.get_sql_context(**context_options)
             sql, params = context.sql(query).query()
             searches = context.nearest
-            if key is not None and len(self._searches) < _MOST_SEARCHES:
+            if key is not None and len(self._searches) < _MAX_CACHED_SEARCHES:
                 self._searches[key] = sql
         else:
             params, searches = [query.vector], [query]
@@ -238,15 +239,9 @@ class Pg8000Database(PostgresqlDatabase):
 
             settings = settings_of(searches, self)
         elif isinstance(query, BaseQuery) and not isinstance(query, RawQuery):
-            # Not for definitions, of which some cannot share a write, nor for SQL of the caller's own.
+            # Not for DDL, some of which must run alone, nor for the caller's own SQL.
             settings = self._path_for(params)
-        return sql, params, settings, bool(searches)
-
-    def context_to_run(self, **options: Any) -> Any:
-        """Peewee's builder of a statement that is to run here."""
-        context: Any = self.get_sql_context(**options)
-        context.database = self
-        return context
+        return sql, params, settings, searches
 
     def execute_sql(
         self,
@@ -257,9 +252,11 @@ class Pg8000Database(PostgresqlDatabase):
         named_cursor: bool | None = None,
     ) -> dbapi.Cursor:
         """Run SQL with ``%s`` placeholders; ``settings`` hold for this statement only."""
-        return run_logged(
-            self, sql, params, lambda: self.cursor(named_cursor).execute(sql, params or (), settings=settings)
-        )
+
+        def run() -> dbapi.Cursor:
+            return self.cursor(named_cursor).execute(sql, params or (), settings=settings)
+
+        return run_logged(self, sql, params, run)
 
     def create_tables(self, models: Iterable[type[Model]], **options: Any) -> None:
         """As in Peewee; creates the extension if a model needs it and this user may create it."""
@@ -286,13 +283,55 @@ class Pg8000Database(PostgresqlDatabase):
         on_conflict: str | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Load rows into a model's table by binary COPY; :func:`lightvec.peewee.loading.copy_rows` says it all."""
-        from lightvec.peewee.loading import copy_rows
+        """Load rows into a model's table by binary COPY, and return the number of rows.
+
+        ``rows`` is any iterable, of which a block is in memory. All rows are of one kind:
+
+        - dicts by names of fields or columns, or by fields; the first one's keys are the fields to
+          load, unless ``fields`` names some of them;
+        - instances of the model, all with a value of an auto-incrementing key or all without;
+        - sequences of the values of ``fields``, or of all fields in the model's order, with or
+          without an auto-incrementing key.
+
+        As with ``insert_many``, missing fields have their ``default`` or NULL, and values go
+        through the field's ``db_value``. SQL expressions cannot be loaded.
+
+        ``on_conflict="ignore"`` skips rows that violate a unique constraint. ``"update"`` updates
+        the row with the same primary key (or the only unique key among the fields); of rows with
+        the same key the last one wins. The result is then the number of rows inserted or updated.
+        ``progress`` is called with the number of rows sent so far, and at the end with the total.
+
+        Without a transaction, the load is all or nothing. After an exception nothing is stored and
+        the connection is usable. ``peewee.DataError`` and :class:`~lightvec.errors.InvalidVector`
+        name the row, counted from 1; :class:`~lightvec.errors.InvalidOption` is an unknown field or
+        ``on_conflict``; exceptions of ``rows`` and ``progress`` are passed on.
+
+        >>> from peewee import IntegerField, TextField
+        >>> from lightvec.peewee import VectorField
+        >>> class Item(Model):
+        ...     title = TextField()
+        ...     number = IntegerField(default=0)
+        ...     embedding = VectorField(2, null=True)
+        ...     class Meta:
+        ...         database = database
+        ...         temporary = True
+        >>> Item.create_table()
+        >>> database.copy_rows(Item, ({"title": title, "embedding": [1, 2]} for title in "abc"))
+        3
+        >>> rows = [(3, "c", 7), (4, "d", 8)]
+        >>> database.copy_rows(Item, rows, ["id", "title", "number"], on_conflict="update")
+        2
+        >>> list(Item.select(Item.number, Item.embedding).where(Item.id >= 3).tuples())
+        [(7, Vector([1.0, 2.0])), (8, None)]
+        """
+        from lightvec.peewee.copy_rows import copy_rows
 
         return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress)
 
     def conflict_update(self, on_conflict: Any, query: Any) -> Any:
-        """As in Peewee; on a model that is distributed the column it is by must be among those of the conflict."""
+        """As in Peewee; on a distributed table the target must have the distribution column."""
+        if values := update_values(on_conflict):
+            on_conflict = copy_with(on_conflict, update=convert_update(values))
         model = getattr(query, "model", None)
         if model is not None:
             from lightvec.peewee.distribution import check_conflict_target
@@ -301,56 +340,56 @@ class Pg8000Database(PostgresqlDatabase):
         return super().conflict_update(on_conflict, query)
 
     def sequence_exists(self, sequence: str, *schema: str | None) -> bool:
-        """As in Peewee, which then writes the name unquoted into a column's default."""
+        """As in Peewee, which writes the name unquoted into a column's default."""
         for name in filter(None, (*schema, sequence)):
             if not all(map(_PLAIN_NAME.fullmatch, name.split("."))):
                 raise InvalidOption(
-                    f"expected a sequence, and its schema, with a name of lower-case letters, digits and _, "
-                    f"got {name!r}: Peewee cannot quote it"
+                    f"expected names of lower-case letters, digits and _ for a sequence and its "
+                    f"schema, got {name!r}: Peewee cannot quote it"
                 )
             check_name(name)
         return bool(super().sequence_exists(sequence, *schema))
 
     def extension(self) -> ExtensionTypes:
-        """What the database says of pgvector: its version, schema and the OIDs of its types."""
-        # Without a look at the socket, which the statement that follows has: it takes 7 of 470 µs of a search.
+        """pgvector's version, schema and the OIDs of its types, as the database has them."""
+        # Without a check of the socket (7 of 470 µs of a search), which the next statement does.
         conn = open_connection(self)
-        known = NO_EXTENSION if conn is None else conn.known_types
+        known = NO_EXTENSION if conn is None else conn.session.extension
         if known.oids:
             return known
         with peewee_errors:
             return self.live_connection().extension()
 
     def path_to_extension(self) -> dict[str, object]:
-        """The search path with pgvector's schema, as a setting for a statement, where the session's lacks it."""
+        """The setting that adds pgvector's schema to the search path, if that lacks it."""
         schema = self.extension().out_of_path
         return {"search_path": WithSchema(schema)} if schema else {}
 
     def _path_for(self, params: Sequence[Any]) -> dict[str, object] | None:
-        """The same for a statement with these values, without a round trip that it does not need itself."""
+        """The same for a statement with these values; takes no needless round trip."""
         conn: dbapi.Connection | None = open_connection(self)
-        if conn is not None and conn.known_types.oids and not conn.known_types.out_of_path:
+        if conn is not None and conn.session.extension.oids and not conn.session.extension.out_of_path:
             return None
         conn = conn or self.live_connection()
-        is_known = conn.known_types.oids or conn.needs_types(params)
+        is_known = conn.session.extension.oids or lacks_types(conn.session, params)
         return (self.path_to_extension() or None) if is_known else None
 
     def rollback(self) -> None:
-        """Roll back. A connection that broke needs none: the server has rolled back."""
+        """Roll back. For a broken connection the server has done it."""
         conn = open_connection(self)
         if conn is None and inherited_blocks(self):
-            return  # The block was begun by the process that this one was forked from.
+            return  # The parent process began it.
         if conn is not None and conn.closed:
-            conn.forget_transaction()
+            conn.session.forget_transaction()
         else:
             super().rollback()
 
     def pop_transaction(self) -> Any:
-        """As in Peewee, but a block that was begun before a fork is not the child's."""
+        """As in Peewee, but a block begun before a fork stays the parent's."""
         return None if end_inherited_block(self) else super().pop_transaction()
 
     def commit(self) -> Any:
-        """Commit. A connection that broke is not replaced here: its transaction is lost, and that is an error."""
+        """Commit. A broken connection is an error, because its transaction is lost."""
         conn = open_connection(self)
         if conn is None:
             return super().commit()
@@ -362,9 +401,9 @@ class Pg8000Database(PostgresqlDatabase):
         return None if self.deadline is None else self.deadline()
 
     def live_connection(self) -> dbapi.Connection:
-        """The open connection. One that broke is replaced, unless a transaction was open on it."""
+        """The open connection. A broken one is replaced unless a transaction was open on it."""
         conn = open_connection(self)
-        if conn is not None and not conn.belongs_here:
+        if conn is not None and not conn.session.belongs_here:
             self.discard_connections()
         # BEGIN as SQL opens a transaction that Peewee does not count.
         elif conn and not self.in_transaction() and not conn.in_transaction and not conn.is_alive():
@@ -373,17 +412,17 @@ class Pg8000Database(PostgresqlDatabase):
         return live
 
     def forget_connections(self) -> list[Any]:
-        """Forget all connections of this thread, or of the pool, without closing them; they are returned."""
+        """Drop the references to all connections, without closing them, and return them."""
         return forget_connection(self)
 
     def discard_connections(self) -> None:
-        """After a fork: leave the parent's connections to the parent."""
+        """After a fork, leave the connections to the parent."""
         for conn in self.forget_connections():
-            conn.discard()
+            conn.session.discard()
 
 
 def _rows_from(row: Any, rows: Iterator[Any]) -> Iterator[Any]:
-    """A row and those after it; None is the end."""
+    """The row, if there is one, and the rows after it."""
     while row is not None:
         yield row
         with peewee_errors:

@@ -10,9 +10,15 @@ from peewee import Database, Expression, Field, Model, Node, Value
 from lightvec.errors import InvalidOption
 from lightvec.metrics import METRICS, Metric, metric_for, metric_of_call, metrics_of
 from lightvec.peewee._seam import database_of
-from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex, bind_indexes, declare_index
+from lightvec.peewee.generics import M, TypedField, V
+from lightvec.peewee.indexes import (
+    HnswIndex,
+    IvfflatIndex,
+    VectorIndex,
+    bind_indexes,
+    declare_index,
+)
 from lightvec.peewee.quantization import usual_quantization
-from lightvec.peewee.typed import M, TypedField, V
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import check_dimensions, column_value
 
@@ -27,15 +33,12 @@ __all__ = ["FixedBitField", "HalfVectorField", "SparseVectorField", "VectorField
 
 _INDEXES: Mapping[str, Callable[..., VectorIndex]] = {"hnsw": HnswIndex, "ivfflat": IvfflatIndex}
 
-#: What Peewee's ArrayField puts before its own name for that of its element field.
+#: Peewee's ArrayField binds its element field as this and its own name.
 _ELEMENT = "__array_"
 
 
 class _DistanceField(TypedField[V, M]):
-    """What the four fields share: one value class, dimensions, a metric that is declared once, plain lists everywhere.
-
-    Values come back as the value class; whatever its constructor takes can be written and compared with.
-    """
+    """What the four fields share. Whatever the value class takes can be written and compared."""
 
     value_class: ClassVar[Any]
     metrics: ClassVar[tuple[str, ...]]
@@ -58,12 +61,14 @@ class _DistanceField(TypedField[V, M]):
     def bind(self, model: Any, name: str, set_attribute: bool = True) -> None:
         super().bind(model, name, set_attribute)
         if not set_attribute:
-            _convert_elements(model, name)
+            if name.startswith(_ELEMENT):
+                # Otherwise the driver gets a list of lists, which is an array of numbers.
+                getattr(model, name.removeprefix(_ELEMENT)).convert_values = True
             return
         bind_indexes(model, self)
         if self.index_method is not None:
-            coarser = usual_quantization(self.field_type, self.dimensions)
-            declare_index(model, _INDEXES[self.index_method](self, quantize=coarser))
+            form = usual_quantization(self.field_type, self.dimensions)
+            declare_index(model, _INDEXES[self.index_method](self, quantize=form))
 
     def get_modifiers(self) -> list[int] | None:
         return None if self.dimensions is None else [self.dimensions]
@@ -71,27 +76,29 @@ class _DistanceField(TypedField[V, M]):
     # Values
 
     def db_value(self, value: Any) -> Any:
-        """The value as it is sent; :class:`~lightvec.errors.InvalidVector` names the field if it does not fit.
+        """The value to send; :class:`~lightvec.errors.InvalidVector` names the field.
 
-        A database of Peewee's own has a driver that does not know the types: it gets their text.
+        The driver of another database does not know the types, so it gets text.
         """
         if value is None or isinstance(value, Node):
             return value
         vector = column_value(self.value_class, value, self.dimensions, self.display_name)
-        return vector if self._others_database is None else vector.wire_text()
+        return vector if self._other_database is None else vector.wire_text()
 
     def python_value(self, value: Any) -> Any:
-        """The value as it came; a text is read, which a driver that does not know the type gives."""
+        """The value, also from the text that a driver gives which does not know the type."""
         return self.value_class.from_text(value) if isinstance(value, str) else value
 
     def to_value(self, value: Any) -> Any:
-        # Converted once, here: an expression that stands twice in a query then holds the same object twice, and the
-        # wire sends it once. False is Peewee's word for no conversion by the field beside it.
-        return value if isinstance(value, Node) else Value(self.db_value(value), converter=False, unpack=False)
+        # Converted here, so that an expression that is in a query twice has the same object twice,
+        # and the wire sends it once. converter=False turns Peewee's conversion off.
+        if isinstance(value, Node):
+            return value
+        return Value(self.db_value(value), converter=False, unpack=False)
 
     @property
-    def _others_database(self) -> Database | None:
-        """The model's database, where it is one that runs on another driver."""
+    def _other_database(self) -> Database | None:
+        """The model's database if it runs on another driver."""
         database = database_of(self.model) if hasattr(self, "model") else None
         return None if database is None or hasattr(database, "extension") else database
 
@@ -112,6 +119,17 @@ class _DistanceField(TypedField[V, M]):
 
     __hash__ = Field.__hash__
 
+    # pgvector adds, subtracts and multiplies element by element.
+
+    def __add__(self, other: Any) -> Any:
+        return super().__add__(self._operand(other))
+
+    def __sub__(self, other: Any) -> Any:
+        return super().__sub__(self._operand(other))
+
+    def __mul__(self, other: Any) -> Any:
+        return super().__mul__(self._operand(other))
+
     def in_(self, vectors: Any) -> Expression:
         return super().in_(self._operands(vectors))
 
@@ -124,16 +142,18 @@ class _DistanceField(TypedField[V, M]):
         return None if value is None else self.to_value(value)
 
     def _operands(self, vectors: Any) -> Any:
-        return vectors if isinstance(vectors, Node) else [self.to_value(vector) for vector in vectors]
+        if isinstance(vectors, Node):
+            return vectors
+        return [self.to_value(vector) for vector in vectors]
 
     # Distances
 
     def distance(self, vector: Any, *, metric: str | None = None) -> Expression:
-        """The distance by the field's declared metric, or by ``metric``."""
+        """The distance by the declared metric, or by ``metric``."""
         return self.distance_by(self.resolve_metric(metric), vector)
 
     def score(self, vector: Any, *, metric: str | None = None) -> Expression:
-        """The score, higher is better, by the field's declared metric; :mod:`lightvec.metrics` has the formulas."""
+        """The score, higher is better; :mod:`lightvec.metrics` has the formulas."""
         resolved = self.resolve_metric(metric)
         score: Expression = resolved.score.of(self.distance_by(resolved, vector))
         return score
@@ -144,31 +164,41 @@ class _DistanceField(TypedField[V, M]):
         k: int = 10,
         *,
         metric: str | None = None,
-        exact: bool = False,
+        exact: bool | None = None,
         ef_search: int | None = None,
         probes: int | None = None,
         iterative_scan: str | bool | None = None,
         min_score: float | None = None,
     ) -> Nearest[M]:
-        """The ``k`` rows nearest to a vector, nearest first: a Peewee query to go on with.
+        """The ``k`` rows nearest to a vector, nearest first, as a Peewee query.
 
-        Instead of a vector it takes a stored row of the model, and finds the rows that are like that one, or a query
-        that gives a vector; then none travels.
-        Each row has ``.distance`` and ``.score``. ``metric`` overrides the field's own. ``exact`` compares with every
-        row and leaves the vector index alone. ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall;
-        ``ef_search`` follows ``k`` where it must. ``iterative_scan`` lets an index search on until enough rows pass the
-        filter (pgvector 0.8); it is on by itself when the query has one, and can be ``"strict_order"``,
-        ``"relaxed_order"`` or False. If fewer than ``k`` rows come, ``.shortfall`` says why. ``min_score`` leaves out
-        rows with a lower score. All of it travels with the query in one round trip and leaves nothing on the session.
-        Rows without a vector are no neighbours. By cosine an index leaves out vectors of zeros, too; ``exact`` puts
-        them last, at the distance NaN.
+        Instead of a vector it takes a stored row of the model, to find rows like it, or a query
+        that gives a vector. Each row has ``.distance`` and ``.score``. Settings hold for this query
+        only and travel with it in one round trip.
+
+        - ``metric`` overrides the field's own.
+        - ``exact=True`` compares with every row and leaves the vector index alone. By default that
+          is done in a second statement if the index finds fewer than ``k`` rows, and ``.fallback``
+          says so; ``exact=False`` forbids it. Searches in another statement and ``stream`` have no
+          second statement.
+        - ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall. ``ef_search`` is
+          raised to ``k`` where it is smaller, and ``probes`` to the square root of the lists of the
+          model's index.
+        - ``iterative_scan`` lets an index search on until enough rows pass the filter (pgvector
+          0.8). It is on by itself if the query has one, and can be ``"strict_order"``,
+          ``"relaxed_order"`` or False.
+        - ``min_score`` leaves out rows with a lower score.
+
+        If fewer than ``k`` rows come, ``.shortfall`` says why. Rows without a vector are never
+        found. By cosine an index leaves out vectors of zeros, too; ``exact`` puts them last, at the
+        distance NaN.
         """
         from lightvec.peewee.nearest import Nearest
 
-        if self._others_database is not None:
+        if self._other_database is not None:
             raise InvalidOption(
                 f"{self.display_name}.nearest needs a lightvec.peewee.Pg8000Database: on a "
-                f"{type(self._others_database).__name__}, order by a distance method, and limit"
+                f"{type(self._other_database).__name__}, order by a distance method, and limit"
             )
         return Nearest(
             self,
@@ -183,19 +213,20 @@ class _DistanceField(TypedField[V, M]):
         )
 
     def resolve_metric(self, metric: str | None = None) -> Metric:
-        """The metric by this name, or the declared one."""
+        """The metric of this name, or the declared one."""
         if metric is None and self.metric is not None:
             return METRICS[self.metric]
-        return metric_of_call(metric or self.metric, self.display_name, type(self).__name__, self.metrics)
+        name = metric or self.metric
+        return metric_of_call(name, self.display_name, type(self).__name__, self.metrics)
 
     def distance_by(self, metric: Metric, vector: Any) -> Expression:
-        """The distance by a metric that is one of the field's."""
-        # A percent sign in SQL that Peewee passes on with parameters is written twice.
+        """The distance by a metric of the field."""
+        # Peewee's SQL goes to the driver with %s placeholders, so % is doubled.
         return Expression(self, metric.operator.replace("%", "%%"), self.to_value(vector))
 
 
 class _NumericField(_DistanceField[V, M]):
-    """Fields of numbers, with the four distances that pgvector has for them."""
+    """Fields of numbers, with pgvector's four distances for them."""
 
     metrics = metrics_of("vector")
 
@@ -204,11 +235,11 @@ class _NumericField(_DistanceField[V, M]):
         return self.distance_by(METRICS["l2"], vector)
 
     def max_inner_product(self, vector: Any) -> Expression:
-        """The inner product with its sign turned, as pgvector's operator gives it: less is nearer."""
+        """The negative inner product, as pgvector's operator gives it: less is nearer."""
         return self.distance_by(METRICS["ip"], vector)
 
     def cosine_distance(self, vector: Any) -> Expression:
-        """1 minus the cosine of the angle; NULL-like NaN where one of the two is all zeros."""
+        """1 minus the cosine of the angle; NaN if one of the two is all zeros."""
         return self.distance_by(METRICS["cosine"], vector)
 
     def l1_distance(self, vector: Any) -> Expression:
@@ -229,9 +260,7 @@ class VectorField(_NumericField[V, M]):
             cls, dimensions: int | None = None, *, null: Literal[True], **options: Any
         ) -> VectorField[Vector | None]: ...
         @overload
-        def __new__(
-            cls, dimensions: int | None = None, *, null: Literal[False] = ..., **options: Any
-        ) -> VectorField[Vector]: ...
+        def __new__(cls, dimensions: int | None = None, **options: Any) -> VectorField[Vector]: ...
         def __new__(cls, *args: Any, **options: Any) -> Any: ...
 
         @overload
@@ -254,9 +283,7 @@ class HalfVectorField(_NumericField[V, M]):
             cls, dimensions: int | None = None, *, null: Literal[True], **options: Any
         ) -> HalfVectorField[HalfVector | None]: ...
         @overload
-        def __new__(
-            cls, dimensions: int | None = None, *, null: Literal[False] = ..., **options: Any
-        ) -> HalfVectorField[HalfVector]: ...
+        def __new__(cls, dimensions: int | None = None, **options: Any) -> HalfVectorField[HalfVector]: ...
         def __new__(cls, *args: Any, **options: Any) -> Any: ...
 
         @overload
@@ -279,9 +306,7 @@ class SparseVectorField(_NumericField[V, M]):
             cls, dimensions: int | None = None, *, null: Literal[True], **options: Any
         ) -> SparseVectorField[SparseVector | None]: ...
         @overload
-        def __new__(
-            cls, dimensions: int | None = None, *, null: Literal[False] = ..., **options: Any
-        ) -> SparseVectorField[SparseVector]: ...
+        def __new__(cls, dimensions: int | None = None, **options: Any) -> SparseVectorField[SparseVector]: ...
         def __new__(cls, *args: Any, **options: Any) -> Any: ...
 
         @overload
@@ -291,33 +316,25 @@ class SparseVectorField(_NumericField[V, M]):
         def __get__(self, instance: object | None, owner: Any) -> Any: ...
 
 
-class _BitField(_DistanceField[V, M]):
-    """A field of bits, with the two distances that pgvector has for them."""
+class FixedBitField(_DistanceField[V, M]):
+    """A ``bit(max_length)`` column; values are :class:`lightvec.Bit`, equal to their text."""
 
+    field_type = "bit"
+    value_class = Bit
     metrics = metrics_of("bit")
-
-    def __init__(self, max_length: int | None = None, **options: Any) -> None:
-        super().__init__(max_length, **options)
 
     @property
     def max_length(self) -> int | None:
-        """How many bits the column holds."""
+        """The number of bits."""
         return self.dimensions
 
     def hamming_distance(self, vector: Any) -> Expression:
-        """How many bits differ."""
+        """The number of bits that differ."""
         return self.distance_by(METRICS["hamming"], vector)
 
     def jaccard_distance(self, vector: Any) -> Expression:
         """1 minus the share of common ones among all ones."""
         return self.distance_by(METRICS["jaccard"], vector)
-
-
-class FixedBitField(_BitField[V, M]):
-    """A ``bit(max_length)`` column; values are :class:`lightvec.Bit`, which equals the text of its bits."""
-
-    field_type = "bit"
-    value_class = Bit
 
     if TYPE_CHECKING:
 
@@ -326,9 +343,7 @@ class FixedBitField(_BitField[V, M]):
             cls, max_length: int | None = None, *, null: Literal[True], **options: Any
         ) -> FixedBitField[Bit | None]: ...
         @overload
-        def __new__(
-            cls, max_length: int | None = None, *, null: Literal[False] = ..., **options: Any
-        ) -> FixedBitField[Bit]: ...
+        def __new__(cls, max_length: int | None = None, **options: Any) -> FixedBitField[Bit]: ...
         def __new__(cls, *args: Any, **options: Any) -> Any: ...
 
         @overload
@@ -336,12 +351,7 @@ class FixedBitField(_BitField[V, M]):
         @overload
         def __get__(self, instance: object, owner: Any) -> V: ...
         def __get__(self, instance: object | None, owner: Any) -> Any: ...
-
-
-def _convert_elements(model: Any, name: str) -> None:
-    """Peewee's ArrayField binds its element field under a name of its own; let it convert each element.
-
-    Without that it hands a list of lists to the driver, which is an array of numbers, not of vectors.
-    """
-    if name.startswith(_ELEMENT):
-        getattr(model, name.removeprefix(_ELEMENT)).convert_values = True
+    else:
+        # Here, because mypy would prefer it to the __new__ above.
+        def __init__(self, max_length: int | None = None, **options: Any) -> None:
+            super().__init__(max_length, **options)

@@ -1,7 +1,4 @@
-"""pgvector's functions as Peewee expressions.
-
-Each takes a vector field or an expression that gives a vector.
-"""
+"""pgvector's functions, each of a vector field or an expression that gives a vector."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ def l2_normalize(vector: Any) -> Function:
 
 
 def binary_quantize(vector: Any) -> Function:
-    """One bit a dimension, 1 where the element is greater than 0: a :class:`lightvec.Bit`."""
+    """A :class:`lightvec.Bit` with 1 for each element greater than 0."""
     return fn.binary_quantize(vector).coerce(False)
 
 
@@ -46,11 +43,12 @@ def subvector(vector: Any, start: int, count: int) -> Function:
 
 
 def vector_dims(vector: Any) -> Function:
-    """How many dimensions the vector has."""
+    """The number of dimensions."""
     return fn.vector_dims(vector).coerce(False)
 
 
 def vector_norm(vector: Any) -> Function:
-    """The Euclidean norm. pgvector calls it ``l2_norm`` for all but ``vector``; which it is shows on a field only."""
-    name = "l2_norm" if getattr(vector, "field_type", "vector") in ("halfvec", "sparsevec") else "vector_norm"
-    return Function(name, (vector,)).coerce(False)
+    """The Euclidean norm; of a ``halfvec`` or ``sparsevec`` it must be given a field."""
+    # pgvector's vector_norm() is for the type vector only.
+    is_other = getattr(vector, "field_type", "") in ("halfvec", "sparsevec")
+    return Function("l2_norm" if is_other else "vector_norm", (vector,)).coerce(False)

@@ -29,7 +29,7 @@ from lightvec.peewee.differences import describe, index_differences, is_same_for
 from lightvec.peewee.estimates import Estimate, estimate
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.invalid_indexes import LOCK_TIMEOUT, drop_invalid_index, drop_statement, sqlstate_of
-from lightvec.peewee.sessions import server_process, session_settings
+from lightvec.peewee.session_settings import backend_pid, session_settings
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import OperationalError
 from lightvec.wire.identifiers import identifier
@@ -166,7 +166,7 @@ def build_index(
         drop_invalid_index(database, index, concurrently=plan.concurrently)
     with peewee_errors:
         conn: Any = database.live_connection()
-        pid = server_process(conn)
+        pid = backend_pid(conn)
         # In autocommit: a build waits for open transactions.
         new_connection = partial(connect, database.database, **database.connect_params)
         samples = read_progress(new_connection, pid, plan.table_sql, on_shards=plan.on_shards)

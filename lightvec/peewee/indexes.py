@@ -17,7 +17,7 @@ from lightvec.errors import InvalidOption
 from lightvec.index_options import check_options
 from lightvec.metrics import INDEX_DIMENSIONS, Metric
 from lightvec.peewee._seam import entity_path, generated_index_name, index_name, rename_index
-from lightvec.peewee.quantization import Quantization, quantization, usual_quantization
+from lightvec.peewee.quantization import quantization, usual_quantization
 from lightvec.wire.identifiers import MAX_BYTES, check_name
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "bind_indexes",
     "check_entity",
     "declare_index",
-    "form_of_index",
     "with_short_name",
 ]
 
@@ -267,6 +266,7 @@ class IvfflatIndex(VectorIndex):
             name=name,
             lists=lists,
         )
+        self.lists = 100 if lists is None else lists
 
 
 def bind_indexes(model: Any, field: Field) -> None:
@@ -282,20 +282,9 @@ def bind_indexes(model: Any, field: Field) -> None:
 
 def declare_index(model: Any, index: VectorIndex) -> None:
     """Add an index to a model, unless the model has it already, from its parent."""
-    names = [index_name(other) for other in _vector_indexes(model)]
-    if index_name(index) not in names:
+    others = [other for other in model._meta.indexes if isinstance(other, VectorIndex) and other.is_bound]
+    if index_name(index) not in map(index_name, others):
         model._meta.indexes.append(index)
-
-
-def form_of_index(field: Any, metric: Metric) -> Quantization | None:
-    """The coarser form that the model's index by this metric holds; None if an index holds the vectors themselves."""
-    indexes = [index for index in _vector_indexes(field.model) if index.field is field and index.finds(metric)]
-    coarse = [index.quantization for index in indexes if index.quantization is not None]
-    return None if len(coarse) < len(indexes) else min(coarse, key=lambda form: form.overfetch, default=None)
-
-
-def _vector_indexes(model: Any) -> list[VectorIndex]:
-    return [index for index in model._meta.indexes if isinstance(index, VectorIndex) and index.is_bound]
 
 
 # Names

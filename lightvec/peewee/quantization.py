@@ -1,4 +1,4 @@
-"""Coarser forms of a vector that an index can hold where the vector is too long for it, or too large.
+"""Coarser forms of a vector, for an index that cannot hold the vector itself or should be smaller.
 
 Source: pgvector 0.8, README, "Half-Precision Indexing" and "Binary Quantization".
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from peewee import Cast, Function, Node
 
@@ -18,20 +18,17 @@ from lightvec.wire.identifiers import identifier
 __all__ = ["QUANTIZATIONS", "Quantization", "quantization", "usual_quantization"]
 
 
-class Quantization:
-    """One coarser form.
+class Quantization(NamedTuple):
+    """One form of the vectors in ``column_types``, which finds neighbors by ``metrics``.
 
-    ``column_types`` are those that it is made of; ``metrics`` those whose neighbours it finds. ``overfetch`` is how
-    many rows an index of it has to find for each that is wanted: of those the nearest are chosen by the whole vector.
+    An index must find ``overfetch`` rows for each that is wanted: the nearest of them by the whole
+    vector are the result.
     """
 
-    __slots__ = ("column_types", "metrics", "name", "overfetch")
-
-    def __init__(self, name: str, column_types: tuple[str, ...], metrics: tuple[str, ...], overfetch: int) -> None:
-        self.name = name
-        self.column_types = column_types
-        self.metrics = metrics
-        self.overfetch = overfetch
+    name: str
+    column_types: tuple[str, ...]
+    metrics: tuple[str, ...]
+    overfetch: int
 
     def of(self, vector: Node, dimensions: int, schema: str = "") -> Any:
         """The SQL of a vector, or a column, in this form; ``schema`` qualifies pgvector's names."""
@@ -41,38 +38,36 @@ class Quantization:
         return Cast(Function(f"{prefix}binary_quantize", (vector,), coerce=False), f"bit({dimensions:d})")
 
     def metric(self, metric: Metric) -> Metric:
-        """What orders this form as nearly as it can be as the metric orders vectors."""
+        """The metric of this form whose order is the nearest to that of the vectors."""
         return METRICS["hamming"] if self.name == "bit" else metric
 
     def check(self, subject: str, column_type: str, metric: Metric) -> None:
-        """:class:`~lightvec.errors.InvalidOption` where there is no such form."""
+        """:class:`~lightvec.errors.InvalidOption` for a column or a metric without this form."""
+        this = f"quantize={self.name!r}"
         if column_type not in self.column_types:
             raise InvalidOption(
-                f"{subject} is a {column_type} column, and quantize={self.name!r} is for "
+                f"{subject} is a {column_type} column, and {this} is for "
                 f"{' and '.join(self.column_types)} columns: leave quantize out"
             )
         if metric.name not in self.metrics:
             raise InvalidOption(
-                f"{subject} is searched by {metric.name}, and quantize={self.name!r} finds neighbours by "
+                f"{subject} is searched by {metric.name}, and {this} finds neighbors by "
                 f"{', '.join(self.metrics)}: choose one of these, or leave quantize out"
             )
 
 
-QUANTIZATIONS: Mapping[str, Quantization] = MappingProxyType(
-    {
-        form.name: form
-        for form in (
-            Quantization("halfvec", ("vector",), ("l2", "ip", "cosine", "l1"), overfetch=1),
-            # A bit is a number's sign, which tells angles. Of the 10 nearest of 30,000 embeddings of 384 dimensions,
-            # 0.89 are among 4 times as many, 0.97 among 10 times, 0.99 among 20 times, which take twice as long as 4.
-            Quantization("bit", ("vector", "halfvec"), ("l2", "ip", "cosine"), overfetch=20),
-        )
-    }
+# A bit is a number's sign, which tells angles. Of the 10 nearest of 30,000 embeddings of 384
+# dimensions, 0.89 are among 4 times as many by bits, 0.97 among 10 times, and 0.99 among 20 times,
+# which take twice as long as 4.
+_FORMS = (
+    Quantization("halfvec", ("vector",), ("l2", "ip", "cosine", "l1"), overfetch=1),
+    Quantization("bit", ("vector", "halfvec"), ("l2", "ip", "cosine"), overfetch=20),
 )
+QUANTIZATIONS: Mapping[str, Quantization] = MappingProxyType({form.name: form for form in _FORMS})
 
 
 def quantization(name: str | None) -> Quantization | None:
-    """The form of this name, None for None.
+    """The form of this name; None for None.
 
     >>> quantization("half")
     Traceback (most recent call last):
@@ -86,16 +81,15 @@ def quantization(name: str | None) -> Quantization | None:
 
 
 def usual_quantization(column_type: str, dimensions: int | None) -> str | None:
-    """The finest form that an index takes: None, which is the vector itself, then halfvec, then bit.
+    """The finest form that an index can hold, None for the vector itself.
 
-    >>> usual_quantization("vector", 2_000), usual_quantization("vector", 3_072), usual_quantization("vector", 4_096)
-    (None, 'halfvec', 'bit')
+    >>> [usual_quantization("vector", dimensions) for dimensions in (2_000, 3_072, 4_096)]
+    [None, 'halfvec', 'bit']
     """
-    if column_type == "sparsevec" or (dimensions or 0) <= INDEX_DIMENSIONS[column_type]:
+    size = dimensions or 0
+    if column_type == "sparsevec" or size <= INDEX_DIMENSIONS[column_type]:
         return None
-    fitting = (
-        form.name
-        for form in QUANTIZATIONS.values()
-        if column_type in form.column_types and (dimensions or 0) <= INDEX_DIMENSIONS[form.name]
-    )
-    return next(fitting, None)
+    for form in _FORMS:
+        if column_type in form.column_types and size <= INDEX_DIMENSIONS[form.name]:
+            return form.name
+    return None

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import peewee
 from peewee import Model, NotSupportedError, ProgrammingError
 
-from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
 from lightvec.peewee._seam import (
     create_index_sql,
     create_sequence_sql,
@@ -37,7 +37,7 @@ from lightvec.peewee.differences import describe, index_differences, is_same_for
 from lightvec.peewee.distribution import Distribution, distributions
 from lightvec.peewee.indexes import VectorIndex, with_short_name
 from lightvec.peewee.invalid_indexes import drop_invalid_index, drop_statement, sqlstate_of
-from lightvec.peewee.sessions import server_process, session_settings
+from lightvec.peewee.session_settings import backend_pid, session_settings
 from lightvec.pg8000 import connect, exceptions
 from lightvec.wire.identifiers import identifier
 
@@ -170,7 +170,7 @@ def _lock_outside_transaction(database: Pg8000Database) -> Iterator[None]:
     transaction, for which CREATE INDEX CONCURRENTLY does not wait: between statements it has no snapshot.
     """
     with peewee_errors:
-        is_direct = server_process(database.live_connection()) is not None
+        is_direct = backend_pid(database.live_connection()) is not None
     if is_direct:
         for _ in _attempts(database):
             if _exists(database, "SELECT nullif(pg_try_advisory_lock(%s), false)", _LOCK):
@@ -187,7 +187,11 @@ def _lock_outside_transaction(database: Pg8000Database) -> Iterator[None]:
             if holder.execute_simple(f"SELECT pg_try_advisory_xact_lock({_LOCK:d})").rows == [[True]]:
                 break
             holder.run("ROLLBACK")
-        yield
+        try:
+            yield
+        finally:
+            with suppress(LightvecError):
+                holder.run("ROLLBACK")
 
 
 _HOLDER = """\
@@ -216,7 +220,7 @@ def _no_statement_timeout(database: Pg8000Database) -> Iterator[None]:
     """For builds that take long; behind a pooler, where the next statement may run on another session, it stays."""
     with peewee_errors:
         conn = database.live_connection()
-        settings = {} if server_process(conn) is None else {"statement_timeout": "0"}
+        settings = {} if backend_pid(conn) is None else {"statement_timeout": "0"}
         with session_settings(conn, settings):
             yield
 

@@ -1,8 +1,6 @@
-"""The interfaces of the driver: the connection for scripts, PEP 249, and vectors for plain pg8000 connections.
+"""The interfaces of the driver, which are pg8000's.
 
-- ``native``: :class:`Connection`, pg8000's native interface over lightvec's session.
-- ``dbapi``: the PEP 249 module, with what SQLAlchemy's dialect of pg8000 needs.
-- ``connection``: what both connections share.
+- ``native``: :class:`Connection`, for scripts; ``dbapi``: the PEP 249 module; ``connection``: their common base.
 - ``exceptions``: the classes of PEP 249; ``register``: vectors on connections of pg8000 itself.
 - ``hstore``: the extension hstore, as Peewee's HStoreField uses it.
 
@@ -29,30 +27,27 @@ def connect(dsn: str | None = None, **params: Any) -> Connection:
     """Open a connection for scripts.
 
     ``dsn`` is a libpq URI (``postgresql://user@host/name``), a keyword string (``host=... dbname=...``),
-    ``embedded:PATH`` or a database name; ``params`` are libpq's parameters (``host port user password
-    dbname sslmode sslrootcert connect_timeout application_name options target_session_attrs``, several
-    hosts too). Defaults come from ``DATABASE_URL`` and the ``PG*`` variables. ``password`` may be a
-    function that returns it (an IAM token). For remote hosts ``sslmode`` is ``verify-full`` by default.
+    ``embedded:PATH`` or a database name; ``params`` are libpq's parameters. Defaults come from
+    ``DATABASE_URL`` and the ``PG*`` variables. ``password`` may be a function that returns it (an IAM
+    token). For remote hosts ``sslmode`` is ``verify-full`` by default.
 
     ``command_timeout`` is the seconds that a statement may take; ``deadline`` is a function that returns
-    the milliseconds left for everything, connecting too, or None (``get_remaining_time_in_millis`` of an
-    AWS Lambda context). A statement that takes longer is canceled on the server; if the server does not
-    answer within another second, the connection is closed. With ``prepare=False`` no statement is
-    prepared by name on the server; behind a transaction pooler none is prepared anyway.
+    the milliseconds left for everything, or None (``get_remaining_time_in_millis`` of an AWS Lambda
+    context). A statement that takes longer is canceled on the server; if the server does not answer
+    within another second, the connection is closed. ``prepare=False`` prepares no statement by name on
+    the server, as behind a transaction pooler.
 
-    :class:`~lightvec.errors.InvalidOption` for a malformed string or an unknown parameter,
+    Raises :class:`~lightvec.errors.InvalidOption` for a malformed string or an unknown parameter,
     :class:`~lightvec.pg8000.exceptions.OperationalError` when no server accepts the connection.
     """
     return Connection.open(open_session(dsn, params))
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     if name == "register_vector":
-        from lightvec.pg8000.register import register_vector
-
-        return register_vector
+        return import_module("lightvec.pg8000.register").register_vector
     if name == "dbapi":
-        from importlib import import_module
-
         return import_module("lightvec.pg8000.dbapi")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

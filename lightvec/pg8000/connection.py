@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightvec.extension import ExtensionTypes
 from lightvec.wire.connecting import open_session, pg8000_target
-from lightvec.wire.execute import execute, execute_script, lacks_types
+from lightvec.wire.execute import execute, execute_script
 from lightvec.wire.lookup import look_up
 from lightvec.wire.results import Result, RowClass
 from lightvec.wire.session import Session
@@ -51,13 +51,11 @@ class BaseConnection:
 
         As in pg8000, the ``PG*`` variables and ``DATABASE_URL`` are not read.
 
-        - ``ssl_context``: with a context TLS is required, and the context alone configures it. None is
-          ``sslmode=verify-full``, or ``prefer`` for a local host. True requires TLS there, too. False is
-          ``sslmode=disable``.
+        - ``ssl_context``: a context is required and used alone. None is ``sslmode=verify-full``, or
+          ``prefer`` for a local host; True requires TLS there, too. False is ``sslmode=disable``.
         - ``unix_sock`` is the path of the socket itself. It takes precedence over ``host``, without TLS.
         - ``sock`` is an open socket, which the connection then owns. TLS is negotiated on it unless it is
-          a Unix socket or has TLS already; ``host`` is the name that the server's certificate must have.
-          Statements cannot be canceled: that takes a second connection.
+          a Unix socket or has TLS already. Statements cannot be canceled.
         - ``timeout`` is the default of ``connect_timeout`` and of ``command_timeout``.
         """
         named = {name: value for name, value in locals().items() if name not in ("self", "params", "__class__")}
@@ -150,11 +148,6 @@ class BaseConnection:
         """The process ID that the server reported at login; a pooler reports one of its own."""
         return self.session.backend_pid
 
-    @property
-    def known_types(self) -> ExtensionTypes:
-        """What is known of pgvector, without a round trip."""
-        return self.session.extension
-
     def extension(self) -> ExtensionTypes:
         """The OIDs, version and schema of pgvector; a round trip if they are not known yet."""
         if not self.session.extension.oids:
@@ -162,13 +155,9 @@ class BaseConnection:
             look_up(self.session)
         return self.session.extension
 
-    def needs_types(self, values: Sequence[Any]) -> bool:
-        """Whether these values need pgvector's types, and those are not known yet."""
-        return lacks_types(self.session, values)
-
     @property
     def command_timeout(self) -> float | None:
-        """Seconds that a statement may take until it is canceled; None is no limit. It can be set at any time."""
+        """Seconds until a statement is canceled; None is no limit. It can be set at any time."""
         return self.session.limits.command_timeout
 
     @command_timeout.setter
@@ -184,33 +173,12 @@ class BaseConnection:
     def deadline(self, deadline: Callable[[], float | None] | None) -> None:
         self.session.limits.deadline = deadline
 
-    @property
-    def is_streaming(self) -> bool:
-        """Whether rows are being streamed, so that no other statement can be sent."""
-        return self.session.phase == "streaming"
-
     def is_alive(self) -> bool:
         """Whether the connection can be used, as far as is known without a round trip."""
         return self.session.is_alive()
 
-    @property
-    def belongs_here(self) -> bool:
-        """Whether this process opened the connection, rather than one that it was forked from."""
-        return self.session.belongs_here
-
-    def discard(self) -> None:
-        """Close the socket without a message to the server: another process may use the connection."""
-        self.session.discard()
-
-    def forget_transaction(self) -> bool:
-        """Note that the server rolled back the transaction of a broken connection; whether one was open."""
-        return self.session.forget_transaction()
-
     def cancel(self, *, timeout: float = 10.0) -> None:
-        """Cancel the statement that another thread runs on this connection: that thread gets 57014.
-
-        ``OperationalError`` if the request is not delivered within ``timeout`` seconds.
-        """
+        """Cancel the statement that another thread runs on this connection: that thread gets 57014."""
         self.session.cancel(timeout=timeout)
 
     def close(self) -> None:
@@ -238,9 +206,9 @@ class BaseConnection:
         return execute(self.session, statement, vals, oids, settings=settings, row_class=self._row_class)
 
     def execute_many(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> int:
-        """Run statements with ``$1``, each with its values, under one Sync: all take effect or none.
+        """Run statements with ``$1``, each with its values, in one round trip: all take effect or none.
 
-        Returns the number of rows that they returned or changed in total, -1 if one has no count.
+        Returns the number of rows that they returned or changed, -1 if one has no count.
 
         >>> conn.execute_many([("SELECT $1::int", [1]), ("SELECT $1::int", [2])])
         2

@@ -1,8 +1,4 @@
-"""PEP 249: ``connect``, connections, cursors, the exception classes.
-
-Also the driver behind Peewee, and for SQLAlchemy:
-``sqlalchemy.create_engine("postgresql+pg8000://", module=lightvec.pg8000.dbapi)``.
-"""
+"""PEP 249, for Peewee and ``sqlalchemy.create_engine("postgresql+pg8000://", module=lightvec.pg8000.dbapi)``, too."""
 
 from __future__ import annotations
 
@@ -10,10 +6,9 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date as Date
-from datetime import datetime
+from datetime import datetime as Timestamp
 from datetime import time as Time
 from itertools import islice
-from time import localtime
 from typing import TYPE_CHECKING, Any
 
 from lightvec.pg8000.connection import BaseConnection
@@ -94,6 +89,16 @@ ISOLATION_LEVELS = {1: "READ UNCOMMITTED", 2: "READ COMMITTED", 3: "REPEATABLE R
 
 _BEGIN = {number: "BEGIN ISOLATION LEVEL " + name for number, name in ISOLATION_LEVELS.items()}
 
+#: Binary data.
+Binary = bytes
+#: The local date of seconds since the epoch.
+DateFromTicks = Date.fromtimestamp
+#: The local timestamp of seconds since the epoch.
+TimestampFromTicks = Timestamp.fromtimestamp
+
+#: SQLAlchemy's dialect writes FETCH itself.
+_PAGE = re.compile(r"FETCH FORWARD (?:[0-9]+|ALL) FROM ([A-Za-z0-9_]+)")
+
 #: A transaction ID of two-phase commit: format, global transaction ID, branch qualifier.
 Xid = tuple[Any, str, Any]
 
@@ -106,29 +111,9 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def Timestamp(year: int, month: int, day: int, hour: int, minute: int, second: int) -> datetime:
-    """PEP 249's constructor of a timestamp."""
-    return datetime(year, month, day, hour, minute, second)
-
-
-def DateFromTicks(ticks: float) -> Date:
-    """The date of seconds since the epoch, in local time."""
-    return Date(*localtime(ticks)[:3])
-
-
 def TimeFromTicks(ticks: float) -> Time:
-    """The time of seconds since the epoch, in local time."""
-    return Time(*localtime(ticks)[3:6])
-
-
-def TimestampFromTicks(ticks: float) -> datetime:
-    """The timestamp of seconds since the epoch, in local time."""
-    return Timestamp(*localtime(ticks)[:6])
-
-
-def Binary(value: bytes) -> bytes:
-    """PEP 249's constructor of binary data."""
-    return value
+    """The local time of seconds since the epoch."""
+    return Timestamp.fromtimestamp(ticks).time()
 
 
 def connect(dsn: str | None = None, **params: Any) -> Connection:
@@ -139,8 +124,7 @@ def connect(dsn: str | None = None, **params: Any) -> Connection:
 class Connection(BaseConnection):
     """A PEP 249 connection. Rows are tuples; transactions begin implicitly unless ``autocommit`` is set.
 
-    It also has ``copy_rows`` and ``copy_columns``, which begin a transaction as statements do, and
-    pg8000's two-phase commit (``tpc_begin`` and so on).
+    ``copy_rows`` and ``copy_columns`` begin a transaction as statements do.
 
     >>> _ = db.cursor().execute("CREATE TEMPORARY TABLE part (id int)")
     >>> db.copy_rows("part", ["id"], [[1], [2]])
@@ -150,11 +134,10 @@ class Connection(BaseConnection):
     _pg8000_class = ("pg8000.dbapi", "Connection")
     _row_class = tuple
 
-    #: Whether each statement is committed at once.
     autocommit = False
-    #: The isolation of transactions that begin implicitly, a key of ISOLATION_LEVELS; None is the server's default.
+    #: Of transactions that begin implicitly, a key of ISOLATION_LEVELS; None is the server's default.
     isolation_level: int | None = None
-    #: The placeholders of this connection's cursors; None is the module's ``paramstyle``.
+    #: The placeholders of this connection's cursors; None is the module's.
     paramstyle: str | None = None
     _is_of_dialect = False
     _xid: Xid | None = None
@@ -176,10 +159,10 @@ class Connection(BaseConnection):
             return ServerCursor(self, name, withhold=withhold)
         if not self._is_of_dialect and "sqlalchemy.dialects.postgresql.pg8000" in sys.modules:
             self._detect_dialect()
-        return DialectCursor(self) if self._is_of_dialect else Cursor(self)
+        return Cursor(self)
 
     def _detect_dialect(self) -> None:
-        """Take in whether SQLAlchemy's dialect has set the connection up: it registers its class of quoted names."""
+        """SQLAlchemy's dialect registers its class of quoted names on the connections that it sets up."""
         names = getattr(sys.modules.get("sqlalchemy.sql.elements"), "quoted_name", None)
         self._is_of_dialect = names in self.py_types
         bit = TYPES["bit"]
@@ -189,12 +172,10 @@ class Connection(BaseConnection):
             self.register_in_adapter(bit.array_oid, lambda data: parse_array(data, str))
 
     def _convert(self, operation: str, args: Values) -> tuple[str, Sequence[Any]]:
-        """A statement with ``$1``, and its values in order.
-
-        The dialect doubles no percent sign within a string, and passes a multirange as a list of ranges.
-        """
+        """A statement with ``$1``, and its values in order."""
         if self.session.escapes_strings:
             check_backslashes(operation, args)
+        # SQLAlchemy's dialect doubles no percent sign within a string, and passes a multirange as a list of ranges.
         statement, values = convert(self.paramstyle or paramstyle, operation, args, keep_strings=self._is_of_dialect)
         if self._is_of_dialect:
             text = self.session.adapters.multirange_text
@@ -202,31 +183,25 @@ class Connection(BaseConnection):
         return statement, values
 
     def commit(self) -> None:
-        """Commit the open transaction, if any.
-
-        It is an error if a statement in the transaction failed, so that it is rolled back, and if the
-        connection broke or was closed, so that its changes may be lost.
-        """
+        """Commit the open transaction, if any; an error if it failed, or the connection broke or was closed."""
         if self.in_transaction or self.closed:
-            result = self.execute_unnamed("COMMIT")
-            check_committed(result.command, result.sql)
+            check_committed(self.execute_unnamed("COMMIT"))
 
     def rollback(self) -> None:
         """Roll back the open transaction, if any; the server has done so if the connection broke."""
         if self.closed:
-            self.forget_transaction()
+            self.session.forget_transaction()
         elif self.in_transaction:
             self.execute_unnamed("ROLLBACK")
 
     def _begin_command(self) -> str | None:
-        """The statement that begins a transaction for the next statement; None if it needs none."""
+        """What begins a transaction for the next statement; None if it needs none."""
         if self.autocommit or self.session.in_transaction:
             return None
         return "BEGIN" if self.isolation_level is None else _BEGIN[self.isolation_level]
 
     def _begin_transaction(self) -> None:
-        begin = self._begin_command()
-        if begin is not None:
+        if begin := self._begin_command():
             self.execute_unnamed(begin)
 
     def set_isolation_level(self, level: int | str | None) -> None:
@@ -237,7 +212,7 @@ class Connection(BaseConnection):
             raise ProgrammingError(f"expected an isolation level of {sorted(known)} or its number, got {level!r}")
         self.isolation_level = number
 
-    # --- two-phase commit (PEP 249, "Optional Two-Phase Commit Extensions") ---------------------
+    # --- two-phase commit -----------------------------------------------------------------------
 
     def xid(self, format_id: Any, global_transaction_id: str, branch_qualifier: Any) -> Xid:
         """A transaction ID; PostgreSQL uses the global part only."""
@@ -250,8 +225,8 @@ class Connection(BaseConnection):
             self.execute_unnamed("BEGIN")
 
     def tpc_prepare(self) -> None:
-        """Prepare the transaction; ProgrammingError if none was begun by ``tpc_begin``."""
-        self.execute_unnamed(f"PREPARE TRANSACTION {text_literal(self._current_xid()[1])}")
+        """Prepare the transaction that ``tpc_begin`` began."""
+        check_committed(self.execute_unnamed(f"PREPARE TRANSACTION {text_literal(self._current_xid()[1])}"))
 
     def tpc_commit(self, xid: Xid | None = None) -> None:
         """Commit the prepared or open transaction, or the one with this ID."""
@@ -281,7 +256,7 @@ class Connection(BaseConnection):
 
 
 class Cursor:
-    """A PEP 249 cursor, with pg8000's extensions (``execute(..., stream=)``, iteration) and ``settings=``.
+    """A PEP 249 cursor, with pg8000's ``execute(..., stream=)``, iteration, and ``settings=``.
 
     >>> with db.cursor() as cursor:
     ...     cursor.execute("SELECT %s + 1, %s", (41, "x")).fetchone()
@@ -301,7 +276,7 @@ class Cursor:
 
     @property
     def connection(self) -> Connection:
-        """The connection that the cursor works on."""
+        """The cursor's connection."""
         if self._connection is None:
             raise InterfaceError("the cursor is closed")
         return self._connection
@@ -313,12 +288,12 @@ class Cursor:
 
     @property
     def rowcount(self) -> int:
-        """The number of rows that the last statement returned or changed; -1 if it is not known."""
+        """The number of rows that the last statement returned or changed, or -1."""
         return self._rowcount
 
     @property
     def description(self) -> list[tuple[Any, ...]] | None:
-        """The columns of the last statement: name, type OID, and None for PEP 249's optional items."""
+        """The columns of the last statement: name, type OID, five times None."""
         columns = self._result.columns if self._result else None
         if not columns:
             return None
@@ -334,34 +309,33 @@ class Cursor:
     ) -> Cursor:
         """Run a statement with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping).
 
-        Without ``args`` percent signs are literal, and there may be several statements; with ``()`` percent
-        signs are doubled. ``dbapi.paramstyle`` can be set to another style. ``stream`` is the source or
-        target of a COPY, ``settings`` hold for this statement only.
+        Without ``args`` percent signs are literal, and there may be several statements.
+        ``dbapi.paramstyle`` can be set to another style. ``stream`` is the source or target of a COPY,
+        ``settings`` hold for this statement only.
         """
         connection = self.connection
         session = connection.session
-        # SQLAlchemy's pool pings by an empty statement. A transaction that began there would include
-        # statements that run in autocommit afterwards.
+        # SQLAlchemy's pool pings by an empty statement: no transaction may begin there.
         begin = None if connection.autocommit or _is_empty(operation) else connection._begin_command()
         statement, values = (operation, ()) if args is None else connection._convert(operation, args)
         if stream is not None:
-            if begin is not None:
-                connection.execute_unnamed(begin)
+            connection._begin_transaction()
             result = connection._copy(statement, values, stream)
         elif args:
             oids, self._input_oids = self._input_oids, ()
             result = execute(session, statement, values, oids, settings=settings, begin=begin, row_class=tuple)
+        elif connection._is_of_dialect and begin is None and (page := _PAGE.fullmatch(str(statement))):
+            result = self._fetch_page(statement, page[1])
         else:
             result = execute_text(session, statement, settings=settings, begin=begin, row_class=tuple)
         self._take(result)
         return self
 
     def executemany(self, operation: str, param_sets: Iterable[Values]) -> Cursor:
-        """Run a statement for each set of parameters, without a round trip each: all take effect or none.
+        """Run a statement for each set of parameters, in one round trip: all take effect or none.
 
         ``param_sets`` is read while statements are sent, so it must not use the same connection.
-        ``rowcount`` is the number of rows that they returned or changed in total, -1 if it is not known;
-        the rows of the last one can be fetched.
+        ``rowcount`` is the total; the rows of the last statement can be fetched.
         """
         from lightvec.wire.pipeline import execute_many
 
@@ -381,11 +355,7 @@ class Cursor:
         batch: int = 1_000,
         settings: Mapping[str, object] | None = None,
     ) -> Iterator[tuple[Any, ...]]:
-        """The rows of a statement one by one, ``batch`` of them in memory at a time, each batch a round trip.
-
-        The connection is in use until the rows end or the iterator is closed. ``description`` is known
-        from the first row on. (The name is psycopg 3's.)
-        """
+        """The rows of a statement one by one, as :meth:`lightvec.pg8000.Connection.stream` gives them."""
         connection = self.connection
         statement, values = (operation, ()) if args is None else connection._convert(operation, args)
         oids, self._input_oids = self._input_oids, ()
@@ -397,8 +367,7 @@ class Cursor:
         """Call a stored procedure by its name, which may be qualified by a schema."""
         marks = ", ".join(f"${number}" for number in range(1, len(parameters) + 1))
         name = identifier(*procname.split("."))
-        connection = self.connection
-        begin = connection._begin_command()
+        connection, begin = self.connection, self.connection._begin_command()
         call = f"CALL {name}({marks})"
         self._take(execute(connection.session, call, tuple(parameters), begin=begin, row_class=tuple))
 
@@ -421,12 +390,12 @@ class Cursor:
         return next(self._fetching())
 
     def setinputsizes(self, *sizes: Any) -> None:
-        """The types of the next statement's parameters, as OIDs or as Python types."""
+        """The types of the next statement's parameters, as OIDs or Python types."""
         types = self.connection.session.adapters
         self._input_oids = [size if isinstance(size, int) else types.oid_of(size) for size in sizes]
 
     def setoutputsize(self, size: int, column: int | None = None) -> None:
-        """PEP 249 has it; it does nothing."""
+        """It does nothing."""
 
     def close(self) -> None:
         """Close the cursor, and release its rows."""
@@ -444,7 +413,7 @@ class Cursor:
         self._rows = None if result.rows is None else iter(result.rows)
 
     def _fetch_page(self, statement: str, name: str) -> Result:
-        """Run a FETCH. A cursor's columns never change, so from the second page on vectors are binary."""
+        """Run a FETCH. A cursor's columns never change, so vectors are binary from the second page on."""
         known, formats = self._page
         self._page = "", ()
         session = self.connection.session
@@ -484,7 +453,7 @@ class ServerCursor(Cursor):
         *,
         settings: Mapping[str, object] | None = None,
     ) -> Cursor:
-        """Declare the cursor for a query; rows are fetched on demand."""
+        """Declare the cursor for a query."""
         if self._declared:
             raise ProgrammingError(f"the server-side cursor {self.name!r} has a query already: open another one")
         hold = "WITH HOLD" if self._withhold else "WITHOUT HOLD"
@@ -495,19 +464,19 @@ class ServerCursor(Cursor):
 
     @property
     def description(self) -> list[tuple[Any, ...]] | None:
-        """The columns; an empty page is fetched if none was fetched yet."""
+        """The columns; a round trip if no row was fetched yet."""
         if self._declared and not (self._result and self._result.columns):
             self._fetch(0)
         return super().description
 
     def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
-        """The next rows: the rest of the current page, and further ones in one round trip."""
+        """The next ``size`` rows, fewer at the end."""
         size = self.arraysize if size is None else size
         rows = list(islice(self._fetching(), size))
         return rows + self._fetch(size - len(rows)) if len(rows) < size else rows
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        """The next row, or None; rows come in pages of ``itersize``."""
+        """The next row, or None."""
         row = super().fetchone()
         if row is None:
             self._rows = iter(self._fetch(self.itersize))
@@ -525,7 +494,7 @@ class ServerCursor(Cursor):
         return row
 
     def close(self) -> None:
-        """Close the cursor, on the server, too, if it may still exist."""
+        """Close the cursor, on the server, too."""
         connection, declared = self._connection, self._declared
         super().close()
         if connection is None or not declared or connection.closed or connection.in_failed_transaction:
@@ -536,28 +505,6 @@ class ServerCursor(Cursor):
     def _fetch(self, size: int) -> list[tuple[Any, ...]]:
         self._result = self._fetch_page(f"FETCH FORWARD {int(size)} FROM {self._identifier}", self.name)
         return self._result.rows or []
-
-
-_PAGE = re.compile(r"FETCH FORWARD (?:[0-9]+|ALL) FROM ([A-Za-z0-9_]+)")
-
-
-class DialectCursor(Cursor):
-    """The cursor for SQLAlchemy's dialect, which writes DECLARE and FETCH itself, each cursor under a new name."""
-
-    def execute(
-        self,
-        operation: str,
-        args: Values | None = None,
-        stream: Any = None,
-        *,
-        settings: Mapping[str, object] | None = None,
-    ) -> Cursor:
-        """Run a statement; a FETCH as a page of a server-side cursor."""
-        page = _PAGE.fullmatch(operation) if isinstance(operation, str) and not args else None
-        if page is None:
-            return super().execute(operation, args, stream, settings=settings)
-        self._take(self._fetch_page(operation, page[1]))
-        return self
 
 
 def _holds_ranges(value: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from lightvec.pg8000.connection import BaseConnection
 from lightvec.types.arrays import quoted
@@ -19,10 +18,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def register_hstore(conn: BaseConnection) -> None:
-    """Send a dict as hstore and read hstore as a dict on this connection; one round trip.
-
-    :class:`~lightvec.pg8000.exceptions.ProgrammingError` where the extension is not installed.
-    """
+    """Send a dict as hstore and read hstore as a dict on this connection; one round trip."""
     found = ask(
         conn.session,
         "SELECT oid, typarray FROM pg_catalog.pg_type WHERE oid = to_regtype('hstore')",
@@ -41,7 +37,8 @@ def to_text(value: dict[str, str | None]) -> str:
     >>> to_text({"a": "1", "b": None})
     '"a"=>"1","b"=>NULL'
     """
-    return ",".join(f"{_quoted(key)}=>{_quoted(item)}" for key, item in value.items())
+    items = ((quoted(str(key)), "NULL" if item is None else quoted(str(item))) for key, item in value.items())
+    return ",".join(map("=>".join, items))
 
 
 def from_text(text: str) -> dict[str, str | None]:
@@ -59,10 +56,6 @@ def from_text(text: str) -> dict[str, str | None]:
         pairs[_plain(pair[1])] = None if pair[2] is None else _plain(pair[2])
         position = pair.end()
     return pairs
-
-
-def _quoted(text: Any) -> str:
-    return "NULL" if text is None else quoted(str(text))
 
 
 def _plain(quoted: str) -> str:

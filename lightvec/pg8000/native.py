@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakSet
 
 from lightvec.pg8000.connection import BaseConnection
-from lightvec.wire.errors import Error, check_committed
+from lightvec.wire.errors import Error, InterfaceError, check_committed
 from lightvec.wire.execute import execute, execute_text
 from lightvec.wire.identifiers import identifier
 from lightvec.wire.placeholders import check_backslashes, from_named
@@ -21,9 +21,7 @@ __all__ = ["Connection", "PreparedStatement"]
 class Connection(BaseConnection):
     """A connection for scripts, as :func:`lightvec.pg8000.connect` opens it, or by pg8000's own parameters.
 
-    It is a :class:`pg8000.native.Connection` to ``isinstance``, and its documentation applies. A
-    statement takes one round trip. Vectors are :class:`lightvec.Vector`, :class:`~lightvec.HalfVector`,
-    :class:`~lightvec.SparseVector` and :class:`~lightvec.Bit`.
+    It is a :class:`pg8000.native.Connection` to ``isinstance``. A statement takes one round trip.
     Parameters are typed by psycopg 3's rules (an ``int`` is an integer, not a text).
 
     >>> conn.run("SELECT :a + 1", a=41)
@@ -43,13 +41,13 @@ class Connection(BaseConnection):
 
     @property
     def columns(self) -> list[dict[str, Any]] | None:
-        """The columns of the last statement, each as a dict by the fields of RowDescription."""
+        """The columns of the last statement, as dicts of RowDescription's fields."""
         columns = self._result.columns if self._result else None
         return None if columns is None else [column._asdict() for column in columns]
 
     @property
     def row_count(self) -> int | None:
-        """The number of rows that the last statement returned or changed, -1 if it has no count."""
+        """The number of rows that the last statement returned or changed, or -1."""
         return self._result.row_count if self._result else None
 
     def run(
@@ -65,8 +63,7 @@ class Connection(BaseConnection):
 
         Without parameters, ``sql`` may hold several statements. ``stream`` is the source or target of
         a COPY, ``types`` maps parameter names to OIDs where the server cannot infer a type.
-        ``settings`` hold for this statement only, in the same round trip. To type checkers None is Any,
-        so that rows need no check for it.
+        ``settings`` hold for this statement only, in the same round trip.
 
         >>> conn.run("SELECT current_setting('hnsw.ef_search')", settings={"hnsw.ef_search": 100})
         [['100']]
@@ -84,7 +81,7 @@ class Connection(BaseConnection):
             result = execute_text(self.session, sql, settings=settings)
         self._result = result
         if result.command == "ROLLBACK":
-            check_committed(result.command, result.sql)
+            check_committed(result)
         return result.rows
 
     def stream(
@@ -98,8 +95,7 @@ class Connection(BaseConnection):
     ) -> Generator[list[Any], None, None]:
         """The rows of a statement one by one, ``batch`` of them in memory at a time, each batch a round trip.
 
-        The connection is in use until the rows end or the iterator is closed. The statement is one
-        transaction, or part of the open one.
+        The connection is in use until the rows end or the iterator is closed.
 
         >>> sum(row[0] for row in conn.stream("SELECT generate_series(1, :n)", n=10_000, batch=500))
         50005000
@@ -115,8 +111,8 @@ class Connection(BaseConnection):
         """The rows of a query as columns by name.
 
         With NumPy, a column of vectors is a float32 matrix of the shape (rows, dimensions), of halfvecs
-        a float16 one, and integers, floats and booleans are arrays of their type. Columns with NULLs, or
-        with vectors of different dimensions, and all others are lists; without NumPy all columns are.
+        a float16 one, and integers, floats and booleans are arrays. Other columns, those with NULLs and
+        those with vectors of different dimensions are lists; without NumPy all are.
 
         >>> columns = conn.fetch_columns("SELECT g AS id, ARRAY[g, 1]::vector AS v FROM generate_series(1, 3) g")
         >>> [[float(number) for number in row] for row in columns["v"]]
@@ -129,9 +125,7 @@ class Connection(BaseConnection):
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A transaction: committed at the end of the block, rolled back if an exception leaves it.
-
-        Inside another one it is a savepoint.
+        """A transaction that an exception rolls back; inside another one, a savepoint.
 
         >>> with conn.transaction():
         ...     _ = conn.run("CREATE TEMPORARY TABLE seen (id int) ON COMMIT DROP")
@@ -140,9 +134,15 @@ class Connection(BaseConnection):
         """
         begin, commit, rollback = self._transaction_commands()
         self.execute_unnamed(begin)
+        ended = self.session.transactions_ended
         try:
             yield self
             self._close_streams()
+            if self.session.transactions_ended != ended:
+                raise InterfaceError(
+                    "a COMMIT or ROLLBACK in the block ended its transaction, so what ran after it was not part of "
+                    "it: leave the end to the block"
+                )
         except BaseException:
             # The caller's error is raised even if the rollback fails.
             with suppress(Error):
@@ -150,8 +150,7 @@ class Connection(BaseConnection):
                 for command in rollback:
                     self.execute_unnamed(command)
             raise
-        result = self.execute_unnamed(commit)
-        check_committed(result.command, result.sql)
+        check_committed(self.execute_unnamed(commit))
 
     def _transaction_commands(self) -> tuple[str, str, tuple[str, ...]]:
         if not self.in_transaction:
@@ -171,9 +170,7 @@ class Connection(BaseConnection):
 
 
 class PreparedStatement:
-    """pg8000's interface of a prepared statement.
-
-    It does nothing by itself: every repeated statement is prepared on the server where that is safe.
+    """pg8000's interface only: every repeated statement is prepared on the server where that is safe.
 
     >>> statement = conn.prepare("SELECT :a * 2")
     >>> statement.run(a=21)
@@ -195,7 +192,7 @@ class PreparedStatement:
         return self.con.run(self.statement, stream, **params)
 
     def close(self) -> None:
-        """pg8000 has it; there is nothing to close."""
+        """It does nothing."""
 
 
 def _oids(sql: str, params: Mapping[str, Any], types: Mapping[str, int] | None) -> tuple[int | None, ...]:

@@ -12,6 +12,7 @@ from lightvec.extension import TYPES_SQL, types_from
 from lightvec.pg8000.connection import BaseConnection
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import VECTOR_TYPES
+from lightvec.types.inputs import pgvector_classes
 from lightvec.wire.adapters import Adapters
 from lightvec.wire.datatypes import TYPES
 from lightvec.wire.errors import MissingExtension
@@ -21,12 +22,11 @@ from lightvec.wire.parameters import flat, plain
 def register_vector(conn: CoreConnection | BaseConnection) -> None:
     """Teach a connection of pg8000 (native, PEP 249 or legacy) the types vector, halfvec, sparsevec and bit.
 
-    Their values, and NumPy arrays, can then be parameters; results contain :class:`lightvec.Vector`,
-    :class:`~lightvec.HalfVector`, :class:`~lightvec.SparseVector` and :class:`~lightvec.Bit`, or lists of them. They
-    are sent as text, the only format of pg8000. A connection of :func:`lightvec.pg8000.connect` knows them already,
-    in binary; registering it, or registering twice, is harmless.
+    Their values, those of pgvector's own package if it was imported before, and NumPy arrays can then be
+    parameters; results contain lightvec's classes, or lists of them. They are sent as text, the only
+    format of pg8000. On a connection of :func:`lightvec.pg8000.connect` it changes nothing.
 
-    :class:`~lightvec.pg8000.exceptions.MissingExtension` if pgvector is not installed in the database.
+    Raises :class:`~lightvec.pg8000.exceptions.MissingExtension` if pgvector is not installed in the database.
     """
     if isinstance(conn, BaseConnection):
         if not conn.extension().oids:
@@ -38,6 +38,8 @@ def register_vector(conn: CoreConnection | BaseConnection) -> None:
     _register(conn, Bit, TYPES["bit"].oid, TYPES["bit"].array_oid)
     for name, oid in types.oids.items():
         _register(conn, VECTOR_TYPES[name], oid, types.array_oids[name])
+    for cls in pgvector_classes().values():
+        conn.register_out_adapter(cls, _converted)
     _register_ndarray(conn)
     _register_list(conn)
 
@@ -53,7 +55,12 @@ def _register_ndarray(conn: CoreConnection) -> None:
         from numpy import ndarray
     except ImportError:
         return
-    conn.register_out_adapter(ndarray, lambda value: plain(value).wire_text())
+    conn.register_out_adapter(ndarray, _converted)
+
+
+def _converted(value: Any) -> str:
+    text: str = plain(value).wire_text()
+    return text
 
 
 def _register_list(conn: CoreConnection) -> None:

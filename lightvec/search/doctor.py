@@ -1,4 +1,4 @@
-"""The checks of ``lightvec doctor``: the connection, the server, pgvector, and each table with vectors.
+"""The checks of ``lightvec doctor``: the connection, the server, pgvector, and tables with vectors.
 
 >>> [finding.code for finding in examine(database, ["doc"]) if finding.level == "problem"]
 []
@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+
+from peewee import DatabaseError
 
 from lightvec.peewee.catalog import sources_of_view
 from lightvec.peewee.database import Pg8000Database
-from lightvec.search.citus_shards import node_findings, shard_findings
+from lightvec.search.citus_shards import node_findings, read_nodes, shard_findings
 from lightvec.search.doctor_connection import connection_findings
 from lightvec.search.doctor_indexes import index_findings, memory_findings
 from lightvec.search.doctor_server import read_server, server_findings
@@ -24,34 +26,41 @@ __all__ = ["examine"]
 def examine(
     database: Pg8000Database, tables: Collection[str] | None = None, schema: str | None = None
 ) -> list[Finding]:
-    """Everything that was checked of the connection, the server and these tables, in order, also what is well.
+    """All that was checked of the connection, the server and these tables, in order.
 
-    Without ``tables``, all tables with a vector column, or those of ``schema``. Nothing is changed. Rows are counted
-    on tables up to 64 MiB, and on a sample of that size of larger ones. :class:`~lightvec.errors.SchemaMismatch` for a
-    name that no table has.
+    Without ``tables``, all tables with a vector column, or those of ``schema``. Nothing is changed.
+    Rows are counted on tables up to 64 MiB, and on a sample of that size of larger ones.
+    :class:`~lightvec.errors.SchemaMismatch` for a name that no table has.
     """
     found = [*connection_findings(database)]
     server = read_server(database)
     found += server_findings(server)
     if server.installed is None:
         return found
-    found += node_findings(database)
+    memory = {"": server.memory}
+    if citus := database.extension().citus:
+        try:
+            with database.atomic():
+                nodes = read_nodes(database)
+        except DatabaseError as error:
+            found.append(finding("not_checked", "nodes of Citus", error=error))
+        else:
+            found += node_findings(citus, nodes)
+            memory |= {node.name: node.memory for node in nodes if node.memory}
     checked = vector_tables(database, tables, schema)
-    views = [*_view_findings(database, tables or (), schema)]
-    found += views
-    if not checked and not views:
+    views = {table: sources_of_view(database, table, schema) for table in tables or ()}
+    for view, sources in views.items():
+        if sources is not None:
+            name = display_name(schema or "public", view)
+            found.append(finding("view", name, sources=", ".join(sources) or "no table"))
+    if not checked and not any(sources is not None for sources in views.values()):
         found.append(finding("no_vectors", ", ".join(tables or ())))
     for table in checked:
+        if table.error:
+            found.append(finding("not_checked", table.display_name, error=table.error))
         found += column_findings(table)
-        found += index_findings(server, table)
+        found += index_findings(server, table, memory)
         found += write_findings(table)
         if table.shards is not None:
             found += shard_findings(table.schema, table.name, table.indexes, table.shards)
-    return [*found, *memory_findings(server, [index for table in checked for index in table.indexes])]
-
-
-def _view_findings(database: Pg8000Database, tables: Collection[str], schema: str | None) -> Iterator[Finding]:
-    for table in tables:
-        sources = sources_of_view(database, table, schema)
-        if sources is not None:
-            yield finding("view", display_name(schema or "public", table), sources=", ".join(sources) or "no table")
+    return [*found, *memory_findings(checked, memory)]

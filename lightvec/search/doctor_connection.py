@@ -21,7 +21,6 @@ _SLOW = 20.0
 
 
 def connection_findings(database: Pg8000Database) -> Iterator[Finding]:
-    """Findings on the open connection."""
     connection: Any = database.connection()
     processes, times = [], []
     for _ in range(_ROUND_TRIPS):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from lightvec.extension import version_numbers
@@ -15,21 +15,21 @@ __all__ = ["ServerFacts", "read_server", "server_findings"]
 
 _FACTS = """\
 SELECT current_setting('server_version'), e.extversion, a.default_version, n.nspname,
-    n.nspname IS NULL OR n.nspname = ANY (current_schemas(true)), current_setting('search_path'), current_database(),
-    pg_catalog.pg_size_bytes(current_setting('shared_buffers')),
-    pg_catalog.pg_size_bytes(current_setting('effective_cache_size')),
-    pg_catalog.pg_size_bytes(current_setting('maintenance_work_mem'))
+    n.nspname IS NULL OR n.nspname = ANY (current_schemas(true)),
+    current_setting('search_path'), current_database(),
+    (SELECT jsonb_object_agg(name, pg_catalog.pg_size_bytes(current_setting(name))) FROM unnest(
+        ARRAY['shared_buffers', 'effective_cache_size', 'maintenance_work_mem']) name),
+    coalesce(nullif(current_setting('ivfflat.probes', true), ''), '1')::int,
+    coalesce((SELECT stats_reset FROM pg_catalog.pg_stat_database WHERE datname = current_database()),
+        (SELECT stats_reset FROM pg_catalog.pg_stat_bgwriter))
 FROM (VALUES ('vector')) wanted (name)
 LEFT JOIN pg_catalog.pg_available_extensions a ON a.name = wanted.name
 LEFT JOIN pg_catalog.pg_extension e ON e.extname = wanted.name
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"""
 
-#: The first pgvector with iterative scans.
-_ITERATIVE_SCANS = (0, 8)
-
 
 class ServerFacts(NamedTuple):
-    """Versions, pgvector's schema, and memory settings in bytes.
+    """Versions, pgvector's schema, settings (memory in bytes), and since when statistics count.
 
     ``installed`` is None where this database lacks pgvector, ``available`` where the server does.
     """
@@ -41,42 +41,36 @@ class ServerFacts(NamedTuple):
     is_in_path: bool
     search_path: str
     database: str
-    shared_buffers: int
-    effective_cache_size: int
-    maintenance_work_mem: int
+    memory: Mapping[str, int]
+    probes: int
+    counted_since: datetime | None
 
 
 def read_server(database: Pg8000Database) -> ServerFacts:
-    """Read them from the server."""
     return ServerFacts(*database.execute_sql(_FACTS).fetchall()[0])
 
 
 def server_findings(server: ServerFacts) -> Iterator[Finding]:
-    """Findings on the versions and pgvector's schema."""
     values = server._asdict()
     if server.installed is None:
         code = "pgvector_missing" if server.available is None else "no_extension"
         yield finding(code, server.database, **values)
         return
     subject, installed = f"pgvector {server.installed}", version_numbers(server.installed)
-    if installed < _ITERATIVE_SCANS:
+    available = version_numbers(server.available or server.installed)
+    if installed < (0, 8):
         yield finding("pgvector_old", subject)
     else:
-        yield Finding(OK, "versions", subject, f"PostgreSQL {server.version}, pgvector {server.installed}")
-    if server.available and version_numbers(server.available) > installed:
+        what = f"PostgreSQL {server.version}, pgvector {server.installed}"
+        yield Finding(OK, "versions", subject, what)
+    # An index is vacuumed by the library that the server has, whatever version the database uses.
+    if available < (0, 8, 3):
+        yield finding("hnsw_vacuum", subject)
+    elif available < (0, 8, 4):
+        yield finding("hnsw_vacuum_error", subject)
+    if available > installed:
         yield finding("pgvector_update", subject, **values)
     if not server.is_in_path:
-        path = ", ".join(identifier(name) for name in (*_schemas(server.search_path), str(server.schema)))
-        yield finding(
-            "extension_out_of_path", subject, **{**values, "database": identifier(server.database)}, path=path
-        )
-
-
-def _schemas(search_path: str) -> list[str]:
-    """The schemas of a search_path setting.
-
-    >>> _schemas('"$user", public,"the ext"')
-    ['$user', 'public', 'the ext']
-    """
-    names = re.findall(r'"(?:[^"]|"")+"|[^\s,"]+', search_path)
-    return [name[1:-1].replace('""', '"') if name.startswith('"') else name for name in names]
+        values["database"] = identifier(server.database)
+        path = ", ".join(filter(None, (server.search_path, identifier(server.schema or ""))))
+        yield finding("extension_out_of_path", subject, **values, path=path)

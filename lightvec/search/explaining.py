@@ -1,17 +1,17 @@
 """explain(): whether a vector index serves a query, and if not, why and what to change.
 
-EXPLAIN says whether it does. If not, EXPLAIN is asked once more with everything else forbidden: a plan that uses the
-index then shows that the planner had found something cheaper, and any other plan that the index cannot serve.
+EXPLAIN says whether it does. If not, EXPLAIN is run once more with everything else forbidden: a plan
+that uses the index then shows that the planner prefers something cheaper, any other that it cannot.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from textwrap import shorten
-from typing import Any, NamedTuple
+from typing import Any
 
 from peewee import SelectBase
 
@@ -20,13 +20,14 @@ from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.nearest import Nearest, settings_of
 from lightvec.peewee.quantization import QUANTIZATIONS
-from lightvec.search.findings import Finding, display_name, finding, index_command, unusable_index
+from lightvec.search.findings import Finding, display_name, finding, index_command, one_probe, unusable_index
 from lightvec.search.plan_expressions import Distance, column_names, conjuncts, read_distance
 from lightvec.search.query_plan import IndexName, Node, Plan
+from lightvec.search.scan_settings import SETTINGS, ScanSettings, scan_settings
 from lightvec.search.table_statistics import NEVER_ANALYZED
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["SETTINGS", "Explanation", "ScanSettings", "explain", "scan_settings"]
+__all__ = ["Explanation", "explain"]
 
 #: With these settings the planner takes an index that returns rows in order wherever one can.
 _INDEX_ONLY: Mapping[str, object] = {
@@ -41,9 +42,6 @@ SELECT {NEVER_ANALYZED}
 FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
 WHERE p.oid = to_regclass(%s)"""
 
-#: Index method to the setting that trades time for recall, and pgvector's default.
-SETTINGS: Mapping[str, tuple[str, int]] = {"hnsw": ("ef_search", 40), "ivfflat": ("probes", 1)}
-
 Indexes = Mapping[IndexName, ExistingIndex]
 
 
@@ -51,9 +49,9 @@ Indexes = Mapping[IndexName, ExistingIndex]
 class Explanation:
     """Whether a vector index serves a query; ``str()`` says it in plain words.
 
-    ``uses_index`` is true where every search by distance in the query reads an index, and ``index`` is the (first) one
-    that does. ``reasons`` say why not, or what is wrong all the same; a ``"note"`` is as it should be. ``plan`` is the
-    output of EXPLAIN (FORMAT JSON).
+    ``uses_index``: every search by distance in the query reads an index, and ``index`` is the first
+    that is read. ``reasons`` say why not, or what is wrong all the same; a ``"note"`` is as it should
+    be. ``plan`` is the output of EXPLAIN (FORMAT JSON).
     """
 
     uses_index: bool
@@ -73,9 +71,9 @@ class Explanation:
 def explain(query: Any, *, analyze: bool = False, database: Pg8000Database | None = None) -> Explanation:
     """Whether a vector index serves a Peewee select, and if not, why and what to change.
 
-    The query is planned, not run, with the settings that it would have. ``analyze`` runs it, too, and puts its time
-    into the plan. ``database`` is the query's own by default. :data:`lightvec.search.findings.FINDINGS` has the codes
-    of the reasons.
+    The query is planned with its settings, not run; ``analyze`` runs it, too, and puts its time into
+    the plan. ``database`` is the query's own by default. The codes of the reasons are in
+    :data:`lightvec.search.findings.FINDINGS`.
 
     >>> print(explain(Doc.embedding.nearest([1, 2, 3], exact=True)))
     no index is used: exact=True asks to compare every row; leave exact=True out
@@ -84,12 +82,12 @@ def explain(query: Any, *, analyze: bool = False, database: Pg8000Database | Non
     plan, nearest = _planned(database, query, analyze=analyze)
     indexes: Indexes = {(index.schema, index.name): index for index in vector_indexes(database)}
     scans, sorts = plan.scans(indexes), plan.unserved_sorts(indexes)
-    name = scans[0].index[1] if scans else None
     uses_index = bool(scans) and not sorts
     if uses_index:
         reasons = _shortfalls(database, query, nearest, scans, indexes)
     else:
         reasons = _why_not(database, query, nearest, plan, indexes, sorts)
+    name = scans[0].index[1] if scans else None
     # On Citus each shard has the same reason.
     return Explanation(uses_index, name, tuple(dict.fromkeys(reasons)), plan.json)
 
@@ -110,14 +108,15 @@ def _planned(
     database: Pg8000Database, query: Any, settings: Mapping[str, object] | None = None, *, analyze: bool = False
 ) -> tuple[Plan, Sequence[Nearest]]:
     """The plan of a query with its own settings and these, in one round trip, and the nearest() queries in it."""
-    context = database.context_to_run()
-    if context.is_on_citus():
+    context: Any = database.get_sql_context()
+    on_citus = bool(database.extension().citus)
+    if on_citus:
         # Citus cannot plan a shard where a parameter has a type whose OID differs between nodes.
         context.vectors_as_text = database.extension().schema
     sql, values = context.sql(query).query()
     options = "ANALYZE, " if analyze else ""
     settings = {**(settings_of(context.nearest, database) or {}), **(settings or {})}
-    if context.is_on_citus():
+    if on_citus:
         settings["citus.explain_all_tasks"] = True
     sql = f"EXPLAIN ({options}FORMAT JSON, VERBOSE, SETTINGS) {sql}"
     ((json,),) = database.execute_sql(sql, values, settings=settings or None).fetchall()
@@ -127,52 +126,43 @@ def _planned(
 # An index serves, and may return too few rows
 
 
-class ScanSettings(NamedTuple):
-    """``effort`` is ``ef_search`` or ``probes``; ``iterative_scan`` is None where that is off."""
-
-    effort: int
-    iterative_scan: str | None
-
-
-def scan_settings(database: Pg8000Database, method: str, settings: Mapping[str, object] | None = None) -> ScanSettings:
-    """The settings of an index method for a query with these settings of its own."""
-    name, default = SETTINGS[method]
-    names = (f"{method}.{name}", f"{method}.iterative_scan")
-    sql = "SELECT nullif(current_setting(%s, true), ''), nullif(current_setting(%s, true), 'off')"
-    # The settings are unknown in a session that has not loaded pgvector yet.
-    ((value, iterative_scan),) = database.execute_sql(sql, names, settings=settings).fetchall()
-    return ScanSettings(int(value or default), iterative_scan or None)
-
-
 def _shortfalls(
     database: Pg8000Database, query: Any, nearest: Sequence[Nearest], scans: Sequence[Node], indexes: Indexes
 ) -> Iterator[Finding]:
+    methods = dict.fromkeys(indexes[scan.index].method for scan in scans)
     settings = settings_of(nearest, database)
-    found = {
-        method: scan_settings(database, method, settings) for method in {indexes[scan.index].method for scan in scans}
-    }
+    found = {method: scan_settings(database, method, settings) for method in methods}
+    for setting in found.values():
+        yield from setting.findings
+    for each in nearest:
+        if each.fallback:
+            yield finding("ran_exactly", fallback=each.fallback)
     models: set[Any] = {getattr(each, "model", None) for each in (query, *nearest)} - {None}
-    keys = {frozenset(field.column_name for field in model._meta.get_primary_keys()) for model in models}
+    keys = [{field.column_name for field in model._meta.get_primary_keys()} for model in models]
     offset = getattr(query, "_offset", None)
     for limit, group in groupby(scans, lambda scan: scan.limit):
         below = list(group)
         index = indexes[below[0].index]
         subject = display_name(index.schema, index.name)
+        if index.method == "ivfflat" and index.lists > 1 and found["ivfflat"].effort == 1:
+            yield one_probe(index)
         if limit is None:
             yield finding("unlimited", subject)
         elif not any(found[indexes[scan.index].method].iterative_scan for scan in below):
-            wanted = round(limit.facts["Plan Rows"]) + (offset if isinstance(offset, int) and not limit.limit else 0)
+            skipped = offset if isinstance(offset, int) and not limit.limit else 0
+            wanted = round(limit.facts["Plan Rows"]) + skipped
             scanned = sum(_rows_scanned(scan, indexes[scan.index], found) for scan in below)
             values = {"wanted": f"{wanted:,}", "scanned": f"{scanned:,}", "method": index.method}
             if wanted > scanned:
-                yield finding(f"limit_over_{'ef_search' if index.method == 'hnsw' else 'probes'}", subject, **values)
-            if dropped := next(filter(None, (_dropped_by(scan, limit, keys) for scan in below)), None):
+                yield finding(f"limit_over_{SETTINGS[index.method][0]}", subject, **values)
+            dropped = next(filter(None, (_dropped_by(scan, limit, keys) for scan in below)), None)
+            if dropped:
                 text = shorten("; ".join(dropped), 200, placeholder=" …")
                 yield finding("filtered_short", subject, dropped=text, **values)
 
 
 def _rows_scanned(scan: Node, index: ExistingIndex, settings: Mapping[str, ScanSettings]) -> int:
-    """How many rows an index scan looks at; of lists, what they hold on average."""
+    """How many rows an index scan reads; of lists, what they hold on average."""
     effort = settings[index.method].effort
     if index.method == "hnsw":
         return effort
@@ -181,22 +171,23 @@ def _rows_scanned(scan: Node, index: ExistingIndex, settings: Mapping[str, ScanS
     return round(rows * min(1.0, effort / index.lists))
 
 
-def _dropped_by(scan: Node, limit: Node, keys: Collection[frozenset[str]]) -> list[str]:
+def _dropped_by(scan: Node, limit: Node, keys: Sequence[set[str]]) -> list[str]:
     """The conditions and joins between an index scan and its LIMIT that may drop rows."""
     path = [scan, *(node for node in reversed(scan.above) if limit in node.above)]
     order = read_distance(str(scan.facts["Order By"]))
-    filters = [condition for node in path for condition in conjuncts(str(node.facts.get("Filter", "true")))]
+    filters = (part for node in path for part in conjuncts(str(node.facts.get("Filter", "true"))))
     found = [condition for condition in filters if _drops_rows(condition, order, keys)]
-    return found + [_joined_tables(join, source) for source, join in pairwise(path) if join.drops_rows_of(source)]
+    joins = [(join, source) for source, join in pairwise(path) if join.drops_rows_of(source)]
+    return found + [_joined_tables(join, source) for join, source in joins]
 
 
-def _drops_rows(condition: str, order: Distance | None, keys: Collection[frozenset[str]]) -> bool:
+def _drops_rows(condition: str, order: Distance | None, keys: Sequence[set[str]]) -> bool:
     """Whether a condition may drop rows that are among the nearest by a distance."""
     names = column_names(condition)
     if not names:
         return "SubPlan" in condition
     if names in keys and " <> " in condition:
-        return False  # One row: a search for the rows nearest to it leaves it out.
+        return False  # A search for the rows nearest to one row leaves that one out.
     if order is None or names != {order.column}:
         return True
     distance = read_distance(condition)
@@ -208,8 +199,8 @@ def _drops_rows(condition: str, order: Distance | None, keys: Collection[frozens
 
 def _joined_tables(join: Node, source: Node) -> str:
     nodes = (node for other in join.below if other is not source for node in other.walk())
-    names = dict.fromkeys(str(node.facts["Relation Name"]) for node in nodes if "Relation Name" in node.facts)
-    return f"the join with {', '.join(names) or 'a subquery'}"
+    names = dict.fromkeys(node.facts.get("Relation Name") for node in nodes)
+    return f"the join with {', '.join(filter(None, names)) or 'a subquery'}"
 
 
 # No index serves
@@ -262,7 +253,6 @@ def _why_no_sort(plan: Plan) -> str:
 
 
 def _wrong_forms(distance: Distance, is_first: bool) -> Iterator[str]:
-    """What is wrong with the ORDER BY."""
     if not is_first:
         yield "not_first"
     if distance.is_call:
@@ -279,7 +269,6 @@ def _wrong_forms(distance: Distance, is_first: bool) -> Iterator[str]:
 
 
 def _mismatches(table: tuple[str, str], distance: Distance, indexes: Indexes) -> Iterator[Finding]:
-    """Why none of the indexes on the column can serve."""
     on_column = [
         index
         for index in indexes.values()
@@ -314,7 +303,6 @@ def _indexed(index: ExistingIndex) -> str | None:
 
 
 def _planners_choice(query: Any, sort: Node, column: str, costs: str) -> Finding:
-    """What the planner preferred to an index that could serve."""
     rows = round(sort.below[0].facts["Plan Rows"])
     if sort.limit is None:
         return finding("no_limit", column)

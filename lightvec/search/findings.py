@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
+from math import isqrt
 
 from lightvec.peewee.catalog import ExistingIndex
 from lightvec.wire.identifiers import identifier
@@ -19,6 +21,7 @@ __all__ = [
     "finding",
     "format_size",
     "index_command",
+    "one_probe",
     "unusable_index",
 ]
 
@@ -29,9 +32,8 @@ OK, NOTE, PROBLEM = "ok", "note", "problem"
 class Finding:
     """One thing that was checked.
 
-    ``level`` is ``"ok"``, ``"note"`` (good to know) or ``"problem"``. ``code`` stays the same from
-    release to release, ``subject`` is what it is about, ``what`` a sentence, and ``remedy`` what to
-    do, empty where nothing needs doing.
+    ``level`` is ``"ok"``, ``"note"`` (good to know) or ``"problem"``, ``code`` stays the same from
+    release to release, and ``remedy`` says what to do; it is empty if there is nothing to do.
 
     >>> print(finding("no_index", "doc.e", command="lightvec create-index doc"))
     doc.e: there is no vector index on it, so each search reads every row; create one (lightvec create-index doc)
@@ -49,8 +51,7 @@ class Finding:
 
 
 _ITERATIVE_SCAN = (
-    "use an iterative scan (nearest(vector, k, iterative_scan=True), or SET {method}.iterative_scan; "
-    "pgvector 0.8 and newer)"
+    "use an iterative scan (nearest(vector, k, iterative_scan=True), or SET {method}.iterative_scan; pgvector 0.8)"
 )
 
 #: Code to what is wrong and the remedy. Of an index or a table, "it" is the subject.
@@ -66,8 +67,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "order by the distance with a LIMIT: nearest(vector, k, min_score=...) does both",
     ),
     "in_subquery": (
-        "no index is used: a subquery (or WITH ... AS MATERIALIZED) computes the distance of every row, and the "
-        "rows are ordered outside it",
+        "no index is used: a subquery (or WITH ... AS MATERIALIZED) computes the distances, ordered outside it",
         "put ORDER BY the distance and LIMIT into the subquery, as nearest() does",
     ),
     "not_first": (
@@ -80,7 +80,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "around_distance": (
         "no index is used: the query orders by an expression around the distance, such as a score",
-        "order by the distance itself, ascending, which is the same as the highest score first",
+        "order by the distance itself, ascending, which is the highest score first",
     ),
     "descending": (
         "no index is used: the query orders descending, and an index returns the nearest rows first",
@@ -91,9 +91,8 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "leave NULLS FIRST out",
     ),
     "not_constant": (
-        "no index is used: the query compares with a column, and an index needs one vector to compare with",
-        "compare with a vector, or with a subquery that returns one; for the neighbors of each row, put the "
-        "ordered and limited query into a LATERAL join",
+        "no index is used: the query compares with a column, and an index needs one vector",
+        "compare with a vector or a subquery that returns one; for the neighbors of each row, use a LATERAL join",
     ),
     "grouped": (
         "no index is used: the rows are grouped, counted or made distinct before they are ordered",
@@ -101,20 +100,19 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "unexplained": (
         "no index is used, and the plan does not say why",
-        "look at .plan; where tables are joined, order and limit the rows before the join",
+        "look at .plan; order and limit rows before a join",
     ),
     "not_on_shards": (
-        "no index is used: Citus sends the distances of all rows to the coordinator, which sorts them, as it does "
-        "for GROUP BY and DISTINCT",
+        "no index is used: Citus sorts on the coordinator, as for GROUP BY and DISTINCT",
         "order and limit the rows in a subquery, which each shard answers from its index",
     ),
     "unplanned": (
         "whether an index is used is not known: Citus could not get the plan of a shard",
-        "write values of user-defined types (other than vectors) into the query as text, with a cast",
+        "write values of user-defined types other than vectors as text, with a cast",
     ),
     # explain: an index serves, and may return too few rows
     "unlimited": (
-        "the query has no LIMIT, and the index returns no more rows than it looks at (hnsw.ef_search, ivfflat.probes)",
+        "the query has no LIMIT, and the index returns no more rows than it reads (hnsw.ef_search, ivfflat.probes)",
         "add .limit(k)",
     ),
     "limit_over_ef_search": (
@@ -126,9 +124,17 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "raise ivfflat.probes (nearest(vector, k, probes=...)), or " + _ITERATIVE_SCAN,
     ),
     "filtered_short": (
-        "the index finds about {scanned} rows, and only those remain that pass the conditions of the query, a "
-        "view or row-level security ({dropped}): they may be fewer than the {wanted} wanted",
+        "the index finds about {scanned} rows, and those that pass the conditions of the query, a view or row-level "
+        "security ({dropped}) may be fewer than the {wanted} wanted",
         _ITERATIVE_SCAN + ", or create a partial index for the condition",
+    ),
+    "one_probe": (
+        "ivfflat.probes is 1: a search reads one of its {lists:,} lists, and misses the rows in the others",
+        "nearest(vector, k, probes={probes}), or SET ivfflat.probes = {probes}, the square root of the lists",
+    ),
+    "ran_exactly": (
+        "{fallback}",
+        "where it is slow, raise ef_search or probes, or create a partial index for the filter",
     ),
     # explain: the indexes do not match the query
     "wrong_metric": (
@@ -146,10 +152,10 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     # explain: the planner chose something cheaper
     "index_scan_off": (
         "no index is used, because this setting is off",
-        "RESET enable_indexscan, or remove it from the settings of the role, the database or the server",
+        "RESET enable_indexscan, or the setting of the role, the database or the server",
     ),
     "no_limit": (
-        "no index is used: the query has no LIMIT, so it wants all rows, and an index returns the nearest few",
+        "no index is used: the query has no LIMIT, so it wants all rows",
         "add .limit(k)",
     ),
     "join_first": (
@@ -159,17 +165,17 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     "filter_first": (
         "no index is used: the planner expects the filter to leave {rows} rows and compares those, which is exact "
         "({costs})",
-        "nothing needs to be done; where it is slow, ANALYZE the table, or create a partial index for the filter",
+        "no change is needed; where it is slow, ANALYZE the table, or create a partial index for the filter",
     ),
     "large_limit": (
         "no index is used: for a LIMIT this large the planner prefers to compare all {rows} rows, which is exact "
         "({costs})",
-        "nothing needs to be done; a smaller LIMIT uses the index",
+        "no change is needed; a smaller LIMIT uses the index",
     ),
     "small_table": (
         "no index is used: the table is small, so the planner prefers to compare all {rows} rows, which is exact "
         "({costs})",
-        "nothing needs to be done; the planner takes the index when the table has grown",
+        "no change is needed; the planner takes the index when the table has grown",
     ),
     # Both
     "no_index": ("there is no vector index on it, so each search reads every row", "create one ({command})"),
@@ -188,7 +194,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     "no_tls": ("no TLS: the network in between can read and change what is sent", "set sslmode=verify-full"),
     "tls_unverified": (
         "{tls}, and the server's certificate is not verified, so it may be anybody's",
-        "set sslmode=verify-full, and sslrootcert=FILE if its certificate authority is not a public one",
+        "set sslmode=verify-full, and sslrootcert=FILE if its authority is not a public one",
     ),
     "pgpool": (
         "a pooler is in between, pgpool-II {version}: it keeps a server session for each client",
@@ -196,18 +202,17 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "transaction_pooler": (
         "a transaction pooler is in between: {statements} statements went to {processes} processes of the server",
-        "keep nothing in the session: no SET, LISTEN, temporary tables, or advisory locks outside a transaction "
-        "(lightvec itself keeps nothing)",
+        "keep nothing in the session, as lightvec does: no SET, LISTEN, temporary tables, or session locks",
     ),
     "pooler": (
         "a pooler is in between: the server process is not the one that the login named. Whether it shares "
         "sessions between transactions was not seen",
-        "unless it pools by session, keep nothing in the session (lightvec itself keeps nothing)",
+        "unless it pools by session, keep nothing in the session, as lightvec does",
     ),
     # doctor: the server
     "pgvector_missing": (
         "PostgreSQL {version} without pgvector",
-        "its administrator must install the package first (Debian: postgresql-<version>-pgvector)",
+        "install its package on the server (Debian: postgresql-<version>-pgvector)",
     ),
     "no_extension": (
         "the server has pgvector {available}, and it is not installed in this database",
@@ -217,16 +222,24 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "before pgvector 0.8, a search with a filter may return too few rows (no iterative scans)",
         "install pgvector 0.8 or newer on the server, then ALTER EXTENSION vector UPDATE",
     ),
+    "hnsw_vacuum": (
+        "before pgvector 0.8.3, VACUUM beside inserts can corrupt an HNSW index: searches miss rows or fail",
+        "install pgvector 0.8.4 or newer on the server, then REINDEX INDEX CONCURRENTLY each HNSW index",
+    ),
+    "hnsw_vacuum_error": (
+        "with pgvector 0.8.3, VACUUM of an HNSW index beside inserts can fail ('hnsw graph not repaired')",
+        "install pgvector 0.8.4 or newer on the server",
+    ),
     "pgvector_update": (
         "the server has pgvector {available}, and this database uses {installed}",
         "ALTER EXTENSION vector UPDATE",
     ),
     "extension_out_of_path": (
-        "pgvector is in the schema {schema}, which is not in the search path ({search_path}), so its operators "
-        "are not found",
+        "pgvector is in the schema {schema}, outside the search path ({search_path}): its operators are not found",
         "ALTER DATABASE {database} SET search_path = {path}",
     ),
     # doctor: tables and columns
+    "not_checked": ("it could not be read: {error}", "solve that, and run lightvec doctor again"),
     "no_vectors": ("no table here has a vector column", ""),
     "view": (
         "it is a view: its vectors and their indexes are those of what it reads ({sources})",
@@ -241,39 +254,41 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "UPDATE {name} with the vectors of the rows WHERE {column} IS NULL",
     ),
     "zero_vectors": (
-        "{count:,} of {rows} have a vector of zeros, which has no direction: the cosine index ({index}) leaves "
-        "them out",
-        "find where they come from (an empty text, a failed call), and store NULL or the right vector",
+        "{count:,} of {rows} have a vector of zeros, which the cosine index ({index}) leaves out",
+        "find their source (an empty text, a failed call), and store NULL or the right vector",
     ),
     "no_dimensions": (
         "it declares no dimensions, so it cannot be indexed and accepts vectors of another model",
         "ALTER TABLE {name} ALTER COLUMN {column} TYPE {type}",
     ),
     "mixed_dimensions": (
-        "it declares no dimensions and holds vectors of {least:,} to {most:,}, which cannot be compared",
+        "it declares no dimensions and holds vectors of {least:,} to {most:,}",
         "put the vectors of each model into a column that declares its dimensions",
     ),
     "dead_rows": (
         "{dead:,} dead rows beside {live:,} live ones: a search reads them too, and finds fewer",
-        "VACUUM (ANALYZE) {name}; to have it done automatically, lower the table's autovacuum_vacuum_scale_factor",
+        "VACUUM (ANALYZE) {name}; to do so automatically, lower autovacuum_vacuum_scale_factor",
     ),
     "updates_not_hot": (
-        "{new:,} of {updated:,} updates wrote the row into all of its indexes again, which is slow with HNSW "
-        "(fillfactor {fillfactor})",
-        "ALTER TABLE {name} SET (fillfactor = 70) keeps room for updates of columns without an index; move "
-        "columns that change often into a table of their own",
+        "{new:,} of {updated:,} updates wrote to all indexes, which is slow with HNSW (fillfactor {fillfactor})",
+        "ALTER TABLE {name} SET (fillfactor = 70) keeps room for updates of columns without an index; move columns "
+        "that change often into another table",
     ),
     # doctor: indexes
+    "build_running": (
+        "the server process {pid} builds an index on it ({phase}, since {since}), and goes on if its client is gone",
+        "wait until it ends, or SELECT pg_cancel_backend({pid})",
+    ),
+    "unused_index": (
+        "no search has used it since {since}, and each write updates it",
+        "see why (lightvec.search.explain), or DROP INDEX CONCURRENTLY {name}",
+    ),
     "duplicate_index": (
         "it is the same as {first}: each write updates both, and a query uses one",
         "DROP INDEX CONCURRENTLY {name}",
     ),
-    "mixed_metrics": (
-        "its vector indexes are for different metrics ({metrics}), and a query by another metric uses none of them",
-        "check that each column is searched by the metric of its index (lightvec.search.explain)",
-    ),
     "ivfflat_built_early": (
-        "{share:.0%} of the rows are newer than the index, so its lists do not fit them, and a search misses many",
+        "{share:.0%} of the rows are newer than the index, so its lists do not fit them",
         "REINDEX INDEX CONCURRENTLY {name}",
     ),
     "ivfflat_built_empty": (
@@ -286,25 +301,36 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "indexes_beyond_cache": (
         "the vector indexes have {size}, more than the server expects to cache ({memory}): searches wait for the disk",
-        "give the server more memory, or halve the indexes (quantize='halfvec'); raise the setting if the server "
-        "has the memory",
+        "add memory, or halve the indexes (quantize='halfvec'); raise the setting if the server has more",
     ),
     "indexes_beyond_buffers": (
         "the vector indexes have {size}, and shared_buffers is {memory}: searches read through the system's cache",
         "raise shared_buffers, to a quarter of the server's memory",
     ),
     "maintenance_work_mem": (
-        "it has {size}, and maintenance_work_mem is {memory}: a build that does not fit is many times slower",
-        "SET maintenance_work_mem = '{megabytes:d}MB' in the session that builds it again",
+        "{part} has {size}, and maintenance_work_mem is {memory}: a build that does not fit is many times slower",
+        "SET maintenance_work_mem = '{megabytes:d}MB' {where}",
     ),
-    # doctor: Citus
+    # Citus
+    "setting_not_on_workers": (
+        "it is {here} in this session, and {there} on the workers, which search by their own",
+        "give it to the query (nearest(...), settings=), or ALTER DATABASE or ALTER ROLE ... SET it on each node",
+    ),
     "citus_node_inactive": (
         "the node is not active: searches that need it fail",
         "start it, then SELECT citus_activate_node(...), or remove it with citus_remove_node(...)",
     ),
+    "citus_node_unreachable": (
+        "the node cannot be reached ({error}): searches that need it fail",
+        "start it, or remove it with citus_remove_node(...)",
+    ),
     "citus_no_workers": (
         "there is no worker, so all shards are on the coordinator",
         "SELECT citus_add_node(host, port)",
+    ),
+    "shard_unreachable": (
+        "its shard {shard} cannot be read ({error}), so its rows were not checked",
+        "start the node, and run lightvec doctor again",
     ),
     "many_shards": (
         "a search without a condition on {column} reads all of its {shards} shards",
@@ -312,8 +338,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     ),
     "uneven_shards": (
         "the shard {shard} has {rows:,.0f} rows, and the mean is {mean:,.0f}: a search waits for the slowest shard",
-        "distribute by a column with more values than {column}, none of them frequent, or give large tenants a "
-        "shard of their own (isolate_tenant_to_new_shard)",
+        "distribute by a column with more values than {column}, or isolate_tenant_to_new_shard()",
     ),
     "index_not_on_shard": (
         "it is {state} on the shard {shard} ({nodes}), so each search reads all of that shard",
@@ -323,6 +348,7 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
 
 #: The codes that are good to know, not problems.
 _NOTES = {
+    "ran_exactly",
     "exact",
     "no_distance",
     "join_first",
@@ -330,16 +356,19 @@ _NOTES = {
     "large_limit",
     "small_table",
     "index_being_built",
+    "setting_not_on_workers",
     "latency",
     "pgpool",
     "transaction_pooler",
     "pooler",
+    "hnsw_vacuum_error",
     "pgvector_update",
     "no_vectors",
     "view",
     "not_readable",
     "null_vectors",
-    "mixed_metrics",
+    "build_running",
+    "unused_index",
     "ivfflat_built_empty",
     "indexes_beyond_buffers",
     "maintenance_work_mem",
@@ -369,6 +398,13 @@ def unusable_index(index: ExistingIndex) -> Finding | None:
     return finding("invalid_index", subject, name=identifier(index.schema, index.name), command=command)
 
 
+def one_probe(index: ExistingIndex, level: str | None = None) -> Finding:
+    """That searches read one of the lists of an IVFFlat index."""
+    subject = display_name(index.schema, index.name)
+    probes = max(2, isqrt(index.lists))
+    return finding("one_probe", subject, level, lists=index.lists, probes=probes)
+
+
 def display_name(schema: str, name: str) -> str:
     """The name of a table or an index as messages show it.
 
@@ -386,12 +422,9 @@ def index_command(table: str, schema: str | None = None, **options: str | None) 
     """
     if schema == "pg_temp":
         return "CREATE INDEX in the session of this temporary table"
-    words = ["lightvec", "create-index", table]
     given = {"schema": None if schema == "public" else schema, **options}
-    for name, value in given.items():
-        if value is not None:
-            words += (f"--{name.replace('_', '-')}", value)
-    return shlex.join(words)
+    words = ((f"--{name.replace('_', '-')}", value) for name, value in given.items() if value is not None)
+    return shlex.join(["lightvec", "create-index", table, *chain.from_iterable(words)])
 
 
 def format_size(size: float) -> str:

@@ -1,12 +1,13 @@
 """Hybrid search: full text and vectors, fused by rank, in one statement.
 
-Source of the formula: Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
-Learning Methods", SIGIR 2009. Each search scores a row by ``weight / (60 + its rank)``, and the sum orders.
+Source of the formula: Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and
+individual Rank Learning Methods", SIGIR 2009. Each search scores a row by ``weight / (60 + its
+rank)``, and the sum orders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from math import inf
 from numbers import Real
@@ -18,14 +19,14 @@ from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
 from lightvec.peewee._seam import copy_with
-from lightvec.peewee.measured import MeasuredSelect
+from lightvec.peewee.generics import M, TypedField
 from lightvec.peewee.nearest import Nearest, checked_count
-from lightvec.peewee.typed import M, TypedField
+from lightvec.peewee.scored_select import ScoredSelect
 from lightvec.wire.identifiers import identifier
 
 __all__ = ["Hybrid", "hybrid"]
 
-_RANK_CONSTANT = 60
+_RANK_CONSTANT = 60.0
 #: The columns beside those of the model.
 _OWN = ("distance", "score", "vector_rank", "text_rank")
 #: Rows of each search for each row of the result, and the least of them.
@@ -49,15 +50,17 @@ def hybrid(
 ) -> Hybrid[M]:
     """The ``k`` best rows by vector and full text search together, as a Peewee query to refine.
 
-    ``field`` and ``vector`` are those of ``field.nearest(vector)``, whose options (``metric``, ``ef_search``, ``exact``
-    and so on) go in ``nearest``. ``text_field`` is a text column of the same model, or several, or a ``TSVectorField``
-    (a generated ``tsvector`` column with a GIN index is the fast way). ``match`` says which words of ``text`` a row
-    must have: ``"any"``, ``"all"``, or as in a web search (``"web"``: quotes, ``or``, ``-``). ``language`` is a text
-    search configuration ("english", "simple"; default: the server's). ``weights`` are those of vector and text. Each
-    search ranks ``candidates`` rows (default: ``5 * k``, at least 50).
+    ``field`` and ``vector`` are those of ``field.nearest(vector)``, whose options (``metric``,
+    ``ef_search``, ``exact`` and so on) go in ``nearest``. ``text_field`` is a text column of the same
+    model, or several, or a ``TSVectorField`` (a generated ``tsvector`` column with a GIN index is the
+    fast way). ``match``: a row must have ``"any"`` or ``"all"`` words of ``text``, or match it as a web
+    search (``"web"``: quotes, ``or``, ``-``). ``language`` is a text search configuration ("english",
+    "simple"; default: the server's). ``weights`` are those of vector and text. Each search ranks
+    ``candidates`` rows (default: ``5 * k``, at least 50).
 
-    Rows have ``score`` (higher is better), ``distance`` (None where only the text search found the row), and
-    ``vector_rank`` and ``text_rank``, from 1. A condition (``where``) filters both searches before they rank.
+    Rows have ``score`` (higher is better), ``distance`` (None where only the text search found the
+    row), ``vector_rank`` and ``text_rank``, from 1; equal rows are in the order of the primary key.
+    A condition (``where``) filters both searches before they rank.
 
     >>> from peewee import TextField
     >>> from lightvec.peewee import VectorField
@@ -74,10 +77,24 @@ def hybrid(
     red shoes 1 2
     a red hat 2 1
     """
-    return Hybrid(field, vector, text_field, text, k, language, match, weights, candidates, nearest)
+    k = checked_count(k)
+    if match not in _MATCHES:
+        raise InvalidOption(f"expected match='any', 'all' or 'web', got {match!r}")
+    if not isinstance(text, str):
+        raise InvalidOption(f"expected text as a str, got {type(text).__name__}")
+    if candidates is not None and checked_count(candidates, "candidates", " of each search") < k:
+        raise InvalidOption(f"expected candidates of at least k ({k}), got {candidates!r}")
+    fields = _text_fields(field, text_field)
+    vector_field: Any = field
+    return Hybrid(
+        vector_field.nearest(vector, k, **nearest),
+        *_full_text(fields, text, language, match),
+        _checked_weights(weights),
+        candidates,
+    )
 
 
-class Hybrid(MeasuredSelect[M]):
+class Hybrid(ScoredSelect[M]):
     """The query of :func:`hybrid`; refine it with ``where``, ``join``, ``select``, ``dicts``.
 
     A join filters both searches, as EXISTS does, and is made once more with their result.
@@ -93,42 +110,29 @@ class Hybrid(MeasuredSelect[M]):
 
     def __init__(
         self,
-        field: Any,
-        vector: Any,
-        text_field: Field | Sequence[Field],
-        text: str,
-        k: int,
-        language: str | None,
-        match: str,
-        weights: tuple[float, float],
+        nearest: Nearest[M],
+        document: Any,
+        words: Any,
+        weights: Sequence[float],
         candidates: int | None,
-        nearest: dict[str, Any],
     ) -> None:
-        k = checked_count(k)
-        if match not in _MATCHES:
-            raise InvalidOption(f"expected match='any', 'all' or 'web', got {match!r}")
-        if not isinstance(text, str):
-            raise InvalidOption(f"expected text as a str, got {type(text).__name__}")
-        if candidates is not None and checked_count(candidates, "candidates", " of each search") < k:
-            raise InvalidOption(f"expected candidates of at least k ({k}), got {candidates!r}")
-        self._given_count = candidates
-        self._weights = _checked_weights(weights)
-        self._nearest: Nearest = field.nearest(vector, k, **nearest)
-        self._document, self._words = _full_text(_text_fields(field, text_field), text, language, match)
-        keys = field.model._meta.get_primary_keys()
+        model: Any = nearest.model
+        keys = model._meta.get_primary_keys()
         if not keys:
-            raise InvalidOption(f"{field.model.__name__} has no primary key, by which the two searches are joined")
-        self._keys = {f"key_{number}": key for number, key in enumerate(keys)}
+            raise InvalidOption(f"{model.__name__} has no primary key, by which the two searches are joined")
+        self._keys: Mapping[str, Any] = {f"key_{number}": key for number, key in enumerate(keys)}
+        self._nearest, self._document, self._words = nearest, document, words
+        self._weights, self._candidates = weights, candidates
         self._own = [SQL(identifier("ranks", name)).alias(name) for name in _OWN]
-        super().__init__(field.model, [field.model, *self._own], is_default=True)
-        self._limit = k
+        super().__init__(model, [model, *self._own], is_default=True)
+        self._limit = nearest._limit
 
     def __sql__(self, ctx: Any) -> Any:
         ranks = self._ranks()
         is_same = reduce(and_, (getattr(ranks.c, name) == key for name, key in self._keys.items()))
         order_by = self._order_by or (ranks.c.score.desc(), *self._keys.values())
-        query = copy_with(self, from_list=[Join(self._from_list[0], ranks, on=is_same)], order_by=order_by)
-        return super(Hybrid, query).__sql__(ctx)
+        joined = [Join(self._from_list[0], ranks, on=is_same)]
+        return super(Hybrid, copy_with(self, from_list=joined, order_by=order_by)).__sql__(ctx)
 
     @property
     def _count(self) -> int | None:
@@ -136,33 +140,32 @@ class Hybrid(MeasuredSelect[M]):
         if self._limit is None:
             return None
         wanted = int(self._limit) + int(self._offset or 0)
-        return max(self._given_count or max(_LEAST_CANDIDATES, _CANDIDATES * wanted), wanted)
+        return max(self._candidates or max(_LEAST_CANDIDATES, _CANDIDATES * wanted), wanted)
 
     def _ranks(self) -> Any:
-        """The keys that either search found, with their ranks and their score."""
-        near = self._filtered(self._nearest.select(*self._named_keys()).limit(self._count)).alias("near")
+        near = self._filtered(self._vector_search()).alias("near")
         found = self._filtered(self._text_search()).alias("found")
-        vector_rank = fn.row_number().over(order_by=[near.c.distance]).alias("rank")
-        text_rank = fn.row_number().over(order_by=[found.c.match.desc(), *self._keys_in(found)]).alias("rank")
-        by_vector = Select([near], [*self._keys_in(near), near.c.distance, vector_rank]).alias("by_vector")
-        by_text = Select([found], [*self._keys_in(found), text_rank]).alias("by_text")
-        score = reduce(
-            add,
-            (
-                fn.coalesce(weight / (float(_RANK_CONSTANT) + search.c.rank), 0.0)
-                for weight, search in zip(self._weights, (by_vector, by_text), strict=True)
-            ),
-        )
+        by_vector = self._ranked(near, near.c.distance, near.c.distance).alias("by_vector")
+        by_text = self._ranked(found, found.c.match.desc()).alias("by_text")
         pairs = list(zip(self._keys_in(by_vector), self._keys_in(by_text), strict=True))
+        weighted = zip(self._weights, (by_vector.c.rank, by_text.c.rank), strict=True)
         columns = [
             *(fn.coalesce(*both).alias(name) for name, both in zip(self._keys, pairs, strict=True)),
             by_vector.c.distance,
-            score.alias("score"),
+            reduce(add, (fn.coalesce(weight / (_RANK_CONSTANT + rank), 0.0) for weight, rank in weighted)).alias(
+                "score"
+            ),
             by_vector.c.rank.alias("vector_rank"),
             by_text.c.rank.alias("text_rank"),
         ]
-        both = Join(by_vector, by_text, JOIN.FULL_OUTER, on=reduce(and_, (one == other for one, other in pairs)))
-        return Select([both], columns).alias("ranks")
+        on = reduce(and_, (one == other for one, other in pairs))
+        return Select([Join(by_vector, by_text, JOIN.FULL_OUTER, on=on)], columns).alias("ranks")
+
+    def _ranked(self, search: Any, order: Any, *columns: Any) -> Any:
+        """The keys that a search found, with their ranks; the same in each run."""
+        keys = self._keys_in(search)
+        rank = fn.row_number().over(order_by=[order, *keys]).alias("rank")
+        return Select([search], [*keys, *columns, rank])
 
     def _filtered(self, query: Any) -> Any:
         """One of the searches, with the conditions and joins of the whole query."""
@@ -179,14 +182,19 @@ class Hybrid(MeasuredSelect[M]):
     def _keys_in(self, source: Any) -> list[Any]:
         return [getattr(source.c, name) for name in self._keys]
 
+    def _vector_search(self) -> Any:
+        query: Any = self._nearest.select(*self._named_keys()).limit(self._count)
+        # An index gives equally distant rows in an order of its own, and would search on for more.
+        return query.order_by_extend(*self._keys.values()) if self._nearest._exact else query
+
     def _text_search(self) -> Any:
         match = fn.ts_rank_cd(self._document, self._words).alias("match")
         matches = Expression(self._document, "@@", self._words)
-        return self.model.select(*self._named_keys(), match).where(matches).order_by(match.desc()).limit(self._count)
+        query = self.model.select(*self._named_keys(), match).where(matches)
+        return query.order_by(match.desc(), *self._keys.values()).limit(self._count)
 
 
 def _full_text(fields: Sequence[Any], text: str, language: str | None, match: str) -> tuple[Any, Any]:
-    """The tsvector and the tsquery."""
     configuration = () if language is None else (Cast(Value(language), "regconfig"),)
     document: Any = fields[0]
     if len(fields) > 1 or not isinstance(document, TSVectorField):

@@ -1,7 +1,7 @@
 """Distances in the expressions of a plan.
 
-PostgreSQL puts each operator with its operands into parentheses of its own, and each column behind its table's alias,
-however the query was written (``ruleutils.c``), so a small reader is enough.
+PostgreSQL puts each operator with its operands into parentheses of its own, and each column behind
+its table's alias, however the query was written (``ruleutils.c``), so a small reader is enough.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DISTANCE = re.compile(
 )
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 _NAME = r"(?:\"(?:[^\"]|\"\")+\"|[^\W\d][\w$]*)"
-#: A column behind its alias: no type (``::``), no function (``(``), no column of a subplan (``)``).
+#: A column behind its alias: no type (``::``), function (``(``), or column of a subplan (``)``).
 _COLUMN = re.compile(rf"(?<![:\w.\")])({_NAME})\.({_NAME})(?![\w.\"(])")
 
 
@@ -39,9 +39,9 @@ _COLUMN = re.compile(rf"(?<![:\w.\")])({_NAME})\.({_NAME})(?![\w.\"(])")
 class Distance:
     """A distance in an expression, such as a sort key.
 
-    ``alias`` and ``column`` are the first column that is compared, None without one; ``operand`` is that side of the
-    operator without the alias, as the catalog writes an index on an expression. ``is_constant`` says that the other
-    side has no column, ``is_alone`` that nothing is around the distance, ``is_call`` that a function computes it.
+    ``alias`` and ``column`` are the first column that is compared; ``operand`` is that side of the
+    operator as the catalog writes an index on an expression. ``is_constant``: the other side has no
+    column; ``is_alone``: nothing is around the distance; ``is_call``: a function computes it.
     """
 
     metric: str
@@ -56,7 +56,6 @@ class Distance:
 
 
 def has_distance(text: str) -> bool:
-    """Whether an expression contains a distance."""
     return _DISTANCE.search(_masked(text)) is not None
 
 
@@ -68,24 +67,24 @@ def read_distance(text: str) -> Distance | None:
         return None
     call = found["function"]
     inside = found.end() if call else found.start()
-    start, end = _closing(masked, range(inside - 1, -1, -1), ")", "(") + 1, _closing(masked, range(inside, len(masked)))
+    start = _closing(masked, range(inside - 1, -1, -1), ")", "(") + 1
+    end = _closing(masked, range(inside, len(masked)))
     if call:
-        sides = _split(text[start:end], ",")
-        outside = masked[: found.start()] + masked[end:]
+        sides, around = _split(text[start:end], ","), found.start()
     else:
-        sides = [text[start : found.start()], text[found.end() : end]]
-        outside = masked[:start] + masked[end:]
+        sides, around = [text[start : found.start()], text[found.end() : end]], start
     order = masked[masked.rfind(")") + 1 :]
-    side = next(filter(_columns, sides), None)
-    columns = _columns(side or "")
+    outside = (masked[:around] + masked[end:]).replace(order, "")
+    side = next(filter(_columns, sides), "").strip()
+    columns = _columns(side)
     alias, column = map(_unquoted, columns[0].groups()) if columns else (None, None)
     return Distance(
         metric=_FUNCTIONS[call] if call else _OPERATORS[found["qualified"] or found["operator"]],
         alias=alias,
         column=column,
-        operand=_without_alias(side.strip()) if side else None,
+        operand=_without_alias(side) if side else None,
         is_constant=len(_columns(text[start:end])) == 1,
-        is_alone=not outside.replace(order, "").strip("() "),
+        is_alone=not outside.strip("() "),
         is_call=bool(call),
         is_descending="DESC" in order,
         nulls_first="NULLS FIRST" in order,
@@ -102,7 +101,6 @@ def conjuncts(condition: str) -> list[str]:
 
 
 def column_names(text: str) -> set[str]:
-    """The names of the columns in an expression."""
     return {_unquoted(column[2]) for column in _columns(text)}
 
 

@@ -12,10 +12,9 @@ from lightvec.search.tuning import Tuning
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "check_plot", "plot"]
+__all__ = ["check_plot", "plot"]
 
-#: The endings of the files that can be written.
-FORMATS = (".png", ".svg", ".pdf")
+_FORMATS = (".png", ".svg", ".pdf")
 
 #: Distinguishable in grayscale, too (Okabe and Ito, "Color Universal Design").
 _BLUE, _ORANGE, _GRAY = "#0072B2", "#D55E00", "#666666"
@@ -24,12 +23,12 @@ _BLUE, _ORANGE, _GRAY = "#0072B2", "#D55E00", "#666666"
 def check_plot(path: str | Path) -> None:
     """Refuse what :func:`plot` could not write, before anything is measured.
 
-    :class:`~lightvec.errors.InvalidOption` for another ending, :class:`~lightvec.errors.MissingExtra` without
-    matplotlib.
+    :class:`~lightvec.errors.InvalidOption` for another ending or a missing folder,
+    :class:`~lightvec.errors.MissingExtra` without matplotlib.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise InvalidOption(f"expected a file for the plot that ends in {', '.join(FORMATS)}, got {str(path)!r}")
+    if path.suffix.lower() not in _FORMATS:
+        raise InvalidOption(f"expected a file for the plot that ends in {', '.join(_FORMATS)}, got {str(path)!r}")
     if not path.parent.is_dir():
         raise InvalidOption(f"expected a folder for the plot that is there, got {str(path.parent)!r}")
     _figure()
@@ -38,33 +37,30 @@ def check_plot(path: str | Path) -> None:
 def plot(result: Recall | Tuning, path: str | Path) -> None:
     """Draw recall against latency into a .png, .svg or .pdf file; it needs matplotlib, and no display.
 
-    Each point is a setting that was measured, and one the exact search; a line shows the target of a tuning.
+    Each point is a setting that was measured, and one the exact search; a line shows the target.
 
     >>> plot(recall(Doc.embedding), "recall.svg")  # doctest: +SKIP
     """
     check_plot(path)
     figure = _figure()
     axes = figure.add_subplot()
-    points = _points(result)
-    axes.plot([ms for ms, *_ in points], [recall for _, recall, _ in points], "o-", color=_BLUE)
     if isinstance(result, Tuning):
         axes.axhline(result.target, color=_GRAY, linestyle="--", linewidth=1, label=f"target {result.target:g}")
-        if result.index is not None:
-            axes.plot(result.latency_ms, result.recall, "o", color=_ORANGE, markersize=10)
         axes.legend(loc="lower right")
+    points = _points(result)
+    axes.plot([ms for ms, *_ in points], [recall for _, recall, _ in points], "o-", color=_BLUE)
     if result.index is not None:
         points.append((result.exact_ms, 1.0, "exact"))
         axes.plot(result.exact_ms, 1.0, "D", color=_GRAY)
+        axes.plot(result.latency_ms, result.recall, "o", color=_ORANGE, markersize=10)
     for ms, recall, label in points:
         axes.annotate(label, (ms, recall), xytext=(7, -11), textcoords="offset points", fontsize=8)
     # An exact search may take a hundred times as long.
-    axes.set_xscale("log")
-    axes.set_xlabel("median latency of a query, ms")
-    axes.set_ylabel("recall")
+    axes.set(xscale="log", xlabel="median latency of a query, ms", ylabel="recall")
     axes.margins(x=0.15)
     axes.grid(alpha=0.3, which="both")
     index = result.index.name if result.index else "no index"
-    title = f"recall@{result.k} of {result.field} by {result.metric}\n{result.table}, {result.rows:,} rows, {index}"
+    title = f"{result.title}\n{result.table}, {result.rows:,} rows, {index}"
     # A dollar sign in a name is no formula.
     axes.set_title(title, fontsize=10, parse_math=False)
     figure.savefig(path)
@@ -80,7 +76,6 @@ def _figure() -> Figure:
 
 
 def _points(result: Recall | Tuning) -> list[tuple[float, float, str]]:
-    """Latency, recall and label of what was measured, from the least effort to the most."""
     if isinstance(result, Tuning) and result.curve:
         return [(trial.latency_ms, trial.recall, f"{result.setting}={trial.value}") for trial in result.curve]
     settings = result.settings if isinstance(result, Recall) else {}

@@ -1,7 +1,7 @@
 """Plans of EXPLAIN (FORMAT JSON, VERBOSE): what scans a vector index, and what sorts by a distance.
 
-Citus puts the plan of each shard (a task) below a node of its own, with the shard's number behind the names of tables
-and indexes.
+Citus puts the plan of each shard (a task) below a node of its own, with the shard's number behind
+the names of tables and indexes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ IndexName = tuple[str, str]
 _CONDITIONS = ("Filter", "Index Cond", "Recheck Cond", "Join Filter", "Hash Cond", "Merge Cond", "One-Time Filter")
 _GROUPING = ("Aggregate", "Group", "Unique", "WindowAgg", "SetOp")
 _JOINS = ("Nested Loop", "Hash Join", "Merge Join")
+_SUBQUERIES = ("CTE Scan", "Subquery Scan", "WorkTable Scan")
 #: Join type to the side that only adds columns or removes rows of the other side.
 _LOOKUP_SIDE = {"Left": "Inner", "Anti": "Inner", "Right": "Outer", "Right Anti": "Outer"}
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A node of a plan, with the nodes above and below it; ``in_task`` says that it is part of a shard's plan."""
+    """A node of a plan, with those above and below it; ``in_task``: it is part of a shard's plan."""
 
     facts: Mapping[str, Any]
     above: tuple[Node, ...]
@@ -36,17 +37,15 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """The node type."""
         return str(self.facts["Node Type"])
 
     @property
     def relationship(self) -> str | None:
-        """What it is to the node above it: its ``Outer`` or ``Inner`` input, a ``SubPlan`` of a condition."""
+        """``Outer`` or ``Inner`` input of the node above it, or ``SubPlan`` of a condition."""
         return self.facts.get("Parent Relationship")
 
     @property
     def index(self) -> IndexName:
-        """The index that it scans."""
         return str(self.facts.get("Schema", "")), self.name_of("Index Name")
 
     def name_of(self, fact: str) -> str:
@@ -56,40 +55,31 @@ class Node:
 
     @property
     def sort_keys(self) -> list[str]:
-        """What it sorts by."""
         return list(self.facts["Sort Key"]) if self.kind in ("Sort", "Incremental Sort") else []
 
     @property
     def sort_distance(self) -> tuple[Distance, bool] | None:
         """The distance that it sorts by, and whether that is its first key."""
-        for number, key in enumerate(self.sort_keys):
-            distance = read_distance(key)
-            if distance is not None:
-                return distance, number == 0
-        return None
+        found = ((read_distance(key), number == 0) for number, key in enumerate(self.sort_keys))
+        return next(((distance, is_first) for distance, is_first in found if distance), None)
 
     @property
     def conditions(self) -> list[str]:
-        """Its conditions."""
         return [str(self.facts[name]) for name in _CONDITIONS if name in self.facts]
 
     @property
     def limit(self) -> Node | None:
-        """The nearest LIMIT above it."""
         return next((node for node in reversed(self.above) if node.kind == "Limit"), None)
 
     @property
     def groups(self) -> bool:
-        """Whether it or a node below it groups rows."""
         return any(node.kind in _GROUPING for node in self.walk())
 
     @property
     def joins(self) -> bool:
-        """Whether it or a node below it joins tables."""
         return any(node.kind in _JOINS for node in self.walk())
 
     def walk(self) -> Iterator[Node]:
-        """This node and all below it."""
         yield self
         for node in self.below:
             yield from node.walk()
@@ -116,13 +106,12 @@ class Plan:
 
     @property
     def cost(self) -> float:
-        """The planner's estimate, in units of its own; on Citus that of the most expensive shard."""
+        """The planner's estimate; on Citus that of the most expensive shard."""
         tasks = [node for node in self.nodes if node.in_task and not node.above[-1].in_task]
         return max(float(node.facts["Total Cost"]) for node in tasks or [self.top])
 
     @property
     def lacks_a_task(self) -> bool:
-        """Whether Citus could not get the plan of a shard."""
         return _has_error(self.json)
 
     def scans(self, indexes: Collection[IndexName]) -> list[Node]:
@@ -130,16 +119,14 @@ class Plan:
         return [node for node in self.nodes if node.scans_any(indexes)]
 
     def unserved_sorts(self, indexes: Collection[IndexName]) -> list[Node]:
-        """The nodes that sort by a distance, other than those that rank again what an index scan returned."""
-        return [
-            node
-            for node in self.nodes
-            if node.sort_distance
-            and not any(
-                source.scans_any(indexes) or source.sort_distance or _reads_intermediate_result(source)
-                for source in self._sources(node)
-            )
-        ]
+        """The nodes that sort by a distance, but for those that rank again what an index returned."""
+
+        def is_ranked(source: Node) -> bool:
+            is_sorted = source.scans_any(indexes) or source.sort_distance
+            return bool(is_sorted) or _reads_intermediate_result(source)
+
+        sorts = [node for node in self.nodes if node.sort_distance]
+        return [node for node in sorts if not any(map(is_ranked, self._sources(node)))]
 
     def _sources(self, node: Node) -> Iterator[Node]:
         """The nodes below one that decide which rows it gets."""
@@ -154,24 +141,22 @@ class Plan:
 
     @property
     def filters_by_distance(self) -> bool:
-        """Whether a condition contains a distance."""
         return any(has_distance(condition) for node in self.nodes for condition in node.conditions)
 
     @property
     def sorts_a_subquery(self) -> bool:
         """Whether a subquery computes a distance that is sorted outside it."""
-        subqueries = ("CTE Scan", "Subquery Scan", "WorkTable Scan")
-        is_sorted = any(below.kind in subqueries for node in self.nodes if node.sort_keys for below in node.walk())
+        sorts = [node for node in self.nodes if node.sort_keys]
+        is_sorted = any(below.kind in _SUBQUERIES for node in sorts for below in node.walk())
         return is_sorted and any(map(_outputs_distance, self.nodes))
 
     @property
     def sorts_on_coordinator(self) -> bool:
-        """Whether Citus sorts distances on the coordinator."""
         is_gathered = any(node.in_task and _outputs_distance(node) for node in self.nodes)
         return is_gathered and any("remote_scan." in key for node in self.nodes for key in node.sort_keys)
 
     def table(self, alias: str | None) -> tuple[str, str] | None:
-        """The schema and name of the table with an alias; of a partitioned table, those of a partition."""
+        """The schema and name of the table with an alias; of a partitioned one, a partition."""
         for node in self.nodes:
             name = str(node.facts.get("Alias"))
             if alias and "Relation Name" in node.facts and re.fullmatch(re.escape(alias) + r"(_\d+)?", name):
@@ -184,7 +169,7 @@ def _outputs_distance(node: Node) -> bool:
 
 
 def _reads_intermediate_result(node: Node) -> bool:
-    """Whether it reads the rows of a subquery that Citus ran before; an InitPlan is a single value."""
+    """Whether it reads the rows of a subquery that Citus ran before; an InitPlan is a value."""
     is_value = node.relationship == "InitPlan"
     return "read_intermediate_result" in str(node.facts.get("Function Call", "")) and not is_value
 
@@ -196,14 +181,13 @@ def _has_error(json: Any) -> bool:
 
 
 def _nodes(json: Any, above: tuple[Node, ...], in_task: bool) -> Iterator[Node]:
-    """The outermost nodes in a piece of JSON."""
     if isinstance(json, list):
         for value in json:
             yield from _nodes(value, above, in_task)
     elif isinstance(json, dict):
         node = Node(json, above, in_task) if "Node Type" in json else None
         for name, value in json.items():
-            found = _nodes(value, above if node is None else (*above, node), in_task or name == "Tasks")
+            found = _nodes(value, (*above, node) if node else above, in_task or name == "Tasks")
             if node is None:
                 yield from found
             else:

@@ -14,23 +14,22 @@ from peewee import fn
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee.catalog import ExistingIndex, vector_indexes
-from lightvec.search.explaining import SETTINGS, Explanation, explain, scan_settings
+from lightvec.search.explaining import Explanation, explain
+from lightvec.search.scan_settings import SETTINGS, scan_settings
 
-__all__ = ["ROWS_ARE_EASY", "Benchmark", "Case", "Measurement", "ProgressCallback", "Recall", "check_count", "recall"]
+__all__ = ["ROWS_ARE_EASY", "Benchmark", "Measurement", "ProgressCallback", "Recall", "recall"]
 
 #: Called with what is being done, how many are done, and their total.
 ProgressCallback = Callable[[str, int, int], object]
 
-#: Of 30,000 embeddings of texts HNSW at ef_search=10 finds 0.99 for rows, 0.91 for new texts; IVFFlat as many for both.
+# Of 30,000 embeddings of texts HNSW at ef_search=10 finds 0.99 for rows, 0.91 for new texts.
 ROWS_ARE_EASY = (
     "HNSW finds less for new vectors than for rows, each linked to its neighbors: give queries from real searches."
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """How some queries did with one setting."""
-
     recall: float
     error: float
     worst: float
@@ -38,32 +37,43 @@ class Measurement:
     latency_ms: float
 
 
-@dataclass(frozen=True)
-class Recall(Measurement):
-    """What :func:`recall` measured; ``str()`` says it in plain words.
-
-    ``recall`` is the mean over the ``sample`` queries of the share of the true ``k`` nearest rows that were found,
-    ``error`` the standard error of that mean, and ``worst`` the share of the worst query. ``index`` is the one that was
-    used, None without one, and ``settings`` are those that it had. ``latency_ms`` and ``exact_ms`` are median times of
-    a query and of the exact one, as the caller sees them, with the rows in the server's memory. ``short`` is how many
-    answers had fewer rows than the exact one. ``rows`` is how many rows could be found. ``from_rows`` says that the
-    queries were rows, and ``why_exact`` why no index was used.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What was measured: the fields that :class:`Recall` and ``Tuning`` share."""
 
     k: int
     sample: int
     index: ExistingIndex | None
-    settings: Mapping[str, int | str]
     exact_ms: float
     table: str
     field: str
     metric: str
     rows: int
     from_rows: bool
+
+    @property
+    def title(self) -> str:
+        return f"recall@{self.k} of {self.field} by {self.metric}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall(Measurement, Subject):
+    """What :func:`recall` measured; ``str()`` says it in plain words.
+
+    ``recall`` is the mean share of the true ``k`` nearest rows that the ``sample`` queries found,
+    ``error`` its standard error, and ``worst`` the lowest share. ``short`` answers had fewer rows
+    than the exact one. ``latency_ms`` and ``exact_ms`` are medians as the caller sees them.
+    ``index`` served, with these ``settings``; where none did, ``why_exact`` says why. ``rows`` could
+    be found. ``from_rows`` says that the queries were rows, ``session_note`` which settings of the
+    session do not hold on the nodes of Citus.
+    """
+
+    settings: Mapping[str, int | str]
     why_exact: str
+    session_note: str = ""
 
     def __str__(self) -> str:
-        title = f"recall@{self.k} of {self.field} by {self.metric}: {self.recall:.3f}"
+        title = f"{self.title}: {self.recall:.3f}"
         queries = f"{self.sample:,} {'rows as ' if self.from_rows else ''}queries"
         if self.index is None:
             return (
@@ -79,6 +89,8 @@ class Recall(Measurement):
         ]
         if self.short:
             lines.append(f"answers with fewer rows than the exact one: {self.short:,}")
+        if self.session_note:
+            lines.append(self.session_note)
         if self.from_rows and self.index.method == "hnsw":
             lines.append(ROWS_ARE_EASY)
         return "\n".join(lines)
@@ -100,12 +112,12 @@ def recall(
 ) -> Recall:
     """Compare what ``field.nearest(...)`` finds with the exact answer.
 
-    ``field`` is a model's vector field, such as ``Doc.embedding``; the settings are those of its ``nearest``. The
-    queries are ``queries`` (vectors, or a matrix), or else the vectors of ``sample`` rows, chosen by ``seed``, each
-    without the row itself in its answers. Give vectors of real searches where you have them: for an HNSW index a row is
-    an easy query. ``where`` is a condition on the rows to find. Rows as far away as the last true one count as found.
-    Each query compares all rows once, for its exact answer. ``progress`` is called with what is being done, how many
-    are done, and their total.
+    ``field`` is a model's vector field; the settings are those of its ``nearest``. The queries are
+    ``queries`` (vectors, or a matrix), or else the vectors of ``sample`` rows, chosen by ``seed``,
+    each without the row itself in its answers. Give vectors of real searches where you have them:
+    for an HNSW index a row is an easy query. ``where`` is a condition on the rows to find. Rows as
+    far away as the last true one count as found. Each query compares all rows once, for its exact
+    answer. ``progress`` is called with what is being done, how many are done, and their total.
 
     >>> _ = Doc.insert_many([{"embedding": [1, n, 0]} for n in range(4)]).execute()
     >>> print(recall(Doc.embedding, k=2, sample=3))  # doctest: +ELLIPSIS
@@ -117,192 +129,165 @@ def recall(
     options = {"ef_search": ef_search, "probes": probes, "iterative_scan": iterative_scan}
     explanation = benchmark.explain(options)
     index = benchmark.index(explanation)
+    settings, session_note = benchmark.settings(index, options) if index else ({}, "")
     return Recall(
         **vars(benchmark.measure(benchmark.cases, "queries", options)),
-        sample=len(benchmark.cases),
         index=index,
-        settings=benchmark.settings(index, options) if index else {},
+        settings=settings,
         why_exact="" if index else "; ".join(map(str, explanation.reasons)),
-        exact_ms=benchmark.exact_ms,
+        session_note=session_note,
         **benchmark.facts(),
     )
 
 
-class _Query(NamedTuple):
-    """A vector to search with; of a row, its distance from itself, by which it is left out of the answers."""
+class Case(NamedTuple):
+    """A query and the distances of its exact answer; of a row, also its distance from itself."""
 
     vector: Any
     own_distance: float | None
+    exact: Sequence[float] = ()
+    exact_ms: float = 0.0
 
 
-class _Answer(NamedTuple):
-    distances: list[float]
-    ms: float
-
-
-class Case(NamedTuple):
-    """A query and its exact answer."""
-
-    query: _Query
-    exact: _Answer
-
-    def recall_of(self, answer: _Answer) -> float:
-        """The share of the exact answer that was found: rows no farther away than its last one."""
-        last = max(self.exact.distances)
-        return sum(distance <= last for distance in answer.distances) / len(self.exact.distances)
-
-
+@dataclass
 class Benchmark:
     """Queries on a field with their exact answers, to compare other answers with."""
 
-    def __init__(
-        self,
-        field: Any,
-        k: int,
-        sample: int,
-        metric: str | None,
-        queries: Iterable[Any] | None,
-        where: Any,
-        seed: int,
-        progress: ProgressCallback | None,
-    ) -> None:
-        check_count("k", k)
-        check_count("sample", sample)
-        self._field = field
-        self._database = field.model._meta.database
-        self._k = k
-        self._metric = field.resolve_metric(metric).name
-        self._where = where
-        self._progress = progress or (lambda *_: None)
+    field: Any
+    k: int
+    sample: int
+    metric: str | None
+    queries: Iterable[Any] | None
+    where: Any
+    seed: int
+    progress: ProgressCallback | None
+
+    def __post_init__(self) -> None:
+        check_count("k", self.k)
+        check_count("sample", self.sample)
+        self.metric = self.field.resolve_metric(self.metric).name
+        self._database = self.field.model._meta.database
+        self.from_rows = self.queries is None
         #: The LIMIT of a query: a row that is its own query is found beside the others.
-        self.limit = k + (queries is None)
-        self._queries = self._sampled(sample, seed) if queries is None else self._given(queries)
+        self.limit = self.k + self.from_rows
+        self._queries = self._sampled() if self.queries is None else self._given(self.queries)
 
     @cached_property
     def cases(self) -> list[Case]:
-        """The queries that have an answer."""
+        """The queries that have an exact answer."""
         answers = self._answers(self._queries, "exact answers", {"exact": True})
-        cases = [Case(query, exact) for query, exact in zip(self._queries, answers, strict=True) if exact.distances]
+        cases = [
+            query._replace(exact=exact, exact_ms=ms)
+            for query, (exact, ms) in zip(self._queries, answers, strict=True)
+            if exact
+        ]
         if not cases:
             raise SchemaMismatch(
-                f"{self._field.display_name} has no other rows that the queries could find: "
+                f"{self.field.display_name} has no other rows that the queries could find: "
                 f"load more rows, or give queries"
             )
         return cases
 
-    @property
-    def exact_ms(self) -> float:
-        """The median time of an exact answer."""
-        return median(case.exact.ms for case in self.cases)
-
     def facts(self) -> dict[str, Any]:
-        """The fields that :class:`Recall` and ``Tuning`` share."""
         return {
-            "k": self._k,
-            "table": self._field.model._meta.table_name,
-            "field": self._field.display_name,
-            "metric": self._metric,
+            "k": self.k,
+            "sample": len(self.cases),
+            "exact_ms": median(case.exact_ms for case in self.cases),
+            "table": self.field.model._meta.table_name,
+            "field": self.field.display_name,
+            "metric": self.metric,
             "rows": self._rows().count(self._database),
-            "from_rows": self._queries[0].own_distance is not None,
+            "from_rows": self.from_rows,
         }
 
     def explain(self, options: Mapping[str, Any]) -> Explanation:
-        """Whether an index serves the queries with these settings."""
         return explain(self._nearest(self._queries[0], options), database=self._database)
 
     def index(self, explanation: Explanation) -> ExistingIndex | None:
-        """The index that serves."""
         indexes = (index for index in self._indexes if index.name == explanation.index)
         return next(indexes, None) if explanation.uses_index else None
 
-    def settings(self, index: ExistingIndex, options: Mapping[str, Any]) -> dict[str, int | str]:
-        """The settings of this index with which the queries run, those of the session included."""
+    def settings(self, index: ExistingIndex, options: Mapping[str, Any]) -> tuple[dict[str, int | str], str]:
+        """The settings with which the queries run, and which ones of the session do not hold."""
         settings = self._nearest(self._queries[0], options).settings(self._database)
         scan = scan_settings(self._database, index.method, settings)
-        effort: dict[str, int | str] = {SETTINGS[index.method][0]: scan.effort}
-        return {**effort, "iterative_scan": scan.iterative_scan} if scan.iterative_scan else effort
+        found: dict[str, int | str] = {SETTINGS[index.method][0]: scan.effort}
+        if scan.iterative_scan:
+            found["iterative_scan"] = scan.iterative_scan
+        return found, "; ".join(map(str, scan.findings))
 
     def measure(self, cases: Sequence[Case], what: str, options: Mapping[str, Any]) -> Measurement:
         """Run these queries with these settings, and compare with their exact answers."""
-        answers = self._answers([case.query for case in cases], what, options)
-        pairs = list(zip(cases, answers, strict=True))
-        shares = [case.recall_of(answer) for case, answer in pairs]
+        answers = self._answers(cases, what, options)
+        # Rows no farther away than the last one of the exact answer.
+        shares = [
+            sum(distance <= max(case.exact) for distance in found) / len(case.exact)
+            for case, (found, _) in zip(cases, answers, strict=True)
+        ]
         return Measurement(
             recall=fsum(shares) / len(shares),
             error=stdev(shares) / sqrt(len(shares)) if len(shares) > 1 else 0.0,
             worst=min(shares),
-            short=sum(len(answer.distances) < len(case.exact.distances) for case, answer in pairs),
-            latency_ms=median(answer.ms for answer in answers),
+            short=sum(len(found) < len(case.exact) for case, (found, _) in zip(cases, answers, strict=True)),
+            latency_ms=median(ms for _, ms in answers),
         )
 
-    def latencies(self, cases: Sequence[Case], choices: Sequence[Mapping[str, Any]]) -> list[float]:
-        """The median time of a query with each of these settings.
-
-        Each query runs with all of them in turn, so that other load on the machine affects all alike, and each is the
-        first one equally often, which finds none of its rows in the processor's cache.
-        """
-        times: list[list[float]] = [[] for _ in choices]
-        for number, case in enumerate(cases):
-            for turn in range(len(choices)):
-                choice = (number + turn) % len(choices)
-                times[choice].append(self._answer(case.query, choices[choice]).ms)
-        return [median(each) for each in times]
-
-    def _sampled(self, sample: int, seed: int) -> list[_Query]:
-        """The vectors of rows, ordered by a hash of their keys, so that a seed always chooses the same ones."""
-        distance = self._field.distance(self._field, metric=self._metric)
-        key = self._field.model._meta.get_primary_keys() or [self._field.cast("text")]
-        order = fn.hashtextextended(fn.concat_ws(",", *key), seed)
-        rows = self._rows().select(self._field, distance).order_by(order).limit(sample).tuples()
-        if self._metric == "cosine":
-            # A vector of zeros has no direction: its distance is NaN, which PostgreSQL sorts after all numbers.
-            rows = rows.where(self._field.cosine_distance(self._field) < inf)
-        queries = [_Query(self._field.to_value(vector), own) for vector, own in rows.execute(self._database)]
-        if not queries:
-            raise SchemaMismatch(
-                f"there is no row with a vector to sample in {self._field.display_name}: load rows first"
-            )
-        return queries
-
-    def _given(self, vectors: Iterable[Any]) -> list[_Query]:
-        queries = [_Query(self._field.to_value(vector), None) for vector in vectors]
+    def _given(self, vectors: Iterable[Any]) -> list[Case]:
+        queries = [Case(self.field.to_value(vector), None) for vector in vectors]
         if not queries:
             raise InvalidOption("expected queries, a list of vectors or a matrix, with at least one, got none")
         return queries
 
+    def _sampled(self) -> list[Case]:
+        """The vectors of rows, by a hash of their keys, so that a seed always chooses the same."""
+        distance = self.field.distance(self.field, metric=self.metric)
+        key = self.field.model._meta.get_primary_keys() or [self.field.cast("text")]
+        order = (fn.hashtextextended(fn.concat_ws(",", *key), self.seed), *key)
+        rows = self._rows().select(self.field, distance).order_by(*order).limit(self.sample).tuples()
+        if self.metric == "cosine":
+            # The distance of zeros is NaN, which PostgreSQL sorts after all numbers.
+            rows = rows.where(self.field.cosine_distance(self.field) < inf)
+        queries = [Case(self.field.to_value(vector), own) for vector, own in rows.execute(self._database)]
+        if not queries:
+            raise SchemaMismatch(
+                f"there is no row with a vector to sample in {self.field.display_name}: load rows first"
+            )
+        return queries
+
     def _rows(self) -> Any:
-        """The rows that could be found."""
-        return self._filtered(self._field.model.select().where(self._field.is_null(False)))
+        return self._filtered(self.field.model.select().where(self.field.is_null(False)))
 
     def _filtered(self, query: Any) -> Any:
-        return query if self._where is None else query.where(self._where)
+        return query if self.where is None else query.where(self.where)
 
-    def _answers(self, queries: Sequence[_Query], what: str, options: Mapping[str, Any]) -> list[_Answer]:
+    def _answers(
+        self, queries: Sequence[Case], what: str, options: Mapping[str, Any]
+    ) -> list[tuple[list[float], float]]:
         answers = []
         for number, query in enumerate(queries, 1):
-            answers.append(self._answer(query, options))
-            self._progress(what, number, len(queries))
+            statement = self._nearest(query, options)
+            begin = perf_counter()
+            distances = [distance for (distance, *_) in statement.execute(self._database)]
+            ms = (perf_counter() - begin) * 1000
+            if query.own_distance is not None and query.own_distance in distances:
+                distances.remove(query.own_distance)
+            # By cosine, zeros are at the distance NaN.
+            answers.append(([each for each in distances[: self.k] if each == each], ms))
+            if self.progress:
+                self.progress(what, number, len(queries))
         return answers
 
-    def _answer(self, query: _Query, options: Mapping[str, Any]) -> _Answer:
-        statement = self._nearest(query, options)
-        begin = perf_counter()
-        distances = [distance for (distance, *_) in statement.execute(self._database)]
-        ms = (perf_counter() - begin) * 1000
-        if query.own_distance is not None and query.own_distance in distances:
-            distances.remove(query.own_distance)
-        # By cosine, zeros are at the distance NaN.
-        return _Answer([distance for distance in distances[: self._k] if distance == distance], ms)
-
-    def _nearest(self, query: _Query, options: Mapping[str, Any]) -> Any:
-        """The query for distances: of whole vectors, even from a quantized index, so that answers compare exactly."""
-        nearest = self._field.nearest(query.vector, self.limit, metric=self._metric, **options)
-        distance = self._field.distance(query.vector, metric=self._metric)
+    def _nearest(self, query: Case, options: Mapping[str, Any]) -> Any:
+        """The query for distances of whole vectors, also from a quantized index."""
+        # Without the fallback, whose recall is not that of the index.
+        options = {"exact": False, **options}
+        nearest = self.field.nearest(query.vector, self.limit, metric=self.metric, **options)
+        distance = self.field.distance(query.vector, metric=self.metric)
         return self._filtered(nearest).select(distance.alias("whole_distance")).tuples()
 
     @cached_property
     def _indexes(self) -> list[ExistingIndex]:
-        meta = self._field.model._meta
+        meta = self.field.model._meta
         # A partitioned table or a view uses the indexes of other tables.
         return [*vector_indexes(self._database, meta.table_name, meta.schema), *vector_indexes(self._database)]
 

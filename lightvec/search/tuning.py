@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -11,36 +12,38 @@ from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.index_options import DEFAULTS
 from lightvec.peewee.catalog import ExistingIndex
 from lightvec.peewee.nearest import MOST_EF_SEARCH
-from lightvec.search.explaining import SETTINGS
-from lightvec.search.recall_measurement import ROWS_ARE_EASY, Benchmark, Measurement, ProgressCallback, check_count
+from lightvec.search.recall_measurement import (
+    ROWS_ARE_EASY,
+    Benchmark,
+    Measurement,
+    ProgressCallback,
+    Subject,
+    check_count,
+)
+from lightvec.search.scan_settings import SETTINGS
 
 __all__ = ["Trial", "Tuning", "tune"]
 
-#: How many queries are timed with all values.
-_TIMED = 50
-
-#: By how many standard errors a mean has to be above the target. A value that is just enough for some queries is too
-#: little for others as often as not; with this margin (95 %, one-sided) it is enough for nearly all.
+#: By how many standard errors a mean has to be above the target (95 %, one-sided). A value that is
+#: just enough for some queries is too little for others as often as not.
 _MARGIN = 1.645
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trial(Measurement):
-    """How the queries did with one value."""
-
     value: int
 
 
-@dataclass(frozen=True)
-class Tuning:
+@dataclass(frozen=True, kw_only=True)
+class Tuning(Subject):
     """What :func:`tune` found; ``str()`` says it in plain words, with the line to write.
 
-    ``setting`` is ``"ef_search"`` or ``"probes"``, and ``value`` the smallest that ``reached`` the ``target`` by more
-    than chance, else the best there is. It was chosen by half of the ``sample`` queries, on which it has the ``recall``
-    with the standard ``error``, and the ``latency_ms``; ``recall_unseen`` is the recall of the other half. ``curve``
-    has all that was tried, by value. Where no index serves, ``index``, ``setting`` and ``value`` are None and the
-    answers exact. ``code`` is the line to write, and ``advice`` what to change, if anything. ``rows`` is how many rows
-    could be found, and ``from_rows`` says that the queries were rows.
+    ``setting`` is ``"ef_search"`` or ``"probes"``, and ``value`` the smallest that ``reached`` the
+    ``target`` by more than chance, else the best there is. Half of the ``sample`` queries chose it,
+    with this ``recall``, standard ``error`` and ``latency_ms``; the others have ``recall_unseen``.
+    ``curve`` has all that was tried, by value. Where no index serves, ``index``, ``setting`` and
+    ``value`` are None and the answers exact. ``code`` is the line to write, ``advice`` what to
+    change. ``rows`` could be found, and ``from_rows`` says that the queries were rows.
     """
 
     target: float
@@ -51,26 +54,16 @@ class Tuning:
     error: float
     recall_unseen: float
     latency_ms: float
-    exact_ms: float
     curve: tuple[Trial, ...]
     code: str
     advice: str
-    sample: int
-    index: ExistingIndex | None
-    k: int
-    table: str
-    field: str
-    metric: str
-    rows: int
-    from_rows: bool
 
     def __str__(self) -> str:
-        what = f"recall@{self.k} of {self.field} by {self.metric}"
         if self.index is None:
-            return f"{what}: {self.recall:.3f}, because no index serves it: each row is compared\n{self.advice}"
+            return f"{self.title}: {self.recall:.3f}, because no index serves it: each row is compared\n{self.advice}"
         verdict = "is the smallest that reaches" if self.reached else "is the best there is, and does not reach"
         lines = [
-            f"{what} on {self.index.name}: {self.setting}={self.value} {verdict} {self.target:g}",
+            f"{self.title} on {self.index.name}: {self.setting}={self.value} {verdict} {self.target:g}",
             f"{self.recall:.3f} ± {self.error:.3f} on the queries that chose it, {self.recall_unseen:.3f} on as many "
             f"others; {self.latency_ms:.2f} ms a query, exact {self.exact_ms:.2f} ms over {self.rows:,} rows",
             self.code,
@@ -91,48 +84,51 @@ def tune(
     seed: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Tuning:
-    """Find the smallest ``ef_search`` (HNSW) or ``probes`` (IVFFlat) with which ``field.nearest(...)`` finds enough.
+    """Find the smallest ``ef_search`` (HNSW) or ``probes`` (IVFFlat) with which ``field.nearest`` finds enough.
 
-    The parameters are those of :func:`~lightvec.search.recall`. Every other query is held out: the value is chosen
-    without them and then tried on them. It is the smallest whose mean is above the target by 1.645 standard errors, so
-    that it is enough for other queries, too; the more queries, the smaller that margin. A target that cannot be reached
-    is no error: the result has the best value, and says what to change.
+    The parameters are those of :func:`~lightvec.search.recall`. Every other query is held out: the
+    value is chosen without them and then tried on them. Its mean is above the target by 1.645
+    standard errors, so that it is enough for other queries, too; more queries make that margin
+    smaller. A target that cannot be reached is no error: the result has the best value, and says
+    what to change.
 
     >>> _ = Doc.insert_many([{"embedding": [1, n, 0]} for n in range(4)]).execute()
     >>> tune(Doc.embedding, 0.99, k=2).setting is None  # there is no index
     True
     """
-    target = _checked_target(target_recall)
+    target: Any = target_recall
+    if isinstance(target, bool) or not isinstance(target, Real) or not 0 < float(target) <= 1:
+        raise InvalidOption(f"expected target_recall above 0 and at most 1, such as 0.95, got {target!r}")
     check_count("sample", sample, least=2)
     benchmark = Benchmark(field, k, sample, metric, queries, where, seed, progress)
-    search = _Search(benchmark, target)
+    search = _Search(benchmark, float(target))
     best = search.best()
-    options = {search.setting: best.value} if search.setting else {}
     unseen = benchmark.measure(search.unseen, "queries kept back", search.options(best.value)).recall
     facts = benchmark.facts()
-    words = [f"k={k}", *(f"{name}={value}" for name, value in options.items())]
-    words += [] if facts["metric"] == field.metric else [f"metric={facts['metric']!r}"]
+    words = [f"k={k}"]
+    if search.setting:
+        words.append(f"{search.setting}={best.value}")
+    if facts["metric"] != field.metric:
+        words.append(f"metric={facts['metric']!r}")
     return Tuning(
-        target=target,
-        reached=_reaches(best.recall, target),
+        target=search.target,
+        reached=search.reaches(best.recall),
         setting=search.setting,
         value=best.value if search.setting else None,
         recall=best.recall,
         error=best.error,
         recall_unseen=unseen,
         latency_ms=best.latency_ms,
-        exact_ms=benchmark.exact_ms,
         curve=search.curve() if search.setting else (),
         code=f"{field.display_name}.nearest(vector, {', '.join(words)})",
-        advice=" ".join(_advice(search, best, unseen, benchmark.exact_ms, facts["from_rows"])),
-        sample=len(benchmark.cases),
+        advice=" ".join(_advice(search, best, unseen, facts)),
         index=search.index,
         **facts,
     )
 
 
 class _Search:
-    """The search for the smallest value that is enough; without an index there is one trial only."""
+    """The search for the smallest value that is enough; without an index there is one trial."""
 
     def __init__(self, benchmark: Benchmark, target: float) -> None:
         self._benchmark = benchmark
@@ -145,23 +141,24 @@ class _Search:
         self._trials: dict[int, Trial] = {}
         #: The smallest value with which the planner no longer used the index.
         self.unserved: int | None = None
-        cases = benchmark.cases
-        if len(cases) < 2:
+        if len(benchmark.cases) < 2:
             raise SchemaMismatch("expected at least 2 queries with an answer, to choose by one half of them, got 1")
         # Every other one: given queries may be in some order.
-        self._seen, self.unseen = cases[::2], cases[1::2]
+        self._seen, self.unseen = benchmark.cases[::2], benchmark.cases[1::2]
 
     def options(self, value: int) -> Mapping[str, Any]:
-        """The options of nearest() with this value."""
         return {**self._least, self.setting: value} if self.setting else self._least
 
     def curve(self) -> tuple[Trial, ...]:
-        """All that was tried, by value."""
         return tuple(self._trials[value] for value in sorted(self._trials))
+
+    def reaches(self, recall: float) -> bool:
+        """Whether it is the target or more; a mean of tenths is not exact."""
+        return recall >= self.target - 1e-9
 
     def is_enough(self, trial: Trial) -> bool:
         """Whether it reaches the target by more than chance."""
-        return _reaches(trial.recall - _MARGIN * trial.error, self.target)
+        return self.reaches(trial.recall - _MARGIN * trial.error)
 
     def best(self) -> Trial:
         """The trial of the smallest value that is enough, else of the one that finds most.
@@ -173,17 +170,7 @@ class _Search:
             if self._ends(above):
                 break
             below = above
-        while below >= 0 and above - below > 1:
-            middle = (above + below) // 2
-            if self._ends(middle):
-                above = middle
-            else:
-                below = middle
-        # Timed again side by side: times of different moments are hard to compare.
-        choices = [self.options(value) for value in self._trials]
-        latencies = self._benchmark.latencies(self._seen[:_TIMED], choices)
-        for value, latency in zip(list(self._trials), latencies, strict=True):
-            self._trials[value] = replace(self._trials[value], latency_ms=latency)
+        bisect_left(range(below + 1, above if below >= 0 else 0), True, key=self._ends)
         enough = filter(self.is_enough, self.curve())
         return next(enough, None) or max(self.curve(), key=lambda trial: (trial.recall, -trial.value))
 
@@ -196,7 +183,7 @@ class _Search:
         return sorted({least, *(value for value in doubled if least < value < most), most})
 
     def _ends(self, value: int) -> bool:
-        """Whether no larger value need be tried: this one is enough, or the planner does not use the index."""
+        """Whether no larger value need be tried: this is enough, or the index is not used."""
         if self.index and self._benchmark.index(self._benchmark.explain(self.options(value))) != self.index:
             self.unserved = value
             return True
@@ -206,29 +193,18 @@ class _Search:
         return self.is_enough(self._trials[value])
 
 
-def _checked_target(target: Any) -> float:
-    if isinstance(target, bool) or not isinstance(target, Real) or not 0 < float(target) <= 1:
-        raise InvalidOption(f"expected target_recall above 0 and at most 1, such as 0.95, got {target!r}")
-    return float(target)
-
-
-def _reaches(recall: float, target: float) -> bool:
-    # A mean of tenths is not exact.
-    return recall >= target - 1e-9
-
-
-def _advice(search: _Search, best: Trial, unseen: float, exact_ms: float, from_rows: bool) -> Iterator[str]:
-    """What to change, in sentences."""
-    if search.index is None:
+def _advice(search: _Search, best: Trial, unseen: float, facts: Mapping[str, Any]) -> Iterator[str]:
+    index, exact_ms = search.index, facts["exact_ms"]
+    if index is None:
         yield "; ".join(map(str, search.explanation.reasons))
-    elif _reaches(best.recall, search.target):
+    elif search.reaches(best.recall):
         if not search.is_enough(best):
             yield "That may be chance, and nothing reaches it by more: tune with a larger sample."
-        elif not _reaches(unseen, search.target):
+        elif not search.reaches(unseen):
             yield "The others are below the target: take a little more, or tune with a larger sample."
         if exact_ms <= best.latency_ms:
             yield "An exact search takes no longer here: nearest(vector, exact=True)."
-        if from_rows and search.index.method == "hnsw":
+        if facts["from_rows"] and index.method == "hnsw":
             yield ROWS_ARE_EASY
     elif search.unserved is not None:
         yield (
@@ -236,7 +212,7 @@ def _advice(search: _Search, best: Trial, unseen: float, exact_ms: float, from_r
             f"nearest(vector, exact=True) takes {exact_ms:.2f} ms."
         )
     else:
-        yield from _rebuilding(search.index, best)
+        yield from _rebuilding(index, best)
 
 
 def _rebuilding(index: ExistingIndex, best: Trial) -> Iterator[str]:

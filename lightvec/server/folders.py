@@ -60,9 +60,8 @@ class Lock:
 
     def acquire(self, *, shared: bool = False) -> bool:
         """Lock it unless another process has; does not wait."""
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
-            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
         except BlockingIOError:
             return False
         return True

@@ -8,28 +8,24 @@ import signal
 import socket
 import struct
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lightvec.errors import ServerError
 
+#: src/include/utils/pidfile.h.
+_READY = ("ready", "standby")
 _POLL_SECONDS = 0.005
 _SECONDS_TO_QUIT = 10.0
 
 
-@dataclass(frozen=True)
-class Postmaster:
+class Postmaster(NamedTuple):
     """The server's main process; ``pid`` is 0 if it cannot be seen, as in another container."""
 
     pid: int
     socket_folder: Path
     port: int
     status: str
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it accepts connections (the words are those of src/include/utils/pidfile.h)."""
-        return self.status in ("ready", "standby")
 
 
 def running(data: Path) -> Postmaster | None:
@@ -59,7 +55,7 @@ def running(data: Path) -> Postmaster | None:
 def wait_until_ready(data: Path, timeout: float) -> Postmaster | None:
     """The server that runs on ``data``, once it accepts connections; None if none runs."""
     deadline = time.monotonic() + timeout
-    while (found := running(data)) is not None and not found.is_ready:
+    while (found := running(data)) is not None and found.status not in _READY:
         if time.monotonic() > deadline:
             raise ServerError(
                 f"the server in {data.parent} accepts no connection after {timeout:g} s (it is "
@@ -96,11 +92,9 @@ def stop(data: Path, timeout: float) -> bool:
 
 def _peer(probe: socket.socket, pid: int) -> int:
     """The id of the process that listens, as this process sees it; on macOS ``pid``."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return pid
-    credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    peer: int = struct.unpack("3i", credentials)[0]
-    return peer
+    if hasattr(socket, "SO_PEERCRED"):
+        pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid
 
 
 def _signal(pid: int, number: int) -> bool:

@@ -5,6 +5,7 @@ The package's Python code is never imported: as root it would open folders to ev
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.metadata
 import importlib.util
@@ -12,8 +13,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lightvec.errors import MissingExtra, ServerError
 from lightvec.server.failures import explained, failure_reason
@@ -32,8 +33,7 @@ _NOT_COPIED = shutil.ignore_patterns("include", "*.a", "*.py", "__pycache__")
 _VARIABLES = ("PATH", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """The user and group that root switches to; None is this process's own account."""
 
     uid: int | None = None
@@ -72,10 +72,9 @@ def account(data: Path) -> Account:
 
 def version() -> str | None:
     """The version of the installed package, None without it. It begins with PostgreSQL's."""
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(_DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return None
 
 
 def find() -> Path:
@@ -92,6 +91,7 @@ def run(
     account: Account,
     data: Path,
     timeout: float | None = None,
+    script: str = "",
 ) -> None:
     """Run a program on a data directory; its failure is a :class:`ServerError` with the reason.
 
@@ -107,7 +107,7 @@ def run(
             user=account.uid,
             group=account.gid,
             extra_groups=None if account.uid is None else [],
-            stdin=subprocess.DEVNULL,
+            input=script,
             capture_output=True,
             encoding="utf-8",
             errors="replace",

@@ -16,12 +16,16 @@ from urllib.parse import quote
 
 from lightvec.errors import LightvecError, ServerError
 from lightvec.server import postmaster, programs
-from lightvec.server.cluster import TIMEOUT, locate
+from lightvec.server.cluster import TIMEOUT, Cluster
 from lightvec.server.failures import explained
 from lightvec.server.folders import Lock
 from lightvec.server.postmaster import Postmaster
 from lightvec.server.settings import DEFAULT_PORT
 
+#: The folder that ``embedded:`` alone means, and the command line without a URL.
+DEFAULT_PATH = ".lightvec"
+
+_SCHEME = "embedded:"
 # Data that nobody will miss need not survive a crash.
 _TEMPORARY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
@@ -45,7 +49,7 @@ class Status:
 
 
 class Server:
-    """A PostgreSQL server with pgvector whose data is in ``path``; it runs inside the block.
+    """A PostgreSQL server whose data is in ``path``, with the extension vector; it runs inside the block.
 
     Entering creates the database if there is none, and starts the server or joins the running one.
     Leaving stops it, unless another block or process uses it or :func:`start` keeps it running::
@@ -66,6 +70,13 @@ class Server:
     ``lightvec[embedded]`` and :class:`~lightvec.errors.InvalidOption` for invalid settings.
     """
 
+    path: Path
+    """The folder that was given, absolute."""
+    data: Path
+    """PostgreSQL's data directory: ``path / "data"``, for root possibly elsewhere."""
+    log: Path
+    """PostgreSQL's log."""
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -73,27 +84,15 @@ class Server:
         settings: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        self._cluster = locate(path, settings, timeout)
+        self._cluster = Cluster(path, settings, timeout)
         self._uses: list[Lock] = []
         self._postmaster: Postmaster | None = None
+        self.path = self._cluster.path
+        self.data = self._cluster.data
+        self.log = self._cluster.log
 
     def __repr__(self) -> str:
         return f"Server({str(self.path)!r})"
-
-    @property
-    def path(self) -> Path:
-        """The folder that was given, absolute."""
-        return self._cluster.path
-
-    @property
-    def data(self) -> Path:
-        """PostgreSQL's data directory: ``path / "data"``, for root possibly elsewhere."""
-        return self._cluster.data
-
-    @property
-    def log(self) -> Path:
-        """PostgreSQL's log."""
-        return self._cluster.log
 
     @property
     def socket_folder(self) -> Path:
@@ -146,6 +145,15 @@ class Server:
         self._uses.append(use)
 
 
+def path_of(url: str) -> Path | None:
+    """The folder of the server that a URL ``embedded:PATH`` names; None for any other URL.
+
+    >>> path_of("embedded:"), path_of("postgresql://localhost")
+    (PosixPath('.lightvec'), None)
+    """
+    return Path(url[len(_SCHEME) :] or DEFAULT_PATH) if url.startswith(_SCHEME) else None
+
+
 def start(
     path: str | os.PathLike[str],
     *,
@@ -166,7 +174,7 @@ def start(
 
 def stop(path: str | os.PathLike[str], *, timeout: float = TIMEOUT) -> bool:
     """Stop the server of ``path`` and end its connections. False if none runs."""
-    cluster = locate(path, timeout=timeout)
+    cluster = Cluster(path, timeout=timeout)
     if not cluster.data.is_dir():
         return False
     with cluster.locked(), explained(f"remove {cluster.keep}"):
@@ -176,18 +184,12 @@ def stop(path: str | os.PathLike[str], *, timeout: float = TIMEOUT) -> bool:
 
 def status(path: str | os.PathLike[str]) -> Status:
     """Whether the server of ``path`` runs, and where. Nothing is created or started."""
-    cluster = locate(path)
+    cluster = Cluster(path)
     with explained(f"read {cluster.data}"):
         found = postmaster.running(cluster.data)
-    return Status(
-        path=cluster.path,
-        data=cluster.data,
-        log=cluster.log,
-        running=found is not None,
-        pid=found.pid if found else None,
-        url=_url(found) if found else None,
-        version=programs.version(),
-    )
+    pid, url = (found.pid, _url(found)) if found else (None, None)
+    version = programs.version()
+    return Status(cluster.path, cluster.data, cluster.log, found is not None, pid, url, version)
 
 
 def ensure(path: str | os.PathLike[str]) -> Server:
@@ -229,18 +231,17 @@ def temporary(
     finally:
         with contextlib.suppress(LightvecError):
             stop(path)
-            shutil.rmtree(locate(path).home, ignore_errors=True)
+            shutil.rmtree(Cluster(path).home, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @atexit.register
 def _leave_ensured() -> None:
     for server in _ensured.values():
-        if not server._uses:
-            continue  # It could not be started.
-        # Nobody is left to handle an error; the next user of the path gets it.
-        with contextlib.suppress(LightvecError):
-            server.__exit__(None, None, None)
+        # Not if it could not be started. An error is for the next user of the path.
+        if server._uses:
+            with contextlib.suppress(LightvecError):
+                server.__exit__(None, None, None)
 
 
 def _url(found: Postmaster) -> str:

@@ -18,15 +18,14 @@ _SHARED_MEMORY_BYTES = 1 << 30
 
 def checked(settings: Mapping[str, str] | None) -> dict[str, str]:
     """The user's settings with names in lower case; raises ``InvalidOption``."""
-    checked: dict[str, str] = {}
     for name, value in (settings or {}).items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidOption(f"{name!r} is not the name of a PostgreSQL setting")
         if name.lower() in _FIXED:
             raise InvalidOption(f"the setting {name} follows from the server's path: leave it out")
-        checked[name.lower()] = text = str(value)
-        if "\0" in text:
-            raise InvalidOption(f"the setting {name} is {text!r}, and cannot hold a zero byte")
+        if "\0" in str(value):
+            raise InvalidOption(f"the setting {name} is {value!r}, and cannot hold a zero byte")
+    checked = {name.lower(): str(value) for name, value in (settings or {}).items()}
     port = checked.get("port", DEFAULT_PORT)
     if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
         raise InvalidOption(f"the setting port is {port!r}, expected a number from 1 to 65535")
@@ -47,12 +46,10 @@ def arguments(settings: Mapping[str, str], socket_folder: Path) -> list[str]:
 
 
 def check_running(settings: Mapping[str, str], data: Path) -> None:
-    """Refuse a server that runs without these settings.
-
-    ``postmaster.opts`` is the command that started it.
-    """
+    """Refuse a server that runs without these settings."""
     if not settings:
         return
+    # The command that started it.
     command = (data / "postmaster.opts").read_text(errors="surrogateescape")
     wanted = [f"{name}={value}" for name, value in settings.items()]
     missing = [setting for setting in wanted if f'"{setting}"' not in command]
@@ -64,11 +61,8 @@ def check_running(settings: Mapping[str, str], data: Path) -> None:
 
 
 def _shared_memory_is_small() -> bool:
-    """Whether /dev/shm is too small for parallel index builds: containers have 64 MB there.
-
-    System V memory does not count against it.
-    """
-    folder = Path("/dev/shm")
+    """Whether parallel index builds need System V memory: /dev/shm of a container has 64 MB."""
     if sys.platform != "linux":
         return False
+    folder = Path("/dev/shm")
     return not folder.is_dir() or shutil.disk_usage(folder).total < _SHARED_MEMORY_BYTES

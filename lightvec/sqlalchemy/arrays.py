@@ -1,14 +1,15 @@
-"""Arrays of vectors, and asyncpg's vectors: the classes that SQLAlchemy's dialects use for them.
+"""What SQLAlchemy's dialects are taught: arrays of vectors, asyncpg's vectors, reflection.
 
-A driver that does not know the types returns an array of them as text, psycopg 2 sends a list of texts as ``text[]``,
-and SQLAlchemy takes a list of lists of numbers for an array of arrays. So an ``ARRAY`` of vectors is converted here as
-a whole. A dialect finds its class in its ``colspecs``.
+A driver that does not know the types returns an array of them as text, psycopg 2 sends a list of texts
+as ``text[]``, and SQLAlchemy takes a list of lists of numbers for an array of arrays. So an ``ARRAY`` of
+vectors is converted here as a whole. A dialect finds its class in its ``colspecs``.
 """
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ARRAY, Dialect
 from sqlalchemy.dialects import postgresql
@@ -25,11 +26,11 @@ from lightvec.sqlalchemy.types import (
     unchanged,
 )
 from lightvec.types.arrays import array_text, is_dimension, parse_array
+from lightvec.types.inputs import is_table
 
 __all__ = ["teach_dialects"]
 
-#: The types by the names that reflection finds.
-_REFLECTED = {"vector": VECTOR, "halfvec": HALFVEC, "sparsevec": SPARSEVEC, "bit": BIT, "bit varying": BIT}
+_VECTORS = {"vector": VECTOR, "halfvec": HALFVEC, "sparsevec": SPARSEVEC}
 
 _DIALECTS: tuple[Any, ...] = (
     base.PGDialect,
@@ -38,6 +39,15 @@ _DIALECTS: tuple[Any, ...] = (
     pg8000.PGDialect_pg8000,
     asyncpg.PGDialect_asyncpg,
 )
+
+
+class _TypeNames(ChainMap[str, Any]):
+    """A dialect's types by the names that reflection finds."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        # Off the search path a type has its schema in front.
+        schema, _, last = name.rpartition(".")
+        return super().get(name, _VECTORS.get(last, default) if schema else default)
 
 
 class VectorArray(postgresql.ARRAY[Any]):
@@ -54,7 +64,7 @@ class VectorArray(postgresql.ARRAY[Any]):
         item = self.item_type
         if not isinstance(item, VectorType):
             return super().literal_processor(dialect)
-        return lambda value: quoted_literal(_array_text(_vectors(item, value, self.dimensions)), dialect)
+        return lambda value: quoted_literal(array_text(_vectors(item, value, self.dimensions), str), dialect)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         item = self.item_type
@@ -64,8 +74,10 @@ class VectorArray(postgresql.ARRAY[Any]):
 
 
 def _vectors(item: VectorType, value: Any, dimensions: int | None) -> list[Any]:
-    """The nested lists of an array's vectors; without declared dimensions, lists of numbers are the vectors."""
+    """The nested lists of an array's vectors; lists of numbers are the vectors."""
     inner = None if dimensions is None else dimensions - 1
+    if is_table(value):
+        item.value(value)  # refuses it: its items are labels
     return [
         _vectors(item, element, inner)
         if element is not None and (inner or (inner is None and _holds_vectors(element)))
@@ -75,7 +87,7 @@ def _vectors(item: VectorType, value: Any, dimensions: int | None) -> list[Any]:
 
 
 def _holds_vectors(value: Any) -> bool:
-    return getattr(value, "ndim", 1) > 1 or (is_dimension(value, True) and len(value) > 0)
+    return (getattr(value, "ndim", 1) > 1 and not is_table(value)) or (is_dimension(value, True) and len(value) > 0)
 
 
 def _read(value: Any, read: Callable[[Any], Any], collect: Callable[[Any], Any]) -> Any:
@@ -86,10 +98,6 @@ def _read(value: Any, read: Callable[[Any], Any], collect: Callable[[Any], Any])
 
 def _wire_text(vectors: list[Any]) -> str:
     return array_text(vectors, lambda vector: vector.wire_text())
-
-
-def _array_text(vectors: list[Any]) -> str:
-    return array_text(vectors, lambda vector: vector.to_text())
 
 
 class _Text(VectorType):
@@ -109,10 +117,8 @@ _AS_TEXT: dict[type[VectorType], type[VectorType]] = {
 class _TextArray(VectorArray):
     """The same for arrays, whose cast is that of the elements with ``[]`` appended."""
 
-    def __init__(
-        self, item_type: Any, as_tuple: bool = False, dimensions: int | None = None, zero_indexes: bool = False
-    ) -> None:
-        super().__init__(item_type, as_tuple, dimensions, zero_indexes)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         for kind, as_text in _AS_TEXT.items():
             if isinstance(self.item_type, kind):
                 self.item_type = self.item_type.adapt(as_text)
@@ -120,7 +126,9 @@ class _TextArray(VectorArray):
 
 def teach_dialects() -> None:
     """Have the dialects reflect the types, and read and write arrays of them; harmless when repeated."""
-    base.ischema_names.update(_REFLECTED)
+    base.ischema_names.update({**_VECTORS, "bit": BIT, "bit varying": BIT})
+    # Writing to it writes to base.ischema_names, which others add to as well.
+    base.PGDialect.ischema_names = cast(Any, _TypeNames(base.ischema_names))
     for dialect in _DIALECTS:
         taught = dialect.colspecs[ARRAY]
         if not issubclass(taught, VectorArray):

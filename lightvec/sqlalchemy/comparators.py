@@ -21,9 +21,9 @@ class DistanceComparator(TypeEngine.Comparator[Any]):
     type: Any  # a VectorType
 
     def distance(self, other: Any, /, *, metric: str | None = None) -> ColumnElement[float]:
-        """The distance by the type's declared metric, or by ``metric``.
+        """The distance by the type's metric, or by ``metric``.
 
-        :class:`~lightvec.errors.InvalidOption` without either, or where pgvector has no such distance for the type.
+        :class:`~lightvec.errors.InvalidOption` without either, or if pgvector has none for the type.
         """
         return self._distance(self.type.resolve_metric(metric), other)
 
@@ -46,7 +46,7 @@ class VectorComparator(DistanceComparator):
         return self._distance(METRICS["l2"], other)
 
     def max_inner_product(self, other: Any, /) -> ColumnElement[float]:
-        """The inner product with its sign turned, as pgvector's operator gives it: less is nearer."""
+        """The inner product with its sign turned: less is nearer."""
         return self._distance(METRICS["ip"], other)
 
     def cosine_distance(self, other: Any, /) -> ColumnElement[float]:
@@ -71,27 +71,30 @@ class BitComparator(DistanceComparator):
 
 
 class _WithPercent(BinaryExpression[float]):
-    """An expression whose operator has a percent sign, which SQLAlchemy leaves single for pg8000."""
+    """An expression whose operator has a percent sign, which SQLAlchemy leaves single for pg8000.
+
+    ``function`` is the SQL function of the same meaning.
+    """
 
     inherit_cache = True
     function: str
 
     @classmethod
     def of(cls, expression: BinaryExpression[float], function: str) -> _WithPercent:
-        """The expression; ``function`` is the SQL function of the same meaning."""
-        made = cls(expression.left, expression.right, expression.operator, type_=expression.type)
-        made.function = function
-        return made
+        doubled = cls(expression.left, expression.right, expression.operator, type_=expression.type)
+        doubled.function = function
+        return doubled
 
 
 @compiles(_WithPercent)
 def _compile(element: _WithPercent, compiler: Any, **options: Any) -> str:
     text: str
-    if compiler.preparer._double_percents or compiler.dialect.paramstyle not in ("format", "pyformat"):
+    doubles_them = compiler.preparer._double_percents
+    if doubles_them or compiler.dialect.paramstyle not in ("format", "pyformat"):
         text = compiler.visit_binary(element, **options)
     elif options.get("literal_binds") or not any(isinstance(part, BindParameter) for part in iterate(element)):
-        # pg8000 reads a doubled percent sign as one only where there are parameters. The function uses no index,
-        # but between columns there is none to use.
+        # pg8000 reads a doubled percent sign as one only where there are parameters. The function uses
+        # no index, but between columns there is none to use.
         text = compiler.process(getattr(func, element.function)(element.left, element.right), **options)
     else:
         doubled: custom_op[Any] = custom_op(element.operator.opstring.replace("%", "%%"))  # type: ignore[attr-defined]

@@ -12,8 +12,7 @@ __all__ = ["avg", "sum"]
 class avg(ReturnTypeFromArgs[Any]):
     """The mean of the group's vectors, element by element; NULL for no rows.
 
-    SQLAlchemy's own ``func.avg`` returns text, because it does not know the type of the mean; its ``func.sum`` does,
-    and :data:`sum` is that one.
+    SQLAlchemy's own ``func.avg`` returns text; its ``func.sum`` knows the type, and :data:`sum` is that.
     """
 
     inherit_cache = True

@@ -16,8 +16,8 @@ def render_item(kind: str, obj: Any, autogen_context: Any) -> str | bool:
 
         context.configure(connection=connection, target_metadata=target_metadata, render_item=render_item)
 
-    False for anything but lightvec's types, and for types with variants, which Alembic renders by itself. Without the
-    hook the types are rendered the same, and the migration's author adds the import.
+    False for anything but lightvec's types, and for types with variants, which Alembic renders itself.
+    Without the hook only the import is missing.
     """
     if kind != "type" or not isinstance(obj, VectorType):
         return False

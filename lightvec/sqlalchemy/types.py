@@ -29,9 +29,9 @@ _WHOLE = re.compile(r"(?<=[\[,:])(-?\d+)(?=[,\]}])")
 class VectorType(SchemaEventTarget, UserDefinedType[Any]):
     """What the four types share: one value class, dimensions, a metric that is declared once.
 
-    A column of the type takes whatever the value class can be made of, and gives values of that class. Others than the
-    declared dimensions are refused before anything is sent, by an :class:`~lightvec.errors.InvalidVector` that names
-    the column and that SQLAlchemy wraps in a ``StatementError``.
+    A column of the type takes whatever the value class can be made of, and gives values of that class.
+    Other dimensions than the declared ones are refused before anything is sent, by an
+    :class:`~lightvec.errors.InvalidVector` that SQLAlchemy wraps in a ``StatementError``.
     """
 
     cache_ok = True
@@ -78,7 +78,7 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
         return None if value is None else column_value(self.value_class, value, self.dim, self.place)
 
     def read(self, value: Any) -> Any:
-        """A value from the driver: text, or of a class that is registered for the type, such as pgvector's own."""
+        """A value from the driver: text, or of a class that is registered for the type."""
         if value is None or isinstance(value, self.value_class):
             return value
         text = value if isinstance(value, str) else getattr(value, "to_text", lambda: None)()
@@ -86,7 +86,7 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
 
     def sender(self, dialect: Dialect) -> Callable[[Any], Any]:
         """The function that converts a vector to what the driver sends."""
-        return unchanged if sends_binary(dialect) else _text
+        return unchanged if sends_binary(dialect) else self.value_class.wire_text
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
         send = self.sender(dialect)
@@ -110,7 +110,7 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
     # Copies, and the column that the type belongs to
 
     def _set_parent(self, parent: SchemaEventTarget, **kw: Any) -> None:
-        """Remember the column, for errors to name it, unless several columns share the type."""
+        """Remember the column, for errors to name it."""
         super()._set_parent(parent, **kw)
         if isinstance(parent, Column):
             self._is_shared = self._is_shared or (self._column is not None and self._column is not parent)
@@ -118,7 +118,7 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
 
     @property
     def place(self) -> str:
-        """The column, as ``table.column``; the type where it belongs to no column, or to several."""
+        """``table.column``; the type where it belongs to no column, or to several."""
         is_named = self._column is not None and not self._is_shared and self._column.name
         return str(self._column) if is_named else self.get_col_spec()
 
@@ -130,7 +130,7 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
         return adapted
 
     def copy(self, **kw: Any) -> Self:
-        """The same type, of no column; SQLAlchemy's options concern schemas, which do not matter here."""
+        """The same type, of no column."""
         copied = type(self)(**self._options())
         copied._variant_mapping = self._variant_mapping  # from with_variant()
         return copied
@@ -146,8 +146,8 @@ class VectorType(SchemaEventTarget, UserDefinedType[Any]):
 class VECTOR(VectorType):
     """A ``vector`` column, single precision; values are :class:`lightvec.Vector`.
 
-    ``dim`` is how many dimensions its vectors have, None for any. ``metric`` (``"l2"``, ``"ip"``, ``"cosine"`` or
-    ``"l1"``) is what ``distance()`` and ``score()`` go by.
+    ``dim`` is how many dimensions its vectors have, None for any. ``metric`` (``"l2"``, ``"ip"``,
+    ``"cosine"`` or ``"l1"``) is that of ``distance()`` and ``score()``.
 
     >>> VECTOR(3), VECTOR(3, metric="cosine")
     (VECTOR(dim=3), VECTOR(dim=3, metric='cosine'))
@@ -178,9 +178,9 @@ class SPARSEVEC(VectorType):
 
 
 class BIT(VectorType):
-    """A ``bit(length)`` column, or with ``varying`` one of at most ``length`` bits; values are :class:`lightvec.Bit`.
+    """A ``bit(length)`` column, or with ``varying`` one of at most ``length`` bits.
 
-    They equal the text of their bits. As in SQL, ``BIT()`` is one bit.
+    Values are :class:`lightvec.Bit`, which equal the text of their bits. As in SQL, ``BIT()`` is one bit.
 
     >>> BIT(3), BIT(8, varying=True)
     (BIT(length=3), BIT(length=8, varying=True))
@@ -227,14 +227,9 @@ def quoted_literal(text: str, dialect: Dialect) -> str:
 
 
 def _as_floats(text: str) -> str:
-    """The text of a vector with every number written as a float, as pgvector's own package renders its literals."""
+    """The text with every number as a float, as pgvector's own package renders its literals."""
     return _WHOLE.sub(r"\1.0", text)
 
 
 def unchanged(vector: Any) -> Any:
     return vector
-
-
-def _text(vector: Any) -> str:
-    text: str = vector.wire_text()
-    return text

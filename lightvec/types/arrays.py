@@ -1,18 +1,18 @@
-"""PostgreSQL arrays, text and binary, above all arrays of vectors: which lists are dimensions, which are elements.
+"""PostgreSQL arrays, text and binary, above all of vectors: which lists are dimensions, which elements.
 
-The text format is in PostgreSQL's documentation, 8.15.6. Binary (``array_send`` and ``array_recv``,
-src/backend/utils/adt/arrayfuncs.c) is big-endian: int32 dimensions, int32 whether there are NULLs, the element type's
-OID, for each dimension int32 size and int32 lower bound, for each element int32 length (-1 for NULL) and its bytes.
+Text: PostgreSQL's documentation, 8.15.6. Binary (``array_send``, src/backend/utils/adt/arrayfuncs.c),
+big-endian: int32 dimensions, int32 whether there are NULLs, the elements' OID, for each dimension int32
+size and int32 lower bound, for each element int32 length (-1 for NULL) and its bytes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from math import prod
 from numbers import Real
-from struct import Struct
+from struct import Struct, error
 from typing import Any
 
 from lightvec.errors import InvalidVector
@@ -29,9 +29,7 @@ _NULL = _int32.pack(-1)
 _NUMBERS = (Real, Decimal)
 
 # Compiled lazily: at import it would cost time.
-_QUOTED = r'[^"\\]*(?:\\.[^"\\]*)*'
-#: An element, with the braces before and after it.
-_ELEMENT = rf'(?s)(\{{{{0,6}})(?:"({_QUOTED})"|([^{{}}",\\ \t\n\r\v\f]+))(\}}{{0,6}})'
+_ELEMENT = r'(?s)"([^"\\]*(?:\\.[^"\\]*)*)"|([^{}",\\ \t\n\r\v\f]+)'
 _FLAT = r'\{[^{}"\\ \t\n\r\v\f]+\}'
 
 
@@ -43,7 +41,7 @@ def field(data: bytes) -> bytes:
 def array_to_binary(value: Any, encode: Callable[[Any], bytes], oid: int, *, of_vectors: bool) -> bytes:
     """The bytes of an array, from lists in lists; ``encode`` gives an element's :func:`field`.
 
-    Raises TypeError for anything but a list, ValueError for lists of unequal length, and what ``encode`` raises.
+    Raises TypeError for anything but a list, ValueError for lists of unequal length.
 
     >>> array_to_binary([b"four", None], field, 17, of_vectors=False).hex(" ", 4)
     '00000001 00000001 00000011 00000002 00000001 00000004 666f7572 ffffffff'
@@ -56,51 +54,46 @@ def array_to_binary(value: Any, encode: Callable[[Any], bytes], oid: int, *, of_
 
 
 def array_from_binary(data: bytes, decode: Callable[[bytes], Any]) -> list[Any]:
-    """The elements of an array in nested lists, None for NULL.
-
-    Raises :class:`lightvec.errors.InvalidVector` for malformed bytes, and what ``decode`` raises.
+    """The elements of an array in nested lists, None for NULL; :class:`InvalidVector` for other bytes.
 
     >>> array_from_binary(array_to_binary([[b"a"], [None]], field, 17, of_vectors=False), bytes)
     [[b'a'], [None]]
     """
-    sizes = _sizes(data)
-    place = _HEAD.size + len(sizes) * _BOUND.size
-    items = list(_elements(data, place, prod(sizes) if sizes else 0, decode))
+    try:
+        sizes, items = _read_binary(data, decode)
+    except error as reason:
+        raise InvalidVector(
+            f"expected the bytes of an array, as long as its header says, and got {show_bytes(data)}."
+        ) from reason
     for size in sizes[:0:-1]:
         items = [items[start : start + size] for start in range(0, len(items), size)]
     return items
 
 
-def _sizes(data: bytes) -> list[int]:
-    depth = _HEAD.unpack_from(data)[0] if len(data) >= _HEAD.size else -1
-    end = _HEAD.size + depth * _BOUND.size
-    if not 0 <= depth <= _MAX_DIMENSIONS or len(data) < end:
-        raise _malformed_binary(data)
-    sizes = [size for size, _ in _BOUND.iter_unpack(data[_HEAD.size : end])]
-    if any(size < 1 for size in sizes):
-        raise _malformed_binary(data)
-    return sizes
-
-
-def _elements(data: bytes, place: int, count: int, decode: Callable[[bytes], Any]) -> Iterator[Any]:
-    """One by one, so that no memory is allocated for elements that the header announces and the bytes lack."""
-    for _ in range(count):
+def _read_binary(data: bytes, decode: Callable[[bytes], Any]) -> tuple[list[int], list[Any]]:
+    """Sizes and elements. No memory is allocated for what the header alone announces."""
+    depth = _int32.unpack_from(data)[0]
+    if not 0 <= depth <= _MAX_DIMENSIONS:
+        raise error("dimensions")
+    place = _HEAD.size + depth * _BOUND.size
+    sizes = [size for size, _ in _BOUND.iter_unpack(data[_HEAD.size : place])]
+    if len(data) < place or any(size < 1 for size in sizes):
+        raise error("sizes")
+    items = []
+    for _ in range(prod(sizes) if sizes else 0):
+        (length,) = _int32.unpack_from(data, place)
         start = place + _int32.size
-        length = _int32.unpack_from(data, place)[0] if len(data) >= start else -2
         place = start + max(length, 0)
         if length < -1 or place > len(data):
-            raise _malformed_binary(data)
-        yield None if length < 0 else decode(data[start:place])
+            raise error("length")
+        items.append(None if length < 0 else decode(data[start:place]))
     if place != len(data):
-        raise _malformed_binary(data)
-
-
-def _malformed_binary(data: bytes) -> InvalidVector:
-    return InvalidVector(f"expected the bytes of an array, as long as its header says, and got {show_bytes(data)}.")
+        raise error("trailing bytes")
+    return sizes, items
 
 
 def flattened(value: Any, of_vectors: bool) -> tuple[list[int], list[Any]]:
-    """The sizes of an array's dimensions and its elements in order; no sizes where there are no elements.
+    """The sizes of an array's dimensions and its elements in order; no sizes where there are none.
 
     >>> flattened([[1, 2, 3], [4, 5, 6]], False)
     ([2, 3], [1, 2, 3, 4, 5, 6])
@@ -120,13 +113,13 @@ def flattened(value: Any, of_vectors: bool) -> tuple[list[int], list[Any]]:
 
 
 def check_depth(dimensions: int) -> None:
-    """Raise for more dimensions than PostgreSQL allows; a list that contains itself would never end."""
+    """Raise for more dimensions than PostgreSQL allows; a list that contains itself never ends."""
     if dimensions > _MAX_DIMENSIONS:
         raise ValueError(f"an array has at most {_MAX_DIMENSIONS} dimensions")
 
 
 def is_dimension(value: Any, of_vectors: bool) -> bool:
-    """Whether a value is a dimension of an array; in an array of vectors, a list of numbers is an element.
+    """Whether a value is a dimension; in an array of vectors, a list of numbers is an element.
 
     >>> is_dimension([1.5, 2], False), is_dimension([1.5, 2], True), is_dimension([[1.5, 2], None], True)
     (True, False, True)
@@ -137,14 +130,14 @@ def is_dimension(value: Any, of_vectors: bool) -> bool:
 
 
 def as_list(value: Any, of_vectors: bool) -> Any:
-    """An ndarray or array.array as a list, its rows as they are where they are vectors."""
+    """An ndarray or array.array as a list; rows that are vectors stay as they are."""
     if isinstance(value, (list, tuple)) or not hasattr(value, "tolist"):
         return value
     return list(value) if of_vectors and getattr(value, "ndim", 1) > 1 else value.tolist()
 
 
 def array_text(value: list[Any], text: Callable[[Any], str | None]) -> str:
-    """An array literal of nested lists, every element quoted; ``text`` gives an element's text, None for NULL.
+    """An array literal of nested lists, every element quoted; ``text`` gives None for NULL.
 
     >>> array_text([[1, None], [2, 3]], str)
     '{{"1",NULL},{"2","3"}}'
@@ -166,61 +159,58 @@ def quoted(text: str) -> str:
 
 
 def parse_array(data: str, convert: Callable[[str], Any]) -> list[Any]:
-    """The elements of an array literal in lists, each read by ``convert``; ``ValueError`` for anything else.
+    """The elements of an array literal, each read by ``convert``; ``ValueError`` for anything else.
 
-    Bounds are ignored; they precede an array whose lower bound is not 1 (``int2vector`` as ``int2[]``).
+    Bounds, which precede an array whose lower bound is not 1, are ignored.
 
     >>> parse_array('{{1,NULL},{"3",4}}', int)
     [[1, None], [3, 4]]
     """
+    text = data
     if data.startswith("["):
-        data = re.sub(r"^(?:\[-?[0-9]{1,10}:-?[0-9]{1,10}\]){1,6}=", "", data)
-    if data == "{}":
+        text = re.sub(r"^(?:\[-?[0-9]{1,10}:-?[0-9]{1,10}\]){1,6}=", "", data)
+    if text == "{}":
         return []
-    if re.fullmatch(_FLAT, data):
-        texts = data[1:-1].split(",")
-        if "" in texts:
-            raise _malformed_text(data)
-        return [None if text == "NULL" else convert(text) for text in texts]
-    return _nested(data, *_split(data, convert))
+    if re.fullmatch(_FLAT, text):
+        items = text[1:-1].split(",")
+        if "" not in items:
+            return [None if item == "NULL" else convert(item) for item in items]
+    elif text.startswith("{"):
+        array, end, sizes = _parse_nested(text, 1, convert)
+        if end == len(text) and sizes:
+            return array
+    raise ValueError(f"expected an array literal with matching braces and rows of equal length, got {show(data)}")
 
 
-def _split(data: str, convert: Callable[[str], Any]) -> tuple[list[Any], list[int]]:
-    """The elements in order, and how many braces close after each; as many open before the next."""
-    pattern, position = re.compile(_ELEMENT), 0
-    elements: list[Any] = []
-    closed: list[int] = []
-    while position <= len(data):
-        found = pattern.match(data, position)
-        if found is None or (closed and len(found[1]) != closed[-1]) or not (closed or found[1]):
-            raise _malformed_text(data)
-        quoted, plain = found[2], found[3]
-        if quoted is None:
-            elements.append(None if plain == "NULL" else convert(plain))
+def _parse_nested(
+    text: str, depth: int, convert: Callable[[str], Any], place: int = 0
+) -> tuple[list[Any], int, tuple[int, ...]]:
+    """The array whose brace opens at a place, the place after it, and its sizes; none if malformed."""
+    items: list[Any] = []
+    sizes: tuple[int, ...] | None = None
+    match = re.compile(_ELEMENT).match
+    while depth <= _MAX_DIMENSIONS:
+        place += 1
+        inner: tuple[int, ...] = ()
+        if found := match(text, place):
+            quoted, plain = found.groups()
+            place = found.end()
+            if quoted is None:
+                items.append(None if plain == "NULL" else convert(plain))
+            else:
+                items.append(convert(re.sub(r"(?s)\\(.)", r"\1", quoted) if "\\" in quoted else quoted))
+        elif text[place : place + 1] == "{":
+            item, place, inner = _parse_nested(text, depth + 1, convert, place)
+            if not inner:
+                break
+            items.append(item)
         else:
-            elements.append(convert(re.sub(r"(?s)\\(.)", r"\1", quoted) if "\\" in quoted else quoted))
-        closed.append(len(found[4]))
-        position = found.end() + 1
-        if data[found.end() : position] not in (",", ""):
-            raise _malformed_text(data)
-    return elements, closed
-
-
-def _nested(data: str, items: list[Any], closed: list[int]) -> list[Any]:
-    """The elements in lists; those of one dimension have one length, as in every PostgreSQL array."""
-    depth = closed[-1]
-    if len(data) - len(data.lstrip("{")) != depth or any(count >= depth for count in closed[:-1]):
-        raise _malformed_text(data)
-    for level in range(1, depth + 1):
-        ends = [place for place, count in enumerate(closed, 1) if count >= level]
-        size = ends[0]
-        if ends != list(range(size, len(items) + 1, size)):
-            raise _malformed_text(data)
-        items = [items[end - size : end] for end in ends]
-        closed = [closed[end - 1] for end in ends]
-    array: list[Any] = items[0]
-    return array
-
-
-def _malformed_text(data: str) -> ValueError:
-    return ValueError(f"expected an array literal with matching braces and rows of equal length, got {show(data)}")
+            break
+        if sizes is None:
+            sizes = inner
+        end = text[place : place + 1]
+        if inner != sizes or end not in (",", "}"):
+            break
+        if end == "}":
+            return items, place + 1, (len(items), *sizes)
+    return [], place, ()

@@ -10,7 +10,7 @@ from lightvec.errors import InvalidVector
 from lightvec.types.inputs import (
     MAX_BITS,
     contents,
-    is_bit_string,
+    is_instance,
     is_ndarray,
     refuse_masked,
     require_numpy,
@@ -34,10 +34,10 @@ _DIGITS = {True: "1", False: "0"}
 class Bit(Value[bool]):
     """A string of 1 to 83,886,080 bits: immutable, hashable, picklable, a ``Sequence[bool]``.
 
-    ``value`` is bytes, bytearray or memoryview (8 bits a byte, the most significant first), a text of ``0``
-    and ``1``, a list or other iterable of bools (numbers are refused), a one-dimensional NumPy array of
-    bool, or of uint8 that holds only 0 and 1, asyncpg's BitString, or another Bit. Raises
-    :class:`lightvec.errors.InvalidVector` for anything else.
+    ``value`` is bytes, bytearray or memoryview (8 bits a byte, the most significant first), a text of
+    ``0`` and ``1``, a list or other iterable of bools, a one-dimensional NumPy array of bool, or of uint8
+    that holds only 0 and 1, asyncpg's BitString, or another Bit. Raises
+    :class:`lightvec.errors.InvalidVector` for anything else, numbers too.
 
     >>> bits = Bit("101")
     >>> bits
@@ -68,10 +68,8 @@ class Bit(Value[bool]):
             return cls._of(len(data) * 8, data)
         if is_ndarray(value):
             return cls._of_ndarray(value)
-        if isinstance(value, str) or is_bit_string(value):
+        if isinstance(value, str) or _is_bit_string(value):
             return cls._of_text(value if isinstance(value, str) else _digits(value), cls.__name__)
-        if isinstance(value, Sequence):  # before any item of a long one is read
-            require_size(min(len(value), MAX_BITS + 1), MAX_BITS, cls.__name__, "bits")
         return cls._of_items(sequence(value, MAX_BITS, cls.__name__, "bools"))
 
     @classmethod
@@ -134,13 +132,13 @@ class Bit(Value[bool]):
         return self._length, self._data
 
     def __eq__(self, other: object) -> bool:
-        """Equal to a Bit, a text of 0 and 1, asyncpg's BitString, or a list or tuple of bools, of the same bits."""
-        if isinstance(other, str):
-            return self.to_text() == other
-        return self.to_text() == _digits(other) if is_bit_string(other) else super().__eq__(other)
+        """Equal to a Bit, text, asyncpg's BitString, list or tuple of the same bits."""
+        if _is_bit_string(other):
+            other = _digits(other)
+        return self.to_text() == other if isinstance(other, str) else super().__eq__(other)
 
     def __hash__(self) -> int:
-        """The hash of the text; a tuple of bools can be equal and hashes differently."""
+        """The hash of the text; an equal tuple of bools has another."""
         return hash(self.to_text())
 
     def to_list(self) -> list[bool]:
@@ -148,10 +146,7 @@ class Bit(Value[bool]):
         return [digit == "1" for digit in self.to_text()]
 
     def to_numpy(self) -> NDArray[np.bool_]:
-        """A new bool array of the shape ``(dimensions,)``.
-
-        Raises :class:`lightvec.errors.MissingExtra` where NumPy is not installed.
-        """
+        """A new bool array; :class:`lightvec.errors.MissingExtra` where NumPy is not installed."""
         numpy = require_numpy("an array of a Bit")
         packed = numpy.frombuffer(self._data, numpy.uint8)
         bits: NDArray[np.bool_] = numpy.unpackbits(packed, count=self._length).view(numpy.bool_)
@@ -163,24 +158,20 @@ class Bit(Value[bool]):
 
     @classmethod
     def from_text(cls, value: str, /) -> Self:
-        """Read a text of ``0`` and ``1``; like PostgreSQL's ``bit_in`` it allows no white space.
-
-        Raises :class:`lightvec.errors.InvalidVector` for anything else.
-        """
+        """Read a text of ``0`` and ``1``; :class:`lightvec.errors.InvalidVector` for the rest."""
         if not isinstance(value, str):
             raise malformed_text(cls, value)
         return cls._of_text(value, f"{cls.__name__}.from_text")
 
     def to_binary(self) -> bytes:
-        """The bytes of PostgreSQL's ``bit_send``: big-endian int32 length in bits, then the bits."""
+        """PostgreSQL's ``bit_send``: big-endian int32 length in bits, then the bits."""
         return _HEADER.pack(self._length) + self._data
 
     @classmethod
     def from_binary(cls, value: bytes | bytearray | memoryview, /) -> Self:
-        """Read the bytes that :meth:`to_binary` writes, which are those of ``bit_recv`` and ``varbit_recv``.
+        """Read what :meth:`to_binary` writes; :class:`lightvec.errors.InvalidVector` for the rest.
 
-        Raises :class:`lightvec.errors.InvalidVector` for any other length and for bits set in the padding
-        (which PostgreSQL would silently clear).
+        Bits set in the padding are refused, too, which PostgreSQL would silently clear.
         """
         data, who = contents(value, cls.__name__), f"{cls.__name__}.from_binary"
         (length,) = _HEADER.unpack_from(data) if len(data) >= 4 else (-1,)
@@ -191,6 +182,10 @@ class Bit(Value[bool]):
         if length % 8 and data[-1] & (0xFF >> length % 8):
             raise InvalidVector(f"{who} expected zeros after bit {length:,} and got 0x{data[-1]:02x} as last byte.")
         return cls._of(length, data[4:])
+
+
+def _is_bit_string(value: object) -> bool:
+    return is_instance(value, "asyncpg.pgproto.types", "BitString")
 
 
 def _digits(bit_string: Any) -> str:

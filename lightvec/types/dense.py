@@ -56,11 +56,7 @@ class DenseVector(Value[float], Generic[Scalar]):
         return self._format, self.to_list()
 
     def __hash__(self) -> int:
-        """The hash of ``tuple(v)``.
-
-        A tuple whose numbers are not exact in this precision, such as ``(0.1,)``, can be equal and hash
-        differently.
-        """
+        """The hash of ``tuple(v)``; an equal tuple of inexact numbers, as ``(0.1,)``, has another."""
         return hash(tuple(self.to_list()))
 
     def to_list(self) -> list[float]:
@@ -68,44 +64,46 @@ class DenseVector(Value[float], Generic[Scalar]):
         return self._format.unpack(self._numbers)
 
     def to_numpy(self) -> NDArray[Scalar]:
-        """A new, writable array of the shape ``(dimensions,)``: float32 of a Vector, float16 of a HalfVector.
+        """A new array of float32, of a HalfVector float16; ``numpy.asarray(v)`` copies nothing.
 
-        ``numpy.asarray(v)`` gives the same numbers without a copy, read-only.
         Raises :class:`lightvec.errors.MissingExtra` where NumPy is not installed.
         """
         return self.__array__(copy=True)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        """NumPy's protocol: a read-only view of the numbers; a copy for another dtype or ``copy=True``.
-
-        Raises ``ValueError`` for ``copy=False`` with another dtype, as NumPy's own arrays do.
-        """
+        """NumPy's protocol: a read-only view; a copy for another dtype or ``copy=True``."""
         numpy = require_numpy(f"an array of a {type(self).__name__}")
-        # Through a read-only memoryview, because a view of the array itself could be made writable again.
-        view: NDArray[Any] = numpy.frombuffer(memoryview(self._numbers).toreadonly(), self._format.dtype)
+        # A view of the array itself could be made writable again.
+        numbers = memoryview(self._numbers).toreadonly()
+        view: NDArray[Any] = numpy.frombuffer(numbers, self._format.dtype)
         if dtype is not None and numpy.dtype(dtype) != view.dtype:
             if copy is False:
                 raise ValueError(f"{view.dtype} numbers cannot become {numpy.dtype(dtype)} without a copy")
             return view.astype(dtype)
         return view.copy() if copy else view
 
-    def to_text(self) -> str:
-        """The text PostgreSQL prints, such as ``[0.1,2,1e-05]``.
+    def __arrow_array__(self, type: Any = None) -> Any:
+        """PyArrow's protocol: the numbers without a copy; another type is cast."""
+        import pyarrow
 
-        Each number has the fewest digits that read back as the same float32.
-        """
+        stored = pyarrow.float16() if self._format.size == 2 else pyarrow.float32()
+        numbers = pyarrow.py_buffer(memoryview(self._numbers).toreadonly())
+        array = pyarrow.Array.from_buffers(stored, len(self), [None, numbers])
+        return array if type is None else array.cast(type)
+
+    def to_text(self) -> str:
+        """The text PostgreSQL prints, such as ``[0.1,2,1e-05]``: as few digits as float32 needs."""
         return f"[{','.join(shortest(self.to_list()))}]"
 
     def wire_text(self) -> str:
-        # Enough digits for every number. Nothing is read back, so it takes a quarter of the time of to_text.
+        # A quarter of the time of to_text, which reads the numbers back.
         return f"[{(f'%.{self._format.digits}g,' * len(self))[:-1] % tuple(self.to_list())}]"
 
     @classmethod
     def from_text(cls, value: str, /) -> Self:
-        """Read what PostgreSQL prints and accepts, by pgvector's ``vector_in``: ``[1, 2.5, 1e-5]``.
+        """Read what pgvector's ``vector_in`` accepts: ``[1, 2.5, 1e-5]``, with any white space.
 
-        White space may surround the brackets and the numbers. Raises :class:`lightvec.errors.InvalidVector`
-        for anything else, for NaN and infinity, and for numbers that do not fit.
+        Raises :class:`lightvec.errors.InvalidVector` for anything else.
         """
         text = value.strip(" \t\n\r\v\f") if isinstance(value, str) else ""
         if text[:1] != "[" or text[-1:] != "]" or not is_decimal(text[1:-1]):
@@ -115,19 +113,12 @@ class DenseVector(Value[float], Generic[Scalar]):
         return cls._of(cls._format.pack(numbers, f"{cls.__name__}.from_text"))
 
     def to_binary(self) -> bytes:
-        """The bytes of pgvector's ``vector_send`` and ``halfvec_send``.
-
-        Big-endian: int16 dimensions, int16 0, the numbers.
-        """
+        """pgvector's ``vector_send``, big-endian: int16 dimensions, int16 0, the numbers."""
         return _HEADER.pack(len(self._numbers), 0) + self._format.encode(self._numbers)
 
     @classmethod
     def from_binary(cls, value: bytes | bytearray | memoryview, /) -> Self:
-        """Read the bytes that :meth:`to_binary` writes, by the rules of ``vector_recv`` and ``halfvec_recv``.
-
-        Raises :class:`lightvec.errors.InvalidVector` for any other header or length, for NaN and for
-        infinity.
-        """
+        """Read what :meth:`to_binary` writes; :class:`lightvec.errors.InvalidVector` for the rest."""
         data = contents(value, cls.__name__)
         size, zero = _HEADER.unpack_from(data) if len(data) >= 4 else (0, 0)
         if zero or not 1 <= size <= MAX_DIMENSIONS or len(data) != 4 + size * cls._format.size:
@@ -140,7 +131,7 @@ class DenseVector(Value[float], Generic[Scalar]):
     def normalized(self) -> Self:
         """The vector of the same direction whose L2 norm is 1, computed in double precision.
 
-        Raises :class:`lightvec.errors.InvalidVector` for a vector of zeros, which has no direction.
+        Raises :class:`lightvec.errors.InvalidVector` for zeros, which have no direction.
         """
         who = type(self).__name__
         return self._of(self._format.pack(normalized(self.to_list(), who), who))
@@ -152,18 +143,17 @@ class DenseVector(Value[float], Generic[Scalar]):
 class Vector(DenseVector["np.float32"]):
     """A vector of 1 to 16,000 float32 numbers: immutable, hashable, picklable, a ``Sequence[float]``.
 
-    ``value`` is a list, a tuple, an ``array.array``, a one-dimensional NumPy array of any real dtype,
-    another vector, or any other iterable of numbers, each rounded to float32. Sets, dicts, text and bytes
-    are refused.
+    ``value`` is a list, a tuple, an ``array.array``, another vector, anything of one dimension that
+    NumPy can read (an ndarray, a pandas Series, a PyArrow array, a tensor), or any other iterable of
+    numbers. Each number is rounded to float32.
 
-    Raises :class:`lightvec.errors.InvalidVector` for anything else, for NaN and infinity, for numbers
-    beyond float32 and for an empty vector. The binary and text formats are those of ``src/vector.c`` in
-    pgvector.
+    Raises :class:`lightvec.errors.InvalidVector` for what is empty or too long, for NaN, infinity and
+    numbers beyond float32, and for anything else: text, bytes, sets, dicts, a DataFrame, a 2-D array.
 
     >>> v = Vector([1, 2.5, 3])
     >>> v
     Vector([1.0, 2.5, 3.0])
-    >>> v.to_text()
+    >>> str(v)
     '[1,2.5,3]'
     >>> v == [1, 2.5, 3], v[0], v[1:]
     (True, 1.0, [2.5, 3.0])
@@ -181,9 +171,7 @@ class Vector(DenseVector["np.float32"]):
 class HalfVector(DenseVector["np.float16"]):
     """A vector of 1 to 16,000 float16 numbers: half the size of a :class:`Vector`, 3 significant digits.
 
-    It takes what :class:`Vector` takes, each number rounded to float16. Numbers of 65,520 and more do not
-    fit and raise :class:`lightvec.errors.InvalidVector`, as does everything that ``Vector`` refuses. The
-    binary and text formats are those of ``src/halfvec.c`` in pgvector.
+    It takes and refuses what :class:`Vector` does. Numbers of 65,520 and more do not fit.
 
     >>> v = HalfVector([1, 2.5, 3])
     >>> v

@@ -1,7 +1,6 @@
-"""What callers pass: the limits of the types, kinds of input, and how an error shows a value.
+"""What callers pass: the limits, kinds of input, and how an error shows a value.
 
-NumPy, SciPy and asyncpg are never imported here. A value can be one of theirs only when the module is
-in ``sys.modules``.
+NumPy, SciPy and asyncpg are never imported here: a value can be theirs only if they are loaded.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import reprlib
 import sys
 from array import array
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, MappingView, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -48,12 +47,39 @@ def show(value: Any) -> str:
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
-def show_number(value: int) -> str:
-    """The number with commas, where it is not too large to print.
+#: How many items a shortened value shows, and how many are left as they are.
+_SHOWN, _SHORT = 4, 16
 
-    >>> show_number(16_000)
-    '16,000'
+
+class _Shortened:
+    """A vector, list or array of which ``repr`` shows the first items."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        head = ", ".join(map(repr, shortened(list(self._value[:_SHOWN]))))
+        return f"{type(self._value).__name__}([{head}, ...], {len(self._value):,} items)"
+
+
+def shortened(value: Any) -> Any:
+    """The value for a log: long vectors, lists and arrays, inside lists and dicts, too, show their first items.
+
+    >>> shortened(["a", list(range(1_536))])
+    ['a', list([0, 1, 2, 3, ...], 1,536 items)]
     """
+    if isinstance(value, Mapping):
+        return {key: shortened(item) for key, item in value.items()}
+    if isinstance(value, list | tuple) and len(value) <= _SHORT:
+        short = map(shortened, value)
+        return list(short) if isinstance(value, list) else tuple(short)
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
+    is_long = (is_sequence or (is_ndarray(value) and value.ndim > 0)) and len(value) > _SHORT
+    return _Shortened(value) if is_long else value
+
+
+def show_number(value: int) -> str:
+    """The number with commas, where it is not too large to print."""
     return f"{value:,}" if abs(value) < 10**30 else "a very large number"
 
 
@@ -70,30 +96,43 @@ def show_bytes(value: bytes | bytearray | memoryview) -> str:
 def require_size(size: int, most: int, who: str, unit: str = "dimensions") -> None:
     """Raise :class:`InvalidVector` unless ``1 <= size <= most``."""
     if not 1 <= size <= most:
-        # An iterable is read no further than one item past the limit, so its real size is unknown.
+        # An iterable is read no further than one item past the limit.
         came = f"more than {most:,}" if size == most + 1 else show_number(size)
         raise InvalidVector(f"{who} expected 1 to {most:,} {unit} and got {came}.")
 
 
 def is_ndarray(value: object) -> bool:
     """Whether NumPy is loaded and ``value`` is one of its arrays."""
-    return _is_instance(value, "numpy", "ndarray")
+    return is_instance(value, "numpy", "ndarray")
 
 
-def is_scipy_sparse(value: object) -> bool:
-    """Whether SciPy is loaded and ``value`` is one of its sparse arrays or matrices."""
-    return _is_instance(value, "scipy.sparse", "spmatrix") or _is_instance(value, "scipy.sparse", "sparray")
+def pgvector_classes() -> dict[str, type[Any]]:
+    """The value classes of pgvector's own Python package by name, if a program has loaded it."""
+    package = sys.modules.get("pgvector")
+    names = ("Vector", "HalfVector", "SparseVector", "Bit")
+    return {name: getattr(package, name) for name in names if hasattr(package, name)}
 
 
-def is_bit_string(value: object) -> bool:
-    """Whether asyncpg is loaded and ``value`` is one of its bit strings."""
-    return _is_instance(value, "asyncpg.pgproto.types", "BitString")
+def pgvector_name(value: object) -> str:
+    """The class of a value of pgvector's package, such as ``Vector``; empty for any other value."""
+    return next((name for name, kind in pgvector_classes().items() if isinstance(value, kind)), "")
 
 
-def _is_instance(value: object, module: str, name: str) -> bool:
+def is_instance(value: object, module: str, *names: str) -> bool:
+    """Whether the module is loaded and ``value`` is of one of its classes."""
     # getattr, because another thread may be half way through importing the module.
-    kind = getattr(sys.modules.get(module), name, None)
-    return kind is not None and isinstance(value, kind)
+    kinds = [getattr(sys.modules.get(module), name, None) for name in names]
+    return any(kind is not None and isinstance(value, kind) for kind in kinds)
+
+
+def is_array(value: Any) -> bool:
+    """Whether another library's array of one dimension: a pandas Series, a PyArrow array, a tensor."""
+    return hasattr(value, "__array__") and getattr(value, "ndim", 1) == 1 and not isinstance(value, Sequence)
+
+
+def is_table(value: Any) -> bool:
+    """Whether a DataFrame or table, of which iterating gives no rows, but columns or their labels."""
+    return hasattr(value, "columns") and len(getattr(value, "shape", ())) == 2
 
 
 def require_numpy(purpose: str) -> Any:
@@ -108,26 +147,55 @@ def require_numpy(purpose: str) -> Any:
 def sequence(value: Any, most: int, who: str, item: str = "numbers") -> Sequence[Any]:
     """The items of ``value``; of an endless iterable no more than ``most + 1`` are taken.
 
-    Raises :class:`InvalidVector` for text, bytes, unordered collections, and values without items.
+    Raises :class:`InvalidVector` for text, bytes, sets, mappings, and what has not one dimension.
     """
     if isinstance(value, list | tuple | array):
         return value
-    if getattr(value, "ndim", 1) != 1:  # iterating a DataFrame would give its column labels
-        raise InvalidVector(f"{who} expected one dimension of {item} and got {value.ndim}: pass one row.")
+    if name := pgvector_name(value):
+        if name != "Bit":
+            require_size(value.dimensions(), most, who)  # a sparse one may have a billion
+        return list(value.to_list())
     is_text = isinstance(value, str | bytes | bytearray) or (
         isinstance(value, memoryview) and value.format not in _NUMBER_FORMATS
     )
-    try:
-        source = value.tolist() if isinstance(value, memoryview) else value
-        items = None if is_text or isinstance(value, Mapping | Set) else iter(source)
-    except (TypeError, NotImplementedError):  # Python itself cannot read every format of a memoryview.
-        items = None
-    if items is None:
-        hint = ", or from_text or from_binary" if is_text else ""
+    if not is_text and not isinstance(value, Mapping | MappingView | Set):
+        _require_one_dimension(value, who, item)
+        try:
+            value = _readable(value, who, item)
+            items = iter(value)
+        except (TypeError, NotImplementedError):  # Python cannot read every format of a memoryview
+            pass
+        else:
+            if isinstance(value, Sequence) and len(value) > most:  # before all of a long one is read
+                require_size(most + 1, most, who, "bits" if item == "bools" else "dimensions")
+            return list(islice(items, most + 1))
+    hint = ", or from_text or from_binary" if is_text else ""
+    raise InvalidVector(f"{who} expected a list, tuple, array or other iterable of {item}{hint} and got {show(value)}.")
+
+
+def _require_one_dimension(value: Any, who: str, item: str) -> None:
+    shape = getattr(value, "shape", None)
+    dimensions = getattr(value, "ndim", len(shape) if isinstance(shape, tuple) else 1)
+    if dimensions != 1:
+        hint = ", such as .iloc[0]" if hasattr(value, "iloc") else ""
         raise InvalidVector(
-            f"{who} expected a list, tuple, array or other iterable of {item}{hint} and got {show(value)}."
+            f"{who} expected one dimension of {item} and got {dimensions} ({type(value).__name__}): pass one row{hint}."
         )
-    return list(islice(items, most + 1))
+
+
+def _readable(value: Any, who: str, item: str) -> Any:
+    """The value, or the list of what another library's array holds: pandas', PyArrow's, a tensor."""
+    if hasattr(value, "as_py"):  # PyArrow's scalar, such as a row of a column of lists
+        return value.as_py()
+    if hasattr(value, "__array__") and not isinstance(value, Sequence):
+        try:
+            value = value.__array__()
+        except (ImportError, RuntimeError, TypeError, ValueError):
+            return value  # no NumPy, or a tensor that cannot be its array: it is iterated
+        _require_one_dimension(value, who, item)
+    if is_ndarray(value) or isinstance(value, memoryview):
+        return value.tolist()
+    return value
 
 
 def refuse_masked(value: Any, who: str) -> None:

@@ -18,7 +18,8 @@ from lightvec.types.inputs import (
     MAX_SPARSE_DIMENSIONS,
     MAX_SPARSE_NONZERO,
     contents,
-    is_scipy_sparse,
+    is_instance,
+    pgvector_name,
     require_numpy,
     require_size,
     show,
@@ -39,17 +40,13 @@ _TEXT = r"\s*\{([^{}]*)\}\s*/\s*([+-]?[0-9]{1,10})\s*"
 class SparseVector(Value[float]):
     """A float32 vector of 1 to 1,000,000,000 dimensions that keeps the numbers that are not zero.
 
-    At most 16,000 of them are kept.
-
-    It is made from a dict of index (from 0) to number together with the dimensions, or from one value that
-    has all dimensions: a list, a tuple, an ``array.array``, another iterable of numbers, a one-dimensional
-    NumPy array, a SciPy sparse array or matrix of one row (or one dimension; duplicate entries are added),
-    or another vector. Numbers that are zero in float32 are dropped. It is immutable, hashable, picklable
-    and a ``Sequence[float]`` of all its dimensions, zeros included.
+    At most 16,000 of them are kept. It is made from a dict of index (from 0) to number together with
+    the dimensions, from a SciPy sparse array or matrix of one row (duplicate entries are added), or from
+    whatever :class:`lightvec.Vector` takes. It is immutable, hashable, picklable and a
+    ``Sequence[float]`` of all its dimensions, zeros included.
 
     Raises :class:`lightvec.errors.InvalidVector` for anything else, for NaN, infinity and numbers beyond
-    float32. The binary and text formats are those of ``src/sparsevec.c`` in pgvector; indices count from 1
-    in the text only.
+    float32. The formats are those of pgvector's ``src/sparsevec.c``; indices count from 1 in text only.
 
     >>> v = SparseVector({0: 1.5, 2: 2}, 6)
     >>> v
@@ -73,9 +70,10 @@ class SparseVector(Value[float]):
     def __new__(cls, value: Any) -> Self: ...
     def __new__(cls, value: Any, dimensions: int | None = None) -> Self:
         who = cls.__name__
-        if is_scipy_sparse(value) and dimensions is None:
+        is_scipy = is_instance(value, "scipy.sparse", "sparray", "spmatrix")
+        if is_scipy and dimensions is None:
             return cls._of_scipy(value)
-        if isinstance(value, Mapping) and not is_scipy_sparse(value):  # SciPy's dok_array is a dict
+        if isinstance(value, Mapping) and not is_scipy:  # SciPy's dok_array is a dict
             size = _integer(dimensions, f"{who} expected the dimensions as an int after the dict")
             indices = [_integer(key, f"{who} expected indices that are ints (from 0)") for key in value]
             return cls._of_parts(size, indices, list(value.values()), who)
@@ -85,6 +83,8 @@ class SparseVector(Value[float]):
             )
         if type(value) is cls:
             return value
+        if pgvector_name(value) == "SparseVector":
+            return cls._of_parts(value.dimensions(), value.indices(), value.values(), who)
         numbers = FLOAT32.collect(value, MAX_SPARSE_DIMENSIONS, who)
         indices = list(compress(range(len(numbers)), numbers))
         return cls._of(len(numbers), indices, list(filter(None, numbers)), who)
@@ -108,17 +108,19 @@ class SparseVector(Value[float]):
             raise InvalidVector(f"{who} expected a sparse array of one row and got the shape {value.shape}.")
         entries = value.tocoo(copy=True)
         entries.sum_duplicates()
-        places = entries.coords[-1] if hasattr(entries, "coords") else entries.col  # coords came with SciPy 1.13
+        # coords came with SciPy 1.13
+        places = entries.coords[-1] if hasattr(entries, "coords") else entries.col
         if entries.dtype.kind not in "fiub":
             raise InvalidVector(f"{who} expected real numbers and got the dtype {entries.dtype}.")
         return cls._of_parts(value.shape[-1], places.tolist(), entries.data.tolist(), who)
 
     @classmethod
     def _of_parts(cls, dimensions: int, indices: list[int], items: list[Any], who: str, first: int = 0) -> Self:
-        """Sort, drop zeros and check; ``first`` is what the caller's indices count from."""
+        """Sort, drop zeros and check; the caller's indices count from ``first``."""
         require_size(dimensions, MAX_SPARSE_DIMENSIONS, who)
         values = FLOAT32.pack(items, who, indices)
-        pairs = sorted((index - first, value) for index, value in zip(indices, values, strict=True) if value)
+        entries = zip(indices, values, strict=True)
+        pairs = sorted((index - first, value) for index, value in entries if value)
         places = [place for place, _ in pairs]
         _require_ascending(places, dimensions, who, first)
         return cls._of(dimensions, places, [value for _, value in pairs], who)
@@ -153,15 +155,15 @@ class SparseVector(Value[float]):
         return self._dimensions, self._indices, self._values
 
     def __hash__(self) -> int:
-        """A hash of the stored numbers; a tuple of all the numbers can be equal and hashes differently."""
+        """A hash of the stored numbers; an equal tuple of all the numbers has another."""
         return hash((self._dimensions, *self._indices, *self._values))
 
     def indices(self) -> list[int]:
-        """A new list of the indices, from 0 and ascending, of the numbers that are not zero."""
+        """The indices, from 0 and ascending, of the numbers that are not zero."""
         return self._indices.tolist()
 
     def values(self) -> list[float]:
-        """A new list of the numbers that are not zero, in the order of :meth:`indices`."""
+        """The numbers that are not zero, in the order of :meth:`indices`."""
         return self._values.tolist()
 
     def to_list(self) -> list[float]:
@@ -190,26 +192,23 @@ class SparseVector(Value[float]):
             import numpy
             from scipy.sparse import coo_array
         except ImportError as error:
-            raise MissingExtra("numpy", "SparseVector.to_coo(), besides SciPy (pip install scipy),") from error
+            purpose = "SparseVector.to_coo(), besides SciPy (pip install scipy),"
+            raise MissingExtra("numpy", purpose) from error
         places = numpy.array(self._indices)
         entries = (numpy.array(self._values), (numpy.zeros_like(places), places))
         return coo_array(entries, shape=(1, self._dimensions))
 
     def to_text(self) -> str:
-        """The text PostgreSQL prints, such as ``{1:1.5,3:2}/6``.
-
-        Indices count from 1; the numbers are those of ``Vector.to_text``.
-        """
-        entries = zip(self._indices, shortest(self._values), strict=True) if self._indices else ()
-        return f"{{{','.join([f'{index + 1}:{number}' for index, number in entries])}}}/{self._dimensions}"
+        """The text PostgreSQL prints, such as ``{1:1.5,3:2}/6``; indices count from 1."""
+        entries = zip(self._indices, shortest(self._values), strict=True)
+        texts = [f"{index + 1}:{number}" for index, number in entries]
+        return f"{{{','.join(texts)}}}/{self._dimensions}"
 
     @classmethod
     def from_text(cls, value: str, /) -> Self:
-        """Read what PostgreSQL prints and accepts, by pgvector's ``sparsevec_in``: ``{1:1.5, 3:2}/6``.
+        """Read what pgvector's ``sparsevec_in`` accepts: ``{1:1.5, 3:2}/6``, in any order.
 
-        The indices may come in any order. White space may separate the parts. Raises
-        :class:`lightvec.errors.InvalidVector` for anything else, and for an index that is repeated or out
-        of range.
+        Raises :class:`lightvec.errors.InvalidVector` for anything else.
         """
         match = re.fullmatch(_TEXT, value, re.ASCII) if isinstance(value, str) else None
         if match is None or not is_decimal(match[1], b":"):
@@ -223,7 +222,7 @@ class SparseVector(Value[float]):
         return cls._of_parts(int(match[2]), indices, numbers, f"{cls.__name__}.from_text", first=1)
 
     def to_binary(self) -> bytes:
-        """The bytes of pgvector's ``sparsevec_send``, big-endian.
+        """pgvector's ``sparsevec_send``, big-endian.
 
         int32 dimensions, int32 count, int32 0, the indices as int32 from 0, the numbers as float32.
         """
@@ -232,17 +231,13 @@ class SparseVector(Value[float]):
 
     @classmethod
     def from_binary(cls, value: bytes | bytearray | memoryview, /) -> Self:
-        """Read the bytes that :meth:`to_binary` writes, by the rules of ``sparsevec_recv``.
-
-        Raises :class:`lightvec.errors.InvalidVector` for any other header or length, for indices that do
-        not ascend within the dimensions, and for numbers that are zero, NaN or infinite.
-        """
+        """Read what :meth:`to_binary` writes; :class:`lightvec.errors.InvalidVector` for the rest."""
         data, who = contents(value, cls.__name__), f"{cls.__name__}.from_binary"
         dimensions, count, zero = _HEADER.unpack_from(data) if len(data) >= 12 else (1, -1, 0)
         if zero or not 0 <= count <= MAX_SPARSE_NONZERO or len(data) != 12 + 8 * count:
             raise InvalidVector(
-                f"{who} expected int32 dimensions, int32 count (at most {MAX_SPARSE_NONZERO:,}), int32 0 and 8 bytes "
-                f"for each of count numbers, and got {show_bytes(data)}."
+                f"{who} expected int32 dimensions, int32 count (at most {MAX_SPARSE_NONZERO:,}), "
+                f"int32 0 and 8 bytes for each number, and got {show_bytes(data)}."
             )
         require_size(dimensions, MAX_SPARSE_DIMENSIONS, who)
         middle = 12 + 4 * count
@@ -250,14 +245,12 @@ class SparseVector(Value[float]):
         _require_ascending(indices, dimensions, who)
         values = FLOAT32.decode(data[middle:], cls.__name__)
         if not all(values):
-            raise InvalidVector(f"{who} expected no zero among the numbers and got one at {values.index(0.0)}.")
+            place = values.index(0.0)
+            raise InvalidVector(f"{who} expected no zero among the numbers and got one at {place}.")
         return cls._of(dimensions, indices, values, who)
 
     def normalized(self) -> Self:
-        """The vector of the same direction whose L2 norm is 1, computed in double precision.
-
-        Raises :class:`lightvec.errors.InvalidVector` for a vector of zeros, which has no direction.
-        """
+        """The vector of the same direction whose L2 norm is 1; an error for zeros, which have none."""
         who = type(self).__name__
         return self._of_parts(self._dimensions, self.indices(), normalized(self.values(), who), who)
 
@@ -270,8 +263,9 @@ def _integer(value: Any, expectation: str) -> int:
 
 
 def _require_ascending(places: Sequence[int], dimensions: int, who: str, first: int = 0) -> None:
-    """Raise unless the places, counted from 0, ascend within the dimensions; errors count from ``first``."""
-    if not places or (places[0] >= 0 and places[-1] < dimensions and all(map(lt, places, places[1:]))):
+    """Raise unless the places, counted from 0, ascend within the dimensions."""
+    ascends = all(map(lt, places, places[1:]))
+    if not places or (ascends and places[0] >= 0 and places[-1] < dimensions):
         return
     before = -1
     for place in places:
@@ -279,6 +273,5 @@ def _require_ascending(places: Sequence[int], dimensions: int, who: str, first: 
             break
         before = place
     came = show_number(place + first) + (f" after {before + first:,}" if before >= 0 else "")
-    raise InvalidVector(
-        f"{who} expected ascending indices, each once, from {first} to {dimensions - 1 + first:,}, and got {came}."
-    )
+    last = dimensions - 1 + first
+    raise InvalidVector(f"{who} expected ascending indices, each once, from {first} to {last:,}, and got {came}.")

@@ -19,7 +19,7 @@ Kind = TypeVar("Kind", bound="Value[Any]")
 
 
 class Value(Sequence[Item]):
-    """An immutable sequence with a text and a binary form; ``assign`` is the one way to fill its slots."""
+    """An immutable sequence with a text and a binary form; ``assign`` fills its slots."""
 
     __slots__ = ()
 
@@ -40,20 +40,20 @@ class Value(Sequence[Item]):
         def _key(self) -> tuple[Any, ...]: ...
         def _at(self, place: int) -> Item: ...
 
+    def __str__(self) -> str:
+        return self.to_text()
+
     def dimensions(self) -> int:
         """How many items there are; the same as ``len``."""
         return len(self)
 
     def wire_text(self) -> str:
-        """The text for a driver that sends text: it reads back as the same value, and may be longer than needed."""
+        """The text for a driver: it reads back as the same value, and may be longer than needed."""
         return self.to_text()
 
     @classmethod
     def coerce(cls, value: Any, /) -> Self:
-        """``value`` itself when it is one of this class already, else ``cls(value)``.
-
-        Raises :class:`lightvec.errors.InvalidVector` as the constructor does.
-        """
+        """``value`` itself if it is one of this class, else ``cls(value)``."""
         return value if isinstance(value, cls) else cls(value)
 
     def __iter__(self) -> Iterator[Item]:
@@ -65,16 +65,15 @@ class Value(Sequence[Item]):
     def __getitem__(self, index: slice) -> list[Item]: ...
     def __getitem__(self, index: int | slice) -> Item | list[Item]:
         """One item, or for a slice a plain list (which, unlike a vector, may be empty)."""
-        return self._slice(index) if isinstance(index, slice) else self._at(range(len(self))[index])
+        if isinstance(index, slice):
+            return self._slice(index)
+        return self._at(range(len(self))[index])
 
     def _slice(self, places: slice) -> list[Item]:
         return self.to_list()[places]
 
     def __eq__(self, other: object) -> bool:
-        """Equal to a value of the same type, or to a list or tuple that makes an equal one.
-
-        A NumPy array compares item by item, by NumPy's own rule.
-        """
+        """Equal to a value of the same type, or to a list or tuple that makes an equal one."""
         if isinstance(other, Value):
             return self._key() == other._key()
         if isinstance(other, list | tuple):
@@ -88,14 +87,15 @@ class Value(Sequence[Item]):
         raise NotImplementedError
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        """NumPy's protocol; the array is always a new one, so ``copy=False`` raises ``ValueError``."""
+        """NumPy's protocol; the array is a new one, so ``copy=False`` raises ``ValueError``."""
         if copy is False:
-            raise ValueError(f"{type(self).__name__} has to build its array: expected copy=None or True, got False")
-        made = self.to_numpy()
-        return made if dtype is None else made.astype(dtype, copy=False)
+            name = type(self).__name__
+            raise ValueError(f"{name} has to build its array: expected copy=None or True, got False")
+        numbers = self.to_numpy()
+        return numbers if dtype is None else numbers.astype(dtype, copy=False)
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} cannot be changed: make a new one instead")
+        raise AttributeError(f"{type(self).__name__} cannot be changed: create a new one")
 
     def __delattr__(self, name: str) -> None:
         self.__setattr__(name, None)

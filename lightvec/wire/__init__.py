@@ -7,10 +7,10 @@ It knows no ORM and no driver's interface. From below:
 - ``datatypes``: the one table of data types; ``text_decoders`` and ``binary_encoders``: what it refers to;
   ``parameters``: from Python values to types; ``jsonb``: JSON values; ``adapters``: the conversions of one
   connection.
-- ``results``: the result of a statement. ``statements``: what is remembered, and prepared, of statements.
+- ``placeholders``, ``identifiers``, ``advice``: the text of SQL, names, remedies.
+- ``results``: the result of a statement. ``statements``: what a connection remembers of statements.
 - ``session``: a phase, and requests whose answers come in their order.
-- ``settings`` and ``framing``: settings that hold for one statement. ``lookup``: what each connection
-  asks once. ``placeholders``, ``identifiers``, ``advice``: texts of SQL, names, remedies.
+- ``settings``: settings that hold for one statement. ``lookup``: what each connection asks once.
 - ``execute``: run one statement. ``pipeline``: many under one Sync. ``portal``: rows in batches.
   ``fetch``: rows as arrays. ``copy``: COPY.
 - ``libpq``: connection strings and parameters. ``sockets``, ``tls``, ``auth``, ``scram``, ``cancel``,

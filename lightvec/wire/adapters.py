@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timezone
 from enum import Enum
 from functools import partial
-from itertools import chain, repeat
+from itertools import zip_longest
 from types import NoneType
 from typing import Any
 
@@ -16,7 +16,7 @@ from lightvec.extension import NO_EXTENSION, ExtensionTypes
 from lightvec.types.arrays import array_text, quoted
 from lightvec.types.columns import VECTOR_TYPES, binary_encoder
 from lightvec.types.inputs import is_ndarray, show
-from lightvec.wire.datatypes import BY_OID, FROM_TEXT, TYPES, array_decoder, oids
+from lightvec.wire.datatypes import BY_OID, FROM_TEXT, NAMES, TYPES, array_decoder
 from lightvec.wire.errors import DataError, MissingExtension, ProgrammingError
 from lightvec.wire.jsonb import Json
 from lightvec.wire.parameters import (
@@ -35,11 +35,6 @@ from lightvec.wire.results import Decoder
 
 #: Types for setinputsizes() where the default leaves the type to the server.
 _OIDS: Mapping[Any, int] = {str: TYPES["text"].oid, dict: TYPES["jsonb"].oid}
-_DOCUMENTS = oids("json", "jsonb")
-_TIMESTAMPS = (TYPES["timestamp"].oid, TYPES["timestamp"].array_oid)
-_ARRAYS = {row.array_oid for row in TYPES.values()}
-_MULTIRANGES = {row.oid for row in TYPES.values() if row.name.endswith("multirange")}
-_MULTIRANGE_ARRAYS = {BY_OID[oid].array_oid for oid in _MULTIRANGES}
 #: Conversions that take bytes.
 _FROM_BYTES: Mapping[Callable[[str], Any], Decoder] = {
     int: int,
@@ -48,13 +43,12 @@ _FROM_BYTES: Mapping[Callable[[str], Any], Decoder] = {
 }
 #: Raised by conversions for a value that cannot be sent.
 _REFUSALS = (RecursionError, TypeError, ValueError, IndexError, OverflowError)
-_BITS = oids("bit", "varbit")
-#: OIDs from here on differ between databases (``FirstNormalObjectId``, src/include/access/transam.h).
+#: OIDs from here on differ between databases (``FirstNormalObjectId``).
 _FIRST_NORMAL = 16_384
 
 
 class _Registered(UserDict[Any, Any]):
-    """What the caller registered, by Python type or OID; other keys give the default, but are not ``in`` it."""
+    """What the caller registered, by Python type or OID; other keys give the default."""
 
     def __init__(self, default: Callable[[Any], Any], on_change: Callable[[], None]) -> None:
         self._default = default
@@ -76,9 +70,9 @@ class _Registered(UserDict[Any, Any]):
 class Adapters:
     """The conversions of one connection.
 
-    ``encoding`` is Python's name of client_encoding. ``py_types`` and ``pg_types`` are pg8000's tables: from a Python
-    type to a function that returns the text to send (or to a :class:`Dumper`), and from an OID to a function of the
-    text received.
+    ``encoding`` is Python's name of client_encoding. ``py_types`` and ``pg_types`` are pg8000's
+    tables: from a Python type to a function that returns the text to send (or to a
+    :class:`Dumper`), and from an OID to a function of the text received.
     """
 
     def __init__(self) -> None:
@@ -94,7 +88,6 @@ class Adapters:
         self.extension = NO_EXTENSION
 
     def _reset(self) -> None:
-        """Clear the caches."""
         self._senders: dict[type, Callable[[Any], Parameter]] = {}
         self._dumpers: dict[type, AnyDumper | None] = {}
         self._decoders: dict[tuple[int, int, str], Decoder] = {}
@@ -114,49 +107,54 @@ class Adapters:
             self._texts[oid] = array_decoder(VECTOR_TYPES[name].from_text)
         self._reset()
 
-    # --- to the server --------------------------------------------------------------------------
+    # --- to the server ----------------------------------------------------------------------------
 
     def parameter(self, value: Any) -> Parameter:
-        """The parameter for a value; raises :class:`MissingExtension` for a vector without pgvector."""
+        """The parameter for a value; :class:`MissingExtension` for a vector without pgvector."""
         send = self._senders.get(type(value))
         try:
             return send(value) if send is not None else self._sender(value)(value)
+        except LightvecError:
+            raise
         except _REFUSALS as error:
-            raise _refusal(value, error) from error
+            # The caller's own conversion may have failed.
+            raise _refusal(value, error) from (error if self.py_types else None)
 
     def parameters(self, values: Sequence[Any], oids: Sequence[int | None] = ()) -> list[Parameter]:
-        """The parameters for values; ``oids`` declare their types, None or a negative number is the default."""
+        """The parameters for values; ``oids`` are their types, None or negative is the default."""
         if not oids:
             return [self.parameter(value) for value in values]
-        return [self._declared(value, oid) for value, oid in zip(values, chain(oids, repeat(None)), strict=False)]
+        return [self._declared(value, oid) for value, oid in zip_longest(values, oids[: len(values)])]
 
     def _declared(self, value: Any, oid: int | None) -> Parameter:
-        """The parameter for a value of a declared type."""
         if oid is None or oid < 0:
             return self.parameter(value)
         if not self._is_registered(type(value)):
             try:
                 if oid in self._encoders and value is not None:
                     return Parameter(oid, BINARY, self._encoders[oid](value))
-                value = self._prepared(value, oid)
+                value = self._prepared(value, NAMES.get(oid, ""))
+            except LightvecError:
+                raise
             except _REFUSALS as error:
-                raise _refusal(value, error) from error
+                raise _refusal(value, error) from None
         parameter = self.parameter(value)
-        if parameter.format == BINARY and parameter.oid != oid and (parameter.oid, oid) != _BITS:
+        is_bits = parameter.oid == TYPES["bit"].oid and oid == TYPES["varbit"].oid
+        if parameter.format == BINARY and parameter.oid != oid and not is_bits:
             parameter = Parameter(oid, TEXT, self._encode(self.text(value)))
         return parameter._replace(oid=oid)
 
-    def _prepared(self, value: Any, oid: int) -> Any:
+    def _prepared(self, value: Any, name: str) -> Any:
         """The value as its declared type needs it."""
-        if is_ndarray(value) and oid in _ARRAYS:
+        if is_ndarray(value) and name.endswith("[]"):
             value = value.tolist()
-        if oid in _DOCUMENTS and isinstance(value, (dict, list, tuple)):
+        if name in ("json", "jsonb") and isinstance(value, (dict, list, tuple)):
             return Json(value)
-        if oid in _TIMESTAMPS:
+        if name in ("timestamp", "timestamp[]"):
             return _without_offset(value)
-        if isinstance(value, list) and oid in _MULTIRANGES:
+        if isinstance(value, list) and name.endswith("multirange"):
             return self.multirange_text(value)
-        if isinstance(value, list) and oid in _MULTIRANGE_ARRAYS:
+        if isinstance(value, list) and name.endswith("multirange[]"):
             return [self.multirange_text(item) if isinstance(item, list) else item for item in value]
         return value
 
@@ -166,7 +164,7 @@ class Adapters:
         return not isinstance(next(found, None), (Dumper, NoneType))
 
     def _sender(self, value: Any) -> Callable[[Any], Parameter]:
-        """The function that makes parameters of the values of a class; cached."""
+        """The function for the values of a class; cached."""
         cls = type(value)
         dumper = self._dumper_of(cls)
         send: Callable[[Any], Parameter] = self._send
@@ -177,7 +175,7 @@ class Adapters:
         elif isinstance(dumper, Dumper):
             send = partial(self._send_by, dumper)
         elif is_ndarray(value) and not hasattr(value, "mask") and value.dtype.kind != "b":
-            send = ndarray_sender(_oid("vector", self._extension.oids), self._send)
+            send = ndarray_sender(self._oid("vector", self._extension.oids), self._send)
         self._senders[cls] = send
         return send
 
@@ -187,7 +185,7 @@ class Adapters:
         return self._send_by(*self._resolved(value))
 
     def _send_by(self, dumper: Dumper, value: Any) -> Parameter:
-        oid = _oid(dumper.oid, self._extension.oids)
+        oid = self._oid(dumper.oid, self._extension.oids)
         if dumper.binary is not None:
             return Parameter(oid, BINARY, dumper.binary(value))
         text = dumper.text(value)
@@ -206,8 +204,15 @@ class Adapters:
         if dumper is None:
             names = " and ".join(sorted({type(element).__name__ for _, element in resolved if element is not None}))
             raise DataError(f"expected a list whose elements are of one type, got {names}: convert them to one type")
-        oid = _oid(dumper.array_oid, self._extension.array_oids)
+        oid = self._oid(dumper.array_oid, self._extension.array_oids)
         return Parameter(oid, TEXT, self._encode(self.text(value)))
+
+    def _oid(self, oid: int | str, of: Mapping[str, int]) -> int:
+        if isinstance(oid, int):
+            return oid
+        if oid not in of:
+            raise MissingExtension(oid, ".".join(map(str, self._extension.version)))
+        return of[oid]
 
     def _encode(self, text: str) -> bytes:
         if "\x00" in text:
@@ -223,25 +228,22 @@ class Adapters:
             raise DataError(
                 f"expected a text that can be sent as {self.encoding}, got {text[error.start]!a} at index "
                 f"{error.start}: {remedy}, or send bytes to a bytea column"
-            ) from error
+            ) from None
 
     def _dumper_of(self, cls: type) -> AnyDumper | None:
         """The dumper for a class; None for one whose values :func:`plain` converts."""
-        if cls in self._dumpers:
-            return self._dumpers[cls]
-        dumper: AnyDumper | None = None
-        # A member of an enum may be a str as well, and a float64 a float.
-        has_default = not issubclass(cls, Enum) and cls.__module__ != "numpy"
-        for base in cls.__mro__[:-1]:
-            if base in self.py_types:
-                theirs = self.py_types[base]
-                dumper = theirs if isinstance(theirs, Dumper) else Dumper(0, 0, theirs)
-            elif has_default:
-                dumper = self._default(base)
-            if dumper is not None:
-                break
-        self._dumpers[cls] = dumper
-        return dumper
+        if cls not in self._dumpers:
+            # A member of an enum may be a str as well, and a float64 a float.
+            has_default = not issubclass(cls, Enum) and cls.__module__ != "numpy"
+            found = (self._dumper_of_exactly(base, has_default) for base in cls.__mro__[:-1])
+            self._dumpers[cls] = next((dumper for dumper in found if dumper is not None), None)
+        return self._dumpers[cls]
+
+    def _dumper_of_exactly(self, cls: type, has_default: bool) -> AnyDumper | None:
+        if cls in self.py_types:
+            theirs = self.py_types[cls]
+            return theirs if isinstance(theirs, Dumper) else Dumper(0, 0, theirs)
+        return self._default(cls) if has_default else None
 
     def _default(self, cls: type) -> AnyDumper | None:
         return self._defaults.get(cls) or self._defaults.get(f"{cls.__module__}.{cls.__qualname__}")
@@ -260,7 +262,7 @@ class Adapters:
         return self._resolved(inner)
 
     def needs_extension(self, value: Any) -> bool:
-        """Whether the value can be sent only when the OIDs of pgvector's types are known."""
+        """Whether the value cannot be sent before pgvector's OIDs are known."""
         try:
             self.parameter(value)
         except LightvecError as error:
@@ -268,13 +270,12 @@ class Adapters:
         return False
 
     def oid_of(self, typ: Any) -> int | None:
-        """The OID that values of a Python type are declared with; None if the server infers it."""
+        """The OID that values of a Python type are sent with; None if the server infers it."""
         dumper = self._default(typ) if isinstance(typ, type) else None
         oid = dumper.oid if isinstance(dumper, Dumper) else None
         return _OIDS.get(typ) or (oid if isinstance(oid, int) and oid else None)
 
     def text(self, value: Any) -> str:
-        """The text of a value."""
         if isinstance(value, list):
             kinds = set(map(type, value))
             dumper = self._dumper_of(*kinds) if len(kinds) == 1 else None
@@ -286,7 +287,6 @@ class Adapters:
         return text
 
     def multirange_text(self, value: list[Any]) -> str:
-        """The text of a list of ranges as a multirange."""
         return "{" + ",".join(map(self.text, value)) + "}"
 
     def _composite_text(self, value: tuple[Any, ...]) -> str:
@@ -310,7 +310,7 @@ class Adapters:
             raise KeyError(cls)
         return str if cls is str else self.text
 
-    # --- from the server ------------------------------------------------------------------------
+    # --- from the server --------------------------------------------------------------------------
 
     def has_binary(self, oid: int) -> bool:
         """Whether the values of a type are requested, and read, in binary."""
@@ -326,7 +326,7 @@ class Adapters:
         return formats if BINARY in formats else ()
 
     def can_read(self, columns: Sequence[ColumnDescription] | None) -> bool:
-        """Whether the columns are in formats that can be read: only some types can be read in binary."""
+        """Whether the columns are in formats that can be read."""
         return all(column.format == TEXT or self.has_binary(column.type_oid) for column in columns or ())
 
     def decoder(self, oid: int, value_format: int) -> Decoder:
@@ -354,25 +354,14 @@ class Adapters:
         return self._texts.get(oid) or FROM_TEXT.get(oid, str)
 
 
-def _refusal(value: Any, error: Exception) -> Exception:
-    """The error for what a conversion raised."""
-    if isinstance(error, LightvecError):
-        return error
+def _refusal(value: Any, error: Exception) -> DataError:
     return DataError(f"expected a value that can be sent, got {show(value)} ({error})")
 
 
 def _without_offset(value: Any) -> Any:
-    """A datetime in UTC, as pg8000 sends it: the server ignores the offset in the text of a timestamp."""
+    """A datetime in UTC, as pg8000 sends it: the server ignores a timestamp's offset."""
     if isinstance(value, list):
         return list(map(_without_offset, value))
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(timezone.utc).replace(tzinfo=None)
     return value
-
-
-def _oid(oid: int | str, of: Mapping[str, int]) -> int:
-    if isinstance(oid, int):
-        return oid
-    if oid not in of:
-        raise MissingExtension(oid)
-    return of[oid]

@@ -15,6 +15,7 @@ __all__ = ["advice", "may_be_pgvectors"]
 _UNDEFINED_FUNCTION, _OUT_OF_RANGE = "42883", "22003"
 _SYNTAX, _DATA = "42601", "22000"
 _DATATYPE_MISMATCH, _INVALID_TEXT = "42804", "22P02"
+_MISSING = ("42704", _UNDEFINED_FUNCTION)
 
 _AS_HALFVEC = re.compile(r"(?i:\bas\s+|::\s*)halfvec\b")
 
@@ -23,6 +24,14 @@ _PGVECTORS = re.compile(
     r"(?i:vector|halfvec|sparsevec|hnsw|ivfflat|_ops\b|_distance\b|_product\b|binary_quantize|l2_norm)|"
     + "|".join(re.escape(metric.operator) for metric in METRICS.values())
 )
+
+#: Names and operators by the version of pgvector that brought them (its CHANGELOG.md).
+_SINCE = {
+    (0, 8): r"hnsw\.(?:iterative_scan|max_scan_tuples|scan_mem_multiplier)|ivfflat\.(?:iterative_scan|max_probes)",
+    (0, 7): r"halfvec|sparsevec|binary_quantize|subvector|(?:hamming|jaccard)_distance|bit_(?:hamming|jaccard)_ops|"
+    r"vector_l1_ops|l2_normalize|<~>|<%>|<\+>",
+    (0, 5): r"hnsw|l1_distance",
+}
 
 _TOO_LARGE = (
     "a halfvec, as an index with quantize='halfvec' holds, has numbers up to 65,504: scale the vectors down "
@@ -47,7 +56,7 @@ def may_be_pgvectors(statement: str) -> bool:
 
 
 def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: Sequence[Any]) -> str | None:
-    """What to do about an error of this statement, if it is known; ``types`` is None before they are looked up."""
+    """What to do about an error of this statement; ``types`` is None before they are looked up."""
     if sqlstate == _OUT_OF_RANGE:
         return _TOO_LARGE if _AS_HALFVEC.search(statement) else None
     if sqlstate == _SYNTAX:
@@ -55,8 +64,10 @@ def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: 
     if sqlstate in (_DATATYPE_MISMATCH, _INVALID_TEXT):
         return _AS_DOCUMENT if any(isinstance(value, list) for value in values) else None
     is_pgvectors = may_be_pgvectors(statement)
+    if types is not None and types.oids and sqlstate in _MISSING and (newer := _newer(types, statement)):
+        return newer
     if sqlstate == _DATA:
-        # pgvector reports every invalid vector by this SQLSTATE. lightvec refuses what is invalid for any column.
+        # pgvector's SQLSTATE for every invalid vector; lightvec refuses what no column takes.
         is_about_vectors = is_pgvectors or any(isinstance(value, VECTORS) for value in values)
         return _OTHER_DIMENSIONS if is_about_vectors else None
     if is_pgvectors and types is not None and not types.oids:
@@ -70,6 +81,17 @@ def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: 
         return "a list is sent as an array: write lightvec.Vector([...]) for a vector"
     if is_pgvectors and types is None:
         return "check with `lightvec doctor` that pgvector is in this database and in its search path"
+    return None
+
+
+def _newer(types: ExtensionTypes, statement: str) -> str | None:
+    """What to do where the statement uses what only newer versions of pgvector have."""
+    for version, names in _SINCE.items():
+        if types.version < version and (found := re.search(names, statement, re.IGNORECASE)):
+            return (
+                f"{found[0]} needs pgvector {'.'.join(map(str, version))}, this database has "
+                f"{'.'.join(map(str, types.version))}: update it on the server, then ALTER EXTENSION vector UPDATE"
+            )
     return None
 
 

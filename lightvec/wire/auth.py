@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lightvec.errors import LightvecError
 from lightvec.wire import protocol
 from lightvec.wire.errors import (
-    REMEDIES,
     CannotConnect,
     ConnectionLost,
     ErrorFields,
     InternalError,
     error_from_fields,
+    remedy_for,
 )
 from lightvec.wire.sockets import is_tls
 
@@ -36,18 +36,34 @@ Password = str | bytes | Callable[[], str | None] | None
 _OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
 _UNSUPPORTED = {2: "Kerberos V5", 7: "GSSAPI", 9: "SSPI"}
 
-_NO_LINE = "check that the server's pg_hba.conf has a line for this user and address; if it wants"
-#: What to do about a SQLSTATE at login, without TLS and with it; poolers have 08P01 for any refusal.
-_LOGIN_REMEDIES = {
-    "28000": (
-        f"{_NO_LINE} TLS, say sslmode=verify-full",
-        f"{_NO_LINE} a client certificate, give sslcert and sslkey",
-    ),
-    "08P01": (
-        "if the server or the pooler wants TLS, say sslmode=verify-full, otherwise look into its log",
-        "look into the log of the server or the pooler",
-    ),
+#: What to do about a refused login, by SQLSTATE, or SQLSTATE and the server's routine
+#: (src/backend/utils/init/miscinit.c, src/backend/libpq/auth.c). Poolers have 08P01 for any.
+_REMEDIES = {
+    "28000 InitializeSessionUserId": "create the role with LOGIN (ALTER ROLE where it exists), or "
+    "connect as another user (user=, PGUSER)",
+    "28000 auth_failed": "the server's pg_hba.conf identifies this user without a password",
+    "28000": "check that the server's pg_hba.conf has a line for this user and address",
+    "28P01": "check the user and the password",
+    "08P01": "look into the log of the server or the pooler",
+    "57P01": "the server is stopping: connect again when it is up",
+    "57P03": "the server is starting, stopping or recovering: connect again in a moment",
 }
+#: What may help in addition, without TLS and with it.
+_IF_WANTED = {
+    "28000 auth_failed": (
+        " (peer): connect as the role that it names, or over TCP with a password (host=localhost)",
+        "; if it wants a client certificate, give sslcert and sslkey",
+    ),
+    "28000": (
+        "; if it wants TLS, say sslmode=verify-full",
+        "; if it wants a client certificate, give sslcert and sslkey",
+    ),
+    "08P01": ("; if it wants TLS, say sslmode=verify-full", ""),
+}
+_OTHER_CERTIFICATE = (
+    "the server has another certificate than the one that came here, so something is in between: "
+    "connect to the server itself, or say channel_binding=disable if that is intended"
+)
 
 
 class Backend(NamedTuple):
@@ -70,12 +86,12 @@ def log_in(
 ) -> Backend:
     """Send StartupMessage and answer the server until it is ready for statements.
 
-    ``trusted`` says that nobody can listen: the connection is local or has TLS. ``channel_binding`` is
-    libpq's. A refusal of the server is an error by its SQLSTATE, one of lightvec a
-    :class:`~lightvec.wire.errors.CannotConnect`.
+    ``trusted`` says that nobody can listen: the connection is local or has TLS.
+    ``channel_binding`` is libpq's. A refusal of the server is an error by its SQLSTATE, one of
+    lightvec a :class:`~lightvec.wire.errors.CannotConnect`.
     """
     exchange = _Exchange(transport, user, password, trusted, channel_binding)
-    # A server that refuses the client may have closed the connection. Its error, which is read next, says why.
+    # A server that refuses the client may have closed the connection; its error is read next.
     with suppress(ConnectionLost):
         transport.send(_startup_message({"user": user, "database": database, **startup}))
     backend = Backend({}, None, [])
@@ -108,7 +124,7 @@ def _startup_message(parameters: Mapping[str, str]) -> bytes:
 
 
 def _check_options(body: bytes) -> None:
-    """NegotiateProtocolVersion: the newest minor version, then the ``_pq_.`` options that the server ignores."""
+    """NegotiateProtocolVersion: a version, and the number of ``_pq_.`` options not known."""
     if body[4:8] != bytes(4):
         raise CannotConnect("the server does not know the protocol options (_pq_.): leave them out of startup_params")
 
@@ -155,16 +171,16 @@ class _Exchange:
 
     def refusal(self, fields: Mapping[str, str]) -> Exception:
         """The error for an ErrorResponse, with what to do about it at login."""
-        sqlstate = fields.get("C", "")
         error_fields = ErrorFields(fields)
-        error_fields.remedy = REMEDIES.get(sqlstate, "")
-        if sqlstate in _LOGIN_REMEDIES:
-            error_fields.remedy = _LOGIN_REMEDIES[sqlstate][self._has_tls]
-            if self._scram is not None and self._scram.is_bound and not self._scram.is_proved:
-                error_fields.remedy = (
-                    "the server has another certificate than the one that came here, so something is in between: "
-                    "connect to the server itself, or say channel_binding=disable if that is intended"
-                )
+        sqlstate, scram = fields.get("C", ""), self._scram
+        key = f"{sqlstate} {fields.get('R')}"
+        key = key if key in _REMEDIES else sqlstate
+        if key in _IF_WANTED and scram is not None and scram.is_bound and not scram.is_proved:
+            error_fields.remedy = _OTHER_CERTIFICATE
+        elif key in _REMEDIES:
+            error_fields.remedy = _REMEDIES[key] + _IF_WANTED.get(key, ("", ""))[self._has_tls]
+        else:
+            error_fields.remedy = remedy_for({"C": sqlstate}) or ""
         return error_from_fields(error_fields)
 
     def _prove(self, request: int, data: bytes, password: bytes) -> None:
@@ -175,7 +191,7 @@ class _Exchange:
             outer = hashlib.md5(inner.encode() + data[:4], usedforsecurity=False).hexdigest()
             self._send(f"md5{outer}\0".encode())
         else:
-            from lightvec.wire.scram import Scram  # Lazily: 3 ms, which other logins do not need.
+            from lightvec.wire.scram import Scram  # Lazily: other logins do not need it.
 
             sock: Any = self._transport.socket
             certificate = sock.getpeercert(True) if self._has_tls else None
@@ -188,7 +204,7 @@ class _Exchange:
         self._transport.send(b"p" + (len(data) + 4).to_bytes(4, "big") + data)
 
     def _check_allowed(self, request: int, data: bytes) -> None:
-        """Refuse to send a password, or to call the function for one, that others could read or use."""
+        """Refuse to send a password, or to call its function, where others could use it."""
         if self._secret is None:
             raise CannotConnect(
                 "the server asks for a password and none was given: "
@@ -241,8 +257,8 @@ class _Exchange:
             )
         if self._channel_binding == "require" and (self._scram is None or not self._scram.is_bound):
             raise CannotConnect(
-                "channel_binding=require, but the server logged the client in without SCRAM bound to a TLS channel: "
-                "use TLS and a password that is stored as SCRAM, or leave channel_binding out"
+                "channel_binding=require, but the server logged the client in without SCRAM bound to a "
+                "TLS channel: use TLS and a password stored as SCRAM, or leave channel_binding out"
             )
 
 

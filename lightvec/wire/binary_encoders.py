@@ -1,8 +1,8 @@
 """The binary fields of COPY, and of the elements of arrays, from Python values.
 
-A field is an int32 length and the payload, big-endian; NULL is the length -1 alone (PostgreSQL documentation, COPY,
-"Binary Format"). An encoder returns the length, too: one call packs both.
-The payloads are what each type's ``*_recv`` function reads (``src/backend/utils/adt``, pgvector's ``src``).
+A field is an int32 length and the payload, big-endian; NULL is the length -1 alone (PostgreSQL
+documentation, COPY, "Binary Format"). The payload is what the type's ``*_recv`` function reads
+(``src/backend/utils/adt``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from lightvec.wire.jsonb import json_text
 
 Encoder = Callable[[Any], bytes]
 
-#: The field of a NULL.
 NULL = b"\xff\xff\xff\xff"
 
 _int32 = Struct("!i").pack
@@ -27,7 +26,7 @@ _int64 = Struct("!iq").pack
 _span = Struct("!iqii").pack
 _numeric = Struct("!ihhHH").pack
 
-#: PostgreSQL counts days and microseconds from here (``POSTGRES_EPOCH_JDATE``, src/include/datatype/timestamp.h).
+#: PostgreSQL counts days and microseconds from here (``POSTGRES_EPOCH_JDATE``).
 _EPOCH = datetime(2000, 1, 1)
 _EPOCH_UTC = _EPOCH.replace(tzinfo=timezone.utc)
 _EPOCH_DAY = _EPOCH.toordinal()
@@ -35,13 +34,13 @@ _DAY = 86_400_000_000
 
 
 def fixed(layout: str) -> Encoder:
-    """The encoder for a number of a fixed size: one C call packs length and number."""
+    """For a number of a fixed size: one call packs length and number."""
     pack = Struct(f"!i{layout}")
     return partial(pack.pack, pack.size - 4)
 
 
 def text_to_binary(value: Any) -> bytes:
-    """``textrecv``: the characters in the client's encoding, which is UTF-8 wherever binary COPY is chosen."""
+    """``textrecv``: in the client's encoding, which is UTF-8 wherever binary COPY is chosen."""
     if "\x00" in value:
         raise ValueError("PostgreSQL cannot store NUL characters in a text: send bytes to a bytea column")
     data: bytes = value.encode()
@@ -122,7 +121,7 @@ def _pg_interval(value: Any) -> bytes:
 def numeric_of(value: Any) -> Decimal:
     """The ``numeric`` for an int, a float or a Decimal.
 
-    A float has 15 digits, as in the server's own cast (``float8_numeric``, src/backend/utils/adt/numeric.c).
+    A float has 15 digits, as in the server's own cast (``float8_numeric``).
 
     >>> numeric_of(0.1 + 0.2)
     Decimal('0.3')
@@ -137,24 +136,24 @@ def numeric_of(value: Any) -> Decimal:
 #: The sign words of ``numeric_recv``.
 _NEGATIVE, _NAN, _INFINITY = 0x4000, 0xC000, 0xD000
 #: The most digits of a numeric before and after the point (PostgreSQL documentation, 8.1.2).
-_MOST_BEFORE, _MOST_BEHIND = 131_072, 16_383
+_MAX_BEFORE, _MAX_AFTER = 131_072, 16_383
 
 
 def numeric_to_binary(value: Any) -> bytes:
-    """``numeric_recv``: digits in base 10,000, the weight of the first, a sign, the count of digits after the point."""
+    """``numeric_recv``: digits in base 10,000, weight of the first, sign, decimal places."""
     number = numeric_of(value)
     if not number.is_finite():
         return _numeric(8, 0, 0, _NAN if number.is_nan() else _INFINITY | number.is_signed() << 13, 0)
-    if number.adjusted() >= _MOST_BEFORE or number.as_tuple().exponent < -_MOST_BEHIND:  # type: ignore[operator]
+    if number.adjusted() >= _MAX_BEFORE or number.as_tuple().exponent < -_MAX_AFTER:  # type: ignore[operator]
         raise ValueError("numeric holds 131,072 digits before the point and 16,383 after it")
-    before, _, behind = f"{number.copy_abs():f}".partition(".")
-    digits = before.zfill(-(-len(before) // 4) * 4) + behind.ljust(-(-len(behind) // 4) * 4, "0")
-    groups = [int(digits[place : place + 4]) for place in range(0, len(digits), 4)]
+    before, _, after = f"{number.copy_abs():f}".partition(".")
+    digits = before.zfill(-(-len(before) // 4) * 4) + after.ljust(-(-len(after) // 4) * 4, "0")
+    groups = [int(digits[index : index + 4]) for index in range(0, len(digits), 4)]
     weight = -(-len(before) // 4) - 1
     while groups and not groups[-1]:
         groups.pop()
-    first = next((place for place, group in enumerate(groups) if group), weight)
+    first = next((index for index, group in enumerate(groups) if group), weight)
     groups = groups[first:]
     sign = _NEGATIVE if number.is_signed() and groups else 0
-    head = _numeric(8 + 2 * len(groups), len(groups), weight - first, sign, len(behind))
+    head = _numeric(8 + 2 * len(groups), len(groups), weight - first, sign, len(after))
     return head + Struct(f"!{len(groups)}H").pack(*groups)

@@ -1,7 +1,7 @@
-"""CancelRequest: a second connection tells the server to cancel the statement that the first one runs.
+"""CancelRequest: cancel the statement of a connection by way of a second one.
 
 Source: PostgreSQL 18 documentation, 54.2.8 "Canceling Requests in Progress". The second connection goes
-to the same address as the first, with TLS, verified in the same way, if that has it.
+to the same address, with TLS, verified in the same way, if the first has it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from lightvec.wire.errors import OperationalError
 from lightvec.wire.libpq.target import Address, Target
 from lightvec.wire.sockets import is_tls, open_socket
 from lightvec.wire.timeouts import Deadline
-
-__all__ = ["Canceller"]
 
 _CANCEL_REQUEST = (80877102).to_bytes(4, "big")
 
@@ -37,7 +35,7 @@ class Canceller:
         self._key = key
 
     def cancel(self, deadline: Deadline) -> None:
-        """Send the request, and wait until the server has handled it, when it closes the connection."""
+        """Send the request, and wait until the server has handled it and closes the connection."""
         if self._target.sock is not None:
             raise OperationalError(
                 "the connection uses a socket that was given (sock=), so no second one can be opened to "
@@ -47,7 +45,8 @@ class Canceller:
             raise OperationalError(f"{self._address} gave no key to cancel by: set statement_timeout instead")
         opened = open_socket(self._address, self._target, deadline, tls=self._has_tls)
         try:
-            if is_tls(opened) != self._has_tls:  # sslmode=prefer trusts a server that says that it has no TLS.
+            # sslmode=prefer trusts a server that says that it has no TLS.
+            if is_tls(opened) != self._has_tls:
                 raise OperationalError(f"{self._address} has no TLS anymore, so nothing is canceled: connect again")
             request = _CANCEL_REQUEST + self._key
             opened.settimeout(deadline.remaining())

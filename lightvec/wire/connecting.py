@@ -1,4 +1,4 @@
-"""From a target to a session: the first host that accepts the connection and is of the kind asked for."""
+"""From a target to a session, with the first host that suits ``target_session_attrs``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lightvec.wire.errors import CannotConnect, ConnectionLost, InternalError, O
 from lightvec.wire.execute import execute_script
 from lightvec.wire.libpq.target import Address, Target, pg8000_target, resolve
 from lightvec.wire.session import Session
-from lightvec.wire.sockets import is_tls, is_tls_error, open_socket, tls_attempts
+from lightvec.wire.sockets import is_tls, open_socket, tls_attempts
 from lightvec.wire.timeouts import Deadline, Limits
 from lightvec.wire.transport import Transport
 
 __all__ = ["open_session", "pg8000_target"]
 
-#: Classes of SQLSTATE that another host would report, too: a wrong user or password, no such database.
+#: Classes of SQLSTATE that another host would report, too: wrong user, password or database.
 _FINAL = ("28", "3D")
 
 #: Decoding relies on these. Poolers know them, and keep the servers of clients apart by them.
@@ -27,7 +27,7 @@ _REQUIRED = {"client_encoding": "UTF8", "DateStyle": "ISO"}
 
 
 def open_session(dsn: str | Target | None = None, params: Mapping[str, Any] | None = None) -> Session:
-    """A session with the first host that accepts it; the errors of all hosts if none does."""
+    """A session with the first host that accepts it; else the errors of all hosts are raised."""
     target = dsn if isinstance(dsn, Target) else resolve(dsn, **params or {})
     if target.embedded is not None:
         from lightvec.server import ensure
@@ -44,19 +44,16 @@ def open_session(dsn: str | Target | None = None, params: Mapping[str, Any] | No
                     session.close()
             if suits:
                 return session
-            failures.append(
-                CannotConnect(
-                    f"a server is not {target.target_session_attrs}, which target_session_attrs requires: "
-                    f"name the host of one that is"
-                )
-            )
+            kind = target.target_session_attrs
+            message = f"a server is not {kind}, which target_session_attrs requires: name the host of one that is"
+            failures.append(CannotConnect(message))
     if len(failures) == 1:
         raise failures[0]
     raise CannotConnect("no host accepted the connection: " + "; ".join(map(str, failures)))
 
 
 def _sessions(target: Target, failures: list[OperationalError]) -> Iterator[Session]:
-    """A session with each host that accepts one, in order; the others' errors are added to ``failures``."""
+    """A session with each host that accepts one; the others' errors are added to ``failures``."""
     limits = Limits(target.command_timeout, target.deadline)
     for position, address in enumerate(target.hosts):
         deadline = limits.connecting(target.connect_timeout, len(target.hosts) - position)
@@ -76,7 +73,7 @@ def _session(target: Target, address: Address, deadline: Deadline) -> Session:
             return _log_in(target, address, deadline, tls)
         except OperationalError as error:
             # PgBouncer reports 08P01 where it has no TLS, or requires it.
-            if error.sqlstate not in ("28000", "08P01") and not is_tls_error(error.__cause__):
+            if error.sqlstate not in ("28000", "08P01") and not getattr(error, "in_handshake", False):
                 raise
     return _log_in(target, address, deadline, last)
 
@@ -111,15 +108,15 @@ def _log_in(target: Target, address: Address, deadline: Deadline, tls: bool) -> 
         sock.close()
         if (failure := _login_failure(error, address)) is None:
             raise
-        raise failure from error
+        raise failure from None
 
 
 def _login_failure(error: BaseException, address: Address) -> CannotConnect | None:
     """A sentence for an error that is neither the server's nor lightvec's."""
-    if isinstance(error, ConnectionLost) and is_tls_error(error.__cause__):
+    if isinstance(error, ConnectionLost):
         from lightvec.wire.tls import client_certificate_failure
 
-        if (failure := client_certificate_failure(error.__cause__)) is not None:
+        if (failure := client_certificate_failure(error.__context__)) is not None:
             return failure
     if isinstance(error, (ConnectionLost, InternalError)) and not error.sqlstate:
         why = getattr(error, "what", error.args[0])
@@ -130,7 +127,7 @@ def _login_failure(error: BaseException, address: Address) -> CannotConnect | No
     return CannotConnect(f"{address} answered the login with something malformed ({error!r}): is the port right?")
 
 
-# --- target_session_attrs ---------------------------------------------------------------------
+# --- target_session_attrs -------------------------------------------------------------------------
 
 
 def _is_standby(session: Session) -> bool:
@@ -149,7 +146,7 @@ def _is_read_only(session: Session) -> bool:
 def _query(session: Session, sql: str) -> bool:
     rows = execute_script(session, sql).rows
     if rows not in ([[True]], [[False]]):
-        raise InternalError(f"the server answered {sql} with something else than true or false: is it PostgreSQL?")
+        raise InternalError(f"the server answered {sql} with neither true nor false: is it PostgreSQL?")
     return bool(rows[0][0])
 
 
@@ -157,8 +154,8 @@ def _query(session: Session, sql: str) -> bool:
 _KINDS: Mapping[str, tuple[Callable[[Session], bool], ...]] = {
     "any": (lambda _: True,),
     "read-write": (lambda session: not _is_read_only(session),),
-    "read-only": (lambda session: _is_read_only(session),),
+    "read-only": (_is_read_only,),
     "primary": (lambda session: not _is_standby(session),),
-    "standby": (lambda session: _is_standby(session),),
-    "prefer-standby": (lambda session: _is_standby(session), lambda _: True),
+    "standby": (_is_standby,),
+    "prefer-standby": (_is_standby, lambda _: True),
 }

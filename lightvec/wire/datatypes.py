@@ -1,13 +1,13 @@
 """The one table of PostgreSQL's data types: what the driver knows of each.
 
-OIDs are those of ``src/include/catalog/pg_type.dat``, the same in every database. pgvector's types have other OIDs in
-each database, so :class:`~lightvec.wire.adapters.Adapters` adds them.
+OIDs are those of ``src/include/catalog/pg_type.dat``. pgvector's types have other OIDs in each
+database, so :class:`~lightvec.wire.adapters.Adapters` adds them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
@@ -22,10 +22,9 @@ from lightvec.wire.binary_encoders import Encoder, fixed
 
 
 class DataType(NamedTuple):
-    """A type: how its text is read, how COPY writes it, its dtype in NumPy.
+    """A type: how its text is read, the field that COPY writes, the dtype of a number in binary.
 
-    ``encode`` returns the binary field for COPY and for elements of arrays, ``expects`` says what it accepts.
-    ``dtype`` is NumPy's name for a value in binary, if that is one number.
+    ``expects`` says what ``encode`` accepts.
     """
 
     name: str
@@ -90,7 +89,7 @@ _TABLE = (
     DataType("jsonb", 3802, 3807, json.loads, encoders.jsonb_to_binary, _DOCUMENT),
 )
 
-#: Ranges by their elements: OIDs of range and its array, of multirange and its array.
+#: Elements, and the OIDs of range and its array, of multirange and its array.
 _RANGES = (
     ("int4", int, 3904, 3905, 4451, 6150),
     ("num", Decimal, 3906, 3907, 4532, 6151),
@@ -101,12 +100,11 @@ _RANGES = (
 )
 
 
-def _ranges() -> list[DataType]:
-    rows = []
+def _ranges() -> Iterator[DataType]:
     for name, element, oid, array_oid, multi_oid, multi_array_oid in _RANGES:
-        rows.append(DataType(f"{name}range", oid, array_oid, decoders.range_decoder(element)))
-        rows.append(DataType(f"{name}multirange", multi_oid, multi_array_oid, decoders.multirange_decoder(element)))
-    return rows
+        yield DataType(f"{name}range", oid, array_oid, decoders.range_decoder(element))
+        multirange = decoders.multirange_decoder(element)
+        yield DataType(f"{name}multirange", multi_oid, multi_array_oid, multirange)
 
 
 def array_decoder(element: Callable[[str], Any]) -> Callable[[str], list[Any]]:
@@ -117,6 +115,11 @@ def array_decoder(element: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 #: The table by name, and by OID.
 TYPES: Mapping[str, DataType] = MappingProxyType({row.name: row for row in (*_TABLE, *_ranges())})
 BY_OID: Mapping[int, DataType] = MappingProxyType({row.oid: row for row in TYPES.values()})
+#: The names of all types, and of their arrays, by OID.
+NAMES: Mapping[int, str] = {
+    **{row.oid: row.name for row in TYPES.values()},
+    **{row.array_oid: f"{row.name}[]" for row in TYPES.values()},
+}
 
 
 def oids(*names: str) -> tuple[int, ...]:

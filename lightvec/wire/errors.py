@@ -1,9 +1,8 @@
 """The exceptions of the driver: the classes of PEP 249, chosen by SQLSTATE.
 
 Each is a :class:`lightvec.errors.LightvecError`, and, in a program that has loaded pg8000, also a
-subclass of pg8000's class of the same name, so that code written for either catches it. As in pg8000,
-``args[0]`` has the server's fields by their one-letter keys (PostgreSQL documentation, 54.8 "Error and
-Notice Message Fields"); ``str()`` is a sentence.
+subclass of pg8000's class of the same name. As in pg8000, ``args[0]`` has the server's fields by
+their one-letter keys (PostgreSQL documentation, 54.8 "Error and Notice Message Fields").
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ __all__ = [
     "check_committed",
     "error_from_fields",
     "join_pg8000",
+    "remedy_for",
 ]
 
 _CLOSED = "connection is closed"
@@ -46,8 +46,7 @@ _IN_DOUBT = "whether the statement took effect is not known"
 class ErrorFields(dict[str, str]):
     """The fields of an ErrorResponse, as pg8000 gives them; ``str()`` is a sentence.
 
-    ``remedy`` says what to do, where the caller knows more than :data:`REMEDIES`; ``in_doubt`` is the
-    error's.
+    ``remedy`` says what to do, where the caller knows more than :func:`remedy_for`.
 
     >>> print(ErrorFields(C="42601", M='syntax error at or near "SELEC"'))
     syntax error at or near "SELEC" (SQLSTATE 42601)
@@ -60,15 +59,9 @@ class ErrorFields(dict[str, str]):
         message = self.get("M", "the server reported an error")
         parts = [f"{message} (SQLSTATE {self.get('C', 'unknown')})"]
         parts += [self[key].rstrip(".") for key in "DH" if key in self]
-        remedy = self._default_remedy() if self.remedy is None else self.remedy
+        remedy = remedy_for(self) if self.remedy is None else self.remedy
         parts += [remedy] if remedy else []
         return "; ".join([*parts, _IN_DOUBT] if self.in_doubt else parts)
-
-    def _default_remedy(self) -> str | None:
-        # S is V in the server's language; poolers send S only.
-        if self.get("V", self.get("S")) in ("FATAL", "PANIC"):
-            return f"the {_CLOSED}: connect again"
-        return REMEDIES.get(self.get("C", ""))
 
 
 class _Field:
@@ -85,8 +78,8 @@ class _Field:
 class Error(LightvecError):
     """The base class of the driver's exceptions.
 
-    ``in_doubt``: a statement was sent and its result did not arrive, so whether it took effect is not
-    known. If it is false, the statement did not.
+    ``in_doubt``: a statement was sent and its result did not arrive, so whether it took effect is
+    not known. If it is false, the statement did not.
     """
 
     in_doubt = False
@@ -108,7 +101,7 @@ class Error(LightvecError):
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The server's fields by their one-letter keys; empty if the client itself raised the error."""
+        """The server's fields by their one-letter keys; empty if the client raised the error."""
         return self.args[0] if self.args and isinstance(self.args[0], dict) else {}
 
     sqlstate = _Field("C", "The five-character code of the error, the same in every language.")
@@ -157,10 +150,10 @@ class ProgrammingError(DatabaseError):
 
 
 class ConnectionLost(OperationalError):
-    """The connection broke and is closed. pg8000 raises its InterfaceError for this, so it is one, too.
+    """The connection broke and is closed; ``what`` happened, without the in-doubt clause.
 
-    ``what`` is what happened, without the in-doubt clause. The message always contains "connection is
-    closed": by that, SQLAlchemy's dialect for pg8000 knows that its pool must reconnect.
+    The message always contains "connection is closed", by which SQLAlchemy's dialect for pg8000
+    knows that its pool must reconnect. As in pg8000, it is an InterfaceError, too.
     """
 
     def __init__(self, what: str, *, in_doubt: bool = False) -> None:
@@ -171,21 +164,26 @@ class ConnectionLost(OperationalError):
 
 
 class CannotConnect(OperationalError):
-    """The connection failed. pg8000 raises its InterfaceError for this, so it is one, too."""
+    """The connection failed. As in pg8000, it is an InterfaceError, too."""
+
+    #: Whether it failed in the TLS handshake.
+    in_handshake = False
 
 
 class MissingExtension(ProgrammingError, errors.MissingExtension):
     """pgvector is not installed in the database."""
 
 
-_JOINED: list[type] = [Error, Warning, InterfaceError, DatabaseError, DataError, IntegrityError]
-_JOINED += [InternalError, NotSupportedError, OperationalError, ProgrammingError]
+_JOINED: tuple[type, ...] = (
+    *(Error, Warning, InterfaceError, DatabaseError, DataError, IntegrityError),
+    *(InternalError, NotSupportedError, OperationalError, ProgrammingError),
+)
 
 
 def join_pg8000() -> None:
     """Make the classes subclasses of pg8000's, too, if the program has loaded pg8000.
 
-    Not imported here, because that takes 20 ms: whenever an error is created, ``sys.modules`` is checked.
+    Loading it here would take 20 ms, so each new error looks into ``sys.modules``.
     """
     dbapi: Any = sys.modules.get("pg8000.dbapi")
     # Its last class: another thread may be importing the module.
@@ -197,7 +195,7 @@ def join_pg8000() -> None:
             cls.__bases__ = (*cls.__bases__, base)
 
 
-#: SQLSTATE classes by exception: PostgreSQL documentation, Appendix A, as PEP 249 defines the exceptions.
+#: SQLSTATE classes (PostgreSQL documentation, Appendix A) by exception.
 _SQLSTATES: dict[type[DatabaseError], str] = {
     DataError: "22",
     IntegrityError: "23",
@@ -206,25 +204,45 @@ _SQLSTATES: dict[type[DatabaseError], str] = {
     OperationalError: "08 27 28 2F 34 38 39 3B 3D 40 53 54 55 57 58 72 F0 HV",
     ProgrammingError: "20 21 26 3F 42 44 P0",
 }
+#: Citus's routine (src/backend/distributed/commands/multi_copy.c) that passes on a worker's message
+#: and detail without its SQLSTATE. Of errors in COPY, violated constraints have a detail.
+_CITUS_COPY = "ReportCopyError"
 _BY_SQLSTATE = {code: cls for cls, codes in _SQLSTATES.items() for code in codes.split()}
 
-#: What to do about a SQLSTATE, where one sentence can say it and the connection is still open.
-REMEDIES: Mapping[str, str] = {
-    "25006": "the server is a standby, or default_transaction_read_only is on: connect to the primary "
-    "(target_session_attrs=read-write), or SET it to off",
+_REMOTE = "another server that this one uses (a worker of Citus)"
+#: What to do about a SQLSTATE, or SQLSTATE and the server's routine, on an open connection.
+_REMEDIES: Mapping[str, str] = {
+    "08006": f"{_REMOTE} cannot be reached: check that it is up, then run it again",
+    "22023 InitBuildState": "declare them: ALTER TABLE ... ALTER COLUMN ... TYPE vector(n)",
+    "25006": "a standby, BEGIN READ ONLY or default_transaction_read_only makes it read-only: connect "
+    "to the primary (target_session_attrs=read-write), or begin it READ WRITE",
     "25P02": "roll the transaction back, then run it again",
-    "28P01": "check the user and the password",
     "3D000": "create the database or name another",
-    "3F000": "create the schema, or correct its name",
+    "3F000": "create the schema, or correct its name or the search_path",
     "40001": "run the transaction again",
     "40P01": "run the transaction again",
+    "42501 ExecWithCheckOptions": "a policy or the view's check option does not let this role write such a row",
     "42501": "connect as the owner or a superuser, or ask them to GRANT the privilege",
     "42703": "correct its name, or add the column to the table (\\d TABLE in psql lists its columns)",
+    "42P01 errorMissingRTE": "add the table to FROM, or use the alias that it has there",
     "42P01": "create it (lightvec init-db creates the tables of models), or correct its name or the search_path",
     "53300": "close unused connections, use a pool, or raise max_connections",
+    "54000 InitBuildState": "index (column::halfvec(n)), up to 4,000 dimensions, or "
+    "(binary_quantize(column)::bit(n)), up to 64,000",
     "55P03": "another session holds a lock on it (see pg_stat_activity): run it again when that has ended",
     "57014": "if nobody canceled it, it ran longer than statement_timeout: raise that, or ask for less",
+    "57P01": f"{_REMOTE} ended its session: run it again",
+    "57P02": f"{_REMOTE} crashed: run it again",
 }
+
+
+def remedy_for(fields: Mapping[str, str]) -> str | None:
+    """What to do about an error of the server, if one sentence can say it."""
+    # S is V in the server's language; poolers send S only.
+    if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
+        return f"the {_CLOSED}: connect again"
+    sqlstate = fields.get("C", "")
+    return _REMEDIES.get(f"{sqlstate} {fields.get('R')}") or _REMEDIES.get(sqlstate)
 
 
 def error_from_fields(fields: Mapping[str, str]) -> DatabaseError:
@@ -234,16 +252,20 @@ def error_from_fields(fields: Mapping[str, str]) -> DatabaseError:
     'IntegrityError'
     """
     cls = _BY_SQLSTATE.get(fields.get("C", "")[:2], DatabaseError)
+    if fields.get("R") == _CITUS_COPY and "D" in fields:
+        cls = IntegrityError
     return cls(fields if isinstance(fields, ErrorFields) else ErrorFields(fields))
 
 
-_COMMIT = re.compile(r"\s*(COMMIT|END)\b", re.IGNORECASE)
+_COMMIT = re.compile(r"(?s:\s|--[^\n]*\n|/\*.*?\*/)*(COMMIT|END|PREPARE)\b", re.IGNORECASE)
 
 
-def check_committed(command: str, sql: str) -> None:
+def check_committed(result: Any) -> None:
     """Raise after a COMMIT that the server answered by ROLLBACK, because a statement had failed."""
-    if command == "ROLLBACK" and _COMMIT.match(sql):
-        raise InternalError(
-            "the transaction was rolled back, not committed, because a statement in it had failed: "
-            "nothing of it is kept, so run it again"
-        )
+    if result.command != "ROLLBACK" or not _COMMIT.match(result.sql):
+        return
+    first = result.rolled_back_by
+    raise InternalError(
+        "the transaction was rolled back, not committed, because a statement in it had failed"
+        f"{f' ({first})' if first else ''}: nothing of it is kept, so run it again"
+    ) from first

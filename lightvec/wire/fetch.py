@@ -1,7 +1,7 @@
-"""The rows of a query as columns: arrays where NumPy is installed and the values allow it, lists elsewhere.
+"""The rows of a query as columns: arrays where NumPy is installed and the values allow it, else lists.
 
-Rows of equal length that follow each other in the read buffer are decoded together, as one structured array:
-there is no Python work for a row.
+Rows of equal length that follow each other in the read buffer are decoded together, as one structured
+array, without Python work for each row.
 """
 
 from __future__ import annotations
@@ -17,23 +17,36 @@ from lightvec.wire.datatypes import BY_OID, DENSE
 from lightvec.wire.errors import DataError, InternalError
 from lightvec.wire.execute import company, execute, parameters_of, renewed
 from lightvec.wire.portal import describe
-from lightvec.wire.protocol import BINARY, DESCRIBE_PORTAL, SYNC, TEXT, ColumnDescription, Parameter, split_row
+from lightvec.wire.protocol import (
+    BINARY,
+    DESCRIBE_PORTAL,
+    SYNC,
+    TEXT,
+    ColumnDescription,
+    Parameter,
+    split_row,
+)
 from lightvec.wire.results import Decoder, Result, unreadable
 from lightvec.wire.session import Session
 from lightvec.wire.statements import gives_rows
 
 #: The code and the length of a DataRow message.
 _HEAD = 1 + 4
-#: What a dense vector begins with: dimensions, and a field that is zero.
+#: The dimensions of a dense vector, and a field that is zero.
 _VECTOR_HEAD = 4
-_NO_FLAG = "expected a boolean of 0 or 1, got another byte"
+_NOT_BOOLEAN = "expected a boolean of 0 or 1, got another byte"
 
 
 def fetch_columns(session: Session, sql: str, values: Sequence[Any], oids: Sequence[int | None] = ()) -> dict[str, Any]:
     """The columns of a query by name; see :meth:`lightvec.pg8000.Connection.fetch_columns`."""
-    numpy = _numpy()
+    try:
+        import numpy
+    except ImportError:
+        numpy = None  # type: ignore[assignment]
     if numpy is None or not gives_rows(sql):
-        return _as_lists(execute(session, sql, values, oids))
+        result = execute(session, sql, values, oids)
+        rows = result.rows or []
+        return {each.name: [row[i] for row in rows] for i, each in enumerate(result.columns or ())}
     session.check_usable()
     parameters = parameters_of(session, values, oids)
     before, _ = company(session, sql, None)
@@ -54,25 +67,12 @@ def fetch_columns(session: Session, sql: str, values: Sequence[Any], oids: Seque
     return {column.name: column.values() for column in columns}
 
 
-def _numpy() -> Any:
-    try:
-        import numpy
-    except ImportError:
-        return None
-    return numpy
-
-
-def _as_lists(result: Result) -> dict[str, list[Any]]:
-    rows = result.rows or []
-    return {column.name: [row[i] for row in rows] for i, column in enumerate(result.columns or ())}
-
-
 def _column(session: Session, numpy: Any, column: ColumnDescription) -> _ListColumn:
     name, oid = column.name, column.type_oid
     adapters = session.adapters
-    vector_type = next((each for each, known in session.extension.oids.items() if known == oid), "")
-    if vector_type in DENSE:
-        number = numpy.dtype(DENSE[vector_type])
+    names = [each for each, known in session.extension.oids.items() if known == oid]
+    if names and names[0] in DENSE:
+        number = numpy.dtype(DENSE[names[0]])
         return _ArrayColumn(numpy, name, number, _VECTOR_HEAD, adapters.decoder(oid, BINARY))
     if oid in BY_OID and BY_OID[oid].dtype:
         number = numpy.dtype(BY_OID[oid].dtype)
@@ -85,7 +85,7 @@ def _number(numpy: Any, number: Any, data: bytes) -> Any:
     if len(data) != number.itemsize:
         raise DataError(f"expected a number of {number.itemsize} bytes, got {len(data):,}")
     if number.kind == "b" and data > b"\1":
-        raise DataError(_NO_FLAG)
+        raise DataError(_NOT_BOOLEAN)
     return numpy.frombuffer(data, number)[0].item()
 
 
@@ -96,10 +96,9 @@ def _fetch(
     parameters: Sequence[Parameter],
     columns: list[_ListColumn],
 ) -> None:
-    """Run the statement that is prepared, and fill the columns; an error ends up in the result."""
+    """Run the statement that is prepared, and fill the columns; an error is the result's."""
     formats = [column.format for column in columns]
-    head = protocol.bind_head([parameter.format for parameter in parameters])
-    bind = protocol.bind(head, parameters, protocol.bind_tail(formats))
+    bind = protocol.bind(parameters, formats)
     session.send(bind + DESCRIBE_PORTAL + protocol.execute() + SYNC, takes_effect=True)
     event = session.read_until((protocol.RowDescription, protocol.NO_DATA), result)
     if event is protocol.NO_DATA and formats:
@@ -121,28 +120,29 @@ def _read_runs(session: Session, numpy: Any, result: Result, columns: list[_List
             try:
                 _take_run(numpy, columns, run, size)
             except OSError:
-                raise  # A signal handler's of the caller's own, such as a TimeoutError.
+                raise  # From the caller's signal handler, such as a TimeoutError.
             except Exception as error:
-                # The value may be part of a row that is none.
-                for start in range(0, len(run), size):
+                for start in range(0, len(run), size):  # They may not be rows at all.
                     split_row(run[start + _HEAD : start + size], len(columns))
                 result.error = unreadable(error)
         result.rows_taken += len(run) // size
 
 
 def _take_run(numpy: Any, columns: list[_ListColumn], run: memoryview, size: int) -> None:
-    """Rows of one length: together, if their columns are of one length too and are numbers; else one by one."""
+    """Rows of one length: together, if their columns are numbers of one length, too; else one by one."""
     layout = _layout(columns, run[:size])
     if layout is not None:
         rows = numpy.frombuffer(run, numpy.dtype({**layout, "itemsize": size}))
         alike = [name for name in layout["names"] if name[0] != "v"]
         if all((rows[name] == rows[name][0]).all() for name in alike):
             for index, column in enumerate(columns):
-                assert isinstance(column, _ArrayColumn), "a layout has arrays only"
                 column.extend(rows[f"v{index}"])
             return
     for start in range(0, len(run), size):
-        _take_row(columns, run[start : start + size])
+        body = run[start + _HEAD : start + size]
+        places = split_row(body, len(columns))
+        for column, (place, length) in zip(columns, places, strict=True):
+            column.add(None if length < 0 else bytes(body[place : place + length]))
 
 
 def _layout(columns: list[_ListColumn], row: memoryview) -> dict[str, Any] | None:
@@ -161,12 +161,6 @@ def _layout(columns: list[_ListColumn], row: memoryview) -> dict[str, Any] | Non
     return {"names": names, "formats": formats, "offsets": offsets}
 
 
-def _take_row(columns: list[_ListColumn], row: memoryview) -> None:
-    body = row[_HEAD:]
-    for column, (place, length) in zip(columns, split_row(body, len(columns)), strict=True):
-        column.add(None if length < 0 else bytes(body[place : place + length]))
-
-
 class _ListColumn:
     """A column of values that are decoded one by one."""
 
@@ -179,12 +173,16 @@ class _ListColumn:
         self._list: list[Any] = []
 
     def value_format(self, value: memoryview) -> Any:
-        """How NumPy reads the values of rows that are as long as the one with this value; None if it cannot."""
+        """How NumPy reads this value and others of its length; None if it cannot."""
         return None
 
     def add(self, data: bytes | None) -> None:
         """Append one value."""
         self._list.append(None if data is None else self._decode(data))
+
+    def extend(self, values: Any) -> None:
+        """Append the values that NumPy has read."""
+        self._list += values
 
     def values(self) -> Any:
         """All values."""
@@ -202,8 +200,7 @@ class _ArrayColumn(_ListColumn):
         self.header = header
         self._numpy = numpy
         self._number = number
-        self._shape: tuple[int, ...] | None = None if header else ()
-        self._array: Any = numpy.empty((0, 0) if header else 0, number.newbyteorder("="))
+        self._array = numpy.empty((0, 0) if header else 0, number.newbyteorder("="))
         self._count = 0
         self._is_list = False
 
@@ -214,9 +211,7 @@ class _ArrayColumn(_ListColumn):
         if not self.header:
             return self._number if len(value) == self._number.itemsize else None
         count, rest = divmod(len(value) - self.header, self._number.itemsize)
-        if rest or not 1 <= count <= MAX_DIMENSIONS:
-            return None
-        if bytes(value[: self.header]) != count.to_bytes(2, "big") + bytes(2):
+        if rest or not 1 <= count <= MAX_DIMENSIONS or value[: self.header] != _head(count):
             return None
         return self._number, (count,)  # As text it would be parsed for each run: a tenth of the time.
 
@@ -229,21 +224,23 @@ class _ArrayColumn(_ListColumn):
             super().add(data)
 
     def extend(self, values: Any) -> None:
-        """Append the values of rows that came together, as NumPy reads them."""
         if self._number.kind == "b" and (values.view("u1") > 1).any():
-            raise DataError(_NO_FLAG)
-        if self._shape is None:
-            self._shape = values.shape[1:]
-        if values.shape[1:] != self._shape:
+            raise DataError(_NOT_BOOLEAN)
+        shape = values.shape[1:]
+        if self._count and shape != self._array.shape[1:]:
             self._become_list()
-            self._list += map(self._own, values)
+            self._list += map(self._item, values)
             return
-        self._make_room(len(values))
-        self._array[self._count : self._count + len(values)] = values
-        self._count += len(values)
+        end = self._count + len(values)
+        if end > len(self._array):
+            larger = self._numpy.empty((max(2 * len(self._array), end), *shape), self._array.dtype)
+            if self._count:
+                larger[: self._count] = self._array[: self._count]
+            self._array = larger
+        self._array[self._count : end] = values
+        self._count = end
 
     def values(self) -> Any:
-        """The array, or the list."""
         if self._is_list:
             return self._list
         array = self._array[: self._count]
@@ -251,21 +248,18 @@ class _ArrayColumn(_ListColumn):
             raise InvalidVector(f"the column {self.name!r} expected finite numbers and got NaN or infinity")
         return array
 
-    def _make_room(self, more: int) -> None:
-        if self._count + more > len(self._array):
-            shape = (max(2 * len(self._array), self._count + more), *(self._shape or ()))
-            larger = self._numpy.empty(shape, self._array.dtype)
-            if self._count:
-                larger[: self._count] = self._array[: self._count]
-            self._array = larger
-
     def _become_list(self) -> None:
         if not self._is_list:
             self._is_list = True
-            self._list = [self._own(value) for value in self._array[: self._count]]
+            self._list = [self._item(value) for value in self._array[: self._count]]
 
-    def _own(self, value: Any) -> Any:
+    def _item(self, value: Any) -> Any:
         """An item of the array as the value in a row."""
         if not self.header:
             return value.item()
-        return self._decode(len(value).to_bytes(2, "big") + bytes(2) + value.astype(self._number).tobytes())
+        return self._decode(_head(len(value)) + value.astype(self._number).tobytes())
+
+
+def _head(count: int) -> bytes:
+    """What a dense vector begins with."""
+    return count.to_bytes(2, "big") + bytes(2)

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from lightvec.extension import TYPES_SQL, types_from
 from lightvec.wire.errors import InternalError
-from lightvec.wire.framing import EXPLICIT, IMPLICIT
-from lightvec.wire.results import CatalogResult, Result
-from lightvec.wire.statements import Request, Statement
+from lightvec.wire.results import Result
+from lightvec.wire.settings import EXPLICIT, IMPLICIT
+from lightvec.wire.statements import CatalogRequest, Request
 
 if TYPE_CHECKING:
     from lightvec.wire.session import Session
-
-__all__ = ["look_up", "look_up_requests"]
 
 _TIMESTAMP = "SELECT pg_catalog.to_char(pg_catalog.transaction_timestamp(), 'HH24MISSUS')"
 # The process ID is padded, so that a connection's messages have the same lengths each time.
@@ -38,18 +36,20 @@ def look_up(session: Session) -> None:
 
 def look_up_requests(session: Session) -> list[Request]:
     """The requests; the session knows their result before the next reply is read."""
-    timestamp, catalog = (CatalogResult(sql, session.adapters.encoding) for sql in (_TIMESTAMP, _CATALOG))
+    encoding = session.adapters.encoding
+    timestamp, catalog = (CatalogRequest(sql, (), encoding) for sql in (_TIMESTAMP, _CATALOG))
     is_idle = not session.in_transaction
 
     def store(result: Result) -> None:
         try:
-            _store(session, result.rows or [], timestamp.rows[0][0] if timestamp.rows and is_idle else None)
-        except (LookupError, TypeError, ValueError) as error:  # A type name that is none of pgvector's, too.
+            began = timestamp.rows[0][0] if timestamp.rows and is_idle else None
+            _store(session, result.rows or [], began)
+        except (LookupError, TypeError, ValueError) as error:
             raise InternalError("the server's catalog cannot be understood: is it PostgreSQL?") from error
 
     timestamp.on_complete = lambda result: None
     catalog.on_complete = store
-    return [Request(Statement(session.encode(result.sql), ()).message(()), result) for result in (timestamp, catalog)]
+    return [timestamp, catalog]
 
 
 def _store(session: Session, rows: list[Any], began: str | None) -> None:

@@ -1,10 +1,9 @@
 """The type, and the text or bytes, that a Python value is sent as.
 
-The rules are psycopg 3's (its documentation, "Adapting basic Python types"), which Peewee's suite is written for: an
-integer is the smallest type that holds it, a str is left for the server to infer, a list is an array of its
-elements' type. What psycopg leaves out, pg8000's own rules fill: a dict is JSON, a tuple a composite value.
-
-Vectors and bytes go as binary, everything else as text.
+The rules are psycopg 3's (its documentation, "Adapting basic Python types"), which Peewee's suite
+is written for: an integer has the smallest type that holds it, the server infers the type of a str,
+a list is an array of its elements' type. The rest are pg8000's: a dict is JSON, a tuple a composite
+value. Vectors and bytes are sent as binary, everything else as text.
 """
 
 from __future__ import annotations
@@ -22,10 +21,11 @@ from types import MappingProxyType, NoneType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from lightvec import types
 from lightvec.types import Bit, Vector
 from lightvec.types.columns import VECTOR_TYPES
 from lightvec.types.floats import FLOAT32
-from lightvec.types.inputs import MAX_DIMENSIONS, is_ndarray
+from lightvec.types.inputs import MAX_DIMENSIONS, is_array, is_ndarray, pgvector_name
 from lightvec.wire.datatypes import DENSE, TYPES
 from lightvec.wire.errors import DataError
 from lightvec.wire.jsonb import Json, Jsonb, json_text
@@ -33,10 +33,10 @@ from lightvec.wire.protocol import BINARY, TEXT, Parameter
 
 
 class Dumper(NamedTuple):
-    """How values of a Python type are sent: the type's OID, its array's OID, and the text of a value (None: NULL).
+    """How values of a Python type are sent: the OIDs of the type and its array, and a value's text.
 
-    OID 0 leaves the type to the server. A name in place of a number is a type of pgvector, whose OID differs between
-    databases. ``binary`` is for types that are sent as bytes.
+    OID 0 leaves the type to the server. A name in place of a number is a type of pgvector, whose
+    OID differs between databases. ``binary`` is for types that are sent as bytes.
     """
 
     oid: int | str
@@ -63,7 +63,7 @@ def _numeric_text(value: int | Decimal) -> str:
 
 
 _INT4, _INT8, _NUMERIC = _of("int4", int.__repr__), _of("int8", int.__repr__), _of("numeric", _numeric_text)
-#: A list of small integers is int4[]: pgvector has a cast from that to its types, and none from int2[].
+#: A list of small integers is int4[], which pgvector has a cast from, unlike int2[].
 _INT2 = _INT4._replace(oid=TYPES["int2"].oid)
 _FLOAT8 = _of("float8", float.__repr__)
 
@@ -86,7 +86,7 @@ def _bytes_text(value: Iterable[int]) -> str:
 
 
 def _interval_text(value: timedelta) -> str:
-    """Every number has a sign: with ``IntervalStyle`` sql_standard a leading minus would hold for all of them."""
+    """Every number has a sign: in SQL's style a leading minus would hold for all of them."""
     return f"{value.days:+} days {value.seconds:+} seconds {value.microseconds:+} microseconds"
 
 
@@ -99,8 +99,7 @@ _BYTEA = _of("bytea", _bytes_text, bytes)
 #: An array of them, too: ``= ANY($1)`` then works for columns of uuid, enums and dates.
 _STR = Dumper(0, 0, str.__str__)
 
-#: From a Python type to its dumper, or to a function that picks the dumper by the value. Classes of modules that
-#: are not imported here are given by name.
+#: Classes of modules that are not imported here are given by name.
 DUMPERS: Mapping[type | str, AnyDumper] = MappingProxyType(
     {
         NoneType: Dumper(0, 0, lambda value: None),
@@ -132,7 +131,7 @@ DUMPERS: Mapping[type | str, AnyDumper] = MappingProxyType(
 
 
 def plain(value: Any) -> Any:
-    """The value to send for a member of an enum, a NumPy scalar or an array."""
+    """The value to send for a member of an enum, a NumPy scalar, an array, or a value of pgvector's own package."""
     cls = type(value)
     if cls in DUMPERS or cls is list:
         return value
@@ -144,10 +143,14 @@ def plain(value: Any) -> Any:
         return Vector(value)
     if cls.__module__ == "numpy":
         return _scalar(value)
+    if is_array(value):
+        return Vector(value)
     if isinstance(value, (int, float, Decimal)):
         return value
     if isinstance(value, Integral):
         return int(value)
+    if name := pgvector_name(value):
+        return getattr(types, name)(value)
     return float(value) if isinstance(value, Real) else value
 
 
@@ -169,42 +172,32 @@ ATTOSECONDS = {
 
 def _scalar(value: Any) -> Any:
     """A NumPy scalar as a value of Python."""
-    if value.dtype.kind in "mM":
-        return _moment(value)
     item = value.item()
-    return float(item) if type(item) is type(value) else item  # longdouble
+    if value.dtype.kind not in "mM":
+        return float(item) if type(item) is type(value) else item  # longdouble
+    if type(item) is date:
+        return datetime.combine(item, time())
+    if not isinstance(item, int):
+        return item  # None for NaT
+    unit, count = sys.modules["numpy"].datetime_data(value.dtype)
+    if value.dtype.kind == "m" and unit in ("Y", "M"):
+        from pg8000.types import PGInterval
 
-
-def _moment(value: Any) -> Any:
-    """A datetime64 or timedelta64 in microseconds, NaT as None. NumPy's own cast ignores overflow."""
-    numpy = sys.modules["numpy"]
-    if numpy.isnat(value):
-        return None
-    unit, count = numpy.datetime_data(value.dtype)
-    number = value.view("i8").item() * count
-    try:
-        if unit in ATTOSECONDS:
-            span = timedelta(microseconds=number * ATTOSECONDS[unit] // 10**12)
-            return span if value.dtype.kind == "m" else datetime(1970, 1, 1) + span
-        if unit in ("Y", "M"):
-            months = number * (12 if unit == "Y" else 1)
-            years, month = divmod(months, 12)
-            if value.dtype.kind == "M":
-                return datetime(1970 + years, month + 1, 1)
-            from pg8000.types import PGInterval
-
-            return PGInterval(months=months)
-    except (OverflowError, ValueError) as error:
+        return PGInterval(months=item * count * (12 if unit == "Y" else 1))
+    if ATTOSECONDS.get(unit, ATTOSECONDS["us"]) >= ATTOSECONDS["us"]:
+        # No unit at all, or more than Python's classes hold.
         raise DataError(
-            f"expected a datetime64 from the year 1 to 9999, or a timedelta64 as long, got {value}"
-        ) from error
-    raise DataError(f"expected a timedelta64 with a unit, got {value!r}")
+            f"expected a datetime64 from the year 1 to 9999, or a timedelta64 with a unit and of at most "
+            f"a billion days, got {value!r}"
+        )
+    span = timedelta(microseconds=item * count * ATTOSECONDS[unit] // 10**12)
+    return span if value.dtype.kind == "m" else datetime(1970, 1, 1) + span
 
 
-# --- lists --------------------------------------------------------------------------------------
+# --- lists ----------------------------------------------------------------------------------------
 
 #: ``MAXDIM`` (src/include/utils/array.h). A list that contains itself exceeds it, too.
-MOST_DIMENSIONS = 6
+_MAX_DIMENSIONS = 6
 
 #: From narrow to wide: a list that mixes these is an array of the widest in it.
 NUMBERS = (_INT2, _INT4, _INT8, _NUMERIC, _FLOAT8)
@@ -212,8 +205,8 @@ NUMBERS = (_INT2, _INT4, _INT8, _NUMERIC, _FLOAT8)
 
 def flat(value: list[Any], dimensions: int = 1) -> Iterator[Any]:
     """The elements of nested lists."""
-    if dimensions > MOST_DIMENSIONS:
-        raise DataError(f"expected a list of at most {MOST_DIMENSIONS} dimensions, got more")
+    if dimensions > _MAX_DIMENSIONS:
+        raise DataError(f"expected a list of at most {_MAX_DIMENSIONS} dimensions, got more")
     for element in value:
         if isinstance(element, list):
             yield from flat(element, dimensions + 1)
@@ -222,7 +215,7 @@ def flat(value: list[Any], dimensions: int = 1) -> Iterator[Any]:
 
 
 def widest(dumpers: set[Dumper]) -> Dumper | None:
-    """The dumper of these whose type holds the values of all; None if there is none."""
+    """The dumper whose type holds the values of all; None if there is none."""
     if len(dumpers) <= 1:
         return next(iter(dumpers), _STR)
     for count, dumper in enumerate(NUMBERS, 1):
@@ -231,7 +224,7 @@ def widest(dumpers: set[Dumper]) -> Dumper | None:
     return None
 
 
-# --- fast paths ---------------------------------------------------------------------------------
+# --- fast paths -----------------------------------------------------------------------------------
 
 _new = tuple.__new__  # A third of the time of Parameter(...).
 _INT2_OID, _FLOAT8_OID = TYPES["int2"].oid, TYPES["float8"].oid
@@ -252,10 +245,10 @@ QUICK: Mapping[type, Callable[[Any], Parameter]] = MappingProxyType({int: _send_
 _header = Struct("!hh").pack
 
 
-def ndarray_sender(oid: int, careful: Callable[[Any], Parameter]) -> Callable[[Any], Parameter]:
-    """Sends an ndarray as a vector: 768 numbers of float32 in 1.1 µs. ``careful`` sends everything else.
+def ndarray_sender(oid: int, checked: Callable[[Any], Parameter]) -> Callable[[Any], Parameter]:
+    """Sends an ndarray as a vector: 768 numbers of float32 in 1.1 µs. ``checked`` sends all others.
 
-    The first byte of each number shows NaN and infinity as fast as a dot product, which would warn about overflow.
+    NaN and infinity are found by the first byte of each number.
     """
     numpy = sys.modules["numpy"]
     native, sent = numpy.dtype("f4"), numpy.dtype(DENSE["vector"])
@@ -263,14 +256,14 @@ def ndarray_sender(oid: int, careful: Callable[[Any], Parameter]) -> Callable[[A
 
     def send(value: Any) -> Parameter:
         if value.ndim != 1 or not 0 < len(value) <= MAX_DIMENSIONS or value.dtype.kind not in "fiu":
-            return careful(value)
+            return checked(value)
         if value.dtype == native:
             data = value.astype(sent).tobytes()
         else:
             with numpy.errstate(over="ignore"):
                 data = value.astype(sent).tobytes()
         if is_suspicious(data[::4]):
-            return careful(value)
+            return checked(value)
         return _new(Parameter, (oid, BINARY, _header(len(value), 0) + data))
 
     return send

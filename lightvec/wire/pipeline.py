@@ -10,18 +10,18 @@ from typing import Any
 from lightvec.wire import protocol
 from lightvec.wire.errors import InterfaceError, InternalError
 from lightvec.wire.execute import check_count, end_transaction, lacks_types, renewed, step
-from lightvec.wire.framing import EXPLICIT
 from lightvec.wire.lookup import look_up
 from lightvec.wire.protocol import DESCRIBE_PORTAL, SYNC
 from lightvec.wire.results import Result, RowClass
 from lightvec.wire.session import Session
+from lightvec.wire.settings import EXPLICIT
 from lightvec.wire.statements import gives_rows
 
-#: Bytes of one write: system calls are few, and the buffers of sockets are larger.
+#: Bytes of one write: few system calls, and less than the buffers of sockets.
 _PIECE = 32 * 1024
 
 _EXECUTE = protocol.execute()
-#: Not a statement: its syntax error rolls the statements before it back.
+#: A syntax error, which rolls back the statements before it.
 _ABANDON = protocol.parse(b"the client abandons the statements before this one", ())
 
 Statements = Iterable[tuple[str, Sequence[Any]]]
@@ -35,7 +35,7 @@ def execute_many(
     begin: str | None = None,
     row_class: RowClass = list,
 ) -> Result:
-    """Run statements, each with its values, as one; the result of the last, with the ``row_count`` of all.
+    """Run statements, each with its values; the result of the last, with the ``row_count`` of all.
 
     If one fails, or a value cannot be sent, none takes effect, and an open transaction block has
     failed. ``row_count`` is -1 if one of them has no count.
@@ -76,7 +76,7 @@ class _Pipeline:
         self._unsent = bytearray()
         self._unread: deque[Result] = deque()
         self._parsed: tuple[str, list[int]] | None = None
-        self._describes = False
+        self._describe = b""
         self._counts: list[int] = []
         self._last = Result(row_class=row_class)
         self._error: BaseException | None = None
@@ -84,33 +84,36 @@ class _Pipeline:
     def add_step(self, sql: str) -> None:
         """Add a statement of lightvec's own."""
         request = step(self._session, sql)
-        self._unsent += request.data
-        request.result.on_complete = lambda result: None
-        self._unread.append(request.result)
+        self._unsent += b"".join(request.parts)
+        request.on_complete = lambda result: None
+        self._unread.append(request)
 
     def run(self, statements: Statements, commit: str | None) -> Result:
         """Send them all and read all answers."""
         session = self._session
         with session.turn("idle", [self._last]):
-            failure = self._send_all(statements)
+            failure = self._send_all(iter(statements))
             if failure is not None:
                 self._unsent[:] = _ABANDON
             elif commit is not None:
                 self.add_step(commit)
             session.transport.send_reading(self._unsent + SYNC, self._read_available, ends=True)
-            session.takes_effect()
-            self._read_rest()
+            session.is_sent = True
+            while type(event := session.next_event()) is not protocol.ReadyForQuery:
+                self._take(event)
+            if self._unread and self._error is None:
+                raise _other_answers()
+            session.handle(event, self._last)
         if failure is not None or self._error is not None:
             raise failure or self._error or AssertionError
         self._last.row_count = -1 if -1 in self._counts else sum(self._counts)
         return self._last
 
-    def _send_all(self, statements: Statements) -> Exception | None:
-        """Send all statements, or up to an error of the server; an error of the caller's values is returned."""
-        iterator = iter(statements)
+    def _send_all(self, statements: Iterator[tuple[str, Sequence[Any]]]) -> Exception | None:
+        """Send all statements, or up to the server's error; an error of the caller's is returned."""
         while True:
             try:
-                pair = self._next(iterator)
+                pair = self._next(statements)
                 if pair is None:
                     return None
                 self._add(*pair)
@@ -121,12 +124,12 @@ class _Pipeline:
                 if self._session.transport.send_reading(piece, self._read_available):
                     return None
 
-    def _next(self, iterator: Iterator[tuple[str, Sequence[Any]]]) -> tuple[str, Sequence[Any]] | None:
+    def _next(self, statements: Iterator[tuple[str, Sequence[Any]]]) -> tuple[str, Sequence[Any]] | None:
         """The caller's next statement; its iterable must not use this connection."""
         session = self._session
         session.phase = "pipelining"
         try:
-            return next(iterator, None)
+            return next(statements, None)
         finally:
             if session.phase == "pipelining":  # Else another thread has closed the connection.
                 session.phase = "busy"
@@ -134,18 +137,15 @@ class _Pipeline:
     def _add(self, sql: str, values: Sequence[Any]) -> None:
         if sql.lstrip()[:4].upper() == "COPY":
             raise InterfaceError("expected a statement with values, got COPY, which reads a stream: use copy_rows")
-        session = self._session
         check_count(values)
-        parameters = session.adapters.parameters(values, self._oids)
+        parameters = self._session.adapters.parameters(values, self._oids)
         oids = [parameter.oid for parameter in parameters]
         if (sql, oids) != self._parsed:
-            self._unsent += protocol.parse(session.encode(sql), oids)
-            self._parsed = (sql, oids)
-            self._describes = gives_rows(sql)
-        head = protocol.bind_head([parameter.format for parameter in parameters])
-        self._unsent += protocol.bind(head, parameters, protocol.bind_tail(()))
-        if self._describes:
-            self._unsent += DESCRIBE_PORTAL
+            self._unsent += protocol.parse(self._session.encode(sql), oids)
+            self._parsed = sql, oids
+            self._describe = DESCRIBE_PORTAL if gives_rows(sql) else b""
+        self._unsent += protocol.bind(parameters)
+        self._unsent += self._describe
         self._unsent += _EXECUTE
         self._unread.append(Result(sql, self._row_class))
         self._last.is_done = False
@@ -159,13 +159,6 @@ class _Pipeline:
             self._take(session.next_event())
             session.transport.check_time()
         return False
-
-    def _read_rest(self) -> None:
-        while type(event := self._session.next_event()) is not protocol.ReadyForQuery:
-            self._take(event)
-        if self._unread and self._error is None:
-            raise _other_answers()
-        self._session.handle(event, self._last)
 
     def _take(self, event: protocol.Event) -> None:
         """Handle an event of an answer, or a notice or notification after the last one."""

@@ -1,13 +1,10 @@
-"""Translate the placeholders of pg8000 (``:name``) and PEP 249 (``%s``, ``%(name)s``, ``?``, ``:1``) to ``$1``.
-
-Translations are cached by the text of the statement: programs run few texts often.
-"""
+"""Translate the placeholders of pg8000 (``:name``) and PEP 249 (``%s``, ``%(name)s``, ``?``, ``:1``) to ``$1``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from lightvec.types import HalfVector, SparseVector, Vector
@@ -20,24 +17,38 @@ _VERBATIM = r"""
       | '[^']*'                               # a string; a doubled quote reads as two strings
       | "[^"]*"                               # an identifier
       | --[^\n]*                              # a comment
-      | /\*.*?\*/
+      | @comment@
       | (?<!\w)\$(?P<tag>[^\W\d]\w*)?\$.*?\$(?(tag)(?P=tag))\$
     )"""
 
 
-#: The placeholders of each style, and what looks like one. A slice (``[1:2]``) has no letter behind its colon.
+#: The placeholders of each style, and what looks like one. In a slice (``[1:2]``) a digit follows the colon.
 _PLACEHOLDERS = {
     "format": r"%(?:(?P<mark>s)|\((?P<name>[^)]*)\)s|%)?",
     "named": r"::|:=|:(?P<name>[^\W\d]\w*)|(?<!\w)\$(?P<number>\d+)",
     "numeric": r"::|:=|:(?P<number>\d+)",
     "qmark": r"(?P<mark>\?)",
 }
-_TOKENS = {
-    style: re.compile(f"{_VERBATIM}|{placeholder}", re.VERBOSE | re.DOTALL)
-    for style, placeholder in _PLACEHOLDERS.items()
-}
+#: What a comment consists of, besides comments, which nest in PostgreSQL.
+_IN_COMMENT = r"[^*/]|\*(?!/)|/(?!\*)"
+_MAX_NESTED = 8
 
 VECTORS = (Vector, HalfVector, SparseVector)
+
+
+def _tokens(style: str, sql: str) -> re.Pattern[str]:
+    return _pattern(style, sql.count("/*") > 1)
+
+
+@cache
+def _pattern(style: str, nested: bool) -> re.Pattern[str]:
+    comment = r"/\*.*?\*/"
+    if nested:
+        comment = rf"/\*(?:{_IN_COMMENT})*\*/"
+        for _ in range(_MAX_NESTED):
+            comment = rf"/\*(?:{_IN_COMMENT}|{comment})*\*/"
+    verbatim = _VERBATIM.replace("@comment@", comment)
+    return re.compile(f"{verbatim}|{_PLACEHOLDERS[style]}", re.VERBOSE | re.DOTALL)
 
 
 def from_named(sql: str, given: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
@@ -57,17 +68,18 @@ def from_named(sql: str, given: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]
     try:
         return statement, tuple([given[name] for name in names])
     except KeyError as error:
-        name = error.args[0]
-        raise InterfaceError(f"the statement has a placeholder :{name} without a value; got {sorted(given)}") from None
+        raise InterfaceError(
+            f"the statement has a placeholder :{error.args[0]} without a value; got {sorted(given)}"
+        ) from None
 
 
 @lru_cache(maxsize=1024)
 def _translate(
     style: str, sql: str, numbers: tuple[int, ...] = (), keep_strings: bool = False
 ) -> tuple[str, tuple[str, ...], int]:
-    """The statement with ``$n``, the names in order of ``n``, and how many values it needs by their position.
+    """The statement with ``$n``, the names in order of ``n``, and how many values it needs by position.
 
-    ``numbers`` are the parameter numbers of the values, where one parameter is for several of them.
+    ``numbers`` are the parameter numbers of the values, where several values share one.
     """
     names: dict[str, int] = {}
     count = 0
@@ -87,14 +99,15 @@ def _translate(
             return text
         if kind == "verbatim":
             # Peewee, and SQLAlchemy for pg8000, double no percent sign in a name.
-            return text if keep_strings or text.startswith('"') else text.replace("%%", "%")
+            is_kept = keep_strings or text.startswith('"')
+            return text if is_kept else text.replace("%%", "%")
         if text == "%":
             raise ProgrammingError(
                 "expected %s, %(name)s or %% in the statement, got a single %: write it twice if it is an operator"
             )
         return "%"
 
-    return _TOKENS[style].sub(replacement, sql), tuple(names), count
+    return _tokens(style, sql).sub(replacement, sql), tuple(names), count
 
 
 def first_placeholder(sql: str) -> str | None:
@@ -103,9 +116,9 @@ def first_placeholder(sql: str) -> str | None:
     >>> first_placeholder("SELECT a % 2, b::int, '%s' FROM t WHERE a = :a"), first_placeholder("SELECT 1")
     (':a', None)
     """
-    found = [match for match in _TOKENS["format"].finditer(sql) if match.lastgroup in ("mark", "name")]
-    found += [match for match in _TOKENS["named"].finditer(sql) if match.lastgroup == "name"]
-    return min(found, key=lambda match: match.start())[0] if found else None
+    tokens = [*_tokens("format", sql).finditer(sql), *_tokens("named", sql).finditer(sql)]
+    found = [(each.start(), each[0]) for each in tokens if each.lastgroup in ("mark", "name")]
+    return min(found)[1] if found else None
 
 
 def may_be_several(sql: str) -> bool:
@@ -114,16 +127,15 @@ def may_be_several(sql: str) -> bool:
     >>> may_be_several("SELECT ';';"), may_be_several("BEGIN; COMMIT")
     (False, True)
     """
-    return ";" in sql and ";" in _TOKENS["format"].sub("", sql).rstrip("; \t\n")
+    return ";" in sql and ";" in _tokens("format", sql).sub("", sql).rstrip("; \t\n")
 
 
 def from_format(
     sql: str, args: Sequence[Any] | Mapping[str, Any], *, keep_strings: bool = False
 ) -> tuple[str, Sequence[Any]]:
-    """SQL with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping) to SQL with ``$1``, and its values in order.
+    """SQL with ``%s`` (and a sequence) or ``%(name)s`` (and a mapping) to SQL with ``$1``, and its values.
 
-    ``%%`` is a percent sign, in strings and comments, too, unless ``keep_strings`` is set, but not in
-    quoted names.
+    ``%%`` is a percent sign, in strings (unless ``keep_strings``) and comments, too, but not in names.
 
     >>> from_format("SELECT %s::int + %s", [1, 2])
     ('SELECT $1::int + $2', [1, 2])
@@ -142,24 +154,23 @@ def from_format(
     if names or count != len(args):
         wanted = "a mapping of values" if names else f"{count} values"
         raise ProgrammingError(f"the statement's placeholders need {wanted}, got {len(args)} in a sequence")
-    return statement, [args[numbers.index(n + 1)] for n in range(max(numbers))] if numbers else args
+    if not numbers:
+        return statement, args
+    return statement, [args[numbers.index(n + 1)] for n in range(max(numbers))]
 
 
 def _shared(args: Sequence[Any]) -> tuple[int, ...]:
     """The parameter number of each value, if a vector is there more than once; else empty.
 
-    A query that selects, filters and orders by a distance has its vector of 3 KB three times; it is sent once. The
-    type of a vector is never inferred, so one parameter can be used in several places.
+    A query that selects, filters and orders by a distance has its vector of 3 KB three times. One
+    parameter can be used in several places, because the type of a vector is never inferred.
     """
     vectors = [id(value) for value in args if isinstance(value, VECTORS)]
     if len(vectors) == len(set(vectors)):
         return ()
-    numbers: list[int] = []
-    first: dict[int, int] = {}
-    for value in args:
-        following = max(numbers, default=0) + 1
-        numbers.append(first.setdefault(id(value), following) if isinstance(value, VECTORS) else following)
-    return tuple(numbers)
+    keys = [id(value) if isinstance(value, VECTORS) else -place for place, value in enumerate(args)]
+    first = {key: number for number, key in enumerate(dict.fromkeys(keys), 1)}
+    return tuple(first[key] for key in keys)
 
 
 def convert(
@@ -172,16 +183,15 @@ def convert(
     """
     if style in ("format", "pyformat"):
         return from_format(sql, args, keep_strings=keep_strings)
-    if style == "named":
-        if not isinstance(args, Mapping):
-            raise ProgrammingError(f"paramstyle is named: expected a mapping of values, got {type(args).__name__}")
-        return from_named(sql, args)
-    if style not in ("qmark", "numeric"):
+    if style not in ("named", "qmark", "numeric"):
         raise ProgrammingError(
             f"expected a paramstyle of PEP 249, got {style!r}: set qmark, numeric, named, format or pyformat"
         )
-    if isinstance(args, Mapping):
-        raise ProgrammingError(f"paramstyle is {style}: expected a sequence of values, got {type(args).__name__}")
+    if isinstance(args, Mapping) and style == "named":
+        return from_named(sql, args)
+    if isinstance(args, Mapping) or style == "named":
+        wanted = "mapping" if style == "named" else "sequence"
+        raise ProgrammingError(f"paramstyle is {style}: expected a {wanted} of values, got {type(args).__name__}")
     return _translate(style, sql)[0], args
 
 
@@ -189,6 +199,6 @@ def check_backslashes(sql: str, args: object) -> None:
     """Refuse a statement with a backslash while a backslash escapes in every string."""
     if args and "\\" in sql:
         raise InterfaceError(
-            "expected no backslash in a statement with parameters while standard_conforming_strings is off: "
-            "SET standard_conforming_strings TO on, or send the text as a parameter"
+            "expected no backslash in a statement with parameters while standard_conforming_strings "
+            "is off: SET standard_conforming_strings TO on, or send the text as a parameter"
         )

@@ -11,11 +11,25 @@ from typing import Any
 
 from lightvec.wire import protocol
 from lightvec.wire.errors import DatabaseError, InterfaceError, InternalError
-from lightvec.wire.execute import company, execute, look_up_framing, parameters_of, renewed, step
-from lightvec.wire.framing import EXPLICIT
-from lightvec.wire.protocol import DESCRIBE_PORTAL, DESCRIBE_STATEMENT, FLUSH, NO_DATA, SYNC, Parameter
+from lightvec.wire.execute import (
+    company,
+    execute,
+    look_up_framing,
+    parameters_of,
+    renewed,
+    step,
+)
+from lightvec.wire.protocol import (
+    DESCRIBE_PORTAL,
+    DESCRIBE_STATEMENT,
+    FLUSH,
+    NO_DATA,
+    SYNC,
+    Parameter,
+)
 from lightvec.wire.results import Result
 from lightvec.wire.session import Session
+from lightvec.wire.settings import EXPLICIT
 from lightvec.wire.statements import Request
 
 #: These end a batch; an error does, too.
@@ -51,13 +65,14 @@ def _rows(
     settings: Mapping[str, object] | None,
 ) -> Generator[Any, None, None]:
     session.check_usable()
-    parameters = parameters_of(session, values, oids)
     if session.framing is EXPLICIT:
         # pgpool-II does not forward PortalSuspended.
-        whole = execute(session, result.sql, values, oids, settings=settings, row_class=result.row_class)
+        sql, row_class = result.sql, result.row_class
+        whole = execute(session, sql, values, oids, settings=settings, row_class=row_class)
         result.columns = whole.columns
         yield from whole.rows or ()
         return
+    parameters = parameters_of(session, values, oids)
     if settings:
         look_up_framing(session)
     before, after = company(session, result.sql, settings)
@@ -67,7 +82,8 @@ def _rows(
         finally:
             if session.phase == "streaming" and session.belongs_here:
                 # After an error the server skips everything before the Sync.
-                is_failed = isinstance(result.error, DatabaseError) and result.error.sqlstate is not None
+                error = result.error
+                is_failed = isinstance(error, DatabaseError) and error.sqlstate is not None
                 _finish(session, result, [] if is_failed else after)
     except BaseException:
         session.abandon()  # For an interrupt before the end.
@@ -80,15 +96,28 @@ def _rows(
 
 
 def _batches(
-    session: Session, result: Result, parameters: Sequence[Parameter], before: Sequence[Request], batch: int
+    session: Session,
+    result: Result,
+    parameters: Sequence[Parameter],
+    before: Sequence[Request],
+    batch: int,
 ) -> Generator[Any, None, None]:
-    event = _start(session, result, parameters, before, batch)
+    with session.turn("streaming", [result]):
+        # A round trip of its own describes the statement: cached columns may be out of date, and rows
+        # that were yielded cannot be taken back.
+        event = describe(session, result, parameters, before)
+        if event is None:
+            formats = session.adapters.result_formats(result.columns)
+            bind = protocol.bind(parameters, formats)
+            session.send(bind + DESCRIBE_PORTAL + protocol.execute(batch) + FLUSH)
+            event = session.read_until(_ENDS, result)
     while result.error is None:
         rows, result.rows = result.rows or [], []
-        if event is protocol.PORTAL_SUSPENDED and len(rows) != batch:
+        is_suspended = event is protocol.PORTAL_SUSPENDED
+        if is_suspended and len(rows) != batch:
             raise InternalError(f"expected {batch:,} rows of a longer result, got {len(rows):,}: rows were lost")
         yield from rows
-        if event is not protocol.PORTAL_SUSPENDED:
+        if not is_suspended:
             break
         with session.turn("streaming", [result]):
             session.send(protocol.execute(batch) + FLUSH)
@@ -97,36 +126,19 @@ def _batches(
 
 def _finish(session: Session, result: Result, after: Sequence[Request]) -> None:
     """Restore settings, and close the portal by a Sync."""
-    result.end()  # No further rows are requested.
-    results = [request.result for request in after] or [result]
+    result.is_done = True  # No further rows are requested.
+    results: Sequence[Result] = after or [result]
     with session.turn("idle", results):
+        parts = [part for request in after for part in request.parts]
         for request in after:
             request.begin_reading()
-        session.send(b"".join([*(request.data for request in after), SYNC]), takes_effect=True)
+        session.send(b"".join([*parts, SYNC]), takes_effect=True)
         session.read_ready(results)
     for request in after:
-        if request.result.error is None:
+        if request.error is None:
             session.statements.remember(request, session.adapters)
-    if session.in_failed_transaction and any(request.result.sql == "COMMIT" for request in after):
+    if session.in_failed_transaction and any(request.sql == "COMMIT" for request in after):
         session.run([step(session, "ROLLBACK")])
-
-
-def _start(
-    session: Session, result: Result, parameters: Sequence[Parameter], before: Sequence[Request], batch: int
-) -> protocol.Event:
-    """Send the statement and read its first batch.
-
-    A round trip of its own describes the statement: cached columns may be out of date, and rows that
-    were yielded cannot be taken back.
-    """
-    with session.turn("streaming", [result]):
-        failed = describe(session, result, parameters, before)
-        if failed is not None:
-            return failed
-        head = protocol.bind_head([parameter.format for parameter in parameters])
-        bind = protocol.bind(head, parameters, protocol.bind_tail(session.adapters.result_formats(result.columns)))
-        session.send(bind + DESCRIBE_PORTAL + protocol.execute(batch) + FLUSH)
-        return session.read_until(_ENDS, result)
 
 
 def describe(
@@ -136,13 +148,17 @@ def describe(
 
     The result has the error, also that of a statement in ``before``.
     """
-    parse = protocol.parse(session.encode(result.sql), [parameter.oid for parameter in parameters])
-    data = b"".join([*(request.data for request in before), parse, DESCRIBE_STATEMENT, FLUSH])
-    session.send(data)
-    failed = session.read_results(before)
-    if failed is not None:
-        result.error = next(request.result.error for request in before if request.result.error)
-        return failed
+    parts = [part for request in before for part in request.parts]
+    oids = [parameter.oid for parameter in parameters]
+    parse = protocol.parse(session.encode(result.sql), oids)
+    session.send(b"".join([*parts, parse, DESCRIBE_STATEMENT, FLUSH]))
+    for request in before:
+        request.begin_reading()
+        ends = (protocol.CommandComplete, protocol.EMPTY_QUERY)
+        event = session.read_until(ends, request)
+        if type(event) is protocol.ErrorResponse:
+            result.error = request.error
+            return event
     for request in before:
         session.statements.remember(request, session.adapters)
     event = session.read_until((protocol.RowDescription, NO_DATA), result)

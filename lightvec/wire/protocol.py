@@ -1,8 +1,8 @@
 """PostgreSQL's frontend/backend protocol, version 3.0, without a socket.
 
-Functions build the messages of the frontend as bytes. :class:`Reader` takes bytes of the backend
-and gives events, which have the names of the messages (PostgreSQL documentation, 54.7 "Message
-Formats"). Whatever is not such a message raises :class:`~lightvec.wire.errors.InternalError`.
+Functions build the messages of the frontend as bytes. :class:`Reader` takes bytes of the backend and
+gives events, which have the names of the messages (PostgreSQL documentation, 54.7 "Message Formats").
+Anything else raises :class:`~lightvec.wire.errors.InternalError`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 from struct import error as struct_error
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lightvec.types.inputs import show_bytes
 from lightvec.wire.errors import InternalError
-
-__all__ = [
-    "BINARY",
-    "NULL",
-    "TEXT",
-    "ColumnDescription",
-    "Parameter",
-    "Reader",
-    "python_encoding",
-    "row_description",
-    "row_description_message",
-    "split_row",
-]
 
 _int32 = Struct("!i").pack
 _uint16 = Struct("!H").pack
@@ -35,7 +22,6 @@ _unpack_int32 = Struct("!i").unpack_from
 _unpack_uint16 = Struct("!H").unpack_from
 _unpack_header = Struct("!Bi").unpack_from
 _column = Struct("!IhIhih")
-_unpack_column, _pack_column = _column.unpack_from, _column.pack
 
 TEXT, BINARY = 0, 1
 
@@ -55,7 +41,7 @@ class Parameter(NamedTuple):
 
 NULL = Parameter(0, TEXT, None)
 
-#: The most parameters that the 16-bit count of Bind can say.
+#: The count of parameters in Bind has 16 bits.
 MAX_PARAMETERS = 65_535
 
 SYNC = b"S\x00\x00\x00\x04"
@@ -73,31 +59,33 @@ def query(sql: bytes) -> bytes:
 
 
 def parse(sql: bytes, oids: Sequence[int], name: bytes = b"") -> bytes:
-    """Parse: prepare a statement under a name (none: the unnamed one) with its parameters' types."""
+    """Parse: prepare a statement by the types of its parameters; without a name, the unnamed one."""
     count = len(oids)
-    return _message(b"P", b"".join((name, b"\x00", sql, b"\x00", _uint16(count), _packer(count, "I")(*oids))))
+    types = _packer(count, "I")(*oids)
+    return _message(b"P", b"".join((name, b"\x00", sql, b"\x00", _uint16(count), types)))
 
 
-def bind_head(formats: Sequence[int], name: bytes = b"") -> bytes:
-    """What stands in a Bind to the unnamed portal before the values: names, formats, their count."""
-    count = len(formats)
-    return b"".join((b"\x00", name, b"\x00", _uint16(count), _packer(count, "H")(*formats), _uint16(count)))
+def bind(parameters: Sequence[Parameter], result_formats: Sequence[int] = ()) -> bytes:
+    """Bind of the unnamed statement to the unnamed portal."""
+    head = bind_head([parameter.format for parameter in parameters])
+    return b"".join(bind_parts(head, parameters, formats(result_formats)))
 
 
-def bind_tail(result_formats: Sequence[int]) -> bytes:
-    """What stands in a Bind behind the values: the formats of the result's columns."""
-    count = len(result_formats)
-    return _uint16(count) + _packer(count, "H")(*result_formats)
+def bind_head(parameter_formats: Sequence[int], name: bytes = b"") -> bytes:
+    """The part of a Bind before the values."""
+    count = _uint16(len(parameter_formats))
+    return b"".join((b"\x00", name, b"\x00", formats(parameter_formats), count))
 
 
-def bind(head: bytes, parameters: Sequence[Parameter], tail: bytes) -> bytes:
-    """Bind: the values of a statement's parameters."""
-    return b"".join(bind_parts(head, parameters, tail))
+def formats(each: Sequence[int]) -> bytes:
+    """Format codes with their count: the part of a Bind after the values."""
+    count = len(each)
+    return _uint16(count) + _packer(count, "H")(*each)
 
 
-def bind_parts(head: bytes, parameters: Sequence[Parameter], tail: bytes, behind: int = 0) -> list[bytes]:
-    """The pieces of a Bind; the last ``behind`` bytes of ``tail`` are messages that follow it."""
-    size = 4 + len(head) + len(tail) - behind
+def bind_parts(head: bytes, parameters: Sequence[Parameter], tail: bytes) -> list[bytes]:
+    """The pieces of a Bind."""
+    size = 4 + len(head) + len(tail)
     parts = [b"B", b"", head]
     for _, _, data in parameters:
         size += 4
@@ -118,7 +106,7 @@ def execute(limit: int = 0) -> bytes:
 
 
 def close_statement(name: bytes) -> bytes:
-    """Close of a prepared statement; the server does not mind if there is none."""
+    """Close of a prepared statement; not an error if there is none."""
     return _message(b"C", b"S" + name + b"\x00")
 
 
@@ -128,13 +116,12 @@ def copy_data(data: bytes) -> bytes:
 
 
 def copy_fail(reason: str) -> bytes:
-    """CopyFail: the server discards what it was sent and reports this reason."""
+    """CopyFail: the server discards the rows and reports this reason."""
     return _message(b"f", reason.encode() + b"\x00")
 
 
 @lru_cache(maxsize=256)
 def _packer(count: int, letter: str) -> Callable[..., bytes]:
-    """Pack ``count`` integers: I of 32 bits or H of 16."""
     return Struct(f"!{count}{letter}").pack
 
 
@@ -158,65 +145,51 @@ class ColumnDescription(NamedTuple):
 
 
 class RowDescription(NamedTuple):
-    """The columns of the rows that follow."""
-
     columns: tuple[ColumnDescription, ...]
 
 
 class DataRows(NamedTuple):
-    """The bodies of one or more DataRow messages that came one after the other."""
+    """One or more DataRow messages, headers included."""
 
-    bodies: list[bytes]
+    data: bytes
 
 
 class CommandComplete(NamedTuple):
-    """A statement is done; the tag says what it did."""
-
     tag: str
 
 
 class ErrorResponse(NamedTuple):
-    """An error, by the one-letter keys of its fields (54.8 "Error and Notice Message Fields")."""
+    """By the one-letter keys of its fields (54.8 "Error and Notice Message Fields")."""
 
     fields: dict[str, str]
 
 
 class NoticeResponse(NamedTuple):
-    """A notice, as pg8000 gives it: bytes by the one-letter keys of its fields."""
+    """As pg8000 gives it: keys and values are bytes."""
 
     fields: dict[bytes, bytes]
 
 
 class NotificationResponse(NamedTuple):
-    """A NOTIFY."""
-
     process_id: int
     channel: str
     payload: str
 
 
 class ParameterStatus(NamedTuple):
-    """A setting that the server reports, and its value."""
-
     name: str
     value: str
 
 
 class ReadyForQuery(NamedTuple):
-    """The server waits for the next statement; the status of the transaction block."""
-
     status: bytes
 
 
 class CopyInResponse(NamedTuple):
-    """The server is ready for CopyData."""
-
     is_binary: bool
 
 
 class CopyOutResponse(NamedTuple):
-    """CopyData follows."""
-
     is_binary: bool
 
 
@@ -227,14 +200,14 @@ class CopyData(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """A message without content, by its code."""
+    """A message whose content is not needed, by its code."""
 
-    code: str
+    code: bytes
 
 
-PARSE_COMPLETE, BIND_COMPLETE, CLOSE_COMPLETE = Plain("1"), Plain("2"), Plain("3")
-NO_DATA, EMPTY_QUERY, PORTAL_SUSPENDED, COPY_OUT_DONE = Plain("n"), Plain("I"), Plain("s"), Plain("c")
-PARAMETER_DESCRIPTION = Plain("t")
+PARSE_COMPLETE, BIND_COMPLETE, CLOSE_COMPLETE = Plain(b"1"), Plain(b"2"), Plain(b"3")
+PARAMETER_DESCRIPTION, NO_DATA, EMPTY_QUERY = Plain(b"t"), Plain(b"n"), Plain(b"I")
+PORTAL_SUSPENDED, COPY_OUT_DONE = Plain(b"s"), Plain(b"c")
 
 Event = (
     RowDescription
@@ -255,9 +228,9 @@ Event = (
 def row_description(body: bytes, encoding: str = "utf-8") -> tuple[ColumnDescription, ...]:
     """The columns of a RowDescription's body.
 
-    Remembered, since a program runs few queries and each is described alike: 3 of 28 µs.
+    Cached, because a program runs few queries: 3 of 28 µs.
     """
-    read = _remembered_description if len(body) <= _MEMORABLE else _read_description
+    read = _cached_description if len(body) <= _MAX_CACHED else _read_description
     return read(body, encoding)
 
 
@@ -267,43 +240,45 @@ def _read_description(body: bytes, encoding: str) -> tuple[ColumnDescription, ..
     for _ in range(_unpack_uint16(body)[0]):
         end = body.index(b"\x00", position)
         name = body[position:end].decode(encoding)
-        column = ColumnDescription(name, *_unpack_column(body, end + 1))
+        column = ColumnDescription(name, *_column.unpack_from(body, end + 1))
         if column.format not in (TEXT, BINARY):
             raise ValueError(f"expected format 0 or 1, got {column.format}")
         columns.append(column)
         position = end + 19
-    _check_end(body, position)
+    if position != len(body):
+        raise ValueError(f"expected {position} bytes, got {len(body)}")
     return tuple(columns)
 
 
-#: A hundred columns; 512 longer descriptions would be much to remember.
-_MEMORABLE = 4_096
-_remembered_description = lru_cache(maxsize=512)(_read_description)
+#: A hundred columns.
+_MAX_CACHED = 4_096
+_cached_description = lru_cache(maxsize=512)(_read_description)
 
 
 def row_description_message(columns: Sequence[ColumnDescription], encoding: str) -> bytes:
     """The RowDescription message of these columns, as the server sends it."""
-    fields = (column.name.encode(encoding) + b"\x00" + _pack_column(*column[1:]) for column in columns)
+    fields = (column.name.encode(encoding) + b"\x00" + _column.pack(*column[1:]) for column in columns)
     return _message(b"T", _uint16(len(columns)) + b"".join(fields))
 
 
 def split_row(body: bytes | memoryview, count: int) -> list[tuple[int, int]]:
-    """Where each of the columns begins in the body of a DataRow, and its length (-1: NULL).
+    """The position of each column in the body of a DataRow, and its length (-1: NULL).
 
-    :class:`InternalError` where the body is not a row of ``count`` columns.
+    :class:`InternalError` if the body is not a row of ``count`` columns.
     """
     columns = []
     position = 2
     try:
-        matches = _unpack_uint16(body)[0] == count
-        for _ in range(count if matches else 0):
+        if _unpack_uint16(body)[0] != count:
+            raise ValueError
+        for _ in range(count):
             (length,) = _unpack_int32(body, position)
             position += 4
             if length < -1:
                 raise ValueError
             columns.append((position, length))
             position += max(length, 0)
-        if not matches or position != len(body):
+        if position != len(body):
             raise ValueError
     except (ValueError, struct_error):
         raise InternalError(
@@ -312,8 +287,7 @@ def split_row(body: bytes | memoryview, count: int) -> list[tuple[int, int]]:
     return columns
 
 
-#: Python's codecs for the encodings that it does not know by the server's name (PostgreSQL
-#: documentation, 23.3.1).
+#: Python's codecs for the encodings that it does not know by the server's name (23.3.1).
 _CODECS = {
     "euc_cn": "gb2312",
     "koi8r": "koi8_r",
@@ -324,7 +298,7 @@ _CODECS = {
 
 
 def python_encoding(name: str) -> str:
-    """Python's codec for a ``client_encoding``; :class:`InternalError` where there is none.
+    """Python's codec for a ``client_encoding``; :class:`InternalError` if there is none.
 
     >>> python_encoding("UTF8"), python_encoding("WIN1252")
     ('utf-8', 'cp1252')
@@ -341,7 +315,7 @@ def python_encoding(name: str) -> str:
 
 # --- bytes in, events out ---------------------------------------------------------------------
 
-#: Large enough that a page of vectors is a handful of reads.
+#: Large enough that a page of vectors takes few reads.
 BUFFER_SIZE = 256 * 1024
 #: The longest message that PostgreSQL sends (MaxAllocSize, src/include/utils/memutils.h).
 _MAX_MESSAGE = 0x3FFFFFFF
@@ -351,11 +325,12 @@ _DATA_ROW = 0x44
 class Reader:
     """The bytes of the backend as messages or as events.
 
-    Fill :meth:`get_buffer` and say how much came with :meth:`buffer_updated` (the names of
-    asyncio's BufferedProtocol). Each message is given once.
+    Write to :meth:`get_buffer` and pass the size to :meth:`buffer_updated` (the names of asyncio's
+    BufferedProtocol). Each message is given once.
 
     >>> reader = Reader()
-    >>> reader.feed(b"Z\\0\\0\\0\\5I")
+    >>> reader.get_buffer()[:6] = b"Z\\0\\0\\0\\5I"
+    >>> reader.buffer_updated(6)
     >>> reader.next_event()
     ReadyForQuery(status=b'I')
     """
@@ -363,72 +338,60 @@ class Reader:
     def __init__(self) -> None:
         #: The codec of names and of errors: client_encoding.
         self.encoding = "utf-8"
-        self.buffer = bytearray(BUFFER_SIZE)
+        self._resize(BUFFER_SIZE)
+
+    def _resize(self, size: int) -> None:
+        self.buffer = bytearray(size)
         self.view = memoryview(self.buffer)
+        #: The bytes that were not given yet.
         self.start = self.end = 0
-        # A message longer than the buffer, in memory that grows as its bytes really arrive.
-        self._long: bytearray | None = None
-        self._long_size = 0
 
     def get_buffer(self) -> memoryview:
-        """Room for at least one more byte, where no whole message is here."""
-        if self._long is None:
-            if self.start == self.end:
-                self.start = self.end = 0
-            elif self.end == BUFFER_SIZE or self.start > BUFFER_SIZE // 2:
-                self._compact()
-            if self.end < BUFFER_SIZE:
-                return self.view[self.end :]
-            self._long, self._long_size = bytearray(self.view), self._next_size()
+        """Room for at least one more byte. Memory grows as the bytes of a long message arrive."""
+        if self.start == self.end:
             self.start = self.end = 0
-        return self.view[: min(BUFFER_SIZE, self._long_size - len(self._long))]
+            if len(self.buffer) > BUFFER_SIZE:
+                self._resize(BUFFER_SIZE)
+            return self.view
+        size = len(self.buffer)
+        if self.end == size or self.start > BUFFER_SIZE // 2:
+            unread = self.view[self.start : self.end]
+            if not self.start:
+                self._resize(2 * size)
+            self.start, self.end = 0, len(unread)
+            self.view[: self.end] = unread
+        return self.view[self.end :]
 
     def buffer_updated(self, size: int) -> None:
         """Take in that ``size`` bytes were written to the buffer."""
-        if self._long is not None:
-            self._long += self.view[:size]
-        else:
-            self.end += size
-
-    def feed(self, data: bytes) -> None:
-        """Take in these bytes; they must find room in the buffer."""
-        self.get_buffer()[: len(data)] = data
-        self.buffer_updated(len(data))
+        self.end += size
 
     @property
     def has_bytes(self) -> bool:
-        """Whether bytes have come that were not given yet."""
-        return self.start < self.end or self._long is not None
+        """Whether bytes were received that were not given yet."""
+        return self.start < self.end
 
     def peek(self) -> bytes:
-        """The code of the next message if all of it is here, else nothing."""
-        if self._long is not None:
-            return bytes(self._long[:1]) if len(self._long) == self._long_size else b""
-        size = self._next_size()
-        return bytes(self.buffer[self.start : self.start + 1]) if size and size <= self.end - self.start else b""
+        """The code of the next message; empty if it is incomplete."""
+        start, size = self.start, self._next_size()
+        return bytes(self.buffer[start : start + 1]) if 0 < size <= self.end - start else b""
 
     def next_message(self) -> tuple[bytes, bytes] | None:
-        """The code and the body of the next message; None until all of it is here."""
-        if not self.peek():
+        """The code and the body of the next message; None if it is incomplete."""
+        size = self._next_size()
+        if not 0 < size <= self.end - self.start:
             return None
-        if self._long is not None:
-            data, self._long = memoryview(self._long), None
-        else:
-            start, self.start = self.start, self.start + self._next_size()
-            data = self.view[start : self.start]
-        return bytes(data[:1]), bytes(data[5:])
+        data = self.view[self.start : self.start + size]
+        self.start += size
+        return data[:1].tobytes(), data[5:].tobytes()
 
     def next_run(self, code: bytes) -> memoryview:
-        """The next messages of this code, as many of one length as are here, headers included.
+        """The next messages of this code and of one length, headers included, until the next read.
 
-        Empty where no whole message is here, or one of another code. The bytes are good until the
-        next read.
+        Empty if the next message is incomplete or has another code.
         """
         if self.peek() != code:
             return self.view[:0]
-        if self._long is not None:
-            data, self._long = memoryview(self._long), None
-            return data
         start, size = self.start, self._next_size()
         header, end = self.buffer[start : start + 5], start + size
         while end + size <= self.end and self.buffer[end : end + 5] == header:
@@ -437,34 +400,27 @@ class Reader:
         return self.view[start:end]
 
     def next_event(self) -> Event | None:
-        """The next event; None until all bytes of it are here."""
-        if self._long is None and self.start < self.end and self.buffer[self.start] == _DATA_ROW:
-            rows = self._data_rows()
-            if rows:
-                return DataRows(rows)
+        """The next event; None if it is incomplete."""
+        rows = self._data_rows()
+        if rows:
+            return DataRows(rows)
         message = self.next_message()
-        if message is None:
-            return None
-        code, body = message
-        if code == b"D":
-            return DataRows([body])
-        return event_of(code, body, self.encoding)
+        return None if message is None else event_of(*message, self.encoding)
 
-    def _data_rows(self) -> list[bytes]:
-        """The bodies of the DataRow messages that are here."""
-        bodies = []
-        buffer, view, start, end = self.buffer, self.view, self.start, self.end
+    def _data_rows(self) -> bytes:
+        """The DataRow messages that are complete."""
+        buffer, start, end = self.buffer, self.start, self.end
         while start + 5 <= end:
             code, length = _unpack_header(buffer, start)
             if code != _DATA_ROW or not 4 <= length < end - start:
                 break
-            bodies.append(bytes(view[start + 5 : start + 1 + length]))
             start += 1 + length
+        data = self.view[self.start : start].tobytes()
         self.start = start
-        return bodies
+        return data
 
     def _next_size(self) -> int:
-        """The size of the next message with its header; 0 where that is not here yet."""
+        """The size of the next message with its header; 0 before that was received."""
         if self.end - self.start < 5:
             return 0
         length: int = _unpack_header(self.buffer, self.start)[1]
@@ -475,18 +431,14 @@ class Reader:
             )
         return 1 + length
 
-    def _compact(self) -> None:
-        """Move what is left to the front of the buffer."""
-        left = self.end - self.start
-        self.buffer[:left] = self.buffer[self.start : self.end]
-        self.start, self.end = 0, left
-
 
 def event_of(code: bytes, body: bytes, encoding: str) -> Event:
-    """The event that a message is; :class:`InternalError` for what is none."""
+    """The event that a message is; :class:`InternalError` if it is none."""
     read = _EVENTS.get(code)
     if read is None:
         raise InternalError(f"the server sent an unexpected message {code!r}; the connection is closed")
+    if isinstance(read, Plain):
+        return read
     try:
         event: Event = read(body, encoding)
         return event
@@ -495,11 +447,6 @@ def event_of(code: bytes, body: bytes, encoding: str) -> Event:
         raise InternalError(
             f"the server sent a malformed message ({name}: {show_bytes(body)}); the connection is closed"
         ) from error
-
-
-def _check_end(body: bytes, position: int) -> None:
-    if position != len(body):
-        raise ValueError(f"expected {position} bytes, got {len(body)}")
 
 
 def _strings(body: bytes, count: int) -> list[bytes]:
@@ -519,14 +466,9 @@ def _command_complete(body: bytes, encoding: str) -> Event:
 
 
 def _error_response(body: bytes, encoding: str) -> Event:
-    # What an error says must come through, whatever it is written in.
-    return ErrorResponse(
-        {
-            part[:1].decode("ascii", "replace"): part[1:].decode(encoding, "replace")
-            for part in body.split(b"\x00")
-            if part
-        }
-    )
+    # An error is reported whatever its encoding.
+    parts = [part.decode(encoding, "replace") for part in body.split(b"\x00") if part]
+    return ErrorResponse({part[:1]: part[1:] for part in parts})
 
 
 def _notice_response(body: bytes, encoding: str) -> Event:
@@ -534,14 +476,12 @@ def _notice_response(body: bytes, encoding: str) -> Event:
 
 
 def _notification_response(body: bytes, encoding: str) -> Event:
-    process_id = int.from_bytes(body[:4], "big")
     channel, payload = (text.decode(encoding) for text in _strings(body[4:], 2))
-    return NotificationResponse(process_id, channel, payload)
+    return NotificationResponse(int.from_bytes(body[:4], "big"), channel, payload)
 
 
 def _parameter_status(body: bytes, encoding: str) -> Event:
-    name, value = _strings(body, 2)
-    return ParameterStatus(name.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
+    return ParameterStatus(*(text.decode("utf-8", "replace") for text in _strings(body, 2)))
 
 
 def _ready_for_query(body: bytes, encoding: str) -> Event:
@@ -558,18 +498,7 @@ def _copy_out_response(body: bytes, encoding: str) -> Event:
     return CopyOutResponse(body[0] == BINARY)
 
 
-def _copy_data(body: bytes, encoding: str) -> Event:
-    return CopyData(body)
-
-
-def _plain(event: Plain) -> Callable[[bytes, str], Event]:
-    def empty_message(body: bytes, encoding: str) -> Event:
-        return event
-
-    return empty_message
-
-
-_EVENTS: Mapping[bytes, Callable[[bytes, str], Any]] = {
+_EVENTS: Mapping[bytes, Callable[[bytes, str], Event] | Plain] = {
     b"T": _row_description,
     b"C": _command_complete,
     b"E": _error_response,
@@ -579,18 +508,13 @@ _EVENTS: Mapping[bytes, Callable[[bytes, str], Any]] = {
     b"Z": _ready_for_query,
     b"G": _copy_in_response,
     b"H": _copy_out_response,
-    b"d": _copy_data,
-    **{
-        event.code.encode(): _plain(event)
-        for event in (
-            PARSE_COMPLETE,
-            BIND_COMPLETE,
-            CLOSE_COMPLETE,
-            NO_DATA,
-            EMPTY_QUERY,
-            PORTAL_SUSPENDED,
-            COPY_OUT_DONE,
-            PARAMETER_DESCRIPTION,
-        )
-    },
+    b"d": lambda body, encoding: CopyData(body),
+    b"1": PARSE_COMPLETE,
+    b"2": BIND_COMPLETE,
+    b"3": CLOSE_COMPLETE,
+    b"n": NO_DATA,
+    b"t": PARAMETER_DESCRIPTION,
+    b"I": EMPTY_QUERY,
+    b"s": PORTAL_SUSPENDED,
+    b"c": COPY_OUT_DONE,
 }

@@ -1,19 +1,19 @@
 """One session with a server: a phase, and requests whose answers come in their order.
 
 Statements, pipelines, portals and COPY are made of what is here: :meth:`Session.run` sends requests
-under one Sync and reads all of their answers; :meth:`Session.turn` is for exchanges of several steps.
-One thread at a time has the turn. Whatever ends an exchange before its answers are over (an
-exception of any kind, KeyboardInterrupt included) leaves unread replies, so the connection is closed.
+under one Sync and reads their answers; :meth:`Session.turn` is for exchanges of several steps. Any
+exception in an exchange, KeyboardInterrupt included, leaves unread replies, so the connection is closed.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import getpid
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +30,7 @@ from lightvec.wire.errors import (
     OperationalError,
     error_from_fields,
 )
-from lightvec.wire.protocol import IDLE, IN_FAILED_TRANSACTION, SYNC, ColumnDescription
+from lightvec.wire.protocol import IDLE, IN_FAILED_TRANSACTION, SYNC
 from lightvec.wire.results import CopyResult, Result
 from lightvec.wire.statements import Request, Statements
 from lightvec.wire.timeouts import GRACE, Deadline, Limits
@@ -38,49 +38,66 @@ from lightvec.wire.timeouts import GRACE, Deadline, Limits
 if TYPE_CHECKING:
     from lightvec.wire.auth import Backend
     from lightvec.wire.cancel import Canceller
-    from lightvec.wire.framing import Framing
+    from lightvec.wire.settings import Framing
     from lightvec.wire.transport import Transport
 
 __all__ = ["Phase", "Session", "in_doubt"]
 
 #: ``idle``: a statement can be sent. ``busy``: an answer is awaited. ``streaming``: the rows of a
 #: portal are read in batches. ``copying``: the server takes the rows of a COPY. ``pipelining``: the
-#: caller's iterable gives the values of executemany. ``broken``: the connection was lost or is out of
+#: caller's iterable returns the values of executemany. ``broken``: the connection was lost or is out of
 #: step. ``closed``: the caller closed it.
 Phase = Literal["idle", "busy", "streaming", "copying", "pipelining", "broken", "closed"]
 
+#: Phases in which no thread has the turn, except to look at the socket (``is_alive``).
+_QUIET = ("idle", "streaming", "copying")
 _BUSY = "the connection is in use by another thread: one thread at a time can use it"
 _NOT_IDLE: dict[str, str] = {
     "streaming": "rows are being streamed on this connection: read them to their end or close them",
-    "pipelining": "executemany is taking its values from an iterable: that cannot use the same connection; "
-    "collect the values in a list first, or use another connection",
+    "pipelining": "executemany is taking its values from an iterable: that cannot use the same "
+    "connection; collect the values in a list first, or use another connection",
     "copying": "rows are being copied on this connection: wait for the end of the COPY",
 }
-#: Seconds behind which the socket is looked at before it is used again. A look is 0.4 µs of 20, and what
-#: ends a connection, or comes unasked, does not come while the connection is used.
+#: Seconds without use after which the socket is looked at first: a look is 0.4 µs of 20, and what ends
+#: a connection, or is sent unasked, rarely comes while it is in use.
 _GAP = 0.001
 _QUERY_CANCELED = "57014"
-#: Seconds in which what has come already is searched for the server's last words.
+#: Seconds to search what has arrived for the error by which the server ended the connection.
 _LAST_WORDS = 0.2
-_READY = b"Z\x00\x00\x00\x05"
-_STATUSES = frozenset({b"I", b"T", b"E"})
+_READY = {b"Z\x00\x00\x00\x05" + status: status for status in (b"I", b"T", b"E")}
 #: What a server may send at any time: NoticeResponse, NotificationResponse, ParameterStatus; an
-#: ErrorResponse of an idle server is its last word.
+#: ErrorResponse of an idle server is its last message.
 _UNASKED = b"NASE"
+
+#: The process, without a system call (0.2 of 16 µs). A fork in C is noticed after the next gap.
+_process = getpid()
+
+
+def _after_fork() -> None:
+    global _process
+    _process = getpid()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def in_doubt(
-    *, sent: bool, ready: bool = False, failed: bool = False, completed: bool = False, fatal: str | None = None
+    *,
+    sent: bool,
+    ready: bool = False,
+    failed: bool = False,
+    completed: bool = False,
+    fatal: str | None = None,
 ) -> bool:
     """Whether statements whose exchange ended in an error may have taken effect.
 
-    ``sent``: the message that makes them take effect (Sync, Query, CopyDone) was handed over whole.
-    ``ready``: the server said ReadyForQuery behind them. ``failed``: it reported an error of a
-    statement, which undoes all of them. ``completed``: it reported the end of the last one. ``fatal``:
-    who sent a FATAL error, ``"server"`` or ``"pooler"``.
+    ``sent``: the message that makes them take effect (Sync, Query, CopyDone) was sent whole.
+    ``ready``: ReadyForQuery followed them. ``failed``: the server reported an error of a statement,
+    which undoes all of them. ``completed``: it reported the end of the last one. ``fatal``: who sent a
+    FATAL error, ``"server"`` or ``"pooler"``.
 
-    PostgreSQL ends a session (57P01) also between the end of a COMMIT and ReadyForQuery: once in 300
-    that it ended. A pooler does not know what became of the statement that it passed on.
+    PostgreSQL also ends a session (57P01) between the end of a COMMIT and ReadyForQuery: once in 300
+    times. A pooler does not know what became of the statement that it passed on.
     """
     if not sent or ready or failed:
         return False
@@ -106,7 +123,7 @@ class Session:
         self.prepare = prepare
         #: Whether a backslash escapes in every string (standard_conforming_strings is off).
         self.escapes_strings = False
-        #: A connection for replication knows simple queries only.
+        #: A connection for replication takes simple queries only.
         self.is_for_replication = False
         self.phase: Phase = "idle"
         self.transaction_status = IDLE
@@ -116,33 +133,25 @@ class Session:
         #: Whether the server was asked for pgvector's types, and how settings hold for one statement.
         self.is_looked_up = False
         self.framing: Framing | None = None
+        #: Whether what makes the statements of the exchange take effect was sent.
+        self.is_sent = False
         self._canceller = canceller
         self._key_data = backend.key_data
         self._process = getpid()
-        self._turn = Lock()
-        #: What ends the exchange, and whether it, or what else makes statements take effect, was sent.
+        # Reentrant, because only its owner can release it: an interrupt can come before or after acquire().
+        self._turn = RLock()
+        #: What ends the requests.
         self._end = b""
-        self._is_sent = False
         self._last_used = 0.0
         self._next_phase: Phase = "idle"
         self._overrun: Deadline | None = None
         self._unknown_types: set[int] = set()
+        #: How many transaction blocks have ended.
+        self.transactions_ended = 0
+        #: The first error of the failed transaction that is open.
+        self._first_error: DatabaseError | None = None
         #: Whether a rollback may undo what was altered.
         self._has_altered = False
-        self._handlers: dict[type, Callable[[Any, Result], None]] = {
-            protocol.RowDescription: self._on_row_description,
-            protocol.DataRows: self._on_data_rows,
-            protocol.CommandComplete: self._on_command_complete,
-            protocol.ErrorResponse: self._on_error_response,
-            protocol.NoticeResponse: self._on_notice_response,
-            protocol.NotificationResponse: self._on_notification_response,
-            protocol.ParameterStatus: self._on_parameter_status,
-            protocol.ReadyForQuery: self._on_ready_for_query,
-            protocol.CopyInResponse: self._on_copy_in_response,
-            protocol.CopyOutResponse: self._on_copy_out_response,
-            protocol.CopyData: self._on_copy_data,
-            protocol.Plain: self._on_plain,
-        }
         for name, value in backend.parameter_statuses.items():
             self._on_parameter_status(protocol.ParameterStatus(name, value), Result())
         transport.on_timeout = self._cancel_overrun
@@ -166,14 +175,14 @@ class Session:
 
     @property
     def extension(self) -> ExtensionTypes:
-        """What is known of pgvector by now."""
+        """What is known of pgvector so far."""
         return self.adapters.extension
 
     @property
     def server_version(self) -> int:
         """The server's version as libpq writes it: 180006 for 18.6.
 
-        Servers and poolers write what they like behind the number ("15.4 (Debian 15.4-1)").
+        Text may follow the number ("15.4 (Debian 15.4-1)").
         """
         version = self.parameter_statuses.get("server_version", "")
         major, minor = re.match(r"(\d{0,9})\.?(\d{0,9})", version).groups()  # type: ignore[union-attr]
@@ -181,7 +190,7 @@ class Session:
 
     @property
     def backend_pid(self) -> int | None:
-        """The process ID that the login gave; poolers make one up."""
+        """The process ID reported at login; poolers report one of their own."""
         return int.from_bytes(self._key_data[:4], "big") if self._key_data else None
 
     @property
@@ -190,36 +199,29 @@ class Session:
         return self._process == getpid()
 
     def check_usable(self) -> None:
-        """Raise where no statement can be sent now."""
-        if self.phase != "idle" or self._process != getpid() or self.limits.deadline is not None:
-            self._check_usable()
-
-    def _check_usable(self) -> None:
+        """Raise if no statement can be sent now."""
         self._check_process()
+        if self.phase == "closed":
+            raise InterfaceError("connection is closed")
+        if self.phase == "broken":
+            lost = ", and with it the transaction that was open" if self.forget_transaction() else ""
+            raise ConnectionLost(f"the connection is closed, because it broke earlier{lost}: connect again")
         if self.phase != "idle":
-            self._refuse()
+            raise InterfaceError(_NOT_IDLE.get(self.phase, _BUSY))
         if self.limits.is_over():
             if self.in_transaction:
                 self._break()  # The server rolls back and releases its locks.
             raise OperationalError("the deadline has passed, so the statement was not sent")
 
     def _check_process(self) -> None:
-        if self._process != getpid():
+        if not self.belongs_here:
             self.discard()
             raise InterfaceError(
                 "the connection belongs to another process, which this one was forked from: connect in each process"
             )
 
-    def _refuse(self) -> None:
-        if self.phase == "closed":
-            raise InterfaceError("connection is closed")
-        if self.phase == "broken":
-            lost = ", and with it the transaction that was open" if self.forget_transaction() else ""
-            raise ConnectionLost(f"the connection is closed, because it broke earlier{lost}: connect again")
-        raise InterfaceError(_NOT_IDLE.get(self.phase, _BUSY))
-
     def forget_transaction(self) -> bool:
-        """Take in that the server rolled back what a broken connection had begun; whether it was open."""
+        """Note that the server rolled back the transaction of a broken connection; whether one was open."""
         was_open, self.transaction_status = self.in_transaction, IDLE
         return was_open
 
@@ -240,84 +242,78 @@ class Session:
     # --- exchanges ----------------------------------------------------------------------------
 
     def run(self, requests: Sequence[Request], end: bytes = SYNC) -> None:
-        """Send requests under one Sync, read their answers, raise the first error among them.
-
-        What is expected is read as a whole, anything else message by message.
-        """
-        transport, closing = self.transport, self.statements.closing
+        """Send requests under one Sync, read their answers, raise the first error among them."""
+        transport, limits, closing = self.transport, self.limits, self.statements.closing
+        reader = transport.reader
         parts: list[bytes] = []
         for request in requests:
             parts += request.parts
+            request.parts = ()
         parts.append(end)
-        with_turn = False
+        began = False
         try:
-            with_turn = self._turn.acquire(blocking=False) or self._outwait_look()
-            if not with_turn or self.phase != "idle":
-                raise InterfaceError(_BUSY)
+            if not self._turn.acquire(False):
+                self._await_turn()
+            has_gap = monotonic() - self._last_used > _GAP or reader.start != reader.end
+            is_limited = limits.deadline is not None or limits.command_timeout is not None
+            if has_gap or is_limited or self.phase != "idle" or self._process != _process:
+                self.check_usable()
+            began = True
             self.phase = "busy"
-            self._end = end
-            if self.limits.are_set or transport.limit is not None:
-                transport.limit = self.limits.statement()
+            self._end, self._overrun = end, None
+            if is_limited or transport.limit is not None:
+                transport.limit = limits.statement()
             if closing:
                 parts[:0] = closing
                 closing.clear()
-            if monotonic() - self._last_used > _GAP or transport.reader.has_bytes:
+            if has_gap:
                 self._read_unasked()  # What this closes, parts may still name.
-            self._overrun = None
             transport.send(b"".join(parts))
-            self._is_sent = True
+            self.is_sent = True
             transport.receive()
             if not self._read_expected(requests):
-                self.read_ready([request.result for request in requests])
+                self.read_ready(requests)
             if self.phase == "busy":  # Else another thread has closed the connection.
                 self.phase = "idle"
-            self._is_sent = False
+            self.is_sent = began = False
             self._last_used = monotonic()
             self._turn.release()
         except BaseException as error:
-            if not with_turn and isinstance(error, Exception):
-                raise  # Another thread has the turn.
-            ended = self._ended_by(error, [request.result for request in requests])
-            if ended is error:
-                raise
-            raise ended from error
+            self._fail(error, began, requests)
+            raise
         for request in requests:
-            if request.result.error is not None:
-                raise request.result.error
+            if request.error is not None:
+                raise request.error
 
-    def _outwait_look(self) -> bool:
-        """Take the turn from a thread that only looks at the socket (``is_alive``); False where it runs something."""
-        while self.phase != "busy" and not self.closed:
+    def _await_turn(self) -> None:
+        """Wait for a thread that only looks at the socket; refuse if it does more."""
+        while self.phase in _QUIET:
             if self._turn.acquire(timeout=0.01):
-                return True
-        return False
+                return
+        self.check_usable()
+        raise InterfaceError(_BUSY)
 
     def _read_expected(self, requests: Sequence[Request]) -> bool:
-        """Read answers that are as expected, in one go; False where they are to be read message by message."""
+        """Read answers that are as expected in one go; False if they must be read message by message."""
         reader = self.transport.reader
-        data = bytes(reader.view[reader.start : reader.end])
+        data = reader.view[reader.start : reader.end].tobytes()
         position = 0
         try:
             for request in requests:
-                statement = request.statement
-                position = -1 if statement is None else statement.read(data, position, request.result)
-                if position < 0:
-                    break
-            status = data[position + 5 :]
-            if position >= 0 and status in _STATUSES and data.startswith(_READY, position):
-                reader.start = reader.end = 0
-                self.transaction_status = status
-                return True
+                position = request.statement.read(data, position, request)
+            self.transaction_status = _READY[data[position:]]
         except OSError:
-            raise  # A signal handler's of the caller's own, such as a TimeoutError.
+            raise  # From the caller's signal handler, such as a TimeoutError.
         except Exception:
-            position = -1  # It is raised again, where the message that it is about is read.
-        for request in requests:
-            request.begin_reading()
-        return False
+            # Raised again where the message that it is about is read.
+            for request in requests:
+                request.begin_reading()
+            return False
+        reader.start = reader.end = 0
+        return True
 
     def read_ready(self, results: Iterable[Result]) -> None:
-        """Read up to ReadyForQuery; after the last result, what comes still belongs to that."""
+        """Read up to ReadyForQuery; what follows the last result still belongs to it."""
         following = iter(results)
         result = next(following)
         while True:
@@ -338,66 +334,48 @@ class Session:
     def turn(self, phase: Phase, results: Sequence[Result] = ()) -> Iterator[None]:
         """The turn, for an exchange of several steps; an exception in it closes the connection.
 
-        ``phase`` is the one that the session has behind it. ``results`` are those that tell whether
-        a statement has taken effect.
+        ``phase`` is the next one. ``results`` are those that show whether a statement took effect.
         """
-        with_turn = False
+        began = False
         try:
-            with_turn = self._turn.acquire(blocking=False) or self._outwait_look()
-            if not with_turn or self.phase == "busy":
-                raise InterfaceError(_BUSY)
-            self._check_process()
-            if self.closed:
-                self._refuse()
+            if not self._turn.acquire(False):
+                self._await_turn()
+            if self.phase not in _QUIET or self._process != _process:
+                self.check_usable()
+            began = True
             was_idle, self.phase = self.phase == "idle", "busy"
             self._end, self._next_phase = b"", phase
             self.transport.limit = self.limits.statement()
             if was_idle:
-                self._is_sent = False
+                self.is_sent = False
                 self._overrun = None
                 self._read_unasked()
             yield
             if self.phase == "busy":
                 self.phase = self._next_phase
+            began = False
             self._turn.release()
         except BaseException as error:
-            if not with_turn and isinstance(error, Exception):
-                raise  # Another thread has the turn.
-            ended = self._ended_by(error, results)
-            if ended is error:
-                raise
-            raise ended from error
+            self._fail(error, began, results)
+            raise
 
     def send(self, data: bytes | bytearray | memoryview, *, takes_effect: bool = False) -> None:
-        """Send, in a turn; ``takes_effect`` where a Sync, a Query or a CopyDone ends it."""
+        """Send, in a turn; ``takes_effect`` if ``data`` ends with a Sync, a Query or a CopyDone."""
         self.transport.send(data)
-        self._is_sent = self._is_sent or takes_effect
-
-    def takes_effect(self) -> None:
-        """Take in, in a turn, that what makes the statements take effect was sent."""
-        self._is_sent = True
+        self.is_sent = self.is_sent or takes_effect
 
     def read_until(self, ends: Sequence[object], result: Result) -> protocol.Event:
-        """Read in a turn until one of these events, given as types or as plain ones, or an error; that event."""
+        """Read, in a turn, until one of these types or plain events, or an error; that event."""
         while True:
             event = self.next_event()
             self.handle(event, result)
             if type(event) is protocol.ErrorResponse or type(event) in ends or event in ends:
                 return event
 
-    def read_results(self, requests: Iterable[Request]) -> protocol.Event | None:
-        """Read in a turn to the ends of these statements; the error that stopped it, if one did."""
-        for request in requests:
-            request.begin_reading()
-            event = self.read_until((protocol.CommandComplete, protocol.EMPTY_QUERY), request.result)
-            if type(event) is protocol.ErrorResponse:
-                return event
-        return None
-
     def begin_copy(self) -> None:
-        """Take in, in a turn, that the server takes the rows of a COPY: nothing takes effect before the CopyDone."""
+        """Take in, in a turn, that a COPY has begun: nothing takes effect before the CopyDone."""
         self._next_phase = "copying"
-        self._is_sent = False
+        self.is_sent = False
 
     def next_event(self) -> protocol.Event:
         """The next event, waited for."""
@@ -408,55 +386,59 @@ class Session:
 
     def handle(self, event: protocol.Event, result: Result) -> None:
         """Take in an event that belongs to this result, or to none."""
-        self._handlers[type(event)](event, result)
+        _HANDLERS[type(event)](self, event, result)
 
     def _read_unasked(self) -> None:
-        """Take in what an idle server said: notices, notifications, settings, or its end."""
+        """Take in what an idle server sent: notices, notifications, settings, or its last error."""
         transport = self.transport
         while (transport.reader.has_bytes or transport.poll(0)) and (code := transport.peek()):
             if code not in _UNASKED:
-                raise InternalError(f"the server sent {bytes(code)!r} before it was asked; the connection is closed")
+                raise InternalError(f"the server sent {code!r} before it was asked; the connection is closed")
             result = Result()
             self.handle(self.next_event(), result)
             if result.error is not None:
                 raise result.error
             transport.check_time()
 
-    # --- how an exchange ends before its answers are over ---------------------------------------
+    # --- how an exchange ends before its answers do ---------------------------------------------
 
-    def _ended_by(self, error: BaseException, results: Iterable[Result]) -> BaseException:
-        """Close the connection; the error to raise."""
-        if isinstance(error, InterfaceError) and self.phase != "busy":
-            self._turn.release()  # Nothing was sent.
-            return error
-        if isinstance(error, Error):
-            said = self._last_words() if isinstance(error, ConnectionLost) else None
+    def _fail(self, error: BaseException, began: bool, results: Sequence[Result]) -> None:
+        """Close the connection, unless nothing was sent; raise what says more than the error."""
+        try:
+            if not began:
+                return
+            if not isinstance(error, Exception):
+                self._interrupt()
+                return
+            last = self._last_words() if isinstance(error, ConnectionLost) else None
             self._break()
-            fatal = error if said is None else said
-            if self._is_doubtful(fatal, results):
+            fatal = last or error
+            if isinstance(fatal, Error) and self._is_doubtful(fatal, results):
                 fatal.leave_in_doubt()
-            return fatal
-        if isinstance(error, Exception):
-            self._break()
-            return error
-        self._interrupt()
-        return error
+            if last is not None:
+                raise last from error
+        finally:
+            self._release()
 
-    def _is_doubtful(self, error: Error, results: Iterable[Result]) -> bool:
-        results = list(results)
+    def _release(self) -> None:
+        """Give the turn back, if this thread has it."""
+        with suppress(RuntimeError):
+            self._turn.release()
+
+    def _is_doubtful(self, error: Error, results: Sequence[Result]) -> bool:
         fatal = None
         if error.fields:
-            # PgBouncer says S (the severity in the server's language) only.
+            # PgBouncer sends S (the severity in the server's language) only.
             fatal = "server" if "V" in error.fields else "pooler"
         return in_doubt(
-            sent=self._is_sent,
-            failed=any(result.error is not None and result.error is not error for result in results),
+            sent=self.is_sent,
+            failed=any(each.error is not None and each.error is not error for each in results),
             completed=bool(results) and results[-1].is_done,
             fatal=fatal,
         )
 
     def _last_words(self) -> DatabaseError | None:
-        """The error by which the server ended the connection, if it came before the end was noticed."""
+        """The error by which the server ended the connection, if it has arrived."""
         result, patience = Result(), Deadline(_LAST_WORDS)
         try:
             self.transport.limit = None
@@ -465,50 +447,47 @@ class Session:
                 if type(event) is protocol.ErrorResponse:
                     self.handle(event, result)
         except (OSError, Error):
-            pass  # Nothing more is there, or the error just read says it.
+            pass  # There is no more, or it is the error just read.
         return result.error if isinstance(result.error, DatabaseError) else None
 
     def abandon(self) -> None:
-        """Close the connection where it was left in the middle of streamed or copied rows."""
+        """Close the connection if streamed or copied rows are unread."""
         if not self.belongs_here:
             self.discard()
         elif self.phase in _NOT_IDLE:
             self._break()
 
     def _interrupt(self) -> None:
-        """End an exchange that an interrupt left: the server is told to stop, and not waited for."""
+        """Cancel the statement that an interrupt left, without waiting for its end."""
         try:
             if self._canceller is not None and not self.closed:
                 self._canceller.cancel(Deadline(GRACE))
         except Error:
-            pass  # The server will notice that the connection has ended.
+            pass  # The server will notice the end of the connection.
         finally:
             self._break()
 
     def _break(self) -> None:
         if self.phase != "closed":
             self.phase = "broken"
-        self._turn = Lock()
         self.transaction_status = IDLE
         self.transport.close()
 
     # --- events -------------------------------------------------------------------------------
 
-    def describe(self, result: Result, columns: Sequence[ColumnDescription]) -> None:
-        """Take in the columns of a result."""
-        decoder = self.adapters.decoder
-        result.describe(columns, [decoder(column.type_oid, column.format) for column in columns])
-
     def _on_row_description(self, event: protocol.RowDescription, result: Result) -> None:
+        adapters = self.adapters
         for column in event.columns:
-            if self.adapters.is_unknown(column.type_oid) and column.type_oid not in self._unknown_types:
-                # Perhaps a vector, of an extension that was created since: ask again, once for each such type.
-                self._unknown_types.add(column.type_oid)
+            oid = column.type_oid
+            if adapters.is_unknown(oid) and oid not in self._unknown_types:
+                # Perhaps a vector of an extension created since: ask again, once for each type.
+                self._unknown_types.add(oid)
                 self.is_looked_up = False
-        self.describe(result, event.columns)
+        decoders = [adapters.decoder(column.type_oid, column.format) for column in event.columns]
+        result.describe(event.columns, decoders)
 
     def _on_data_rows(self, event: protocol.DataRows, result: Result) -> None:
-        result.add_rows(event.bodies)
+        result.add_rows(event.data)
 
     def _on_command_complete(self, event: protocol.CommandComplete, result: Result) -> None:
         result.complete(event.tag)
@@ -517,11 +496,14 @@ class Session:
     def _on_error_response(self, event: protocol.ErrorResponse, result: Result) -> None:
         fields = event.fields
         error = error_from_fields(fields)
-        if self._overrun is not None and error.sqlstate == _QUERY_CANCELED and isinstance(error.fields, ErrorFields):
+        is_overrun = self._overrun is not None and error.sqlstate == _QUERY_CANCELED
+        if is_overrun and isinstance(error.fields, ErrorFields):
             error.fields.remedy = f"it took longer than {self._overrun}: allow it more time, or ask for less"
         result.error = result.error or error
+        if not self.in_failed_transaction:
+            self._first_error = error
         if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
-            raise error  # The server closes the connection behind it.
+            raise error  # The server closes the connection.
 
     def _on_notice_response(self, event: protocol.NoticeResponse, result: Result) -> None:
         self.notices.append(event.fields)
@@ -530,30 +512,35 @@ class Session:
         self.notifications.append((event.process_id, event.channel, event.payload))
 
     def _on_parameter_status(self, event: protocol.ParameterStatus, result: Result) -> None:
-        self.parameter_statuses[event.name] = event.value
-        if event.name == "client_encoding":
-            encoding = protocol.python_encoding(event.value)
+        name, value = event
+        self.parameter_statuses[name] = value
+        if name == "client_encoding":
+            encoding = protocol.python_encoding(value)
             self.transport.reader.encoding = self.adapters.encoding = encoding
             self.statements.clear()
-        elif event.name == "standard_conforming_strings":
-            self.escapes_strings = event.value == "off"
-        elif event.name in ("DateStyle", "IntervalStyle", "TimeZone"):
+        elif name == "standard_conforming_strings":
+            self.escapes_strings = value == "off"
+        elif name in ("DateStyle", "IntervalStyle", "TimeZone"):
             self.statements.clear()  # Literals of prepared statements were read under the former one.
 
     def _on_ready_for_query(self, event: protocol.ReadyForQuery, result: Result) -> None:
+        if self.in_transaction and event.status == IDLE:
+            self.transactions_ended += 1
         self.transaction_status = event.status
+        if event.status != IN_FAILED_TRANSACTION:
+            self._first_error = None
 
     def _on_copy_in_response(self, event: protocol.CopyInResponse, result: Result) -> None:
         if isinstance(result, CopyResult):
             result.is_binary = event.is_binary
             return
         result.error = InterfaceError("COPY FROM STDIN needs a source of rows: run(sql, stream=file or iterable)")
-        # The server ignores the Sync that was sent behind the statement.
+        # The server ignored the Sync after the statement.
         self.transport.send(protocol.copy_fail("the client has no rows") + self._end)
 
     def _on_copy_out_response(self, event: protocol.CopyOutResponse, result: Result) -> None:
         if isinstance(result, CopyResult):
-            result.begin_out(event.is_binary)
+            result.is_binary, result.is_out = event.is_binary, True
             return
         result.error = InterfaceError("COPY TO STDOUT needs a stream to write to: run(sql, stream=file)")
 
@@ -568,7 +555,7 @@ class Session:
             result.complete_empty()
 
     def _forget_changed(self, result: Result) -> None:
-        """Forget the statements that this command may have changed, so that no transaction fails by them."""
+        """Forget the statements that this command may have changed, lest they fail a transaction."""
         command = result.command
         if command.startswith(("ALTER", "CREATE", "DROP")):
             self.statements.clear()
@@ -579,11 +566,14 @@ class Session:
             self.statements.clear(on_server=True)
         elif command == "COMMIT":
             self._has_altered = False
-        elif command == "ROLLBACK" and self._has_altered:  # To a savepoint, too.
-            self.statements.clear()
+            self.transactions_ended += 1
+        elif command == "ROLLBACK":  # To a savepoint, too.
+            result.rolled_back_by = self._first_error
+            if self._has_altered:
+                self.statements.clear()
 
     def forget_extension(self) -> None:
-        """Ask for pgvector's types again before they are needed."""
+        """Look pgvector's types up again before they are needed."""
         self.adapters.extension = NO_EXTENSION
         self.is_looked_up = False
         self.statements.clear()
@@ -591,16 +581,16 @@ class Session:
     # --- time, and the end --------------------------------------------------------------------
 
     def cancel(self, *, timeout: float = 10.0) -> None:
-        """Have the server stop what another thread runs here: that thread gets 57014.
+        """Have the server cancel what another thread runs here: that thread gets 57014.
 
-        The server is asked on a second connection, verified as the first. Where nothing runs, nothing
-        happens. An ``OperationalError`` says that the request did not get through in ``timeout`` seconds.
+        The request goes over a second connection, verified as the first. If nothing runs, nothing
+        happens. ``OperationalError`` if the request is not delivered within ``timeout`` seconds.
         """
         if self._canceller is not None and not self.closed:
             self._canceller.cancel(Deadline(timeout, "timeout"))
 
     def _cancel_overrun(self) -> Deadline | None:
-        """Cancel, once, what takes longer than its limit; how long the server has to say that it did."""
+        """Cancel, once, what takes longer than its limit; how long to wait for its end."""
         if self._overrun is not None or self._canceller is None:
             return None
         self._overrun = self.transport.limit
@@ -608,38 +598,38 @@ class Session:
         try:
             self._canceller.cancel(grace)
         except Error:
-            return None  # Where the server cannot even be told, nothing more is to be expected.
+            return None  # The server cannot be reached.
         return grace
 
     def is_alive(self) -> bool:
-        """Whether the connection can be used, as far as this machine knows; no round trip.
+        """Whether the connection can be used, as far as is known without a round trip.
 
-        A transaction that was open counts as open until the next statement or the commit says that it
-        is lost.
+        A transaction that was open counts as open until the next statement or the commit reports that
+        it is lost.
         """
         if self.closed or not self.belongs_here:
             return False
-        turn, with_turn = self._turn, False
+        if self.phase not in _QUIET:
+            return True  # It is in use.
         try:
-            with_turn = turn.acquire(blocking=False)
-            if not with_turn:
-                return True  # Another thread reads from it right now.
+            if not self._turn.acquire(False):
+                return True
             transport = self.transport
             if (transport.reader.has_bytes or transport.poll(0)) and transport.peek() == b"E":
                 raise ConnectionLost("the server ended the connection")
-            turn.release()
         except Error:
             status = self.transaction_status
             self._break()
             self.transaction_status = status
         except BaseException:
-            if with_turn:
-                self._break()  # An interrupt may have come between reading bytes and keeping them.
+            self._break()  # An interrupt may come between reading bytes and keeping them.
             raise
+        finally:
+            self._release()
         return not self.closed
 
     def close(self) -> None:
-        """Close the connection. It never raises, however the connection is; closing twice is harmless."""
+        """Close the connection. It never raises; closing twice is harmless."""
         try:
             if not self.closed and self.belongs_here:
                 self.transport.send(protocol.TERMINATE)
@@ -649,6 +639,22 @@ class Session:
             self.discard()
 
     def discard(self) -> None:
-        """Close the socket without a word to the server, which may talk to another process on it."""
+        """Close the socket without a message: another process may use the connection."""
         self.phase = "closed"
         self.transport.close()
+
+
+_HANDLERS: dict[type, Callable[[Session, Any, Result], None]] = {
+    protocol.RowDescription: Session._on_row_description,
+    protocol.DataRows: Session._on_data_rows,
+    protocol.CommandComplete: Session._on_command_complete,
+    protocol.ErrorResponse: Session._on_error_response,
+    protocol.NoticeResponse: Session._on_notice_response,
+    protocol.NotificationResponse: Session._on_notification_response,
+    protocol.ParameterStatus: Session._on_parameter_status,
+    protocol.ReadyForQuery: Session._on_ready_for_query,
+    protocol.CopyInResponse: Session._on_copy_in_response,
+    protocol.CopyOutResponse: Session._on_copy_out_response,
+    protocol.CopyData: Session._on_copy_data,
+    protocol.Plain: Session._on_plain,
+}

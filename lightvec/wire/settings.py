@@ -1,8 +1,9 @@
-"""Settings for one statement, as SQL before and after it.
+"""Settings that hold for one statement, as SQL before and after it.
 
-``set_config(name, value, true)`` holds until the transaction ends (PostgreSQL documentation, 9.28.1). Outside a
-transaction block that is the end of the statement. In the caller's block the former values are saved in settings of
-lightvec's own, and restored after the statement.
+``set_config(name, value, true)`` holds until the transaction ends (PostgreSQL documentation, 9.28.1).
+The statements before one Sync are one implicit transaction. A pooler that sends a Sync of its own in
+between (pgpool-II does) ends that, so there it is an explicit one. In the caller's block the former
+values are saved in settings of lightvec's own, and restored after the statement.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import NamedTuple
 from lightvec.wire.errors import InterfaceError
 from lightvec.wire.identifiers import identifier
 
-_KEPT = "lightvec.former_"
+__all__ = ["EXPLICIT", "IMPLICIT", "AtLeast", "Framing", "Step", "WithSchema", "restoring", "setting"]
+
+_FORMER = "lightvec.former_"
 
 
 class AtLeast(NamedTuple):
@@ -29,53 +32,82 @@ class WithSchema(NamedTuple):
     name: str
 
 
-def setting(settings: Mapping[str, object], *, keep: bool) -> tuple[str, list[str]]:
-    """The statement that applies settings, and its parameters; ``keep`` also saves the former values.
+class Step(NamedTuple):
+    """A statement and its parameters."""
 
-    >>> setting({"hnsw.ef_search": 100}, keep=False)
+    sql: str
+    values: list[str] = []  # noqa: RUF012  (never changed)
+
+
+BEGIN, COMMIT = Step("BEGIN"), Step("COMMIT")
+
+
+class Framing:
+    """The statements around one that has settings."""
+
+    #: Whether the tag of an INSERT counts the rows that were stored, not those that were sent.
+    counts_inserts = True
+
+    def around(self, settings: Mapping[str, object], *, inside: bool) -> tuple[list[Step], list[Step]]:
+        """The statements before and after it; ``inside`` a transaction block."""
+        return [setting(settings, keep=inside)], [restoring(settings)] if inside else []
+
+
+class ExplicitFraming(Framing):
+    """An explicit transaction, where the implicit one of a Sync is not kept."""
+
+    def around(self, settings: Mapping[str, object], *, inside: bool) -> tuple[list[Step], list[Step]]:
+        before, after = super().around(settings, inside=inside)
+        return (before, after) if inside else ([BEGIN, *before], [COMMIT])
+
+
+IMPLICIT, EXPLICIT = Framing(), ExplicitFraming()
+
+
+def setting(settings: Mapping[str, object], *, keep: bool) -> Step:
+    """The statement that applies settings; ``keep`` also saves the former values.
+
+    >>> tuple(setting({"hnsw.ef_search": 100}, keep=False))
     ('SELECT set_config($1, $2, true)', ['hnsw.ef_search', '100'])
     """
+    saves: list[str] = []
     calls: list[str] = []
     values: list[str] = []
-    for name in settings:
+    for index, (name, value) in enumerate(settings.items()):
         if not isinstance(name, str):
             raise InterfaceError(f"expected a setting's name as a str, got {type(name).__name__}")
         if name.lower() == "client_encoding":
             raise InterfaceError("client_encoding cannot be set for one statement: use SET client_encoding")
-    if keep:
-        for index, name in enumerate(settings):
-            former = f"coalesce('=' || current_setting(${len(values) + 1}, true), '')"
-            calls.append(f"set_config('{_KEPT}{index}', {former}, true)")
-            values.append(name)
-    for name, value in settings.items():
         name_at, value_at = f"${len(values) + 1}", f"${len(values) + 2}"
-        values += (name, _as_text(value))
+        values += (name, _text(value))
+        if keep:
+            former = f"coalesce('=' || current_setting({name_at}, true), '')"
+            saves.append(f"set_config('{_FORMER}{index}', {former}, true)")
         if isinstance(value, AtLeast):
-            former = f"coalesce(nullif(current_setting({name_at}, true), ''), '{value.default:d}')::int"
-            calls.append(f"set_config({name_at}, greatest({former}, {value_at}::int)::text, true)")
+            former = f"coalesce(nullif(current_setting({name_at}, true), ''), '{value.default:d}')"
+            value_at = f"greatest({former}::int, {value_at}::int)::text"
         elif isinstance(value, WithSchema):
             former = f"nullif(current_setting({name_at}), '')"
-            calls.append(f"set_config({name_at}, concat_ws(', ', {former}, {value_at}::text), true)")
-        else:
-            calls.append(f"set_config({name_at}, {value_at}, true)")
-    return f"SELECT {', '.join(calls)}", values
+            value_at = f"concat_ws(', ', {former}, {value_at}::text)"
+        calls.append(f"set_config({name_at}, {value_at}, true)")
+    return Step(f"SELECT {', '.join(saves + calls)}", values)
 
 
-def restoring(settings: Mapping[str, object]) -> tuple[str, list[str]]:
-    """The statement that restores what ``setting(..., keep=True)`` saved, and its parameters.
+def restoring(settings: Mapping[str, object]) -> Step:
+    """The statement that restores what ``setting(..., keep=True)`` saved.
 
-    A former value is saved with an equals sign before it; without one the setting was unset, and NULL resets it.
+    A former value was saved with an equals sign before it; without one the setting was unset, and NULL
+    resets it.
     """
     calls = []
     for index in range(len(settings)):
-        kept = f"current_setting('{_KEPT}{index}')"
-        former = f"CASE WHEN {kept} <> '' THEN substr({kept}, 2) END"
+        saved = f"current_setting('{_FORMER}{index}')"
+        former = f"CASE WHEN {saved} <> '' THEN substr({saved}, 2) END"
         calls.append(f"set_config(${index + 1}, {former}, true)")
-    return f"SELECT {', '.join(calls)}", list(settings)
+    return Step(f"SELECT {', '.join(calls)}", list(settings))
 
 
-def _as_text(value: object) -> str:
-    """A value as text, booleans as on and off."""
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, AtLeast):

@@ -1,7 +1,7 @@
 """One open, verified socket to one server.
 
-Source: PostgreSQL 18 documentation, 34.19 "SSL Support" and 54.2.11 "SSL Session Encryption". Failures are
-:class:`~lightvec.wire.errors.CannotConnect`, with the error of the operating system or of OpenSSL as the cause.
+Source: PostgreSQL 18 documentation, 34.19 "SSL Support" and 54.2.11 "SSL Session Encryption".
+Failures are :class:`~lightvec.wire.errors.CannotConnect`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lightvec.wire.timeouts import Deadline
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["is_tls", "is_tls_error", "open_socket", "tls_attempts"]
+__all__ = ["is_tls", "open_socket", "tls_attempts"]
 
 _SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 _TLS_ATTEMPTS = {"disable": (False,), "allow": (False, True), "prefer": (True, False)}
@@ -31,11 +31,11 @@ _TCP_OPTIONS = {
 
 
 def tls_attempts(target: Target, address: Address) -> tuple[bool, ...]:
-    """Whether to request TLS, in the order in which libpq tries; a later attempt is a new connection.
+    """Whether to request TLS, in the order in which libpq tries.
 
-    The next attempt is for a TLS handshake that failed and for a login that the server refuses with
-    SQLSTATE 28000 (``pg_hba.conf`` has a line for the other kind). A server without TLS needs none:
-    :func:`open_socket` goes on in clear text under ``prefer``. A socket that was given serves one attempt.
+    A second attempt, on a new connection, follows a TLS handshake that failed, or a login refused
+    with SQLSTATE 28000 (``pg_hba.conf`` has a line for the other kind). For a server without TLS,
+    :func:`open_socket` itself goes on in clear text under ``prefer``.
     """
     if is_tls(target.sock):
         return (False,)
@@ -48,12 +48,12 @@ def tls_attempts(target: Target, address: Address) -> tuple[bool, ...]:
 
 
 def open_socket(address: Address, target: Target, deadline: Deadline, *, tls: bool) -> socket.socket:
-    """A blocking socket to the address, with TLS if ``tls``, which is one of :func:`tls_attempts`.
+    """A blocking socket to the address, with verified TLS if ``tls``, within ``deadline``."""
+    context = None
+    if tls:
+        from lightvec.wire.tls import context_for  # Lazily: ssl takes 5 ms to load.
 
-    ``deadline`` bounds all of it, name resolution too. The result is an ``ssl.SSLSocket`` if TLS was
-    negotiated, verified as the target's ``sslmode`` requires.
-    """
-    context = _context(target) if tls else None
+        context = context_for(target)
     try:
         opened = _connect(address, target, deadline)
         try:
@@ -63,10 +63,10 @@ def open_socket(address: Address, target: Target, deadline: Deadline, *, tls: bo
         except BaseException:
             opened.close()
             raise
-    except TimeoutError as error:
+    except TimeoutError:
         raise CannotConnect(
             f"{address} did not answer within {deadline}: is it reachable from here, and is the time enough?"
-        ) from error
+        ) from None
     return opened
 
 
@@ -75,25 +75,11 @@ def is_tls(opened: Any) -> bool:
     return hasattr(opened, "get_channel_binding")
 
 
-def is_tls_error(error: BaseException | None) -> bool:
-    """Whether an error is one of TLS."""
-    import ssl
-
-    return isinstance(error, ssl.SSLError)
-
-
-def _context(target: Target) -> ssl.SSLContext:
-    # ssl takes 5 ms to load, which connections without TLS do not need.
-    from lightvec.wire.tls import context_for
-
-    return context_for(target)
-
-
-# --- connecting -------------------------------------------------------------------------------
+# --- connecting -----------------------------------------------------------------------------------
 
 
 def _connect(address: Address, target: Target, deadline: Deadline) -> socket.socket:
-    """The first of the host's IP addresses that answers; each may take its share of the time left."""
+    """The first of the host's IP addresses that answers; each has its share of the time left."""
     if target.sock is not None:
         if target.sock.family in (socket.AF_INET, socket.AF_INET6):
             _set_no_delay(target.sock)
@@ -114,7 +100,7 @@ def _connect(address: Address, target: Target, deadline: Deadline) -> socket.soc
                 continue
             if isinstance(error, TimeoutError):
                 raise
-            raise CannotConnect(_unreachable(error, address, target)) from error
+            raise CannotConnect(_unreachable(error, address, target)) from None
         except BaseException:
             opened.close()
             raise
@@ -128,30 +114,19 @@ def _resolve(address: Address, deadline: Deadline) -> list[tuple[int, Any]]:
         if not hasattr(socket, "AF_UNIX"):
             raise CannotConnect(f"this system has no Unix sockets for {address}: give a host name instead")
         return [(socket.AF_UNIX, address.socket_path)]
-    try:
-        found = _getaddrinfo(address.hostaddr or address.host, address.port, deadline)
-    except (socket.gaierror, UnicodeError) as error:
-        raise CannotConnect(
-            f"no address is known for the host {address.host!r}: is the name right, and does this machine "
-            f"reach its name server?"
-        ) from error
-    return [(family, where) for family, _, _, _, where in found]
-
-
-def _getaddrinfo(host: str, port: int, deadline: Deadline) -> list[Any]:
-    """getaddrinfo() cannot be interrupted, so with a deadline a thread calls it."""
-    seconds = deadline.remaining()
-    answers: list[Any] = []
+    host = address.hostaddr or address.host
+    answers: list[list[Any]] = []
 
     def ask() -> None:
         try:
-            answers.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            answers.append(error)
+            answers.append(socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError):
+            answers.append([])
 
-    if seconds is None:
+    if (seconds := deadline.remaining()) is None:
         ask()
     else:
+        # getaddrinfo() cannot be interrupted.
         thread = Thread(target=ask, name=f"name resolution of {host}", daemon=True)
         thread.start()
         thread.join(seconds)
@@ -159,9 +134,12 @@ def _getaddrinfo(host: str, port: int, deadline: Deadline) -> list[Any]:
         raise CannotConnect(
             f"the name {host!r} was not resolved within {deadline}: does this machine reach its name server?"
         )
-    if isinstance(answers[0], Exception):
-        raise answers[0]
-    return list(answers[0])
+    if not answers[0]:
+        raise CannotConnect(
+            f"no address is known for the host {address.host!r}: is the name right, and does this "
+            f"machine reach its name server?"
+        )
+    return [(family, where) for family, _, _, _, where in answers[0]]
 
 
 def _set_no_delay(opened: socket.socket) -> None:
@@ -176,7 +154,7 @@ def _tune(opened: socket.socket, target: Target) -> None:
     if target.keepalives:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, option in _TCP_OPTIONS.items():
-            # As in libpq, zero is the system's default, and an option that the system does not have is ignored.
+            # As in libpq, zero is the system's default, and an option that it lacks is ignored.
             if getattr(target, name) > 0 and hasattr(socket, option):
                 opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), getattr(target, name))
 
@@ -184,8 +162,8 @@ def _tune(opened: socket.socket, target: Target) -> None:
 def _unreachable(error: OSError, address: Address, target: Target) -> str:
     if isinstance(error, ConnectionRefusedError) and not target.is_named:
         return (
-            f"no server is named, and nothing listens on {address}: name one by a connection string, DATABASE_URL or "
-            f"PGHOST (embedded:PATH starts one)"
+            f"no server is named, and nothing listens on {address}: name one by a connection string, "
+            f"DATABASE_URL or PGHOST (embedded:PATH starts one)"
         )
     if isinstance(error, ConnectionRefusedError):
         return f"nothing listens on {address}: is the server running and is the port right?"
@@ -198,13 +176,13 @@ def _unreachable(error: OSError, address: Address, target: Target) -> str:
     return f"{address} cannot be reached ({error.strerror or error}): are host and port right, and is the network up?"
 
 
-# --- TLS --------------------------------------------------------------------------------------
+# --- TLS ------------------------------------------------------------------------------------------
 
 
 def _secured(
     plain: socket.socket, context: ssl.SSLContext, address: Address, target: Target, deadline: Deadline
 ) -> socket.socket:
-    """TLS over the socket, or the socket itself if the server has no TLS and ``prefer`` allows that."""
+    """TLS over the socket; the socket itself if the server has no TLS and ``prefer`` allows that."""
     import ssl
 
     from lightvec.wire.tls import handshake_failure
@@ -214,15 +192,15 @@ def _secured(
         if _accepts_tls(plain, address):
             return _handshake(plain, context, address, deadline)
     except ssl.SSLError as error:
-        raise handshake_failure(error, address) from error
-    except ValueError as error:
-        raise CannotConnect(f"the host name {address.host!r} cannot be verified: give a valid one") from error
+        raise handshake_failure(error, address) from None
+    except ValueError:
+        raise CannotConnect(f"the host name {address.host!r} cannot be verified: give a valid one") from None
     except TimeoutError:
         raise
-    except OSError as error:
+    except OSError:
         raise CannotConnect(
             f"{address} closed the connection during the TLS handshake: look into the server's log"
-        ) from error
+        ) from None
     if target.sslmode == "prefer":
         return plain
     raise CannotConnect(
@@ -232,9 +210,9 @@ def _secured(
 
 
 def _accepts_tls(plain: socket.socket, address: Address) -> bool:
-    """Send SSLRequest, and read one byte and no more: what follows it belongs to TLS (CVE-2021-23222).
+    """Send SSLRequest, and read one byte and no more: what follows belongs to TLS (CVE-2021-23222).
 
-    An ErrorResponse comes from a server that is not verified yet, so its text is not read (CVE-2024-10977).
+    An error of a server that is not verified yet is not shown (CVE-2024-10977).
     """
     plain.sendall(_SSL_REQUEST)
     answer = plain.recv(1)
@@ -258,6 +236,6 @@ def _handshake(plain: socket.socket, context: ssl.SSLContext, address: Address, 
         secured.close()
         if isinstance(error, ConnectionError):
             # A failed handshake, too, so that prefer goes on without TLS.
-            raise ssl.SSLEOFError(error.errno, error.strerror) from error
+            raise ssl.SSLEOFError(error.errno, error.strerror) from None
         raise
     return secured

@@ -1,7 +1,4 @@
-"""Python values from their text, as the types' ``*_out`` functions write it.
-
-Malformed text is a ``ValueError``, and so are dates in an ambiguous DateStyle.
-"""
+"""Python values from the text that the types' ``*_out`` functions write; else ``ValueError``."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _OFFSET = r"(?:([+-][0-9]{2})(:[0-9]{2})?(:[0-9]{2})?)?"
 _TIME = rf"((?!24)[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}})(?:\.([0-9]{{1,6}}))?{_OFFSET}"
 _TIMESTAMP = rf"({_DATE} )?{_TIME}"
-#: What Python's classes cannot hold: infinity, the years before 1 and after 9999.
+#: Beyond Python's classes: infinity, the years before 1 and after 9999.
 _BEYOND_DATE, _BEYOND_TIMESTAMP = (
     rf"-?infinity|[0-9]{{5,7}}-[0-9]{{2}}-[0-9]{{2}}{clock}|[0-9]{{4,6}}-[0-9]{{2}}-[0-9]{{2}}{clock} BC"
     for clock in ("", f" {_TIME}")
@@ -47,8 +44,8 @@ _INTERVALS = (
 )
 _NO_TIME = ("0", "@ 0")
 
-#: The text between the quotes of a record or range, where a quote may be doubled. A loop over single characters
-#: would need 120 bytes for each of them.
+#: Between the quotes of a record or range a quote may be doubled. An alternation for each character
+#: would need 120 bytes of memory for each.
 _IN_DOUBLED_QUOTES = r'[^"\\]*(?:(?:""|\\.)[^"\\]*)*'
 _FIELD = rf'(?s),(?:"({_IN_DOUBLED_QUOTES})"|([^",()\\]*))'
 _BOUND = rf'(?:"({_IN_DOUBLED_QUOTES})"|([^",()\[\]\\]*))'
@@ -60,25 +57,24 @@ def _no(what: str, data: str) -> ValueError:
 
 
 def bool_from_text(data: str) -> bool:
-    """``t`` or ``f``."""
     if data not in ("t", "f"):
         raise _no("t or f", data)
     return data == "t"
 
 
 def date_from_text(data: str) -> date | str:
-    """A date; a str if Python's class cannot hold it."""
+    """A str if Python's class cannot hold it."""
     return date.fromisoformat(data) if _compiled(_DATE).fullmatch(data) else _beyond(data, _BEYOND_DATE)
 
 
 def timestamp_from_text(data: str) -> datetime | str:
-    """A timestamp; a str if Python's class cannot hold it."""
+    """A str if Python's class cannot hold it."""
     found = _compiled(_TIMESTAMP).fullmatch(data)
     return datetime.fromisoformat(_iso(found)) if found and found[1] else _beyond(data, _BEYOND_TIMESTAMP)
 
 
 def time_from_text(data: str) -> time:
-    """A time of the day, with an offset or without."""
+    """``time`` and ``timetz``."""
     found = _compiled(_TIMESTAMP).fullmatch(data)
     if found is None or found[1]:
         raise _no("a time like 01:02:03", data)
@@ -99,7 +95,7 @@ def _beyond(data: str, pattern: str) -> str:
 
 
 def interval_from_text(data: str) -> timedelta | PGInterval:
-    """An interval in any IntervalStyle; a PGInterval if it has months or years, which a timedelta cannot hold."""
+    """In any IntervalStyle; a PGInterval if it has months, which a timedelta cannot hold."""
     if data in _NO_TIME:
         return timedelta()
     for pattern in _INTERVALS:
@@ -110,7 +106,7 @@ def interval_from_text(data: str) -> timedelta | PGInterval:
 
 
 def _interval(part: dict[str, str]) -> timedelta | PGInterval:
-    """The sign of years holds for months, the sign of hours for minutes and seconds; ``ago`` negates all.
+    """The sign of years holds for months, that of hours for the time; ``ago`` negates all.
 
     In SQL's style the sign of the days also holds for a time without a sign.
     """
@@ -132,14 +128,13 @@ def _interval(part: dict[str, str]) -> timedelta | PGInterval:
 
 
 def inet_from_text(data: str) -> Any:
-    """An address, or an interface if the text has a netmask: a network would lose the address."""
+    """An address, or an interface if there is a netmask: a network would lose the address."""
     from ipaddress import ip_address, ip_interface
 
     return ip_interface(data) if "/" in data else ip_address(data)
 
 
 def cidr_from_text(data: str) -> Any:
-    """A network."""
     from ipaddress import ip_network
 
     return ip_network(data)
@@ -151,7 +146,6 @@ def integers_from_text(data: str) -> list[int]:
 
 
 def point_from_text(data: str) -> tuple[float, ...]:
-    """A pair of numbers."""
     numbers = data[1:-1].split(",")
     if (data[:1], data[-1:], len(numbers)) != ("(", ")", 2):
         raise _no("a point like (1,2)", data)
@@ -175,7 +169,7 @@ def _byte(escaped: re.Match[bytes]) -> bytes:
 
 
 def record_from_text(data: str) -> tuple[str | None, ...]:
-    """The fields of a record as texts; an empty one is NULL."""
+    """The fields as texts; an empty one is NULL."""
     if data == "()":
         return ()
     if data[:1] != "(" or data[-1:] != ")":
@@ -194,12 +188,12 @@ def _fields(data: str) -> Iterator[str | None]:
 
 
 def _unquoted(quoted: str | None, plain: str) -> str | None:
-    """The text of a field or bound; None if it is empty without quotes."""
+    """None for NULL or no bound: empty, without quotes."""
     return plain or None if quoted is None else re.sub(r'(?s)(["\\])(.)', r"\2", quoted)
 
 
 def range_decoder(element: Convert) -> Convert:
-    """The decoder for a range whose bounds ``element`` reads."""
+    """Of a range whose bounds ``element`` reads."""
 
     def convert(data: str) -> Range:
         from pg8000.types import Range
@@ -218,7 +212,7 @@ def range_decoder(element: Convert) -> Convert:
 
 
 def multirange_decoder(element: Convert) -> Convert:
-    """The decoder for a multirange, as a list of ranges."""
+    """Of a multirange, as a list of ranges."""
     one = range_decoder(element)
 
     def convert(data: str) -> list[Range]:

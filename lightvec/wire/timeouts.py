@@ -1,4 +1,4 @@
-"""How long to wait: for a server to accept a connection, and for the result of a statement.
+"""Time limits: for a connection attempt, and for the result of a statement.
 
 A statement that runs too long is canceled on the server. If the server does not report that within
 :data:`GRACE`, the connection is closed.
@@ -13,7 +13,7 @@ from lightvec.errors import InvalidOption
 
 __all__ = ["GRACE", "Deadline", "Limits"]
 
-#: Seconds in which a canceled statement must end: time for a second connection, with TLS.
+#: Seconds for a canceled statement to end: time for a second connection, with TLS.
 GRACE = 1.0
 #: At most this share of a deadline is reserved for that.
 _RESERVED = 0.25
@@ -36,7 +36,7 @@ class Deadline:
         self._end = None if seconds is None else time.monotonic() + seconds
 
     def remaining(self) -> float | None:
-        """Seconds left, as ``socket.settimeout`` takes them; ``TimeoutError`` when there are none."""
+        """Seconds left, as ``socket.settimeout`` takes them; ``TimeoutError`` if there are none."""
         if self._end is None:
             return None
         left = self._end - time.monotonic()
@@ -53,30 +53,26 @@ class Deadline:
 class Limits:
     """The time limits of one connection.
 
-    ``command_timeout`` is in seconds for each statement. ``deadline`` is a function that returns the
-    milliseconds left for everything, like ``get_remaining_time_in_millis`` of an AWS Lambda context,
-    or None for no limit.
+    ``command_timeout`` is in seconds for each statement. ``deadline`` returns the milliseconds left for
+    everything, like ``get_remaining_time_in_millis`` of an AWS Lambda context, or None for no limit.
     """
 
     __slots__ = ("command_timeout", "deadline")
 
     def __init__(
-        self, command_timeout: float | None = None, deadline: Callable[[], float | None] | None = None
+        self,
+        command_timeout: float | None = None,
+        deadline: Callable[[], float | None] | None = None,
     ) -> None:
         self.command_timeout = command_timeout
         self.deadline = deadline
-
-    @property
-    def are_set(self) -> bool:
-        """Whether there is any limit."""
-        return self.command_timeout is not None or self.deadline is not None
 
     def is_over(self) -> bool:
         """Whether the deadline has passed."""
         return self._left() == 0
 
     def connecting(self, connect_timeout: float | None, hosts: int = 1) -> Deadline:
-        """For the next of ``hosts`` hosts: ``connect_timeout``, or its share of the deadline if less."""
+        """For the next of ``hosts`` hosts: ``connect_timeout``, or a share of the deadline if less."""
         left = self._left()
         return _earlier(connect_timeout, "connect_timeout", None if left is None else left / hosts)
 
@@ -94,7 +90,6 @@ class Limits:
         return _earlier(GRACE, "", self._left())
 
     def _left(self) -> float | None:
-        """Seconds until the deadline."""
         milliseconds = None if self.deadline is None else self.deadline()
         if milliseconds is None:
             return None

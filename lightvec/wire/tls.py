@@ -1,16 +1,9 @@
 """TLS for a target: what is verified, and what a failure means.
 
-Source: PostgreSQL 18 documentation, 34.19 "SSL Support", the table of ``sslmode``. Verification here:
-
-=================================  ==========================================================
-``sslmode``                        the server's certificate
-=================================  ==========================================================
-``allow``, ``prefer``, ``require`` must be signed by ``sslrootcert`` if there is one
-``verify-ca``                      must be signed by ``sslrootcert``
-``verify-full``                    the same or by the system's, and must name the host
-=================================  ==========================================================
-
-The caller's own ``ssl_context`` replaces all that.
+Source: PostgreSQL 18 documentation, 34.19 "SSL Support". The server's certificate must be signed by
+``sslrootcert`` if that is given, whatever ``sslmode`` is; ``verify-full`` without it takes the
+system's authorities, and requires that the certificate names the host. The caller's own
+``ssl_context`` replaces all that.
 """
 
 from __future__ import annotations
@@ -30,7 +23,7 @@ _FIELDS += ["ssl_min_protocol_version", "ssl_max_protocol_version"]
 
 
 def context_for(target: Target) -> ssl.SSLContext:
-    """The context for the target's ``sslmode`` and files; a ``CannotConnect`` if a file cannot be used.
+    """The context for the target's ``sslmode`` and files.
 
     Loading the system's trust store takes about 25 ms, so contexts are cached until a file changes.
     """
@@ -49,7 +42,7 @@ def _modified(name: str, path: str) -> int:
         return os.stat(path).st_mtime_ns
     except OSError as error:
         message = f"{name}={path} cannot be read ({error.strerror}): give a file that exists, or leave it out"
-        raise CannotConnect(message) from error
+        raise CannotConnect(message) from None
 
 
 @functools.lru_cache(maxsize=8)
@@ -76,40 +69,40 @@ def _load_authorities(context: ssl.SSLContext, path: str | None) -> None:
         return
     try:
         context.load_verify_locations(path)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError:  # ssl.SSLError is one
         raise CannotConnect(
             f"sslrootcert={path} holds no certificates: give a PEM file with the certificate of the server's authority"
-        ) from error
+        ) from None
 
 
 def _load_certificate(context: ssl.SSLContext, cert: str, key: str | None, password: str) -> None:
     try:
         # The password is always given: without one OpenSSL would ask on the terminal, and wait.
         context.load_cert_chain(cert, key, password)
-    except OSError as error:
+    except OSError:
         raise CannotConnect(
             f"the client certificate {cert} cannot be used with the key {key or cert}: give a PEM "
             f"certificate, its own private key as sslkey, and sslpassword if the key is encrypted"
-        ) from error
+        ) from None
 
 
 def _check_key_mode(path: str) -> None:
-    """libpq's rule: nobody else may read a private key, but root's may be readable for its group (0640)."""
+    """libpq's rule: only the user may read a private key, and its group if it is root's."""
     status = os.stat(path)
     others = 0o037 if status.st_uid == 0 else 0o077
     if os.name != "nt" and status.st_mode & others:
         raise CannotConnect(f"the private key {path} is open to other users: chmod 0600 {path}")
 
 
-# --- what a failure means ---------------------------------------------------------------------
+# --- what a failure means -------------------------------------------------------------------------
 
 # X509_V_ERR_* of OpenSSL (x509_vfy.h): no chain to an authority that is trusted.
 _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21, 27)
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _WRONG_NAME = (62, 64)
 
-#: OpenSSL's names of alerts about the client's certificate (ssl.SSLError.reason), without their prefix, which depends
-#: on the version.
+#: OpenSSL's names of alerts about the client's certificate, without their prefix, which depends on
+#: the version.
 _CLIENT_REFUSED = (
     "ALERT_BAD_CERTIFICATE",
     "ALERT_CERTIFICATE_EXPIRED",
@@ -126,7 +119,7 @@ _REFUSED = "did not accept this client's certificate: give one that it trusts as
 def handshake_failure(error: ssl.SSLError, address: Address) -> CannotConnect:
     """The sentence for an error of the handshake."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return CannotConnect(f"the certificate of {address} {_distrust(error, address)}")
+        return _failed(f"the certificate of {address} {_distrust(error, address)}")
     reason = getattr(error, "reason", None) or ""  # only OpenSSL's own errors have one
     if reason.endswith(_CLIENT_REFUSED):
         why = _REFUSED
@@ -137,13 +130,19 @@ def handshake_failure(error: ssl.SSLError, address: Address) -> CannotConnect:
     else:
         reason = reason or type(error).__name__
         why = f"cannot agree on TLS with this client ({reason}): is it PostgreSQL, with TLS 1.2 or newer?"
-    return CannotConnect(f"{address} {why}")
+    return _failed(f"{address} {why}")
+
+
+def _failed(message: str) -> CannotConnect:
+    failure = CannotConnect(message)
+    failure.in_handshake = True
+    return failure
 
 
 def client_certificate_failure(error: BaseException | None) -> CannotConnect | None:
     """The sentence for an alert about the client's certificate; None for any other error.
 
-    In TLS 1.3 it comes after the handshake, which the client finishes before the server has verified it.
+    In TLS 1.3 it comes after the handshake, which does not wait for the server's verdict.
     """
     reason = getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
     return CannotConnect(f"the server {_REFUSED}") if reason and reason.endswith(_CLIENT_REFUSED) else None
@@ -153,8 +152,9 @@ def _distrust(error: ssl.SSLCertVerificationError, address: Address) -> str:
     code = error.verify_code
     if code in _UNKNOWN_AUTHORITY:
         return (
-            "is signed by an authority that is not trusted here: give the authority's certificate as sslrootcert=FILE "
-            "(cloud providers publish theirs), or install this system's ca-certificates if it is a public one"
+            "is signed by an authority that is not trusted here: give the authority's certificate as "
+            "sslrootcert=FILE (cloud providers publish theirs), or install this system's ca-certificates "
+            "if it is a public one"
         )
     if code in _WRONG_NAME:
         return (

@@ -56,7 +56,7 @@ class Bench:
         self.folder = folder
         self._vectors = vectors
         self.conn: Connection = connect(url)
-        self.conn.run("CREATE EXTENSION vector")
+        self.conn.run("CREATE EXTENSION IF NOT EXISTS vector")
 
     def vectors(self, dimensions: int, rows: int) -> Any:
         """So many, of so many dimensions."""

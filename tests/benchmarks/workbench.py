@@ -79,7 +79,7 @@ class Workbench:
         self._port = server.port
         self._socket = f"{server.socket_folder}/.s.PGSQL.{server.port}"
         with self.lightvec() as conn:
-            conn.run(f"CREATE EXTENSION vector; ALTER ROLE postgres PASSWORD '{_PASSWORD}'")
+            conn.run(f"CREATE EXTENSION IF NOT EXISTS vector; ALTER ROLE postgres PASSWORD '{_PASSWORD}'")
             self.versions = _versions(conn)
 
     def lightvec(self, *, tcp: bool = False, **options: Any) -> Connection:

@@ -1,7 +1,7 @@
-"""A cluster of Citus that somebody else has made and ``LIGHTVEC_CITUS_URL`` names; without it nothing is collected.
+"""A cluster of Citus that ``LIGHTVEC_CITUS_URL`` names; without it nothing is collected.
 
-What the tests make lies in a schema of its own, which goes away. Real embeddings, 2,000 definitions from WordNet, are
-there on the cluster, spread over four shards, and on the embedded server, to compare answers.
+What the tests create is in a schema of their own, which is dropped, and nothing else is touched. Real embeddings, 2,000
+definitions from WordNet, are on the cluster, spread over four shards, and on the embedded server, to compare answers.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -21,8 +19,8 @@ from peewee import BigIntegerField, CompositeKey, IntegerField, Model, TextField
 from lightvec.peewee import HnswIndex, Pg8000Database, VectorField
 from lightvec.peewee.schema import set_up
 from lightvec.pg8000 import Connection, connect
-from lightvec.wire.identifiers import identifier
 from tests.cli.conftest import run, write_module
+from tests.own_schema import own_schema
 from tests.search.conftest import Wordnet, read_wordnet
 
 __all__ = ["run", "write_module"]
@@ -90,18 +88,10 @@ def exact(base: NDArray[Any], query: Any, k: int = 10) -> list[int]:
 
 @pytest.fixture(scope="session")
 def citus_url() -> Iterator[str]:
-    """The cluster, with a schema of its own first in the search path."""
+    """The cluster, with a schema of the tests' own as its search path."""
     assert _CLUSTER, "set LIGHTVEC_CITUS_URL to the coordinator of a cluster"
-    schema = f"lightvec_{uuid4().hex[:12]}"
-    separator = "&" if "?" in _CLUSTER else "?"
-    with connect(_CLUSTER) as admin:
-        admin.run("CREATE EXTENSION IF NOT EXISTS vector")
-        admin.run(f"CREATE SCHEMA {identifier(schema)}")
-    try:
-        yield f"{_CLUSTER}{separator}options={quote(f'-c search_path={schema},public')}"
-    finally:
-        with connect(_CLUSTER) as admin:
-            admin.run(f"DROP SCHEMA {identifier(schema)} CASCADE")
+    with own_schema(_CLUSTER) as url:
+        yield url
 
 
 def _fill(database: Pg8000Database, wordnet: Wordnet) -> None:

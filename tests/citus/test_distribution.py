@@ -23,6 +23,7 @@ from lightvec.peewee import HnswIndex, Pg8000Database, VectorField
 from lightvec.peewee.citus import table_distribution
 from lightvec.peewee.distribution import Distribution
 from lightvec.peewee.schema import plan, set_up
+from lightvec.wire.identifiers import identifier
 from tests.cli.conftest import Run
 
 
@@ -31,10 +32,11 @@ def db(citus_url: str) -> Iterator[Pg8000Database]:
     """A connected database; the tables that a test makes in the schema of the tests are dropped."""
     database = Pg8000Database(citus_url)
     with database.connection_context():
-        before = set(database.get_tables(_schema(database)))
+        schema = _schema(database)
+        before = set(database.get_tables(schema))
         yield database
-        for table in set(database.get_tables(_schema(database))) - before:
-            database.execute_sql(f'DROP TABLE IF EXISTS "{table}" CASCADE')
+        for table in set(database.get_tables(schema)) - before:
+            database.execute_sql(f"DROP TABLE IF EXISTS {identifier(schema, table)} CASCADE")
 
 
 def _schema(database: Pg8000Database) -> str:
@@ -181,7 +183,11 @@ def test_a_table_that_is_described(db: Pg8000Database, citus_url: str, run: Run)
         assert f"{word}  distribution  item by tenant\n" in outcome.out
     assert table_distribution(db, "item").distribution == Distribution("tenant", 4)
     columns = {
-        row[0] for row in db.execute_sql("SELECT column_name FROM information_schema.columns WHERE table_name = 'item'")
+        row[0]
+        for row in db.execute_sql(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = 'item' "
+            "AND table_schema = current_schema()"
+        )
     }
     assert columns == {"id", "tenant", "title", "embedding"}
 

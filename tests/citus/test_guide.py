@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lightvec.pg8000 import connect
+from lightvec.wire.identifiers import identifier
 from tests.places import open_folder
 from tests.test_docs import run_console
 
@@ -28,8 +29,9 @@ def folder(citus_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield folder
     finally:
         with connect(citus_url) as admin:
+            ((schema,),) = admin.run("SELECT current_schema()")
             for table in TABLES:
-                admin.run(f"DROP TABLE IF EXISTS {table} CASCADE")
+                admin.run(f"DROP TABLE IF EXISTS {identifier(schema, table)} CASCADE")
 
 
 def test_the_guide(folder: Path) -> None:

@@ -127,7 +127,7 @@ def test_a_table_is_what_its_shards_are(cluster: Pg8000Database) -> None:
     assert len({shard.id for shard in table.shards.shards}) == SHARDS
     ((size,),) = cluster.execute_sql("SELECT citus_total_relation_size('gloss')").fetchall()
     assert table.shards.total("total") == size
-    assert table.indexes[0].size == sum(shard.indexes["gloss_hnsw"][0] for shard in table.shards.shards) > 100_000
+    assert table.indexes[0].size == sum(shard.indexes["gloss_hnsw"].size for shard in table.shards.shards) > 100_000
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_a_build_concurrently_that_is_stopped_can_be_done_again(own: Pg8000Datab
     assert plan_index(own, quick).exists
     (table,) = vector_tables(own, ["own"])
     assert table.shards is not None
-    assert [valid for shard in table.shards.shards for _, valid in shard.indexes.values()] == [True] * SHARDS
+    assert [part.valid for shard in table.shards.shards for part in shard.indexes.values()] == [True] * SHARDS
 
 
 # The command line

@@ -85,7 +85,7 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
     ("dsn", "status", "told"),
     [
         ("postgresql://me:s3cret@localhost:1/x", 1, "nothing listens on localhost port 1"),
-        ("postgresql://localhost:99999/x", 2, "a port that is no number from 1 to 65535"),
+        ("postgresql://localhost:99999/x", 2, "expected a number from 1 to 65535"),
         ("mysql://localhost/x", 2, "mysql"),
         ("host=localhost port", 2, "word 2 of the connection string"),
         ("host=/nowhere", 1, "/nowhere/.s.PGSQL.5432"),
@@ -133,6 +133,37 @@ def test_the_embedded_server_when_no_database_is_named(run: Run, monkeypatch: py
     finally:
         stop(folder / ".lightvec")
         shutil.rmtree(folder)
+
+
+def test_the_server_that_a_url_names(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = open_folder("cli")
+    monkeypatch.chdir(folder)
+    try:
+        monkeypatch.setenv("DATABASE_URL", "embedded:other/place")
+        assert run("init-db", "--table", "doc", "--dimensions", 2).status == 0
+        url = run("server", "url").out
+        assert run("server", "start").out == url
+        assert run("server", "url", "--path", "other/place").out == url
+        monkeypatch.setenv("DATABASE_URL", "embedded:nowhere")
+        assert run("server", "url", "--url", "embedded:other/place").out == url
+        monkeypatch.setenv("LIGHTVEC_URL", f"embedded:{folder / 'other' / 'place'}")
+        found = json.loads(run("server", "status", "--json").out)
+        assert (found["running"], found["path"]) == (True, str(folder / "other" / "place"))
+        assert "stopped" in run("server", "stop").err
+        assert not Path(".lightvec").exists()
+    finally:
+        stop(folder / "other" / "place")
+        shutil.rmtree(folder)
+
+
+def test_the_server_beside_another_database(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable may name another database; an option that does is a mistake."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/x")
+    assert "no server runs in .lightvec" in run("server", "url").err
+    monkeypatch.setenv("LIGHTVEC_URL", "postgresql://localhost/x")
+    assert "no server runs in .lightvec" in run("server", "url").err
+    outcome = run("server", "url", "--url", "postgresql://localhost/y")
+    assert (outcome.status, "expected --url embedded:PATH" in outcome.err) == (2, True)
 
 
 def test_without_the_embedded_extra() -> None:
@@ -183,7 +214,8 @@ def test_help_loads_no_command() -> None:
         "print(*sorted(name for name in sys.modules if name.startswith('lightvec')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    needed = ["lightvec", "lightvec.cli", "lightvec.cli.commands", "lightvec.cli.errors", "lightvec.errors"]
+    needed = ["lightvec", "lightvec.cli", "lightvec.cli.commands", "lightvec.cli.errors"]
+    needed += ["lightvec.cli.streams", "lightvec.errors"]
     assert done.stdout.splitlines()[-1].split() == needed
 
 

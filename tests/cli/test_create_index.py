@@ -164,7 +164,7 @@ def test_an_index_that_an_interrupted_build_left(run: Run, conn: Connection, com
         (("--m", 1), 2, "expected m from 2 to 100, got 1"),
         (("--m", 50), 2, "ef_construction of at least twice m"),
         (("--lists", 5), 2, "--lists is for --method ivfflat"),
-        (("--method", "ivfflat", "--m", 5), 2, "--m and --ef-construction are for --method hnsw"),
+        (("--method", "ivfflat", "--m", 5), 2, "--m is for --method hnsw"),
         (("--maintenance-work-mem", "much"), 2, "expected an amount of memory, such as 512MB or 2GB, got 'much'"),
         (("--maintenance-work-mem", "1kB"), 1, "maintenance_work_mem"),
         (("--metric", "l2", "--workers", 5_000), 1, "max_parallel_maintenance_workers"),

@@ -98,6 +98,27 @@ def test_a_table_without_a_model(run: Run, url: str, empty_url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ("int", "integer"),
+        ("integer", "integer"),
+        ("BIGINT", "bigint"),
+        ("double precision", "double precision"),
+        ("boolean", "boolean"),
+        ("timestamptz", "timestamp with time zone"),
+        ("jsonb", "jsonb"),
+        ("bytea", "bytea"),
+    ],
+)
+def test_types_of_columns(run: Run, empty_url: str, given: str, kind: str) -> None:
+    described = ("--table", "t", "--dimensions", 8, "--index", "none", "--column", f"n:{given}")
+    assert run("init-db", "--url", empty_url, *described).status == 0
+    with connect(empty_url) as conn:
+        rows = conn.run("SELECT data_type FROM information_schema.columns WHERE column_name = 'n' AND table_name = 't'")
+    assert rows == [[kind]]
+
+
+@pytest.mark.parametrize(
     ("vector_type", "index", "operator_class"),
     [
         ("halfvec", "ivfflat", "halfvec_cosine_ops"),
@@ -282,7 +303,7 @@ def test_what_exists_and_differs(run: Run, empty_url: str) -> None:
         conn.run("CREATE EXTENSION vector")
         conn.run("CREATE TABLE t (id bigserial PRIMARY KEY, title varchar(9), embedding vector(2))")
     arguments = ["init-db", "--url", empty_url, "--table", "t", "--dimensions", "2", "--column", "title:text"]
-    difference = "the column title is character varying(9), expected TEXT"
+    difference = "the column title is character varying(9), expected text"
     dry = run(*arguments, "--dry-run")
     assert f"-- table t differs: {difference}\n" in dry.out
     first = run(*arguments)

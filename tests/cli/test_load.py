@@ -116,7 +116,7 @@ def test_files_that_cannot_be_read(run: Run, doc: str, tmp_path: Path) -> None:
     np.save(tmp_path / "flat.npy", np.zeros(3))
     (tmp_path / "short.csv").write_text("title,embedding\nonly one\n")
     for name, told in {
-        "d.xml": "expected a file that ends in .jsonl, .jsonl.gz, .csv, .npy",
+        "d.xml": "expected a file that ends in .jsonl, .jsonl.gz, .csv, .vec",
         "half.jsonl.gz": "expected a whole gzip file",
         "bad.jsonl.gz": "expected a whole gzip file",
         "no.npy": "expected a .npy file",
@@ -273,13 +273,13 @@ def test_parquet_with_uneven_lists_and_nulls(run: Run, doc: str, tmp_path: Path)
     assert contents(doc) == [[None, [1, 2, 3]], [None, None]]
     parquet(tmp_path / "d.parquet", {"embedding": [[1.0, 2.0, 3.0], [1.0, 2.0]]})
     outcome = run("load", "doc", "d.parquet", "--url", doc)
-    assert (outcome.status, "d.parquet, row 1: row 2, column 'embedding': expected 3 dimensions" in outcome.err) == (
+    assert (outcome.status, "d.parquet, row 2: column 'embedding': expected 3 dimensions" in outcome.err) == (
         1,
         True,
     )
     parquet(tmp_path / "e.parquet", {"embedding": [[1.0, 2.0, 3.0], [1.0, None, 2.0]]})
     outcome = run("load", "doc", "e.parquet", "--url", doc)
-    assert (outcome.status, "row 2, column 'embedding'" in outcome.err) == (1, True)
+    assert (outcome.status, "row 2: column 'embedding'" in outcome.err) == (1, True)
     assert len(contents(doc)) == 2
 
 
@@ -347,7 +347,7 @@ def test_other_files_that_cannot_be_read(run: Run, doc: str, tmp_path: Path) -> 
         "none.npz": "expected arrays of one length",
         "objects.npz": "expected a .npz file of numbers and texts",
         "named.npz": "expected a .npz file",
-        "single.npz": "expected a .npz file of arrays, got a single array",
+        "single.npz": "it holds npy: name it .npy, or say --format npy",
     }.items():
         outcome = run("load", "doc", name, "--url", doc)
         assert (outcome.status, told in outcome.err) == (2, True), outcome
@@ -358,7 +358,7 @@ def test_other_files_that_cannot_be_read(run: Run, doc: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("-", "--format", "parquet"), "expected jsonl, jsonl.gz, csv on standard input, got parquet"),
+        (("-", "--format", "parquet"), "expected jsonl, jsonl.gz, csv, vec on standard input, got parquet"),
         (("-", "--format", "npy"), "on standard input, got npy"),
         (("d.jsonl", "--only"), "--only loads what --map names"),
         (("d.jsonl", "--map", "x"), "--map x: expected NAME:COLUMN, with a column of the table"),
@@ -430,7 +430,7 @@ def test_rows_that_are_there_already(run: Run, doc: str, tmp_path: Path) -> None
     assert (refused.status, "duplicate key" in refused.err, len(keyed(doc))) == (1, True, 2)
     ignored = run("load", "doc", "second.jsonl", "--on-conflict", "ignore", "--url", doc)
     assert "1 rows loaded into doc" in ignored.err
-    assert "1 were there already" in ignored.err
+    assert "1 existed already" in ignored.err
     assert [row[1] for row in keyed(doc)] == ["old 1", "old 2", "new 3"]
     updated = run("load", "doc", "second.jsonl", "--on-conflict", "update", "--url", doc, "--json")
     assert json.loads(updated.out) == {"table": "doc", "rows": 2, "left_out": 0}
@@ -641,7 +641,7 @@ def test_what_the_server_refuses_is_told_with_its_row(run: Run, typed: str, tmp_
     (tmp_path / "d.jsonl").write_bytes(json_lines(rows))
     outcome = run("load", "t", "d.jsonl", "--url", typed)
     assert outcome.status == 1
-    assert "it was row 3 of the load, counted from d.jsonl, line 2" in outcome.err
+    assert "; d.jsonl, line 4, column n" in outcome.err
 
 
 def test_a_matrix_that_does_not_fit(run: Run, doc: str, tmp_path: Path) -> None:
@@ -846,5 +846,5 @@ def test_a_vector_column_that_nothing_goes_into(run: Run, doc: str, tmp_path: Pa
     (tmp_path / "d.jsonl").write_bytes(json_lines(ROWS))
     outcome = run("load", "doc", "d.jsonl", "--vector-column", "nosuch", "--url", doc)
     assert outcome.status == 2
-    assert "--vector-column says where --vectors or a .npy matrix go, and d.jsonl names its columns" in outcome.err
+    assert "--vector-column says where --vectors or a matrix go, and d.jsonl names its columns" in outcome.err
     assert contents(doc) == []

@@ -121,7 +121,7 @@ def test_like_needs_a_key_of_one_column(run: Run, empty_url: str, key: str) -> N
         conn.run(f"CREATE EXTENSION vector; CREATE TABLE t (a int, b int, e vector(1){key})")
         conn.run("INSERT INTO t VALUES (1, 2, '[1]')")
     outcome = run("search", "t", "--like", 1, "--url", empty_url)
-    assert (outcome.status, "no primary key of one column" in outcome.err) == (1, True)
+    assert (outcome.status, "primary key" in outcome.err) == (1, True)
     assert run("search", "t", "--vector", "[1]", "--url", empty_url).status == 0
 
 
@@ -216,7 +216,7 @@ def test_where(run: Run, words: str, conditions: tuple[str, ...], found: list[in
     ("condition", "status", "told"),
     [
         ("", 2, "expected COLUMN OP VALUE"),
-        ("kind", 2, "expected COLUMN OP VALUE, with an OP of != <= >= = < > ~ like and a COLUMN of id, word, kind"),
+        ("kind", 2, "expected COLUMN OP VALUE, with an OP of = != < <= > >= ~ like and a COLUMN of id, word, kind"),
         ("kind noun", 2, "expected COLUMN OP VALUE"),
         ("n =< 3", 2, "a b = c, a; =< is none (quote a value that begins so)"),
         ("n >> 3", 2, "; >> is none"),
@@ -300,8 +300,8 @@ def test_fewer_rows_than_were_asked_for(run: Run, words: str) -> None:
     assert run("search", "word", "--vector", "[1,0]", "-k", 2, "--url", words).err == ""
 
 
-def test_how_much_an_index_looks_at(run: Run, empty_url: str) -> None:
-    """What is given travels with the query: one list of many has few rows, all of them have all."""
+def test_an_index_that_looks_at_few_rows(run: Run, empty_url: str) -> None:
+    """One list of many has fewer rows than are wanted; then the search compares with every row."""
     with connect(empty_url) as conn:
         conn.run("CREATE EXTENSION vector; CREATE TABLE t (id int, e vector(2)); SET enable_seqscan = off")
         conn.run("INSERT INTO t SELECT n, ARRAY[n % 50, n / 50]::vector FROM generate_series(1, 1000) n")
@@ -311,7 +311,7 @@ def test_how_much_an_index_looks_at(run: Run, empty_url: str) -> None:
         len(json.loads(run("search", "t", "--vector", "[1,1]", "-k", 40, *more, "--url", empty_url, "--json").out))
         for more in (("--probes", 1), ("--probes", 100))
     ]
-    assert counts[0] < counts[1] == 40
+    assert counts == [40, 40]
     assert run("search", "t", "--vector", "[1,1]", "--ef-search", 400, "--url", empty_url).status == 0
 
 

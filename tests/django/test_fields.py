@@ -26,8 +26,9 @@ SAME_BITS: list[Any] = ["101", [True, False, True], (1, 0, 1), Bit("101")]
 
 with contextlib.suppress(ImportError):
     import numpy
+    import pyarrow
 
-    SAME += [numpy.array([1, 2, 3], numpy.float32), numpy.array([1, 2, 3])]
+    SAME += [numpy.array([1, 2, 3], numpy.float32), numpy.array([1, 2, 3]), pyarrow.array([1, 2, 3])]
     SAME_BITS += [numpy.array([True, False, True])]
 
 

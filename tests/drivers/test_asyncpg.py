@@ -18,7 +18,7 @@ from lightvec import errors as lightvec_errors
 from lightvec.asyncpg import MissingExtension, register_vector
 from lightvec.errors import InvalidVector
 from lightvec.types import Bit
-from tests.drivers.values import BIT, MISSING, NDARRAYS, OF_TYPES
+from tests.drivers.values import BIT, MISSING, NDARRAYS, OF_PGVECTOR, OF_TYPES
 
 TABLE = "CREATE TEMPORARY TABLE item (id serial, v vector(3), h halfvec(3), s sparsevec(3), b bit(3), a vector[])"
 V, H, S, B = Vector([1.5, 2, 3]), HalfVector([1.5, 2, 3]), SparseVector([1.5, 0, 3]), Bit("101")
@@ -56,6 +56,15 @@ def test_values(name: str, value: Any, url: str) -> None:
         assert await conn.fetchval(f"SELECT $1::{name}", None) is None
         for given in (value.to_list(), tuple(value), array("d", value), value.to_numpy(), value.to_text()):
             assert await conn.fetchval(f"SELECT $1::{name}", given) == value
+
+    registered(url, use)
+
+
+@pytest.mark.parametrize(("name", "value"), OF_PGVECTOR[:3])
+def test_values_of_pgvectors_package(name: str, value: Any, url: str) -> None:
+    async def use(conn: Any) -> None:
+        assert await conn.fetchval(f"SELECT $1::{name}::text", value) == value.to_text().replace(".0", "")
+        assert await conn.fetchval(f"SELECT ARRAY[$1::{name}] = $2::{name}[]", value, [value]) is True
 
     registered(url, use)
 

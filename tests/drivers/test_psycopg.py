@@ -21,7 +21,7 @@ from lightvec import errors as lightvec_errors
 from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.psycopg import MissingExtension, register_vector, register_vector_async
 from lightvec.types import Bit
-from tests.drivers.values import BIT, MISSING, NDARRAYS, OF_TYPES
+from tests.drivers.values import BIT, MISSING, NDARRAYS, OF_PGVECTOR, OF_TYPES
 
 TABLE = "CREATE TEMPORARY TABLE item (id serial, v vector(3), h halfvec(3), s sparsevec(3), b bit(3), a vector[])"
 V, H, S, B = Vector([1.5, 2, 3]), HalfVector([1.5, 2, 3]), SparseVector([1.5, 0, 3]), Bit("101")
@@ -53,6 +53,15 @@ def test_values(name: str, value: Any, place: str, binary: bool, db: Connection[
     assert one(db, f"SELECT {place}", value, binary=binary) == value  # its type is known
     assert one(db, f"SELECT {place}::text", value) == value.to_text()
     assert one(db, f"SELECT NULL::{name}", binary=binary) is None
+
+
+@pytest.mark.parametrize("place", ["%s", "%t", "%b"])
+@pytest.mark.parametrize(("name", "value"), OF_PGVECTOR)
+def test_values_of_pgvectors_package(name: str, value: Any, place: str, db: Connection[Any]) -> None:
+    for _ in range(2):
+        assert one(db, f"SELECT {place}::{name}::text", value) == str(value.to_text()).replace(".0", "")
+        register_vector(db)
+    assert one(db, f"SELECT ARRAY[{place}::{name}] = {place}::{name}[]", value, [value]) is True
 
 
 @pytest.mark.parametrize("place", ["%s", "%t", "%b"])

@@ -18,7 +18,7 @@ from lightvec import errors as lightvec_errors
 from lightvec.errors import InvalidVector
 from lightvec.psycopg2 import MissingExtension, register_vector
 from lightvec.types import Bit
-from tests.drivers.values import BIT, MISSING, NDARRAYS, OF_TYPES
+from tests.drivers.values import BIT, MISSING, NDARRAYS, OF_PGVECTOR, OF_TYPES
 
 TABLE = "CREATE TEMPORARY TABLE item (id serial, v vector(3), h halfvec(3), s sparsevec(3), b bit(3), a vector[])"
 V, H, S, B = Vector([1.5, 2, 3]), HalfVector([1.5, 2, 3]), SparseVector([1.5, 0, 3]), Bit("101")
@@ -55,6 +55,12 @@ def test_values(name: str, value: Any, db: connection) -> None:
     assert one(db, f"SELECT NULL::{name}") is None
     for given in ([value], [value, None], [[value, value], [value, None]]):
         assert one(db, f"SELECT %s::{name}[]", given) == given
+
+
+@pytest.mark.parametrize(("name", "value"), OF_PGVECTOR)
+def test_values_of_pgvectors_package(name: str, value: Any, db: connection) -> None:
+    assert one(db, f"SELECT %s::{name}::text", value) == value.to_text().replace(".0", "")
+    assert one(db, f"SELECT ARRAY[%s::{name}] = %s::{name}[]", value, [value]) is True
 
 
 def test_bit(db: connection) -> None:

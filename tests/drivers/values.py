@@ -6,6 +6,7 @@ from array import array
 from typing import Any
 
 import numpy as np
+import pgvector
 import pytest
 
 from lightvec import Bit, HalfVector, SparseVector, Vector
@@ -17,6 +18,14 @@ OF_TYPES = [
     ("sparsevec", SparseVector({1: 1.5, 4: -2}, 6)),
 ]
 BIT = Bit("010100001")
+
+#: The same values in pgvector's own package.
+OF_PGVECTOR: list[tuple[str, Any]] = [
+    ("vector", pgvector.Vector([1.5, 2, -3])),
+    ("halfvec", pgvector.HalfVector([1.5, 2, -3])),
+    ("sparsevec", pgvector.SparseVector({1: 1.5, 4: -2}, 6)),
+    ("bit(9)", pgvector.Bit("010100001")),
+]
 
 #: Arrays, NumPy's and Python's, of the numbers 1.5, 2 and -3 (integers: 1, 2 and -3) of every kind.
 NDARRAYS: list[Any] = [

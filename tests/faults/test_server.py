@@ -227,7 +227,7 @@ def test_a_session_ends_with_its_statement(kind: str, deferred: bool, tables: st
 def path() -> Iterator[Path]:
     folder = open_folder("faults")
     with connect(start(folder / "db", settings={"fsync": "off"}).url) as connection:
-        connection.run("CREATE EXTENSION vector")
+        connection.run("CREATE EXTENSION IF NOT EXISTS vector")
         connection.run(TABLES)
     yield folder / "db"
     stop(folder / "db")

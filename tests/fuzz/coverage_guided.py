@@ -98,7 +98,7 @@ def _recorded() -> dict[str, list[bytes]]:
     try:
         with Server(folder / "db", settings={"fsync": "off"}) as server:
             with connect(server.url) as admin:
-                admin.run("CREATE EXTENSION vector; CREATE EXTENSION hstore")
+                admin.run("CREATE EXTENSION IF NOT EXISTS vector; CREATE EXTENSION hstore")
             return recorded(server.url)
     finally:
         shutil.rmtree(folder)

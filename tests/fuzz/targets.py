@@ -70,7 +70,7 @@ def _value(decode: Decoder, data: bytes) -> None:
     """A value of a row, by way of the row."""
     result = Result("SELECT", list)
     result.describe([], [decode])
-    result.add_rows([data_row(data)[5:]])
+    result.add_rows(data_row(data))
     if result.error is None:
         assert result.rows is not None
         assert len(result.rows) == 1
@@ -84,7 +84,7 @@ def _row(data: bytes) -> None:
     result = Result("SELECT", list)
     result.describe([], [bytes] * 3)
     try:
-        result.add_rows([data])
+        result.add_rows(message("D", data))
     except InternalError:
         return
     assert result.error is None

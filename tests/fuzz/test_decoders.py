@@ -133,7 +133,7 @@ def decoded(name: str, data: bytes) -> Result:
     feed: Any = TARGETS[name].feed
     result = Result("SELECT", list)
     result.describe([], [feed.args[0]])
-    result.add_rows([data_row(data)[5:]])
+    result.add_rows(data_row(data))
     return result
 
 

@@ -87,7 +87,7 @@ def test_models(jail: Jail, empty_url: str) -> None:
             class Meta:
                 database = database
 
-        database.execute_sql("CREATE EXTENSION vector")
+        database.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")
         database.create_tables([Note])
         with database.atomic():
             Note.create(text="up", embedding=[0, 0, 1])

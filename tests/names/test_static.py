@@ -44,12 +44,16 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     "wire/lookup.py:": {"TYPES_SQL": "a constant"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},
     "peewee/differences.py:_declared_types": {"nulls": "types as the models declare them"},
-    "errors.py:MissingExtension.__init__": {"type_name": "a sentence"},
+    "errors.py:MissingExtension.__init__": dict.fromkeys(("type_name", "installed"), "a sentence"),
+    "wire/advice.py:_newer": dict.fromkeys(
+        ("found[0]", "'.'.join(map(str, version))", "'.'.join(map(str, types.version))"), "a sentence"
+    ),
     "wire/settings.py:setting": {"', '.join(calls)": _CALLS},
     "search/explaining.py:": {"NEVER_ANALYZED": "a constant of table_statistics.py"},
     "search/explaining.py:_planned": {"sql": "what Peewee has written"},
-    "search/table_statistics.py:_sample": {"table.sql": "quoted where it is made"},
-    "search/table_statistics.py:_newer": {"table.sql": "quoted where it is made"},
+    "search/table_statistics.py:": {"BUILDS": "a constant of citus_shards.py"},
+    "search/table_statistics.py:_sample": {"sampled": "made by _add_sample, the only caller"},
+    "search/table_statistics.py:_newer": {"sampled": "made by _add_sample, the only caller"},
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import pgvector
 import pytest
 from peewee import Case, Model, TextField, Value
 
@@ -28,6 +29,8 @@ FORMS: dict[str, Callable[[list[float]], Any]] = {
     "Vector": Vector,
     "HalfVector": HalfVector,
     "SparseVector": SparseVector,
+    "pgvector": pgvector.Vector,
+    "pgvector_sparse": pgvector.SparseVector,
 }
 
 

@@ -363,7 +363,7 @@ def test_options(options: dict[str, Any], message: str, sent: list[bytes]) -> No
 def test_a_vector_that_does_not_fit() -> None:
     with pytest.raises(InvalidVector, match=r"Doc\.embedding expected 3 dimensions, not 2"):
         Doc.embedding.nearest([1, 2])
-    with pytest.raises(InvalidVector, match=r"Doc\.embedding\.nearest expected a vector to search for, got None"):
+    with pytest.raises(InvalidVector, match=r"Doc\.embedding\.nearest expected a vector, got None"):
         Doc.embedding.nearest(None)
 
 
@@ -408,7 +408,7 @@ def test_a_search_again_is_the_same_statement(db: Pg8000Database, caplog: pytest
         for number, shape in enumerate(shapes):
             for chosen in options:
                 vector = Vector([turn + 1, number, 1])
-                query = shape(Doc.embedding.nearest(vector, **chosen))
+                query = shape(Doc.embedding.nearest(vector, **{"exact": False, **chosen}))
                 caplog.clear()
                 with caplog.at_level(DEBUG, "peewee"), suppress(ProgrammingError):  # GROUP BY and the like may not run.
                     db.execute(query)

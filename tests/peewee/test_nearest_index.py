@@ -10,7 +10,8 @@ import pytest
 from peewee import SQL, IntegerField, Model
 from playhouse.postgres_ext import ServerSide
 
-from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField
+from lightvec.errors import InvalidOption
+from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField, run_many
 from lightvec.pg8000 import Connection, connect
 from tests.peewee.brute import Matrix
 
@@ -146,7 +147,73 @@ def test_a_filter_leaves_k_rows(db: Pg8000Database, query: Any, field: str) -> N
     assert f"peewee_big_{field}" in plan(db, found)
     assert len(found) == 10
     assert {row.rare for row in found} == {7}
-    assert len(vectors.nearest(query, 10, iterative_scan=False).where(Big.rare == 7)) < 10
+    few = vectors.nearest(query, 10, iterative_scan=False, exact=False).where(Big.rare == 7)
+    assert len(few) < 10
+    assert few.fallback is None
+
+
+@pytest.mark.parametrize("field", ["place", "listed"])
+def test_an_exact_search_finds_what_the_index_did_not(
+    db: Pg8000Database, big: tuple[str, Matrix], query: Any, field: str, sent: list[bytes]
+) -> None:
+    vectors: Any = getattr(Big, field)
+    found = vectors.nearest(query, 10, iterative_scan=False).where(Big.rare == 7)
+    list(vectors.nearest(query))
+    sent.clear()
+    rare = np.arange(SIZE) % 100 == 7
+    distances = np.linalg.norm(big[1] - np.array(query), axis=1)
+    wanted = np.flatnonzero(rare)[np.argsort(distances[rare])[:10]].tolist()
+    assert [row.number for row in found] == wanted
+    assert len(sent) == 2
+    assert "of 10 rows, so the search ran again with exact=True" in str(found.fallback)
+    assert found.shortfall is None
+    assert [row.score for row in found] == [1 / (1 + row.distance) for row in found]
+    assert [row.number for row in found.clone()] == wanted
+    assert [row[:1] for row in found.select(Big.number).tuples()] == [(n,) for n in wanted]
+    assert [row["number"] for row in found.dicts().iterator()] == wanted
+    page: Any = found.offset(5).limit(3)
+    assert [row.number for row in page] == wanted[5:8]
+    assert vectors.nearest(query, 10).fallback is None
+
+
+def test_the_fallback_is_for_searches_that_an_index_may_cut_short(
+    db: Pg8000Database, query: Any, sent: list[bytes]
+) -> None:
+    """Where few rows are what was asked for, the search is not repeated."""
+    near = min(row.distance for row in Big.place.nearest(query, 1))
+    score = 1 / (1 + near) - 0.001
+    one_row: list[Any] = [
+        Big.place.nearest(query, 10, min_score=score),
+        Big.place.nearest(query, 10, min_score=score).where(Big.rare >= 0),
+        Big.place.nearest(query, 10, exact=True).where(Big.rare == 7, Big.number < 100),
+        Big.place.nearest(query, 10).where(Big.rare == 7, Big.number < 100).order_by(Big.id),
+    ]
+    for search in one_row:
+        sent.clear()
+        assert len(search) == 1
+        assert len(sent) == 1
+        assert search.fallback is None
+    sent.clear()
+    assert Big.select().where(Big.id.in_(Big.place.nearest(query, 10).where(Big.number < 2))).count() == 2
+    assert len(sent) == 1, "inside another statement"
+
+
+def test_many_searches_of_which_one_finds_too_few(db: Pg8000Database, query: Any) -> None:
+    plain: Any = Big.place.nearest(query, 10)
+    short: Any = Big.place.nearest(query, 10, iterative_scan=False).where(Big.rare == 7)
+    alone: Any = short.clone()
+    found = run_many([plain, short])
+    assert [len(rows) for rows in found] == [10, 10]
+    assert [row.score for row in short] == [row.score for row in alone]
+    assert (plain.fallback, bool(short.fallback)) == (None, True)
+
+
+def test_rows_of_a_fallback_are_dropped_with_the_query(db: Pg8000Database, query: Any) -> None:
+    found: Any = Big.place.nearest(query, 10, iterative_scan=False).where(Big.rare == 7)
+    assert len(found) == 10
+    wider = found.orwhere(Big.rare >= 0)
+    assert len(wider) == 10
+    assert wider.fallback is None
 
 
 @pytest.mark.parametrize("number", range(5))
@@ -188,7 +255,7 @@ def test_inside_other_queries(db: Pg8000Database, query: Any) -> None:
 def test_ef_search_follows_k(db: Pg8000Database, query: Any) -> None:
     assert used(Big.place.nearest(query, 40), "hnsw.ef_search") == ["40"]
     assert used(Big.place.nearest(query, 41), "hnsw.ef_search") == ["41"]
-    assert used(Big.place.nearest(query, 5_000), "hnsw.ef_search") == ["1000"]
+    assert used(Big.place.nearest(query, 5_000, exact=False), "hnsw.ef_search") == ["1000"]
 
 
 def test_a_higher_ef_search_stays(db: Pg8000Database, big: tuple[str, Matrix], query: Any) -> None:
@@ -212,16 +279,60 @@ def test_what_is_said_counts(db: Pg8000Database, query: Any) -> None:
     assert used(Big.place.nearest(query, 100, ef_search=20), "hnsw.ef_search") == ["100"], "it follows k"
     assert used(Big.listed.nearest(query, probes=9), "ivfflat.probes") == ["9"]
     assert used(Big.place.nearest(query, iterative_scan="relaxed_order"), "hnsw.iterative_scan") == ["relaxed_order"]
-    assert used(Big.place.nearest(query, iterative_scan=True), "hnsw.iterative_scan") == ["strict_order"]
-    assert used(Big.place.nearest(query).where(Big.rare == 1), "hnsw.iterative_scan", "ivfflat.iterative_scan") == [
-        "strict_order",
-        "relaxed_order",
-    ]
+    strict = Big.place.nearest(query, iterative_scan="strict_order")
+    assert used(strict, "hnsw.iterative_scan") == ["strict_order"]
     list(Big.place.nearest(query))  # loads the library, which gives the settings their defaults
     assert used(Big.place.nearest(query), "hnsw.iterative_scan") == ["off"]
     assert used(Big.place.nearest(query, min_score=0.01), "hnsw.iterative_scan") == ["off"]
     off = Big.place.nearest(query, iterative_scan=False).where(Big.rare >= 0)
     assert used(off, "hnsw.iterative_scan") == ["off"]
+
+
+def test_the_order_of_iterative_scans(db: Pg8000Database, query: Any) -> None:
+    """Relaxed, which finds more, where rows are sorted afterwards."""
+    filtered: Any = Big.place.nearest(query).where(Big.rare < 50)
+    relaxed: list[Any] = [filtered, filtered.order_by_extend(Big.id), Big.place.nearest(query, iterative_scan=True)]
+    strict: list[Any] = [filtered.offset(1), filtered.limit(None), filtered.paginate(2, 3)]
+    for order, queries in (("relaxed_order", relaxed), ("strict_order", strict)):
+        for each in queries:
+            assert each.settings(db)["hnsw.iterative_scan"] == order
+            assert each.settings(db)["ivfflat.iterative_scan"] == "relaxed_order"
+            distances = [row.distance for row in each]
+            assert distances == sorted(distances)
+
+
+def test_probes_follow_the_lists_that_the_model_declares(db: Pg8000Database, query: Any) -> None:
+    class Listed(Model):
+        id: Any
+        listed = VectorField(8, metric="l2")
+
+        class Meta:
+            database = db
+            table_name = "peewee_big"
+            indexes = (IvfflatIndex("listed", lists=50),)
+
+    assert used(Listed.listed.nearest(query), "ivfflat.probes") == ["7"]
+    assert used(Listed.listed.nearest(query, probes=2), "ivfflat.probes") == ["2"]
+    assert used(Listed.listed.nearest(query, metric="l1"), "ivfflat.probes") == ["1"], "no such index"
+    db.execute_sql("SET ivfflat.probes = 20")
+    assert used(Listed.listed.nearest(query), "ivfflat.probes") == ["20"]
+    db.execute_sql("RESET ivfflat.probes")
+    assert used(Big.listed.nearest(query), "ivfflat.probes") == ["1"], "the model does not know of it"
+
+
+def test_iterative_scans_need_a_newer_pgvector(db: Pg8000Database, query: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = db.extension()
+    monkeypatch.setattr(db, "extension", lambda: known._replace(version=(0, 7, 4)))
+    for scan in (True, "strict_order", "relaxed_order"):
+        message = r"iterative_scan needs pgvector 0\.8, .* 0\.7\.4: .*ALTER EXTENSION vector UPDATE"
+        with pytest.raises(InvalidOption, match=message):
+            list(Big.place.nearest(query, iterative_scan=scan))
+    plain: Any = Big.place.nearest(query, iterative_scan=False)
+    assert plain.settings(db) is None
+    filtered: Any = Big.place.nearest(query).where(Big.rare == 7)
+    assert filtered.settings(db) is None
+    assert len(filtered) == 10, "by the exact search"
+    assert filtered.fallback
 
 
 def test_exact_needs_none(db: Pg8000Database, query: Any) -> None:

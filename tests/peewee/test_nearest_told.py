@@ -110,10 +110,13 @@ def test_as_many_as_were_asked_for(model: Any) -> None:
     ("options", "filtered", "why"),
     [
         ({"exact": True}, True, "1 of 10 rows: no more match"),
-        ({}, True, "gave up the search"),
-        ({"iterative_scan": False}, True, "iterative_scan=True searches on"),
-        ({"min_score": 0.9, "iterative_scan": False}, False, "iterative_scan=True searches on"),
-        ({"k": 100, "iterative_scan": False}, False, "leaves out NULL, and IVFFlat"),
+        ({}, True, "1 of 10 rows: no more match"),
+        ({"exact": False}, True, "the index scan reached its limit"),
+        ({"min_score": 0.9}, True, "the index scan reached its limit"),
+        ({"iterative_scan": False, "exact": False}, True, "did not find them"),
+        ({"min_score": 0.9, "iterative_scan": False}, False, "did not find them"),
+        ({"k": 100, "iterative_scan": False}, False, "60 of 100 rows: no more match"),
+        ({"k": 100, "iterative_scan": False, "exact": False}, False, "leaves out NULL, and IVFFlat scans"),
     ],
 )
 def test_it_says_why(options: dict[str, Any], filtered: bool, why: str, model: Any) -> None:
@@ -124,4 +127,4 @@ def test_it_says_why(options: dict[str, Any], filtered: bool, why: str, model: A
 
 
 def test_zeros_are_named_under_cosine(model: Any) -> None:
-    assert "vectors of zeros" in model.c.nearest([1, 1], 100, iterative_scan=False).shortfall
+    assert "vectors of zeros" in model.c.nearest([1, 1], 100, iterative_scan=False, exact=False).shortfall

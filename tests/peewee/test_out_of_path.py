@@ -9,7 +9,7 @@ import peewee
 import pytest
 from peewee import Model, TextField
 
-from lightvec.peewee import HnswIndex, Pg8000Database, VectorField, binary_quantize, together
+from lightvec.peewee import HnswIndex, Pg8000Database, VectorField, binary_quantize, run_many
 from lightvec.pg8000 import connect
 from lightvec.search import explain, hybrid, recall
 
@@ -71,9 +71,9 @@ def test_queries_find_it(away: Pg8000Database, name: str, in_transaction: bool) 
     assert path(away) == PATH
 
 
-def test_together_explain_and_recall(away: Pg8000Database) -> None:
+def test_run_many_explain_and_recall(away: Pg8000Database) -> None:
     query = Doc.embedding.nearest([1, 0, 0], 1)
-    assert [len(rows) for rows in together([query, Doc.embedding.nearest([0, 1, 0], 2)])] == [1, 2]
+    assert [len(rows) for rows in run_many([query, Doc.embedding.nearest([0, 1, 0], 2)])] == [1, 2]
     assert not explain(query).uses_index
     assert recall(Doc.embedding, sample=3, k=1).recall == 1
 

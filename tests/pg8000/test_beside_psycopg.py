@@ -7,6 +7,7 @@ mean to differ, ``DIFFERENCES`` says in what and why.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -28,7 +29,6 @@ from lightvec import Bit, HalfVector, Vector
 from lightvec.errors import InvalidVector
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import DataError
-from lightvec.wire import fetch
 from lightvec.wire.protocol import BINARY, TEXT
 from tests.pg8000.beside import (
     ARRAYS,
@@ -337,7 +337,7 @@ def items(column: Any) -> list[Any]:
 
 
 def fetch_columns_without_numpy(both: Both, query: str) -> list[tuple[Any, ...]]:
-    with patch.object(fetch, "_numpy", lambda: None):
+    with patch.dict(sys.modules, {"numpy": None}):
         columns = both.ours.fetch_columns(query)
     assert all(type(values) is list for values in columns.values())
     return [*zip(*columns.values(), strict=True)]

@@ -46,7 +46,7 @@ def over_tcp() -> Iterator[dict[str, Any]]:
         settings = {"listen_addresses": "127.0.0.1", "port": str(port), "fsync": "off"}
         with Server(folder / "db", settings=settings) as server:
             with connect(server.url) as admin:
-                admin.run("CREATE ROLE me LOGIN PASSWORD 'it''s secret'; CREATE EXTENSION vector")
+                admin.run("CREATE ROLE me LOGIN PASSWORD 'it''s secret'; CREATE EXTENSION IF NOT EXISTS vector")
             yield {"host": "127.0.0.1", "port": port, "user": "me", "dbname": "postgres"}
     finally:
         shutil.rmtree(folder)
@@ -118,7 +118,7 @@ def test_one_that_cannot_say_what_it_is_is_closed(url: str, monkeypatch: pytest.
         really_close(session)
 
     really_close = Session.close
-    monkeypatch.setattr(connecting, "_is_standby", cannot_say)
+    monkeypatch.setitem(connecting._KINDS, "standby", (cannot_say,))
     monkeypatch.setattr(Session, "close", close)
     with pytest.raises(InternalError, match="it cannot say"):
         connect(url, target_session_attrs="standby")

@@ -10,7 +10,7 @@ import pg8000.dbapi
 import pg8000.exceptions
 import pytest
 
-from lightvec import errors
+from lightvec import HalfVector, errors
 from lightvec.errors import LightvecError
 from lightvec.pg8000 import Connection, connect, dbapi, exceptions
 from lightvec.pg8000.exceptions import ConnectionLost, DatabaseError, ProgrammingError, error_from_fields
@@ -266,3 +266,25 @@ def test_a_list_where_a_vector_was_meant(conn: Connection) -> None:
 def test_errors_of_their_own_making_are_pickled(error: Exception) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (type(error), str(error))
+
+
+@pytest.fixture
+def old_url(empty_url: str) -> str:
+    """A database whose pgvector looks like 0.6.2: halfvec is not there."""
+    with connect(empty_url) as admin:
+        admin.run("""
+            CREATE EXTENSION vector;
+            ALTER TYPE halfvec RENAME TO renamed;
+            UPDATE pg_extension SET extversion = '0.6.2' WHERE extname = 'vector'""")
+    return empty_url
+
+
+def test_a_type_that_only_a_newer_pgvector_has(old_url: str) -> None:
+    remedy = "update it on the server, then ALTER EXTENSION vector UPDATE"
+    with connect(old_url) as connection:
+        with pytest.raises(exceptions.MissingExtension, match=r"pgvector 0\.6\.2 .* no type halfvec, 0\.7 has") as sent:
+            connection.run("SELECT :v", v=HalfVector([1]))
+        with pytest.raises(ProgrammingError, match=r"halfvec needs pgvector 0\.7, this database has 0\.6\.2") as named:
+            connection.run("CREATE TABLE old (v halfvec(3))")
+        assert str(sent.value).endswith(remedy)
+        assert str(named.value).endswith(remedy)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lightvec.pg8000 import Connection, connect, dbapi
-from lightvec.pg8000.exceptions import DataError, InterfaceError, InternalError
+from lightvec.pg8000.exceptions import DataError, InterfaceError, InternalError, ProgrammingError
 
 
 def test_a_copy_without_a_source_leaves_the_answers_in_step(conn: Connection) -> None:
@@ -49,6 +49,50 @@ def test_a_commit_of_pep_249_that_rolls_back_is_an_error(dbapi_conn: dbapi.Conne
     with pytest.raises(InternalError, match="rolled back, not committed"):
         dbapi_conn.commit()
     assert cursor.execute("SELECT 1").fetchone() == (1,)
+
+
+FIRST = r"had failed \(division by zero \(SQLSTATE 22012\)\): nothing"
+
+
+def fail(connection: Connection | dbapi.Connection) -> DataError:
+    """The first error of the transaction, and behind it another one."""
+    with pytest.raises(DataError) as caught:
+        connection.execute_unnamed("SELECT 1/0")
+    with pytest.raises(InternalError, match="aborted"):
+        connection.execute_unnamed("SELECT 1")
+    return caught.value
+
+
+@pytest.mark.parametrize("commit", ["COMMIT", " commit and chain", "/* app */ -- x\nEND", "PREPARE TRANSACTION 'x'"])
+def test_a_commit_that_rolls_back_names_the_first_error(commit: str, conn: Connection) -> None:
+    conn.run("BEGIN")
+    first = fail(conn)
+    with pytest.raises(InternalError, match=FIRST) as caught:
+        conn.run(commit)
+    assert caught.value.__cause__ is first
+    conn.run("ROLLBACK")
+
+
+def test_the_first_error_is_the_one_of_this_transaction(dbapi_conn: dbapi.Connection) -> None:
+    """One that a savepoint undid, or that ended another transaction, is not."""
+    cursor = dbapi_conn.cursor()
+    cursor.execute("SAVEPOINT a")
+    with pytest.raises(ProgrammingError):
+        cursor.execute("SELECT nothing")
+    cursor.execute("ROLLBACK TO a")
+    first = fail(dbapi_conn)
+    with pytest.raises(InternalError, match=FIRST) as caught:
+        dbapi_conn.commit()
+    assert caught.value.__cause__ is first
+    with pytest.raises(ProgrammingError):
+        cursor.execute("SELECT nothing")
+    dbapi_conn.rollback()
+    dbapi_conn.tpc_begin(dbapi_conn.xid(0, "lightvec", ""))
+    cursor.execute("SELECT 1")
+    first = fail(dbapi_conn)
+    with pytest.raises(InternalError, match=FIRST) as caught:
+        dbapi_conn.tpc_prepare()
+    assert caught.value.__cause__ is first
 
 
 def test_an_open_stream_does_not_hide_the_callers_error(conn: Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pg8000.native
 import pytest
 
@@ -152,6 +154,21 @@ def test_a_transaction_is_rolled_back(conn: Connection) -> None:
         insert_and_divide(conn, 1)
     assert state(conn) == (False, False)
     assert notes(conn) == []
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK", "COMMIT; BEGIN", "COMMIT AND CHAIN"])
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_transaction_that_ends_within_its_block_is_an_error(end: str, is_nested: bool, conn: Connection) -> None:
+    outer = conn.transaction() if is_nested else nullcontext()
+    with pytest.raises(InterfaceError, match="in the block ended its transaction"), outer, conn.transaction():
+        conn.run(end)
+    assert not conn.in_transaction
+
+
+def test_a_comment_before_a_begin(conn: Connection) -> None:
+    conn.run("/* a */ BEGIN")
+    assert conn.in_transaction
+    conn.run("ROLLBACK")
 
 
 def test_nested_transactions_are_savepoints(conn: Connection) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 from pg8000.types import PGInterval, Range
 
-from lightvec.pg8000 import Connection
+from lightvec.pg8000 import Connection, dbapi
 from lightvec.pg8000.exceptions import DataError, InterfaceError, OperationalError, ProgrammingError
 from lightvec.wire.jsonb import Json, Jsonb
 from lightvec.wire.parameters import DUMPERS, Dumper
@@ -181,6 +181,14 @@ def test_not_a_number(conn: Connection) -> None:
     assert (declared, str(back)) == ("double precision[]", "[nan, nan]")
     declared, back = sent(conn, Decimal("NaN"))
     assert (declared, str(back)) == ("numeric", "NaN")
+
+
+def test_comments_nest(conn: Connection, dbapi_conn: dbapi.Connection) -> None:
+    comment = "/* a /* :b /* %s */ $2 */ ; ' :c */ /*/ \" :d /**/ */"
+    assert conn.run(f"SELECT 1 {comment} + :e", e=2) == [[3]]
+    assert conn.run(f"SELECT 1 {comment} + 2") == [[3]]
+    assert dbapi_conn.cursor().execute(f"SELECT 1 {comment} + %s", [2]).fetchone() == (3,)
+    assert conn.run("SELECT 1 /* a */ + :b /* c */", b=2) == [[3]]
 
 
 def test_a_text_takes_the_type_of_its_place(conn: Connection) -> None:

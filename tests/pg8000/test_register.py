@@ -15,6 +15,7 @@ import pytest
 from lightvec import Bit, HalfVector, SparseVector, Vector
 from lightvec.pg8000 import Connection, connect, dbapi, register_vector
 from lightvec.pg8000.exceptions import MissingExtension
+from tests.drivers.values import OF_PGVECTOR
 
 TABLE = "CREATE TEMPORARY TABLE item (id serial, v vector(3), h halfvec(3), s sparsevec(3), b bit(3), a vector[])"
 ROW = [Vector([1.5, 2, 3]), HalfVector([1.5, 2, 3]), SparseVector([1.5, 0, 3]), Bit("101"), [Vector([1, 2]), None]]
@@ -72,6 +73,13 @@ def test_numpy_arrays(native: pg8000.native.Connection) -> None:
     sql = "SELECT CAST(:v AS vector), CAST(:h AS halfvec), CAST(:b AS bit(3))"
     given = {"v": np.array([1, 2.5], np.float32), "h": np.array([1, 2]), "b": np.array([True, False, True])}
     assert native.run(sql, **given) == [[Vector([1, 2.5]), HalfVector([1, 2]), Bit("101")]]
+
+
+def test_values_of_pgvectors_package(native: pg8000.native.Connection) -> None:
+    register_vector(native)
+    for name, value in OF_PGVECTOR:
+        sql = f"SELECT CAST(:v AS {name})::text, ARRAY[CAST(:v AS {name})] = CAST(:a AS {name}[])"
+        assert native.run(sql, v=value, a=[value]) == [[value.to_text().replace(".0", ""), True]]
 
 
 def test_without_registration_they_are_text(native: pg8000.native.Connection) -> None:

@@ -167,3 +167,41 @@ def test_one_setting_twice_in_a_row_within_a_transaction(conn: Connection, usual
         assert conn.run("SHOW hnsw.ef_search", settings={"hnsw.ef_search": 78}) == [["78"]]
         assert conn.run("SHOW hnsw.ef_search", settings={"hnsw.ef_search": 79, "work_mem": "8MB"}) == [["79"]]
         assert conn.run(SHOWN) == usual
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "BEGIN",
+        "/* a */ start transaction",
+        "SAVEPOINT b",
+        "ROLLBACK TO a",
+        "RELEASE a",
+        "END",
+        "PREPARE TRANSACTION 'c'",
+    ],
+)
+def test_the_ends_of_a_transaction_are_refused(sql: str, conn: Connection, usual: list[list[str]]) -> None:
+    """They would keep the settings for what follows, or restore those of an earlier statement."""
+    if sql not in ("BEGIN", "/* a */ start transaction"):
+        conn.run("BEGIN; SAVEPOINT a")
+    status = conn.in_transaction
+    with pytest.raises(InterfaceError, match="begins or ends a transaction"):
+        conn.run(sql, settings=WANTED)
+    with pytest.raises(InterfaceError, match="begins or ends a transaction"):
+        list(conn.stream(sql, settings=WANTED))
+    assert conn.in_transaction == status
+    assert conn.run(SHOWN) == usual
+    conn.run("ROLLBACK")
+
+
+@pytest.mark.parametrize("sql", ["VACUUM", "CREATE INDEX CONCURRENTLY ON lone (id)", "CALL ends()"])
+def test_what_cannot_run_in_a_transaction_says_what_to_do(sql: str, conn: Connection, url: str) -> None:
+    conn.run("CREATE TABLE IF NOT EXISTS lone (id int)")
+    conn.run("CREATE OR REPLACE PROCEDURE ends() LANGUAGE plpgsql AS 'BEGIN COMMIT; END'")
+    with pytest.raises(Error, match="run it without, between SET and RESET") as caught:
+        conn.run(sql, settings={"work_mem": "5MB"})
+    assert getattr(caught.value, "sqlstate", None) in ("25001", "2D000")
+    with dbapi.connect(url) as implicit, pytest.raises(Error, match="set autocommit = True"):
+        implicit.cursor().execute(sql)
+    conn.run("DROP TABLE lone; DROP PROCEDURE ends")

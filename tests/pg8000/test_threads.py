@@ -127,6 +127,30 @@ def test_is_alive_while_another_thread_works(threads: int, conn: Connection) -> 
     assert conn.run("SELECT 1") == [[1]]
 
 
+@pytest.mark.parametrize("use", ["run", "stream"])
+def test_an_interrupt_while_waiting_for_a_look(use: str, conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the wait, not the connection, nor what another thread runs there."""
+    looks, goes_on = threading.Event(), threading.Event()
+
+    def slow_poll(timeout: float) -> bool:
+        looks.set()
+        goes_on.wait(PATIENCE)
+        return False
+
+    uses = {"run": lambda: conn.run("SELECT 1"), "stream": lambda: list(conn.stream("SELECT 1"))}
+    conn.run("SELECT 1")
+    with monkeypatch.context() as patch:
+        patch.setattr(conn.session.transport, "poll", slow_poll)
+        with running(conn.is_alive):
+            assert looks.wait(PATIENCE)
+            try:
+                with pytest.raises(KeyboardInterrupt), alarm(0.2, KeyboardInterrupt()):
+                    uses[use]()
+            finally:
+                goes_on.set()
+    assert conn.run("SELECT 1") == [[1]]
+
+
 def test_is_alive_while_another_thread_waits(conn: Connection) -> None:
     """It does not wait for the statement."""
     with running(lambda: conn.run("SELECT pg_sleep(1)")):

@@ -6,6 +6,7 @@ from array import array
 from typing import Any
 
 import numpy as np
+import pgvector
 import pytest
 
 from lightvec import Bit, HalfVector, SparseVector, Vector
@@ -67,6 +68,11 @@ def test_a_vector_that_is_not_the_first_parameter_type(conn: Connection) -> None
         (array("d", [1, 2.5]), "vector", Vector([1, 2.5])),
         ([np.array([1, 2], np.float32), None], "vector[]", [Vector([1, 2]), None]),
         ([array("f", [1])], "vector[]", [Vector([1])]),
+        (pgvector.Vector([1, 2.5]), "vector", Vector([1, 2.5])),
+        (pgvector.HalfVector([1, 2.5]), "halfvec", HalfVector([1, 2.5])),
+        (pgvector.SparseVector({0: 1.5}, 5), "sparsevec", SparseVector({0: 1.5}, 5)),
+        (pgvector.Bit("10110"), "bit", Bit("10110")),
+        ([pgvector.Vector([1, 2.5]), None], "vector[]", [Vector([1, 2.5]), None]),
         (np.float32(0.5), "double precision", 0.5),
         (np.float64(0.1), "double precision", 0.1),
         (np.int64(7), "smallint", 7),

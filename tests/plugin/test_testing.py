@@ -98,6 +98,17 @@ def test_a_keyword_string(server: Server) -> None:
         assert conn.run("SELECT current_database()")[0][0].startswith("lightvec_test_")
 
 
+@pytest.mark.parametrize(
+    "form", ["{path}?{query}&dbname=postgres", "?dbname=postgres&{query}", "?database=postgres&{query}"]
+)
+def test_a_database_that_the_query_names(form: str, server: Server) -> None:
+    """It would take precedence over the path, and is nobody's to test in."""
+    query = server.url.partition("?")[2]
+    url = f"postgresql://postgres@{form.format(path='/postgres', query=query)}"
+    with Databases(url) as databases, databases.new() as found, connect(found) as conn:
+        assert conn.run("SELECT current_database()")[0][0].startswith("lightvec_test_")
+
+
 def test_a_name_alone(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """All else comes from the environment."""
     monkeypatch.setenv("PGHOST", str(server.socket_folder))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,8 +19,9 @@ import trustme
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import connect
-from lightvec.search import doctor_connection, doctor_tables, table_statistics
+from lightvec.search import doctor_connection, doctor_indexes, doctor_tables, table_statistics
 from lightvec.search.doctor import examine
+from lightvec.search.doctor_server import read_server, server_findings
 from lightvec.search.findings import Finding
 from lightvec.server import Server
 from lightvec.wire.identifiers import identifier
@@ -233,6 +237,27 @@ def test_an_old_pgvector(ready: Ready) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("installed", "available", "code"),
+    [
+        ("0.5.1", "0.5.1", "hnsw_vacuum"),
+        ("0.8.0", "0.8.2", "hnsw_vacuum"),
+        ("0.8.3", "0.8.3", "hnsw_vacuum_error"),
+        ("0.8.0", "0.8.4", None),
+        ("0.8.6", None, None),
+    ],
+)
+def test_a_vacuum_that_may_corrupt(ready: Ready, installed: str, available: str | None, code: str | None) -> None:
+    """By the library that the server has: the database may use functions of an older version."""
+    database = ready()
+    with database.connection_context():
+        server = read_server(database)._replace(installed=installed, available=available)
+    found = {each.code: each for each in server_findings(server) if each.code.startswith("hnsw_")}
+    assert [*found] == ([code] if code else [])
+    for each in found.values():
+        assert each.level == ("problem" if code == "hnsw_vacuum" else "note")
+
+
 def test_an_extension_outside_the_search_path(empty_url: str) -> None:
     with connect(empty_url) as conn:
         conn.run('CREATE SCHEMA "the ext"; CREATE EXTENSION vector SCHEMA "the ext"')
@@ -352,6 +377,29 @@ def test_a_table_in_a_schema_that_may_not_be_used(as_stranger: Ready) -> None:
         bad(database, ["nosuch"], "hidden")
 
 
+def test_a_table_that_cannot_be_read_does_not_end_it(ready: Ready, as_stranger: Ready) -> None:
+    as_stranger(
+        TABLE, FILL, INDEX, ANALYZE, 'GRANT SELECT ON "the docs" TO stranger',
+        'ALTER TABLE "the docs" ENABLE ROW LEVEL SECURITY',
+        "CREATE TABLE another (e vector(3))", "GRANT SELECT ON another TO stranger",
+    )  # fmt: skip
+    database = ready(options="-c role=stranger -c row_security=off")
+    for inside in (False, True):
+        with database.connection_context(), database.atomic() if inside else nullcontext():
+            found = {each.code: each for each in examine(database) if each.level != "ok"}
+        assert [*found] == ["no_index", "not_checked"]
+        assert (found["not_checked"].level, found["not_checked"].subject) == ("problem", "the docs")
+        assert "row-level security" in found["not_checked"].what
+
+
+def test_a_sample_is_a_literal(ready: Ready, sent: list[bytes]) -> None:
+    """Citus does not pass a parameter on to the only shard of a table."""
+    bad(ready(TABLE, FILL, INDEX, ANALYZE))
+    sampling = [each for each in sent if b"TABLESAMPLE" in each]
+    assert sampling
+    assert all(b"TABLESAMPLE SYSTEM (100.000000000)" in each for each in sampling)
+
+
 def test_a_view(ready: Ready) -> None:
     view = 'CREATE VIEW "the view" AS SELECT t.* FROM "the docs" t JOIN other USING (id)'
     database = ready(TABLE, FILL, INDEX, ANALYZE, "CREATE TABLE other (id int)", view)
@@ -404,12 +452,6 @@ def test_the_same_index_twice(ready: Ready) -> None:
     assert bad(ready(part)) == {}, "of other rows"
 
 
-def test_several_metrics(ready: Ready) -> None:
-    found = bad(ready(TABLE, FILL, INDEX, INDEX.replace("the index", "by l2").replace("cosine", "l2"), ANALYZE))
-    assert [*found] == ["mixed_metrics"]
-    assert "by l2 by l2, the index by cosine" in found["mixed_metrics"].what
-
-
 LISTS = 'CREATE INDEX lists ON "the docs" USING ivfflat (e vector_cosine_ops) WITH (lists = {})'
 
 
@@ -419,7 +461,7 @@ def test_lists_of_an_empty_table(ready: Ready) -> None:
     finding = bad(database)["ivfflat_built_early"]
     assert finding.level == "problem"
     assert finding.what.startswith("100% of the rows are newer than the index")
-    assert bad(ready(finding.remedy)) == {}
+    assert [*bad(ready(finding.remedy))] == ["one_probe"]
 
 
 def test_lists_of_rows_that_were_updated(ready: Ready) -> None:
@@ -441,6 +483,59 @@ def test_too_few_lists(ready: Ready) -> None:
     many = FILL.replace("1, 500", "501, 9000")
     found = bad(ready(TABLE, FILL, many, LISTS.format(1), ANALYZE))
     assert "too few" in found["ivfflat_lists"].what
+
+
+def test_one_probe_of_several_lists(ready: Ready) -> None:
+    database = ready(TABLE, FILL, LISTS.format(9), ANALYZE)
+    found = bad(database)
+    assert [(each.code, each.level) for each in found.values()] == [("one_probe", "note")]
+    assert "probes=3)" in found["one_probe"].remedy
+    assert bad(ready(options="-c ivfflat.probes=3")) == {}
+
+
+def test_an_index_that_no_search_has_used(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = ready(TABLE, FILL, INDEX, ANALYZE)
+    assert bad(database) == {}, "a small table"
+    monkeypatch.setattr(doctor_indexes, "_MANY_ROWS", 500)
+    finding = bad(database)["unused_index"]
+    assert (finding.level, finding.subject) == ("note", "the index")
+    assert re.search(r"since 20\d\d-\d\d-\d\d,", finding.what)
+    assert finding.remedy.endswith('DROP INDEX CONCURRENTLY "public"."the index"')
+    assert bad(ready("SELECT pg_stat_reset()"))["unused_index"].what != ""
+    search = "SELECT id FROM \"the docs\" ORDER BY e <=> '[1,2,3]' LIMIT 1"
+    assert bad(ready("SET enable_seqscan = off", search)) == {}
+
+
+BUILD = """
+import sys
+from lightvec import connect
+
+connect(sys.argv[1]).run("CREATE INDEX plain ON \\"the docs\\" USING hnsw ((waiting(e)::vector(3)) vector_l2_ops)")
+"""
+
+
+def test_a_build_that_goes_on_without_its_client(ready: Ready, empty_url: str) -> None:
+    """Other sessions do not see the index of a plain CREATE INDEX before it is built."""
+    waiting = "CREATE FUNCTION waiting(e vector) RETURNS vector(3) IMMUTABLE LANGUAGE sql AS "
+    body = "'SELECT e FROM (SELECT pg_advisory_xact_lock_shared(7)) lock'"
+    database = ready(TABLE, FILL, INDEX, ANALYZE, waiting + body)
+    building = "SELECT count(*) FROM pg_stat_progress_create_index"
+    with connect(empty_url) as conn:
+        conn.run("SELECT pg_advisory_lock(7)")
+        client = subprocess.Popen([sys.executable, "-c", BUILD, empty_url])
+        try:
+            while conn.run(building) == [[0]]:
+                assert client.poll() is None
+        finally:
+            client.kill()
+            client.wait()
+        finding = bad(database)["build_running"]
+        assert (finding.level, finding.subject) == ("note", "the docs")
+        assert "(building index: " in finding.what
+        conn.run(finding.remedy.partition(", or ")[2])
+        while conn.run(building) != [[0]]:
+            pass
+    assert bad(database) == {}
 
 
 # Writes
@@ -520,7 +615,7 @@ def test_indexes_beyond_the_buffers() -> None:
         with Server(folder / "db", settings={"shared_buffers": "256kB", "fsync": "off"}) as small:
             with connect(small.url) as conn:
                 for statement in (
-                    "CREATE EXTENSION vector",
+                    "CREATE EXTENSION IF NOT EXISTS vector",
                     TABLE,
                     FILL,
                     FILL.replace("1, 500", "501, 2000"),

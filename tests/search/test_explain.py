@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -250,13 +251,22 @@ def test_a_filter_that_leaves_three_rows_of_ten(db: Pg8000Database) -> None:
     told = str(explain(filtered))
     assert told.startswith("the index doc_cosine serves the query\ndoc_cosine: the index finds about 40 rows")
     assert "(t1.kind = '3'::smallint)" in told
-    near = Doc.embedding.nearest(QUERY, 10, iterative_scan=False).where(Doc.kind == 3)
+    near = Doc.embedding.nearest(QUERY, 10, iterative_scan=False, exact=False).where(Doc.kind == 3)
     assert short(near) == ["filtered_short"]
     assert len(near) == few
     assert served(Doc.embedding.nearest(QUERY, 10, iterative_scan=True).where(Doc.kind == 3)) == "doc_cosine"
     run(db, "SET LOCAL hnsw.iterative_scan = strict_order")
     assert served(filtered) == "doc_cosine"
     assert len(by_distance().where(Doc.kind == 3).limit(10)) == 10
+
+
+def test_a_search_that_was_run_once_more_exactly(db: Pg8000Database) -> None:
+    query: Any = Doc.embedding.nearest(QUERY, 10, iterative_scan=False).where(Doc.kind == 3)
+    assert "ran_exactly" not in [each.code for each in explain(query).reasons]
+    assert len(query) == 10
+    found = {each.code: each for each in explain(query).reasons}
+    assert found["ran_exactly"].level == "note"
+    assert "so the search ran again" in str(explain(query))
 
 
 def test_what_a_view_and_a_policy_leave(db: Pg8000Database) -> None:
@@ -278,7 +288,7 @@ def test_what_a_view_and_a_policy_leave(db: Pg8000Database) -> None:
         'GRANT SELECT ON "explained doc" TO tenant_of_explain',
         "SET LOCAL ROLE tenant_of_explain",
     )
-    mine = Doc.embedding.nearest(QUERY, 10, iterative_scan=False)
+    mine = Doc.embedding.nearest(QUERY, 10, iterative_scan=False, exact=False)
     assert len(mine) < 10 < Doc.select().count()
     assert short(mine) == ["filtered_short"]
     assert "row-level security (t1.number >= 0; t1.kind = 4)" in str(explain(mine)).replace('"explained doc"', "t1")
@@ -320,13 +330,30 @@ def test_more_rows_than_lists_hold(db: Pg8000Database) -> None:
         "SET LOCAL enable_seqscan = off",
     )
     listed = Doc.select().order_by(Doc.other.distance(QUERY))
-    assert served(listed.limit(20)) == "lists"
-    assert short(listed.limit(90)) == ["limit_over_probes"]
+    assert short(listed.limit(90)) == ["one_probe", "limit_over_probes"]
     assert len(listed.limit(90)) < 90
+    assert served(Doc.other.nearest(QUERY, 90, probes=10)) == "lists"
+    run(db, "SET LOCAL ivfflat.probes = 2")
+    assert served(listed.limit(20)) == "lists"
     assert short(listed.where(Doc.kind == 3).limit(5)) == ["filtered_short"]
-    assert served(Doc.other.nearest(QUERY, 90)) == "lists"
     run(db, "SET LOCAL ivfflat.probes = 10")
     assert served(listed.limit(90)) == "lists"
+
+
+def test_one_probe_of_many_lists(db: Pg8000Database) -> None:
+    run(
+        db,
+        'CREATE INDEX lists ON "explained doc" USING ivfflat (other vector_l2_ops) WITH (lists = 100)',
+        "SET LOCAL enable_seqscan = off",
+    )
+    listed = Doc.select().order_by(Doc.other.distance(QUERY)).limit(5)
+    assert short(listed) == ["one_probe"]
+    remedy = explain(listed).reasons[0].remedy
+    assert "probes=10)" in remedy
+    run(db, re.search(r"SET (ivfflat.probes = \d+)", remedy)[0])  # type: ignore[index]
+    assert served(listed) == "lists"
+    run(db, "SET LOCAL ivfflat.probes = 1", "ALTER INDEX lists SET (lists = 1)", "REINDEX INDEX lists")
+    assert served(listed) == "lists", "it is the only list"
 
 
 def test_conditions_that_cost_no_rows(db: Pg8000Database) -> None:

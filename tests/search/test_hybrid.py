@@ -345,6 +345,33 @@ def test_candidates_follow_the_limit(pages: Pg8000Database) -> None:
     assert sorted(paged) == list(range(1, 301))
 
 
+def test_equal_rows_are_in_the_order_of_the_key(pages: Pg8000Database) -> None:
+    """Also where an update has moved them: a LIMIT among equals takes the same ones in each run."""
+
+    class Equal(Model):
+        id: Any
+        body = TextField()
+        embedding = VectorField(2, metric="l2")
+
+        class Meta:
+            database = pages
+            temporary = True
+
+    Equal.create_table()
+    # Each second row is as near as the others, and each row is as good a match.
+    Equal.insert_many([("red", [1, n % 2]) for n in range(200)]).execute()
+
+    def found(**options: Any) -> list[tuple[Any, ...]]:
+        query = search(Equal.embedding, [1, 0], Equal.body, "red", 10, candidates=20, **options)
+        return [(row.id, row.vector_rank, row.text_rank) for row in query]
+
+    first = found(exact=True)
+    Equal.update(body="red").where(Equal.id < 60).execute()
+    assert found(exact=True) == first
+    assert [row for row, *_ in first] == list(range(1, 20, 2))
+    assert [row for row, *_ in found(weights=(0, 1))] == list(range(1, 11))
+
+
 def test_as_a_value_it_is_what_was_selected(pages: Pg8000Database) -> None:
     found = search(Page.embedding, [1, 0.1], Page.body, "red shoes", 2)
     assert bodies(Page.select().where(Page.id.in_(found.select(Page.id))).order_by(Page.id)) == [

@@ -11,7 +11,7 @@ import pytest
 
 import lightvec
 from lightvec.errors import InvalidOption, ServerError
-from lightvec.server import Server, ensure, start, status, stop, temporary
+from lightvec.server import Server, ensure, path_of, start, status, stop, temporary
 from lightvec.server import settings as server_settings
 from lightvec.server.folders import Lock
 from tests.server.conftest import finish, in_child, python, query
@@ -19,13 +19,71 @@ from tests.server.conftest import finish, in_child, python, query
 
 def test_first_start_has_pgvector_and_says_nothing(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with Server(path) as server:
-        query(server, "create extension vector")
         assert query(server, "select '[1,2]'::vector <-> '[1,3]'") == 1
         assert server.url == f"postgresql://postgres@/postgres?host={path}/data"
         assert (server.path, server.data, server.log) == (path, path / "data", path / "data" / "server.log")
         assert (server.socket_folder, server.port) == (path / "data", 5432)
     assert not status(path).running
     assert capfd.readouterr() == ("", "")
+
+
+def test_pgvector_exists_in_new_databases_too(path: Path) -> None:
+    with Server(path) as server:
+        query(server, "create database shop")
+        with lightvec.connect(server.url.replace("/postgres?", "/shop?")) as conn:
+            assert conn.run("SELECT '[1,2]'::vector") == [[[1, 2]]]
+
+
+def test_pgvector_is_created_in_the_databases_of_an_older_lightvec(path: Path) -> None:
+    with Server(path) as server:
+        query(server, "drop extension vector")
+    with Server(path) as server:
+        assert query(server, "select to_regtype('vector')") is None, "it is created once"
+    (path / "extension").unlink()
+    with Server(path) as server:
+        assert query(server, "select to_regtype('vector')") == "vector"
+
+
+def test_a_database_that_was_dropped_does_not_keep_the_server_from_starting(path: Path) -> None:
+    with Server(path) as server:
+        query(server, "create database other")
+        with lightvec.connect(server.url.replace("/postgres?", "/other?")) as conn:
+            conn.run("DROP DATABASE postgres")
+    (path / "extension").unlink()
+    with Server(path) as server, lightvec.connect(server.url.replace("/postgres?", "/other?")) as conn:
+        assert conn.run("SELECT 1") == [[1]]
+
+
+def test_a_models_table_can_be_created_at_once(path: Path) -> None:
+    """The first script of a newcomer."""
+    code = """
+import sys
+from peewee import Model, TextField
+from lightvec.peewee import Pg8000Database, VectorField
+
+db = Pg8000Database(f"embedded:{sys.argv[1]}")
+
+class Note(Model):
+    text = TextField()
+    embedding = VectorField(3, metric="cosine", index="hnsw")
+
+    class Meta:
+        database = db
+
+db.create_tables([Note])
+Note.create(text="tea", embedding=[1, 0, 0])
+print([note.text for note in Note.embedding.nearest([1, 0, 0], k=1)])
+db.close()
+"""
+    assert finish(python(code, path)) == "['tea']\n"
+
+
+def test_the_folder_that_a_url_names() -> None:
+    assert path_of("embedded:/srv/a b") == Path("/srv/a b")
+    assert path_of("embedded:../db") == Path("../db")
+    assert path_of("embedded:") == Path(".lightvec")
+    assert path_of("postgresql:///embedded:x") is None
+    assert path_of("embedded") is None
 
 
 def test_data_survive(path: Path) -> None:

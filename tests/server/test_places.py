@@ -94,7 +94,6 @@ def test_programs_in_a_closed_folder_are_copied_once(
     try:
         for name in ("one", "two"):
             with Server(base / name) as server:
-                query(server, "create extension vector")
                 assert query(server, "select '[1,2]'::vector <-> '[1,3]'") == 1
     finally:
         os.umask(mask)

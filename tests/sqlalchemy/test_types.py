@@ -29,8 +29,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 import lightvec.sqlalchemy
 from lightvec import Vector
 from lightvec.errors import InvalidOption, InvalidVector
+from lightvec.pg8000 import connect
 from lightvec.sqlalchemy import BIT, HALFVEC, SPARSEVEC, VECTOR
-from tests.sqlalchemy.conftest import item
+from tests.sqlalchemy.conftest import DRIVERS, engine_of, item
 
 TYPES: list[tuple[Any, str, str]] = [
     (VECTOR(), "VECTOR()", "VECTOR"),
@@ -122,6 +123,38 @@ def test_statements_are_cached_by_what_they_are(wire: Engine) -> None:
     assert select(jaccard)._generate_cache_key() != select(hamming)._generate_cache_key()
     casts = [select(cast([1, 2], VECTOR(dim)))._generate_cache_key() for dim in (2, 3)]
     assert casts[0] != casts[1]
+
+
+@pytest.mark.parametrize("schema", ["extensions", "the ext.s"])
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_reflection_of_types_off_the_search_path(empty_url: str, driver: str, schema: str) -> None:
+    with connect(empty_url) as admin:
+        admin.run(
+            f'CREATE SCHEMA "{schema}"; CREATE EXTENSION vector SCHEMA "{schema}";'
+            f'CREATE TABLE note (id int, a "{schema}".vector(3), b "{schema}".halfvec(2)[],'
+            f'c "{schema}".sparsevec, d bit(3));'
+            "CREATE SCHEMA other; CREATE TYPE other.mood AS ENUM ('sad'); ALTER TABLE note ADD e other.mood"
+        )
+    engine = engine_of(driver.split()[0], empty_url)
+    try:
+        found = {column["name"]: repr(column["type"]) for column in inspect(engine).get_columns("note")}
+        reflected = Table("note", MetaData(), autoload_with=engine)
+    finally:
+        engine.dispose()
+    assert found["a"] == "VECTOR(dim=3)"
+    assert "HALFVEC(dim=2)" in found["b"]
+    assert (found["c"], found["d"]) == ("SPARSEVEC()", "BIT(length=3)")
+    assert found["e"].startswith("ENUM(")
+    assert repr(reflected.c.a.type) == "VECTOR(dim=3)"
+
+
+def test_other_librarys_types_are_reflected_as_before() -> None:
+    postgresql.base.ischema_names["geometry"] = JSON
+    try:
+        assert postgresql.dialect().ischema_names.get("geometry") is JSON
+        assert postgresql.dialect().ischema_names.get("app.geometry") is None
+    finally:
+        del postgresql.base.ischema_names["geometry"]
 
 
 def test_reflection_with_indexes(engine: Engine) -> None:

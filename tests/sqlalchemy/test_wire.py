@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -91,6 +92,28 @@ def test_a_commit_of_a_failed_transaction_is_an_error(wire: Engine) -> None:
             connection.execute(text("SELECT 1/0"))
         with pytest.raises(sa.exc.InternalError, match="rolled back, not committed"):
             connection.commit()
+
+
+def test_a_commit_behind_an_error_does_not_hide_it(wire: Engine) -> None:
+    """As of DataFrame.to_sql of pandas, whose __exit__ commits by an ExitStack that does not know of the error."""
+
+    stack = ExitStack()
+
+    @contextmanager
+    def writer() -> Iterator[sa.Connection]:
+        connection = stack.enter_context(wire.connect())
+        stack.enter_context(connection.begin())
+        try:
+            yield connection
+        finally:
+            stack.close()
+
+    first = r'had failed \(duplicate key .*"sqla_item_pkey"'
+    with pytest.raises(sa.exc.InternalError, match=first) as caught, writer() as connection:
+        connection.execute(sa.insert(item), [{"id": 1}, {"id": 1}])
+    orig: Any = caught.value.orig
+    assert isinstance(orig.__cause__, exceptions.IntegrityError)
+    assert orig.__cause__.constraint == "sqla_item_pkey"
 
 
 @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])

@@ -181,7 +181,7 @@ def test_sequence() -> None:
 
 
 def test_repr() -> None:
-    assert repr(Bit("101")) == str(Bit("101")) == "Bit(101)"
+    assert (repr(Bit("101")), str(Bit("101"))) == ("Bit(101)", "101")
 
 
 def test_equality() -> None:

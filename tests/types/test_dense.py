@@ -348,7 +348,9 @@ def test_sequence(kind: Dense) -> None:
 
 @both
 def test_repr(kind: Dense) -> None:
-    assert repr(kind([1, 2, 3])) == str(kind([1, 2, 3])) == f"{kind.__name__}([1.0, 2.0, 3.0])"
+    v = kind([1, 2.5, 3])
+    assert repr(v) == f"{kind.__name__}([1.0, 2.5, 3.0])"
+    assert str(v) == f"{v}" == "[1,2.5,3]"
 
 
 @both

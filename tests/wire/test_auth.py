@@ -65,7 +65,13 @@ def test_what_a_server_does_not_say(said: bytes) -> None:
     ("fields", "remedy"),
     [
         (b"SFATAL\0VFATAL\0C28000\0Mno line\0\0", "if it wants TLS, say sslmode=verify-full"),
+        (b"SFATAL\0VFATAL\0C28000\0Mno role\0RInitializeSessionUserId\0\0", "as another user (user=, PGUSER)"),
+        (b"SFATAL\0VFATAL\0C28000\0Mnot a peer\0Rauth_failed\0\0", "over TCP with a password (host=localhost)"),
         (b"SFATAL\0VFATAL\0C28P01\0Mwrong\0\0", "check the user and the password"),
+        (b"SFATAL\0VFATAL\0C42501\0Mno CONNECT\0RCheckMyDatabase\0\0", "ask them to GRANT the privilege"),
+        (b"SFATAL\0VFATAL\0C57P01\0Mstopping\0\0", "connect again when it is up"),
+        (b"SFATAL\0VFATAL\0C57P03\0Mstarting\0\0", "connect again in a moment"),
+        (b"SERROR\0C08P01\0MTLS required\0\0", "the pooler; if it wants TLS, say sslmode=verify-full"),
         (b"SFATAL\0VFATAL\0C22023\0Mbad option\0\0", ""),
     ],
 )
@@ -73,7 +79,7 @@ def test_a_refusal_says_what_to_do(fields: bytes, remedy: str) -> None:
     with pytest.raises(DatabaseError) as caught:
         login(message(b"E", fields))
     assert str(caught.value).endswith(remedy)
-    assert "connect again" not in str(caught.value)
+    assert "the connection is closed" not in str(caught.value)
 
 
 def test_a_server_that_is_gone_before_it_is_spoken_to() -> None:

@@ -104,7 +104,7 @@ def test_bytes_are_texts() -> None:
 def test_startup_params() -> None:
     found = target(startup_params={"work_mem": "5MB", "geqo": b"off"}, application_name="app")
     assert found.startup == {"application_name": "app", "work_mem": "5MB", "geqo": "off"}
-    with pytest.raises(InvalidOption, match="user is given in startup_params"):
+    with pytest.raises(InvalidOption, match="startup_params from the arguments has user: give it as an argument"):
         target(startup_params={"user": "me"})
     with pytest.raises(InvalidOption, match="a mapping"):
         target(startup_params="geqo=off")

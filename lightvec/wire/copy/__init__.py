@@ -1,6 +1,6 @@
 """COPY: rows and columns into a table, files in and out.
 
-- ``load``: ``copy_rows`` and ``copy_columns``. ``copy_in``: COPY FROM STDIN, and the caller's files.
-- ``target``: the table and the types of its columns. ``conflict``: ``on_conflict``.
-- ``blocks``: rows to CopyData messages. ``arrays`` and ``fixed_columns``: NumPy arrays. ``text``: text format.
+- ``load``: ``copy_rows`` and ``copy_columns``; ``target``: the table; ``conflict``: ``on_conflict``.
+- ``blocks``: rows to CopyData messages; ``arrays``: NumPy arrays.
+- ``copy_in``: COPY FROM STDIN, and the caller's files.
 """

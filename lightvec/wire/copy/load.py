@@ -1,7 +1,7 @@
 """``copy_rows`` and ``copy_columns``: load a table by binary COPY, with bounded memory.
 
-One round trip looks the columns' types up, one loads. After any error nothing is stored and the connection stays
-usable: an error of the client ends the COPY with CopyFail, one of the server is noticed between two blocks.
+One round trip looks the columns' types up, one loads. An error of the client ends the COPY with CopyFail, one of the
+server is noticed between two blocks.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lightvec.types.inputs import show
+from lightvec.types.inputs import is_table, show
 from lightvec.wire.copy.arrays import array_blocks, items
 from lightvec.wire.copy.blocks import Block, binary_blocks, line_blocks, text_blocks
 from lightvec.wire.copy.conflict import check_on_conflict, load_by_insert
 from lightvec.wire.copy.copy_in import copy_in
 from lightvec.wire.copy.target import Target, look_up
-from lightvec.wire.errors import REMEDIES, DatabaseError, DataError, ErrorFields, InterfaceError
+from lightvec.wire.errors import DatabaseError, DataError, ErrorFields, InterfaceError, InternalError
+from lightvec.wire.results import CopyResult
 from lightvec.wire.session import Session
 
 __all__ = ["Progress", "copy_columns", "copy_rows", "copy_texts", "send_blocks"]
@@ -27,6 +28,10 @@ Progress = Callable[[int], object]
 #: The row in the context of the server's errors, in any language (``CopyFromErrorCallback``,
 #: src/backend/commands/copyfromparse.c); in a binary COPY a line is a row, too.
 _LINE = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})", re.MULTILINE)
+
+#: Classes of SQLSTATE of errors in a row: its values, constraints, checks, sizes, and triggers' own errors. Others
+#: happen at a row without being about it, as where Citus cannot send to a worker.
+_ABOUT_A_ROW = ("22", "23", "44", "54", "P0")
 
 
 def copy_rows(
@@ -41,25 +46,23 @@ def copy_rows(
 ) -> int:
     """Load rows into a table by binary COPY; the number of rows.
 
-    ``table`` is one name, or a tuple of schema and name; names are quoted, so they must be exact. ``columns`` are the
-    names of the columns to load, and each row is a list, tuple or other sequence of values in their order; None is
-    NULL. ``rows`` may be any iterable and is never held as a whole. Values are what INSERT takes as parameters for
-    these types; for vectors also plain lists, tuples, ``array.array`` and NumPy arrays. With a column of a type without
-    a binary form here (a range, a composite, hstore, …) the COPY is text.
+    ``table`` is a name, or a tuple of schema and name, both exact. Each row is a sequence of values
+    for ``columns``; None is NULL. ``rows`` may be any iterable and is never held as a whole. Values are
+    what INSERT takes as parameters for these types; for vectors also lists, tuples, ``array.array`` and
+    NumPy arrays. With a column of a type without a binary form here (a range, a composite, hstore, ...)
+    the COPY is text.
 
-    ``on_conflict="ignore"`` skips rows that violate a unique constraint. ``"update"`` updates the row with the same
-    primary key (or the only unique key among the loaded columns); of loaded rows with the same key the last one wins;
-    ``left_alone`` are columns that an update does not change. Both load into a temporary table first, in a transaction
-    or, inside the caller's, a savepoint; the result is the number of rows inserted or updated.
+    ``on_conflict="ignore"`` skips rows that violate a unique constraint. ``"update"`` updates the row
+    with the same primary key (or the only unique key among the loaded columns), except for the columns
+    ``left_alone``; of loaded rows with the same key the last one wins. Both load into a temporary table
+    first, in a transaction or, inside the caller's, a savepoint; the result is the number of rows
+    inserted or updated. ``progress`` is called with the number of rows sent so far, now and then, and
+    with the total at the end.
 
-    ``progress`` is called with the number of rows sent so far, now and then, and with the total at the end. An
-    exception that it raises before the end stops the load.
-
-    Raises, with nothing stored and the connection usable: :class:`~lightvec.errors.InvalidVector` (wrong dimensions,
-    NaN) and :class:`~lightvec.pg8000.exceptions.DataError` (another invalid value), which name the row, counted from 1,
-    and the column; any exception of the iterable or ``progress``; any error of the server;
-    :class:`~lightvec.pg8000.exceptions.ProgrammingError`, before anything is sent, for a table or column that does not
-    exist.
+    Whatever it raises, nothing is stored and the connection stays usable.
+    :class:`~lightvec.errors.InvalidVector` and :class:`~lightvec.pg8000.exceptions.DataError` name the
+    column and the row, counted from 1; a table or column that does not exist is a
+    :class:`~lightvec.pg8000.exceptions.ProgrammingError` before anything is sent.
 
     >>> _ = conn.run("CREATE TEMPORARY TABLE item (id int PRIMARY KEY, title text, embedding vector(3))")
     >>> rows = [(1, "a", [1, 2, 3]), (2, None, Vector([4, 5, 6]))]
@@ -71,8 +74,15 @@ def copy_rows(
     [[1, 'a', Vector([1.0, 2.0, 3.0])], [2, 'c', Vector([4.0, 5.0, 6.0])]]
     """
     check_on_conflict(on_conflict)
+    if is_table(rows):
+        raise InterfaceError(
+            f"expected an iterable of rows, got a {type(rows).__name__}: pass its rows, such as "
+            f".itertuples(index=False), or a dict of its columns to copy_columns"
+        )
     target = look_up(session, table, columns, left_alone)
-    return _load(session, target, _row_blocks(session, target, rows), on_conflict, progress)
+    binary = _is_binary(session, target)
+    blocks = _row_blocks(session, target, rows, binary)
+    return _load(session, target, binary, blocks, on_conflict, progress)
 
 
 def copy_texts(
@@ -84,7 +94,7 @@ def copy_texts(
     on_conflict: str | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Load rows of texts by text COPY, which the server reads as it reads literals; otherwise as :func:`copy_rows`.
+    """Load rows of texts by text COPY, which the server reads as literals; otherwise as :func:`copy_rows`.
 
     >>> _ = conn.run("CREATE TEMPORARY TABLE day (at date, embedding vector(2))")
     >>> copy_texts(conn.session, "day", ["at", "embedding"], [("29 Feb 2024", "[1,2]"), (None, None)])
@@ -92,8 +102,7 @@ def copy_texts(
     """
     check_on_conflict(on_conflict)
     target = look_up(session, table, columns)
-    target.encoders = None
-    return _load(session, target, line_blocks(rows), on_conflict, progress)
+    return _load(session, target, False, line_blocks(rows), on_conflict, progress)
 
 
 def copy_columns(
@@ -106,15 +115,11 @@ def copy_columns(
 ) -> int:
     """Load whole columns into a table by binary COPY; the number of rows.
 
-    ``columns`` maps names to lists (or other sequences) or NumPy arrays, all of one length n. An array of the shape
-    (n, dimensions) and any float or integer dtype, byte order and stride is a vector or halfvec column; one of the
-    shape (n,) is a column of integers, floats, bool, dates and timestamps (datetime64, in UTC) or intervals
-    (timedelta64); one of the shape (n, 16) and uint8 is a uuid column. If all columns are of this kind there is no
-    Python work for each row. NaT and masked values are NULL; NaN in a float column is NaN. Anything else is encoded
-    value by value, as in :func:`copy_rows`.
-
-    ``on_conflict``, ``progress`` and errors are those of :func:`copy_rows`;
-    columns of different lengths are a :class:`~lightvec.pg8000.exceptions.DataError`.
+    ``columns`` maps names to lists (or other sequences) or NumPy arrays, all of one length n. There is
+    no Python work for each row if they are arrays of the shape (n, dimensions) of floats or integers,
+    for vector and halfvec; (n,) of integers, floats, bool or datetime64 (in UTC); (n, 16) of uint8, for
+    uuid. NaT and masked values are NULL; NaN in a float column is NaN. Anything else is encoded value by
+    value. The rest is as in :func:`copy_rows`.
 
     >>> _ = conn.run("CREATE TEMPORARY TABLE point (id int, v vector(2))")
     >>> copy_columns(conn.session, "point", {"id": [1, 2], "v": [[1, 2], None]})
@@ -126,14 +131,19 @@ def copy_columns(
     if not isinstance(columns, Mapping):
         raise InterfaceError(f"expected a dict of column names to lists or arrays, got {show(columns)}")
     target = look_up(session, table, list(columns))
-    return _load(session, target, _column_blocks(session, target, columns), on_conflict, progress)
+    binary = _is_binary(session, target)
+    values, length = list(columns.values()), _length(columns)
+    blocks = array_blocks(target, values, length) if binary else None
+    if blocks is None:
+        blocks = _row_blocks(session, target, _rows(target, values), binary)
+    return _load(session, target, binary, blocks, on_conflict, progress)
 
 
 def _length(columns: Mapping[str, Any]) -> int:
     lengths: dict[str, int] = {}
     for name, values in columns.items():
         try:
-            if isinstance(values, (str, bytes, Mapping)):
+            if isinstance(values, (str, bytes, Mapping, set, frozenset)) or is_table(values):
                 raise TypeError
             lengths[name] = len(values)
         except (TypeError, ValueError) as error:
@@ -149,14 +159,8 @@ def _is_binary(session: Session, target: Target) -> bool:
     return target.encoders is not None and session.adapters.encoding == "utf-8"
 
 
-def _row_blocks(session: Session, target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Block]:
-    return binary_blocks(target, rows) if _is_binary(session, target) else text_blocks(target, session.adapters, rows)
-
-
-def _column_blocks(session: Session, target: Target, columns: Mapping[str, Any]) -> Iterator[Block]:
-    values, length = list(columns.values()), _length(columns)
-    blocks = array_blocks(target, values, length) if _is_binary(session, target) else None
-    return blocks or _row_blocks(session, target, _rows(target, values))
+def _row_blocks(session: Session, target: Target, rows: Iterable[Sequence[Any]], binary: bool) -> Iterator[Block]:
+    return binary_blocks(target, rows) if binary else text_blocks(target, session.adapters, rows)
 
 
 def _rows(target: Target, columns: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
@@ -170,6 +174,7 @@ def _rows(target: Target, columns: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
 def _load(
     session: Session,
     target: Target,
+    binary: bool,
     blocks: Iterator[Block],
     on_conflict: str | None,
     progress: Progress | None,
@@ -178,7 +183,7 @@ def _load(
 
     def copy(into: Target) -> int:
         nonlocal total
-        total = send_blocks(session, into, _is_binary(session, target), blocks, progress)
+        total = send_blocks(session, into, binary, blocks, progress)
         return total
 
     count = copy(target) if on_conflict is None else load_by_insert(session, target, on_conflict, copy)
@@ -193,22 +198,26 @@ def send_blocks(
     """Run a COPY with these blocks; the number of rows that the server counted."""
     options = "FORMAT binary" if binary else "FORMAT text, ENCODING 'UTF8'"
     session.transport.enlarge_send_buffer()
-    with copy_in(session, f"COPY {into.name} ({into.column_list}) FROM STDIN ({options})") as copy:
+    result = CopyResult(f"COPY {into.name} ({into.column_list}) FROM STDIN ({options})")
+    with copy_in(session, result) as copy:
+        if not copy.is_open:
+            raise InternalError(f"the server did not ask for the rows of {result.sql[:40]!r}")
         try:
             for block in blocks:
-                copy.write_message(block.message)
+                copy.write(block.message)
                 if progress is not None and block.rows:
                     progress(block.rows)
             copy.finish()
         except DatabaseError as error:
-            if error is copy.result.error:
+            if error is result.error:
                 _add_row(error)
             raise
-    return copy.result.row_count
+    return result.row_count
 
 
 def _add_row(error: DatabaseError) -> None:
-    """Say which row the error is about, unless there is a remedy."""
+    """Say which row the error is about, if it is about a row."""
     line = _LINE.search(error.fields.get("W", ""))
-    if isinstance(error.fields, ErrorFields) and line is not None and error.sqlstate not in REMEDIES:
+    is_about_row = (error.sqlstate or "")[:2] in _ABOUT_A_ROW
+    if isinstance(error.fields, ErrorFields) and line is not None and is_about_row:
         error.fields.remedy = f"it was row {int(line[1]):,} of the load"

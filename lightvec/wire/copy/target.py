@@ -11,7 +11,7 @@ from lightvec.types.arrays import array_to_binary, field
 from lightvec.types.columns import VALUES, field_encoder
 from lightvec.types.inputs import show
 from lightvec.wire.binary_encoders import Encoder
-from lightvec.wire.datatypes import BY_OID, TYPES
+from lightvec.wire.datatypes import BY_OID, TYPES, DataType
 from lightvec.wire.errors import DataError, Error, InterfaceError, ProgrammingError
 from lightvec.wire.execute import ask
 from lightvec.wire.identifiers import identifier
@@ -35,22 +35,7 @@ LEFT JOIN pg_catalog.pg_extension x
 WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
 
-_TABLES = """\
-SELECT c.relname FROM pg_catalog.pg_class c
-WHERE c.relkind IN ('r', 'p', 'f', 'v') AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace)
-  AND CASE WHEN $1 = '' THEN pg_catalog.pg_table_is_visible(c.oid) AND c.relnamespace::regnamespace::text
-        <> 'information_schema' ELSE c.relnamespace = pg_catalog.to_regnamespace($1) END
-ORDER BY c.relname LIMIT 21"""
-
-_MAX_SHOWN = 20
 _BITS = {TYPES[name].oid: name for name in ("bit", "varbit")}
-
-
-class Encoding(NamedTuple):
-    """The binary encoder of a column, and what it expects."""
-
-    encode: Encoder
-    expects: str
 
 
 class Column(NamedTuple):
@@ -66,28 +51,33 @@ class Column(NamedTuple):
     is_always_generated: bool
 
     @property
-    def encoding(self) -> Encoding | None:
+    def _known(self) -> DataType | None:
+        return TYPES["text"] if self.is_enum else BY_OID.get(self.element_oid or self.oid)
+
+    @property
+    def encoder(self) -> Encoder | None:
         """The binary encoder; None if the type has none."""
-        known = TYPES["text"] if self.is_enum else BY_OID.get(self.element_oid or self.oid)
-        encode, expects = (known.encode, known.expects) if known is not None else (None, "")
+        encode = self._known and self._known.encode
         if self.vector is not None:
-            encode, expects = field_encoder(self.vector, self.size), f"a {self.vector}"
-        if encode is None:
-            return None
-        if self.element_oid:
-            encode, expects = partial(_array, encode, self.element_oid, self.vector is not None), f"a list of {expects}"
-        return Encoding(encode, expects)
+            encode = field_encoder(self.vector, self.size)
+        if encode is None or not self.element_oid:
+            return encode
+        return partial(_array, encode, self.element_oid, self.vector is not None)
 
     def refusal(self, number: int, value: Any, error: Exception) -> LightvecError:
         """The error to raise for a value that cannot be encoded, in a row counted from 1."""
         place = f"row {number:,}, column {self.name!r}"
         if isinstance(error, InvalidVector):
             return InvalidVector(f"{place}: {error}")
-        encoding = self.encoding
-        expects = f"a value of {self.type}" if encoding is None else encoding.expects
         # ValueErrors of lightvec and Python are sentences; a struct.error is not for users.
         reason = f" ({error})" if isinstance(error, (ValueError, Error)) and str(error) else ""
-        return DataError(f"{place} ({self.type}): expected {expects}, got {show(value)}{reason}")
+        return DataError(f"{place} ({self.type}): expected {self._expected()}, got {show(value)}{reason}")
+
+    def _expected(self) -> str:
+        if self.encoder is None:
+            return f"a value of {self.type}"
+        expects = self._known.expects if self._known and self.vector is None else f"a {self.vector}"
+        return f"a list of {expects}" if self.element_oid else expects
 
 
 def _array(encode: Encoder, oid: int, of_vectors: bool, value: Any) -> bytes:
@@ -110,9 +100,8 @@ class Target:
     @cached_property
     def encoders(self) -> list[Encoder] | None:
         """The columns' binary encoders; None if one column has none, so that the COPY is text."""
-        encodings = [column.encoding for column in self.columns]
-        found = [encoding.encode for encoding in encodings if encoding is not None]
-        return found if len(found) == len(encodings) else None
+        encoders = [column.encoder for column in self.columns]
+        return None if None in encoders else encoders  # type: ignore[return-value]
 
 
 def look_up(
@@ -121,12 +110,12 @@ def look_up(
     """The table and its columns, in one round trip; :class:`ProgrammingError` if one does not exist."""
     parts = (table,) if isinstance(table, str) else table
     if not isinstance(parts, (tuple, list)) or len(parts) not in (1, 2):
-        raise InterfaceError(f"expected a table by its name, or as a tuple of schema and name, got {table!r}")
+        raise InterfaceError(f"expected a table by its name, or as a tuple of schema and name, got {show(table)}")
     names = _names(columns)
     sql = identifier(*parts)
     known = {column.name: column for column in ask(session, _COLUMNS, sql, read=_column)}
     if not known:
-        raise _unknown_table(session, parts, sql)
+        raise ProgrammingError(f"there is no table {sql}{_where(parts)}")
     unknown = [name for name in names if name not in known]
     if unknown:
         listed = ", ".join(map(repr, unknown))
@@ -134,10 +123,19 @@ def look_up(
     return Target(sql, [known[name] for name in names], left_alone)
 
 
+def _where(parts: Sequence[str]) -> str:
+    if len(parts) == 2:
+        return ": correct the name of the schema or the table"
+    schema, dot, name = parts[0].partition(".")
+    if dot and schema and name:
+        return f": the name of a table in a schema is a tuple, ({schema!r}, {name!r})"
+    return f" in the search path: correct the name, or give its schema, too, as in ('public', {parts[0]!r})"
+
+
 def _names(columns: Iterable[str]) -> list[str]:
     names = [columns] if isinstance(columns, str) else list(columns)
     if isinstance(columns, str) or not names or not all(isinstance(name, str) for name in names):
-        raise InterfaceError(f"expected the names of the columns to load, as a list of str, got {columns!r}")
+        raise InterfaceError(f"expected the names of the columns to load, as a list of str, got {show(columns)}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InterfaceError(f"expected each column once, got {', '.join(map(repr, twice))} more than once")
@@ -154,16 +152,7 @@ def _column(
     is_enum: str,
     identity: str,
 ) -> Column:
-    bits = _BITS.get(int(element or oid))
-    vector = extension_type if extension_type in VALUES else bits
+    vector = extension_type if extension_type in VALUES else _BITS.get(int(element or oid))
     # varbit(n) holds up to n bits: the server checks that.
     size = int(modifier) if vector not in (None, "varbit") and int(modifier) > 0 else None
     return Column(name, int(oid), int(element or 0), type_name, size, vector, is_enum == "t", identity == "a")
-
-
-def _unknown_table(session: Session, parts: Sequence[str], sql: str) -> ProgrammingError:
-    schema = identifier(parts[0]) if len(parts) > 1 else ""
-    found = ask(session, _TABLES, schema, read=repr)
-    tables = ", ".join(found[:_MAX_SHOWN]) + (" and more" if len(found) > _MAX_SHOWN else "")
-    where = f"the schema {schema}" if schema else "the search path"
-    return ProgrammingError(f"there is no table {sql}: {where} has {tables or 'no tables'}")

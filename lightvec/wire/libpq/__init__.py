@@ -1,5 +1,5 @@
 """What libpq does before it connects.
 
-``conninfo`` parses connection strings, ``parameters`` is the one table of parameters, ``passfile``
+``parameters`` is the one table of parameters, ``conninfo`` parses connection strings, ``passfile``
 reads the password file, and ``target`` puts them together.
 """

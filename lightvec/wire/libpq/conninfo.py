@@ -1,8 +1,8 @@
 """Connection strings: libpq's two forms, ``embedded:PATH`` and a plain database name.
 
-Source: PostgreSQL 18 documentation, 34.1.1 "Connection Strings". An error never shows a value from the
-string: a password with a stray ``/``, ``@`` or space in it may turn up in any part. There are no
-regular expressions here, because compiling them took most of the time.
+Source: PostgreSQL 18 documentation, 34.1.1 "Connection Strings". An error never shows a value from
+the string: a password with a stray ``/``, ``@`` or space may turn up in any part. No regular
+expressions: compiling them took most of the time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from string import ascii_letters, digits
 
 from lightvec.errors import InvalidOption
-from lightvec.wire.libpq.parameters import SPACES, canonical, in_range
+from lightvec.wire.libpq.parameters import SPACES, canonical
 
 __all__ = ["parse"]
 
@@ -22,12 +22,12 @@ _ENCODE = "write / as %2F, @ as %40 and : as %3A in a user name or password"
 
 
 def parse(text: str, source: str = "the connection string") -> dict[str, str]:
-    """The parameters in a connection string, by libpq's names; ``embedded`` is the path of that form.
+    """The parameters in a connection string, by libpq's names; ``embedded`` is a path.
 
     Malformed strings and unknown parameters are :class:`~lightvec.errors.InvalidOption`.
 
-    >>> parse("postgresql://me:it%27s@db:6432/shop?sslmode=require")
-    {'user': 'me', 'password': "it's", 'host': 'db', 'port': '6432', 'dbname': 'shop', 'sslmode': 'require'}
+    >>> parse("postgresql://me:it%27s@db:6432/shop")
+    {'user': 'me', 'password': "it's", 'host': 'db', 'port': '6432', 'dbname': 'shop'}
     >>> parse("host = /tmp password='it\\\\'s'")
     {'host': '/tmp', 'password': "it's"}
     >>> parse("shop"), parse("embedded:data")
@@ -50,7 +50,7 @@ def parse(text: str, source: str = "the connection string") -> dict[str, str]:
     return {"dbname": text} if text.strip() else {}
 
 
-# --- name=value words -------------------------------------------------------------------------
+# --- name=value words -----------------------------------------------------------------------------
 
 
 def _words(text: str, source: str) -> Iterator[tuple[str, str]]:
@@ -82,20 +82,20 @@ def _value(text: str) -> tuple[str | None, str]:
     return None if is_quoted else "".join(value), ""
 
 
-# --- URIs -------------------------------------------------------------------------------------
+# --- URIs -----------------------------------------------------------------------------------------
 
 
 def _parse_uri(rest: str, source: str) -> dict[str, str]:
-    """In libpq's order: the user ends at the first @ before any /; then hosts, database and query."""
+    """As libpq: the user ends at the first @ before any /; then hosts, database and query."""
     userinfo, at, tail = rest.partition("@")
     if not at or "/" in userinfo:
         userinfo, tail = "", rest
     user, _, password = userinfo.partition(":")
     end = next((index for index, character in enumerate(tail) if character in "/?"), len(tail))
-    entries = [_host(entry, source) for entry in tail[:end].split(",")]
     path, _, query = tail[end:].partition("?")
     if "@" in tail[:end] or ("@" in path and not userinfo):
         raise InvalidOption(f"{source} has a stray @, so its parts cannot be told apart: {_ENCODE}")
+    entries = [_host(entry, source) for entry in tail[:end].split(",")]
     hosts, ports = map(",".join, zip(*entries, strict=True))
     parts = {"user": user, "password": password, "host": hosts, "port": ports, "dbname": path[1:]}
     found = {name: _decoded(part, source) for name, part in parts.items() if part}
@@ -110,10 +110,6 @@ def _host(entry: str, source: str) -> tuple[str, str]:
         port = tail[1:]
         if not host or not bracket or (tail and not tail.startswith(":")):
             raise InvalidOption(f"{source} has a malformed host: write an IPv6 address as [::1]:5432")
-    port = _decoded(port, source)
-    # Not shown: in "user:pass/word@host" it is the first half of a password.
-    if port and in_range(port, 1, 65535) is None:
-        raise InvalidOption(f"{source} has a port that is no number from 1 to 65535: correct it, and {_ENCODE}")
     return host, port
 
 
@@ -129,7 +125,7 @@ def _query(query: str, source: str) -> Iterator[tuple[str, str]]:
 
 
 def _decoded(text: str, source: str) -> str:
-    """Percent-decoded as libpq does it: a plus sign stays one, spaces around a part do not count."""
+    """Percent-decoded as by libpq: a plus sign stays one, spaces around a part are dropped."""
     text = text.strip(" ")
     first, *escaped = text.split("%")
     try:

@@ -12,11 +12,14 @@ from typing import Any, NamedTuple
 from lightvec.errors import InvalidOption
 from lightvec.wire.identifiers import MAX_BYTES
 
-__all__ = ["SPACES", "VARIABLES", "Given", "canonical", "in_range", "read"]
+__all__ = ["SPACES", "VARIABLES", "Given", "canonical"]
 
 #: What C's isspace() accepts; str.strip() strips more.
 SPACES = " \t\n\r\f\v"
 _INT_MAX = 2**31 - 1
+
+#: Converts a value; ValueError ends the sentence "NAME from SOURCE …".
+Reader = Callable[[Any], Any]
 
 
 class Given(NamedTuple):
@@ -26,36 +29,20 @@ class Given(NamedTuple):
     value: object
     source: str
 
-    def refused(self, expected: str, *, show: bool = True) -> InvalidOption:
-        """The error to raise; ``show=False`` for values that may hold a secret."""
-        got = f"is {self.value!r}," if show else "cannot be used:"
-        return InvalidOption(f"{self.name} from {self.source} {got} expected {expected}")
-
-    def text(self) -> str:
-        """The value as libpq would read it: numbers, booleans, paths and bytes become text."""
-        value = self.value
-        if isinstance(value, (bytes, bytearray)):
-            value = value.decode("utf-8", "surrogateescape")
-        if isinstance(value, bool):
-            value = int(value)
-        if not isinstance(value, (str, int, float, os.PathLike)):
-            raise self.refused(f"text, not an object of class {type(value).__name__}", show=False)
-        text = str(value)
-        if "\0" in text:
-            raise self.refused("text without NUL bytes", show=False)
-        return text
+    def read(self) -> Any:
+        """The value, converted; None or an empty text is the same as not given."""
+        try:
+            return _READERS[self.name](self.value)
+        except ValueError as error:
+            raise InvalidOption(f"{self.name} from {self.source} {error}") from None
 
 
-Reader = Callable[[Given], Any]
-_text: Reader = Given.text
+def _refusal(expected: str, got: str | None = None) -> ValueError:
+    """Without ``got`` where the value may contain a secret."""
+    return ValueError(f"cannot be used: expected {expected}" if got is None else f"is {got!r}, expected {expected}")
 
 
-def in_range(text: str, low: int, high: int) -> int | None:
-    """The whole number that the text is, if it is from low to high; else None.
-
-    >>> in_range(" 5432 ", 1, 65535), in_range("65536", 1, 65535), in_range("5e3", 1, 65535)
-    (5432, None, None)
-    """
+def _in_range(text: str, low: int, high: int) -> int | None:
     try:
         number = int(text)
     except ValueError:
@@ -63,93 +50,124 @@ def in_range(text: str, low: int, high: int) -> int | None:
     return number if low <= number <= high else None
 
 
-def _sent(given: Given) -> str:
+def _text(value: Any) -> str:
+    if isinstance(value, (bytes, bytearray)):
+        value = value.decode("utf-8", "surrogateescape")
+    if isinstance(value, bool):
+        value = int(value)
+    if not isinstance(value, (str, int, float, os.PathLike)):
+        raise _refusal(f"text, not an object of class {type(value).__name__}")
+    text = str(value)
+    if "\0" in text:
+        raise _refusal("text without NUL bytes")
+    return text
+
+
+def _sent(value: Any) -> str:
     """A text that is sent to the server."""
-    text = given.text()
+    text = _text(value)
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise given.refused("Unicode text", show=False) from None
+        raise _refusal("Unicode text") from None
     return text
 
 
-def _database(given: Given) -> str:
-    text = _sent(given)
+def _database(value: Any) -> str:
+    text = _sent(value)
     if len(text.encode()) > MAX_BYTES:
         # The server would truncate it, and connect to the database with the short name.
-        raise given.refused(f"a name of at most {MAX_BYTES} bytes", show=False)
+        raise _refusal(f"a name of at most {MAX_BYTES} bytes")
     return text
+
+
+def _ports(value: Any) -> list[int]:
+    texts = _text(value).split(",")
+    ports = [port for text in texts if (port := _in_range(text or "5432", 1, 65535))]
+    if len(ports) != len(texts):
+        # Not shown: in "user:password/database" without a host it is the password.
+        raise _refusal("a number from 1 to 65535, or one for each host, separated by commas")
+    return ports
 
 
 def _choice(*words: str) -> Reader:
-    def read_choice(given: Given) -> str | None:
-        text = given.text()
-        word = next((word for word in words if word.lower() == text.lower()), None)
-        if text and word is None:
-            raise given.refused(f"{', '.join(words[:-1])} or {words[-1]}")
-        return word
+    def read(value: Any) -> str | None:
+        text = _text(value)
+        found = [word for word in words if word.lower() == text.lower()]
+        if text and not found:
+            raise _refusal(f"{', '.join(words[:-1])} or {words[-1]}", text)
+        return found[0] if found else None
 
-    return read_choice
+    return read
 
 
-def _integer(given: Given) -> int | None:
-    text = given.text()
-    number = in_range(text, -_INT_MAX - 1, _INT_MAX)
+def _integer(value: Any) -> int | None:
+    text = _text(value)
+    number = _in_range(text, -_INT_MAX - 1, _INT_MAX)
     if text and number is None:
-        raise given.refused("a whole number")
+        raise _refusal("a whole number", text)
     return number
 
 
-def _flag(given: Given) -> bool | None:
-    number = _integer(given)
+def _flag(value: Any) -> bool | None:
+    number = _integer(value)
     return None if number is None else bool(number)
 
 
-def _seconds(given: Given) -> float | None:
+def _seconds(value: Any) -> float | None:
+    text = _text(value)
     try:
-        seconds = float(given.text() or 0)
+        seconds = float(text or 0)
     except ValueError:
         seconds = _INT_MAX + 1
     if not seconds <= _INT_MAX:  # NaN, too
-        raise given.refused(f"a number of seconds up to {_INT_MAX}, where 0 waits forever")
+        raise _refusal(f"a number of seconds up to {_INT_MAX}, where 0 waits forever", text)
     return seconds if seconds > 0 else None
 
 
-def _replication(given: Given) -> str | None:
-    word = _choice("true", "on", "yes", "1", "database", "false", "off", "no", "0")(given)
-    return None if word in ("false", "off", "no", "0") else word
+def _replication(value: Any) -> str | None:
+    off = ("false", "off", "no", "0")
+    word = _choice("true", "on", "yes", "1", "database", *off)(value)
+    return None if word in off else word
 
 
 def _object(is_valid: Callable[[Any], bool], expected: str) -> Reader:
-    def read_object(given: Given) -> Any:
-        if not is_valid(given.value):
-            raise given.refused(expected, show=False)
-        return given.value
+    def read(value: Any) -> Any:
+        if not is_valid(value):
+            raise _refusal(expected)
+        return value
 
-    return read_object
-
-
-def _password(given: Given) -> object:
-    return given.value if callable(given.value) else given.text()
+    return read
 
 
-def _startup_params(given: Given) -> dict[str, str]:
-    if not isinstance(given.value, Mapping):
-        raise given.refused("a mapping of names to values", show=False)
-    params = {str(name): _sent(Given(str(name), value, given.name)) for name, value in given.value.items()}
+def _startup_params(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise _refusal("a mapping of names to values")
+    params = {str(name): _sent(item) for name, item in value.items()}
     if clash := params.keys() & {"user", "database", "application_name", "replication"}:
-        raise InvalidOption(f"{sorted(clash)[0]} is given in {given.name}: give it as an argument of its own")
+        raise ValueError(f"has {min(clash)}: give it as an argument of its own")
     return params
+
+
+def _only(*harmless: str) -> Reader:
+    """For a parameter of libpq that is not supported: the values that ask for nothing."""
+
+    def read(value: Any) -> None:
+        if _text(value).lower() not in ("", *harmless):
+            remedy = f", or say {harmless[0]}" if harmless else ""
+            raise ValueError(f"is not supported by lightvec: leave it out{remedy}")
+
+    return read
 
 
 #: libpq's parameters that have an environment variable.
 _WITH_VARIABLE: Mapping[str, Reader] = {
     "host": _text,
     "hostaddr": _text,
-    "port": _text,
+    "port": _ports,
     "dbname": _database,
     "user": _sent,
-    "password": _password,
+    "password": lambda value: value if callable(value) else _text(value),
     "passfile": _text,
     "connect_timeout": _seconds,
     "application_name": _sent,
@@ -164,8 +182,20 @@ _WITH_VARIABLE: Mapping[str, Reader] = {
     "sslcertmode": _choice("disable", "allow"),
     "ssl_min_protocol_version": _choice("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
     "ssl_max_protocol_version": _choice("TLSv1.2", "TLSv1.3"),
-    "krbsrvname": _text,  # This and the next one belong to GSSAPI: without it they have no effect.
+    # Without GSSAPI these two have no effect.
+    "krbsrvname": _text,
     "gsslib": _text,
+    "gssdelegation": _only("0"),
+    "gssencmode": _only("disable", "prefer"),
+    "load_balance_hosts": _only("disable"),
+    "max_protocol_version": _only("latest", "3.0", "3.2"),
+    "min_protocol_version": _only("3.0"),
+    "sslcompression": _only("0"),
+    "sslnegotiation": _only("postgres"),
+    "sslsni": _only("1"),
+    **dict.fromkeys(("oauth_client_id", "oauth_client_secret", "oauth_issuer", "oauth_scope"), _only()),
+    **dict.fromkeys(("requirepeer", "require_auth", "scram_client_key", "scram_server_key"), _only()),
+    **dict.fromkeys(("service", "sslcrl", "sslcrldir", "sslkeylogfile"), _only()),
 }
 
 #: The other parameters: libpq's, lightvec's, and those of pg8000 that libpq has no name for.
@@ -185,61 +215,37 @@ _READERS: Mapping[str, Reader] = {
     "unix_sock": _text,
     "sock": _object(lambda value: hasattr(value, "recv_into"), "a connected socket.socket"),
     "ssl_context": _object(
-        lambda value: isinstance(value, bool) or hasattr(value, "wrap_socket"), "an ssl.SSLContext, True or False"
+        lambda value: isinstance(value, bool) or hasattr(value, "wrap_socket"),
+        "an ssl.SSLContext, True or False",
     ),
     "timeout": _seconds,
     "source_address": _object(
-        lambda value: isinstance(value, tuple) and len(value) == 2, "a tuple of the host and the port to connect from"
+        lambda value: isinstance(value, tuple) and len(value) == 2,
+        "a tuple of the host and the port to connect from",
     ),
     "startup_params": _startup_params,
-}
-
-#: libpq's parameters that are known and not supported, with the values that ask for nothing.
-_UNSUPPORTED: Mapping[str, str] = {
-    "gssdelegation": "0",
-    "gssencmode": "disable prefer",
-    "load_balance_hosts": "disable",
-    "max_protocol_version": "3.0 3.2 latest",
-    "min_protocol_version": "3.0",
-    "sslcompression": "0",
-    "sslnegotiation": "postgres",
-    "sslsni": "1",
-    **dict.fromkeys(("oauth_client_id", "oauth_client_secret", "oauth_issuer", "oauth_scope", "requirepeer"), ""),
-    **dict.fromkeys(("require_auth", "scram_client_key", "scram_server_key", "service", "sslcrl", "sslcrldir"), ""),
-    "sslkeylogfile": "",
 }
 
 _IRREGULAR = {"dbname": "DATABASE", "connect_timeout": "CONNECT_TIMEOUT", "application_name": "APPNAME"}
 #: The parameters by their environment variables.
 VARIABLES: Mapping[str, str] = {
-    f"PG{_IRREGULAR.get(name, name.replace('_', '').upper())}": name for name in (*_WITH_VARIABLE, *_UNSUPPORTED)
+    f"PG{_IRREGULAR.get(name, name.replace('_', '').upper())}": name for name in _WITH_VARIABLE
 }
 
-_ALIASES: Mapping[str, str] = {"database": "dbname", "tcp_keepalive": "keepalives"}  # Peewee's and pg8000's names
-
-
-def read(given: Given) -> Any:
-    """The value that was given, converted; None or an empty text is the same as not given."""
-    if given.name not in _UNSUPPORTED:
-        return _READERS[given.name](given)
-    harmless = _UNSUPPORTED[given.name].split()
-    if given.text().lower() not in ("", *harmless):
-        remedy = f"leave it out or say {given.name}={harmless[0]}" if harmless else "leave it out"
-        raise InvalidOption(f"{given.name} from {given.source} is not supported by lightvec: {remedy}")
-    return None
+_ALIASES = {"database": "dbname", "tcp_keepalive": "keepalives"}  # Peewee's and pg8000's names
 
 
 def canonical(name: str, source: str) -> str:
-    """libpq's name of a parameter; :class:`InvalidOption` with the nearest name where there is none.
+    """libpq's name of a parameter; else :class:`InvalidOption` with the nearest name.
 
     >>> canonical("database", "the arguments")
     'dbname'
-    >>> canonical("sslmod", "the arguments")
+    >>> canonical("sslmod", "PGX")
     Traceback (most recent call last):
-    lightvec.errors.InvalidOption: 'sslmod' in the arguments is no connection parameter: did you mean sslmode?
+    lightvec.errors.InvalidOption: 'sslmod' in PGX is no connection parameter: did you mean sslmode?
     """
     name = _ALIASES.get(name, name)
-    if name in _READERS or name in _UNSUPPORTED:
+    if name in _READERS:
         return name
     import difflib
 

@@ -1,7 +1,7 @@
 """The password file, ``~/.pgpass``: lines of ``host:port:database:user:password``.
 
-Source: PostgreSQL 18 documentation, 34.16 "The Password File". ``*`` matches anything, a backslash escapes
-a colon or a backslash, and the first line that matches counts.
+Source: PostgreSQL 18 documentation, 34.16 "The Password File". ``*`` matches anything, a backslash
+escapes a colon or a backslash, and the first line that matches counts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ __all__ = ["entries", "find"]
 
 
 def entries(path: str | os.PathLike[str], stacklevel: int = 2) -> list[list[str]]:
-    """The lines of a password file, five fields each as they are written; none where it cannot be read.
+    """The five fields of each line, still escaped; none where the file cannot be read.
 
-    As in libpq, a file that others may read is not read, with a warning; Windows has no such modes.
+    As in libpq, a file that others may read is ignored, with a warning; Windows has no such modes.
     """
     try:
         if os.name != "nt" and os.stat(path).st_mode & 0o077:
@@ -28,16 +28,9 @@ def entries(path: str | os.PathLike[str], stacklevel: int = 2) -> list[list[str]
             lines = file.read().split("\n")
     except OSError:
         return []
-    found = (_fields(line.removesuffix("\r")) for line in lines if not line.startswith("#"))
+    pattern = re.compile(r"(?:^|:)((?:[^:\\]|\\.?)*)", re.DOTALL)
+    found = [pattern.findall(line.removesuffix("\r")) for line in lines if not line.startswith("#")]
     return [fields[:5] for fields in found if len(fields) >= 5]
-
-
-def _fields(line: str) -> list[str]:
-    return re.findall(r"(?:^|:)((?:[^:\\]|\\.?)*)", line, re.DOTALL)
-
-
-def _unescaped(field: str) -> str:
-    return re.sub(r"\\(.)", r"\1", field, flags=re.DOTALL)
 
 
 def find(lines: Sequence[Sequence[str]], host: str, port: int, database: str, user: str) -> str | None:
@@ -51,3 +44,7 @@ def find(lines: Sequence[Sequence[str]], host: str, port: int, database: str, us
         if all(field == "*" or _unescaped(field) == want for field, want in zip(fields, wanted, strict=True)):
             return _unescaped(password) or None
     return None
+
+
+def _unescaped(field: str) -> str:
+    return re.sub(r"\\(.)", r"\1", field, flags=re.DOTALL)

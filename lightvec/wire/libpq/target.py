@@ -1,17 +1,12 @@
 """A connection string, arguments and the environment become one value: :class:`Target`.
 
-Source: PostgreSQL 18 documentation, 34.1 "Database Connection Control Functions", 34.15 and 34.16. A
-parameter comes from the first of these that has it:
+Source: PostgreSQL 18 documentation, 34.1, 34.15 and 34.16. A parameter comes from the first of
+these that has it: arguments; the connection string; ``DATABASE_URL``, where neither names a host;
+the ``PG*`` variables and the password file; libpq's defaults.
 
-1. arguments,
-2. the connection string,
-3. ``DATABASE_URL``, only where neither of these names a host,
-4. the ``PG*`` variables, and for a password the password file,
-5. libpq's defaults.
-
-A secret belongs to its host. So ``DATABASE_URL`` is not read when an argument or the string names the
-host, its password is not used for a user other than its own, ``host`` and ``hostaddr`` come from the
-same source, and the embedded server takes nothing from the environment.
+A secret belongs to its host. So the password of ``DATABASE_URL`` is not used for a user other than
+its own, ``host`` and ``hostaddr`` come from the same source, and the embedded server takes nothing
+from the environment.
 
 One default differs from libpq's: ``sslmode`` is ``verify-full`` as soon as one host is not local.
 """
@@ -26,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lightvec.errors import InvalidOption
 from lightvec.wire.errors import InterfaceError
 from lightvec.wire.libpq import conninfo
-from lightvec.wire.libpq.parameters import VARIABLES, Given, canonical, in_range, read
+from lightvec.wire.libpq.parameters import VARIABLES, Given, canonical
 
 if TYPE_CHECKING:
     import ssl
@@ -41,10 +36,10 @@ _PLACES = {"host", "hostaddr", "unix_sock", "sock", "embedded"}
 
 
 class Address(NamedTuple):
-    """Where one server listens: a host and port, or a socket folder (a host that begins with ``/``).
+    """Where one server listens: a host and port; a host that begins with ``/`` is a socket folder.
 
-    ``hostaddr`` is the IP address to connect to instead of looking ``host`` up; the certificate must
-    still name ``host``. ``password`` is that of the password file; ``path`` is a Unix socket's own.
+    ``hostaddr`` is the IP address to connect to, while the certificate must name ``host``.
+    ``password`` is that of the password file; ``path`` is a Unix socket's own.
 
     >>> str(Address("db.example", 5432)), str(Address("/tmp", 5432))
     ('db.example port 5432', 'socket /tmp/.s.PGSQL.5432')
@@ -86,11 +81,9 @@ class Address(NamedTuple):
 class Target(NamedTuple):
     """Everything that is needed to connect. Its ``repr`` masks secrets.
 
-    ``connect_timeout`` is in seconds for each host, ``command_timeout`` for each statement; None is no
-    limit. ``deadline`` returns the milliseconds left for everything. ``sslrootcert`` is a file,
-    ``"system"`` or None: the system's trust store where verification is required. ``is_named`` is false
-    for the default server. For ``embedded:PATH``, ``embedded`` is the path and ``hosts`` is empty: see
-    :meth:`served_at`.
+    ``connect_timeout`` is in seconds for each host, ``command_timeout`` for each statement;
+    ``deadline`` returns the milliseconds left for everything. ``is_named`` is false for the default
+    server. For ``embedded:PATH``, ``embedded`` is the path and ``hosts`` is empty.
     """
 
     hosts: tuple[Address, ...]
@@ -128,12 +121,8 @@ class Target(NamedTuple):
     @property
     def startup(self) -> dict[str, str]:
         """The StartupMessage's parameters beside user and database."""
-        named = {
-            "application_name": self.application_name,
-            "options": self.options,
-            "replication": self.replication,
-        }
-        return {name: value for name, value in named.items() if value} | dict(self.startup_params or {})
+        names = ("application_name", "options", "replication")
+        return {name: value for name in names if (value := getattr(self, name))} | dict(self.startup_params or {})
 
     def password_for(self, address: Address) -> str | None:
         """The password for this host; a function is called each time, so that tokens are fresh."""
@@ -145,7 +134,7 @@ class Target(NamedTuple):
         raise InvalidOption(f"the password callable returned {type(answer).__name__}, expected str")
 
     def served_at(self, url: str) -> Target:
-        """This embedded target on the server that was started for it, completed by the server's URL."""
+        """This embedded target, completed by the URL of the server that was started for it."""
         server = resolve(url, environ={})
         return self._replace(
             hosts=server.hosts,
@@ -164,10 +153,10 @@ class Target(NamedTuple):
 def resolve(dsn: str | None = None, *, environ: Mapping[str, str] = os.environ, **params: object) -> Target:
     """The target that a connection string, arguments and the environment describe together.
 
-    ``dsn`` is a libpq URI or keyword string, ``embedded:PATH`` (``embedded:`` alone is ``./.lightvec``)
-    or a database name. ``params`` have libpq's names, lightvec's (``command_timeout deadline prepare``) or
-    pg8000's; None is the same as not given. Invalid ones are :class:`~lightvec.errors.InvalidOption`; no
-    error shows a password.
+    ``dsn`` is a libpq URI or keyword string, a database name, or ``embedded:PATH`` (the default path
+    is ``./.lightvec``). ``params`` have libpq's names, lightvec's (``command_timeout deadline
+    prepare``) or pg8000's; None is the same as not given. Invalid ones are
+    :class:`~lightvec.errors.InvalidOption`; no error shows a password.
 
     >>> target = resolve("postgresql://me:secret@db.example/shop", environ={}, connect_timeout=5)
     >>> target.hosts[0].port, target.database, target.sslmode, target.connect_timeout
@@ -177,18 +166,18 @@ def resolve(dsn: str | None = None, *, environ: Mapping[str, str] = os.environ, 
     """
     given = _gather(dsn, params, environ)
     embedded = given.pop("embedded", None)
-    values = {name: value for name, item in given.items() if (value := read(item)) not in (None, "")}
+    values = {name: value for name, item in given.items() if (value := item.read()) not in (None, "")}
     values.setdefault("application_name", values.get("fallback_application_name", ""))
     for name in ("connect_timeout", "command_timeout"):
         values.setdefault(name, values.get("timeout"))
     if embedded is not None:
-        values |= {"hosts": (), "embedded": _folder(embedded.text() or ".lightvec"), "ssl_context": None}
+        values |= {"hosts": (), "embedded": _folder(str(embedded.value) or ".lightvec"), "ssl_context": None}
         values |= {"user": values.get("user", ""), "database": values.get("dbname", "")}
     else:
         values["is_named"] = not given.keys().isdisjoint(_PLACES | {"port"})
         values["user"] = values.get("user") or _system_user()
         values["database"] = values.get("dbname", values["user"])
-        values["hosts"] = _addresses(values, given)
+        values["hosts"] = _addresses(values)
         if "password" not in values:
             values["hosts"] = _with_passwords(values, environ)
         values |= _tls(values, environ)
@@ -214,7 +203,7 @@ def pg8000_target(**params: object) -> Target:
     return resolve(None, environ=environ, **params)
 
 
-# --- sources ----------------------------------------------------------------------------------
+# --- sources --------------------------------------------------------------------------------------
 
 
 def _gather(dsn: str | None, params: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, Given]:
@@ -225,7 +214,7 @@ def _gather(dsn: str | None, params: Mapping[str, object], environ: Mapping[str,
         url = _string(environ.get("DATABASE_URL") or None, "DATABASE_URL")
         if "user" in given and "user" in url and given["user"].value != url["user"].value:
             url.pop("password", None)
-        given |= {name: item for name, item in url.items() if name not in given}
+        given = url | given
     if "embedded" not in given:
         variables = ((name, variable) for variable, name in VARIABLES.items() if variable in environ)
         return _merge(given, {name: Given(name, environ[variable], variable) for name, variable in variables})
@@ -251,40 +240,32 @@ def _string(dsn: object, source: str) -> dict[str, Given]:
     return {name: Given(name, value, source) for name, value in conninfo.parse(dsn, source).items()}
 
 
-def _merge(strong: Mapping[str, Given], weak: Mapping[str, Given], places: set[str] = _PLACES) -> dict[str, Given]:
-    """Both, with ``strong`` first; the weak host is left out where the strong source names a place."""
-    left_out = set() if strong.keys().isdisjoint(places) else {"host", "hostaddr"}
-    return {name: item for name, item in weak.items() if name not in left_out} | dict(strong)
+def _merge(strong: dict[str, Given], weak: dict[str, Given], places: set[str] = _PLACES) -> dict[str, Given]:
+    """Both, ``strong`` first; without the weak host where the strong source names a place."""
+    if not strong.keys().isdisjoint(places):
+        weak = {name: item for name, item in weak.items() if name not in ("host", "hostaddr")}
+    return weak | strong
 
 
-# --- hosts ------------------------------------------------------------------------------------
+# --- hosts ----------------------------------------------------------------------------------------
 
 
-def _addresses(values: Mapping[str, Any], given: Mapping[str, Given]) -> tuple[Address, ...]:
-    """Hosts, their addresses and ports as libpq pairs them: as many of each, or one port for all."""
-    names, addresses = (
-        [part.strip(" ") for part in values[name].split(",")] if name in values else [] for name in ("host", "hostaddr")
-    )
+def _addresses(values: Mapping[str, Any]) -> tuple[Address, ...]:
+    """As in libpq: as many hosts as addresses and ports, or one port for all."""
+    names, addresses = ([part.strip(" ") for part in values.get(name, "").split(",")] for name in ("host", "hostaddr"))
     if "sock" in values:
-        return (_peer(values["sock"], names[0] if names else ""),)
-    if names and addresses and len(names) != len(addresses):
+        return (_peer(values["sock"], names[0]),)
+    if "host" in values and "hostaddr" in values and len(names) != len(addresses):
         raise InvalidOption(f"{len(names)} hosts but {len(addresses)} values of hostaddr: give as many of each")
-    count = len(names) or len(addresses) or 1
-    ports = _ports(given["port"], count) if "port" in given else [5432] * count
+    count = max(len(names), len(addresses))
+    ports = values.get("port", [5432])
+    if len(ports) not in (1, count):
+        raise InvalidOption(f"{len(ports)} ports but {count} hosts: give one port for all or one for each")
+    ports *= count // len(ports)
     if "unix_sock" in values:
         path = values["unix_sock"]
         return (Address(os.path.dirname(path), ports[0], path=path),)
-    return tuple(map(_address, names or [""] * count, addresses or [""] * count, ports))
-
-
-def _ports(given: Given, count: int) -> list[int]:
-    texts = given.text().split(",")
-    if len(texts) not in (1, count):
-        raise InvalidOption(f"{len(texts)} ports but {count} hosts: give one port for all or one for each")
-    ports = [port for text in texts if (port := in_range(text or "5432", 1, 65535)) is not None]
-    if len(ports) != len(texts):
-        raise given.refused("a number from 1 to 65535, or one for each host with commas between")
-    return ports * (count // len(ports))
+    return tuple(map(_address, names * (count // len(names)), addresses * (count // len(addresses)), ports))
 
 
 def _address(host: str, hostaddr: str, port: int) -> Address:
@@ -298,23 +279,17 @@ def _address(host: str, hostaddr: str, port: int) -> Address:
 def _peer(sock: Any, host: str) -> Address:
     try:
         peer = sock.getpeername()
-    except OSError as error:
-        raise InvalidOption("sock is not connected: give an open socket") from error
+    except OSError:
+        raise InvalidOption("sock is not connected: give an open socket") from None
     if isinstance(peer, tuple):
         return Address(host or str(peer[0]), int(peer[1]), str(peer[0]))
     return Address(host or "localhost", 5432, path=str(peer or "(without a name)"))
 
 
 def _default_host(port: int) -> str:
-    import stat
-
-    for folder in _SOCKET_FOLDERS:
-        try:
-            if stat.S_ISSOCK(os.stat(f"{folder}/.s.PGSQL.{port}").st_mode):
-                return folder
-        except OSError:
-            continue
-    return "localhost"
+    """The first default folder that has a socket, else localhost."""
+    found = (folder for folder in _SOCKET_FOLDERS if os.path.exists(f"{folder}/.s.PGSQL.{port}"))
+    return next(found, "localhost")
 
 
 def _packed(address: str) -> bytes:
@@ -332,11 +307,11 @@ def _is_loopback(address: str) -> bool:
     return packed == b"\0" * 15 + b"\x01" or (len(packed) == 4 and packed[0] == 127)
 
 
-# --- the user, and files in the home folder ---------------------------------------------------
+# --- the user, and files in the home folder -------------------------------------------------------
 
 
 def _system_user() -> str:
-    """The name of the user that runs this process; not ``$USER``, which libpq does not read either."""
+    """The user that runs this process; not ``$USER``, which libpq does not read either."""
     try:
         if os.name == "nt":
             import getpass
@@ -354,8 +329,8 @@ def _folder(text: str) -> Path:
 
     try:
         return Path(text).expanduser()
-    except RuntimeError as error:
-        raise InvalidOption("embedded: names the home of an unknown user: write the path out") from error
+    except RuntimeError:
+        raise InvalidOption("embedded: names the home of an unknown user: write the path out") from None
 
 
 def _with_passwords(values: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Address, ...]:
@@ -378,7 +353,7 @@ def _with_passwords(values: Mapping[str, Any], environ: Mapping[str, str]) -> tu
 
 
 def _settings_folder(environ: Mapping[str, str]) -> str | None:
-    """``~/.postgresql``, or ``%APPDATA%\\postgresql`` on Windows: libpq's certificates; None without a home."""
+    """``~/.postgresql``, or ``%APPDATA%\\postgresql`` on Windows; None without a home."""
     if os.name == "nt":
         return f"{environ.get('APPDATA', '.')}/postgresql"
     home = environ.get("HOME") or os.path.expanduser("~")
@@ -386,7 +361,7 @@ def _settings_folder(environ: Mapping[str, str]) -> str | None:
     return None if home == "~" else f"{home}/.postgresql"
 
 
-# --- TLS --------------------------------------------------------------------------------------
+# --- TLS ------------------------------------------------------------------------------------------
 
 
 def _tls(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pgvector
 import pytest
 
-from lightvec import Vector
+from lightvec import Bit, HalfVector, SparseVector, Vector
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError
 from lightvec.pg8000 import Connection, connect, dbapi
 from lightvec.pg8000.exceptions import (
@@ -19,9 +20,10 @@ from lightvec.pg8000.exceptions import (
     DataError,
     IntegrityError,
     InterfaceError,
+    OperationalError,
     ProgrammingError,
 )
-from lightvec.wire.copy.load import copy_rows
+from lightvec.wire.copy.load import copy_columns, copy_rows
 from tests.pg8000.roundtrips import CLIENT, Relay
 
 ROOT = Path(__file__).parents[3]
@@ -52,6 +54,18 @@ def test_rows(conn: Connection) -> None:
 def test_any_iterable(make: Any, conn: Connection) -> None:
     assert copy_rows(conn.session, "item", tuple(COLUMNS), make(ROWS)) == 3
     assert stored(conn) == STORED
+
+
+@pytest.mark.parametrize("column", ["id int", "id int4range"], ids=["binary", "text"])
+def test_values_of_pgvectors_package(column: str, conn: Connection) -> None:
+    v, h, b = pgvector.Vector([1, 2]), pgvector.HalfVector([1, 2]), pgvector.Bit("101")
+    s = pgvector.SparseVector({1: 2}, 4)
+    conn.run(f"CREATE TEMPORARY TABLE theirs ({column}, v vector, h halfvec, s sparsevec, b bit(3), a vector[])")
+    names = ["v", "h", "s", "b", "a"]
+    copy_rows(conn.session, "theirs", ["id", *names], [(None, v, h, s, b, [v, None])])
+    copy_columns(conn.session, "theirs", {"id": [None], "v": [v], "h": [h], "s": [s], "b": [b], "a": [[v, None]]})
+    expected = [Vector([1, 2]), HalfVector([1, 2]), SparseVector({1: 2}, 4), Bit("101"), [Vector([1, 2]), None]]
+    assert conn.run(f"SELECT {', '.join(names)} FROM theirs") == [expected, expected]
 
 
 def test_nothing(conn: Connection) -> None:
@@ -134,7 +148,7 @@ def test_a_schema(conn: Connection) -> None:
     try:
         assert copy_rows(conn.session, ("elsewhere", "item"), ["id"], [[1]]) == 1
         assert is_good(conn)
-        with pytest.raises(ProgrammingError, match=r'no table "elsewhere"."thing".*the schema "elsewhere".*\'item\''):
+        with pytest.raises(ProgrammingError, match=r'no table "elsewhere"."thing": correct'):
             copy_rows(conn.session, ("elsewhere", "thing"), ["id"], [[1]])
     finally:
         conn.run("DROP SCHEMA elsewhere CASCADE")
@@ -146,7 +160,9 @@ def test_a_schema(conn: Connection) -> None:
 @pytest.mark.parametrize(
     ("name", "columns", "cls", "message"),
     [
-        ("nowhere", ["id"], ProgrammingError, "no table \"nowhere\": the search path has .*'item'"),
+        ("nowhere", ["id"], ProgrammingError, "no table \"nowhere\" in the search path: .*'public', 'nowhere'"),
+        ("public.item", ["id"], ProgrammingError, r"in a schema is a tuple, \('public', 'item'\)"),
+        ("a.b.c", ["id"], ProgrammingError, r"in a schema is a tuple, \('a', 'b.c'\)"),
         ("item", ["id", "titel"], ProgrammingError, "no column 'titel': it has 'id', 'title', 'embedding', 'span'"),
         ("item", "id", InterfaceError, "as a list of str, got 'id'"),
         ("item", [], InterfaceError, "names of the columns"),
@@ -179,6 +195,19 @@ def test_the_row_that_the_server_refuses(columns: list[str], conn: Connection) -
     with pytest.raises(IntegrityError, match=r"duplicate key.*; it was row 3,001 of the load"):
         copy_rows(conn.session, "item", columns, ((number % 3_000, None) for number in range(5_000)))
     assert is_good(conn)
+
+
+def test_an_error_that_is_not_about_a_row_names_none(conn: Connection) -> None:
+    """As where Citus cannot send to a worker: it happens at a row, whose values are good."""
+    conn.run("""
+        CREATE FUNCTION pg_temp.fails() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE 'cannot send' USING ERRCODE = TG_ARGV[0]; END $$;
+        CREATE TEMPORARY TABLE sent (id int);
+        CREATE TRIGGER fails BEFORE INSERT ON sent FOR EACH ROW EXECUTE FUNCTION pg_temp.fails('58030')""")
+    with pytest.raises(OperationalError) as caught:
+        copy_rows(conn.session, "sent", ["id"], [(1,)])
+    assert "COPY sent, line 1" in caught.value.args[0]["W"]
+    assert "row 1" not in str(caught.value)
 
 
 class Broken(RuntimeError):

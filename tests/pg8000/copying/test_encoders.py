@@ -29,9 +29,9 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
 
 
 def encoder(oid: int, element: int = 0, name: str | None = None, size: int | None = None) -> Callable[[Any], bytes]:
-    encoding = Column("c", oid, element, "t", size, name, False, False).encoding
-    assert encoding is not None
-    return encoding.encode
+    encode = Column("c", oid, element, "t", size, name, False, False).encoder
+    assert encode is not None
+    return encode
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,9 @@ def test_every_variable_of_libpq_is_read(home: dict[str, str]) -> None:
 
 
 def test_an_error_names_the_variable(home: dict[str, str]) -> None:
-    assert refusal(environ=home | {"PGPORT": "x"}).startswith("port from PGPORT is 'x'")
+    assert refusal(environ=home | {"PGPORT": "x"}).startswith(
+        "port from PGPORT cannot be used: expected a number from 1 to 65535"
+    )
     assert "service from PGSERVICE" in refusal(environ=home | {"PGSERVICE": "shop"})
 
 

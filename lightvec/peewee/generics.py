@@ -1,8 +1,7 @@
-"""What type checkers are told of fields and queries, beyond what happens when the program runs.
+"""Generic bases of fields and queries, for type checkers; at run time they are plain classes.
 
-On the class a field knows its model, so that ``Doc.embedding.nearest(...)`` gives rows of ``Doc``; on a row it is the
-value: ``Vector``, or ``Vector | None`` of a field with ``null=True``. Peewee's own stubs (4.5) say the same of its own
-fields. Nothing here exists at run time but names.
+``Doc.embedding`` knows its model, so ``Doc.embedding.nearest(...)`` gives rows of ``Doc``;
+``doc.embedding`` is the value.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=Model, default=Model)
 
     class TypedField(Field[V], Generic[V, M]):
-        """A field whose values are of ``V``, of the model ``M``; what can be made one can be assigned."""
+        """A field of the model ``M`` with values of ``V``."""
 
         def __set__(self, instance: object, value: Any) -> None: ...
 
     class TypedSelect(ModelSelect[M]):
-        """A query whose rows are of the model ``M``, or Any where they are no models."""
+        """A query whose rows are of the model ``M``."""
 
         @overload
         def __getitem__(self, value: int) -> M: ...
@@ -45,8 +44,6 @@ else:
     V, M = TypeVar("V"), TypeVar("M")
 
     class _Subscriptable:
-        """``VectorField[Vector]`` is ``VectorField``: Peewee's classes take no parameters."""
-
         __slots__ = ()
 
         def __class_getitem__(cls, parameters):  # noqa: ANN001, ANN204

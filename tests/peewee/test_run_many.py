@@ -10,7 +10,7 @@ import pytest
 from peewee import IntegerField, Model, TextField, fn
 
 from lightvec.errors import InvalidOption
-from lightvec.peewee import HnswIndex, Pg8000Database, VectorField, together
+from lightvec.peewee import HnswIndex, Pg8000Database, VectorField, run_many
 from tests.pg8000.roundtrips import Relay
 
 MATRIX = np.random.default_rng(8).normal(size=(400, 4)).astype("f4")
@@ -66,7 +66,7 @@ def test_each_gives_what_it_gives_by_itself(form: str, spots: str) -> None:
             alone = [list(map(key, change(query))) for query in searches()]
             queries = [change(query) for query in searches()]
             with relay.recording() as record:
-                found = together(queries)
+                found = run_many(queries)
                 assert [query.shortfall for query in queries] == [None] * len(queries)
             assert record.round_trips == 1
     assert [list(map(key, rows)) for rows in found] == alone
@@ -76,15 +76,15 @@ def test_each_gives_what_it_gives_by_itself(form: str, spots: str) -> None:
 def test_many(spots: str) -> None:
     db = Pg8000Database(spots)
     with db.bind_ctx([Spot]), db.connection_context():
-        assert together(iter([])) == []
-        found: Any = together(Spot.place.nearest(vector, 1) for vector in MATRIX)
+        assert run_many(iter([])) == []
+        found: Any = run_many(Spot.place.nearest(vector, 1) for vector in MATRIX)
         assert [row.number for (row,) in found] == list(range(len(MATRIX)))
 
 
 @pytest.mark.parametrize("query", [1, "SELECT 1", Spot, None])
 def test_of_what_is_no_query(query: Any) -> None:
     with pytest.raises(InvalidOption, match="expected Peewee selects"):
-        together([query])
+        run_many([query])
 
 
 def test_of_two_databases(spots: str) -> None:
@@ -96,4 +96,4 @@ def test_of_two_databases(spots: str) -> None:
 
     db = Pg8000Database(spots)
     with db.bind_ctx([Spot]), pytest.raises(InvalidOption, match="one database"):
-        together([Spot.place.nearest(MATRIX[0]), Other.place.nearest(MATRIX[0])])
+        run_many([Spot.place.nearest(MATRIX[0]), Other.place.nearest(MATRIX[0])])

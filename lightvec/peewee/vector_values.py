@@ -1,0 +1,81 @@
+"""Lists of numbers in CASE and function calls, whose values Peewee does not convert to vectors."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from peewee import SQL, Case, Field, FieldAlias, Function, Node, Value
+
+from lightvec.types.inputs import is_ndarray
+
+__all__ = ["convert_lists", "convert_update"]
+
+#: Functions whose result has the type of their arguments.
+_SAME_TYPE = ("coalesce", "greatest", "least", "nullif")
+
+
+def convert_lists(node: Any, target: Any = None) -> Any:
+    """A Case or Function with lists converted by the vector field among its values.
+
+    Without one, values that are assigned to the vector field ``target`` are converted by that.
+    """
+    if isinstance(node, Case):
+        values = [*(value for _, value in node.expression_tuples), node.default]
+        field, compared = _vector_field(values) or target, _vector_field([node.predicate])
+        case = node.clone()
+        case.expression_tuples = tuple(
+            (_converted(expression, compared), _converted(value, field)) for expression, value in node.expression_tuples
+        )
+        case.default = _converted(node.default, field)
+        return case
+    field = _vector_field(node.arguments)
+    if field is None and node.name.lower() in _SAME_TYPE:
+        field = target
+    if field is None:
+        return node
+    call = node.clone()
+    call.arguments = tuple(_converted(argument, field) for argument in node.arguments)
+    return call
+
+
+def convert_update(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The values of an UPDATE, each with the type of its field."""
+    return {
+        field: _assigned(value, field) if isinstance(value, (Case, Function)) else value
+        for field, value in values.items()
+    }
+
+
+def _assigned(value: Any, field: Any) -> Any:
+    if _vector_field([field]):
+        value = convert_lists(value, field)
+    if isinstance(value, Case) and isinstance(field, Field) and _is_null(value):
+        # PostgreSQL takes a CASE of untyped NULLs for text.
+        value = value.clone()
+        value.default = Case(None, [(SQL("false"), field)])
+    return value
+
+
+def _is_null(case: Any) -> bool:
+    values = [*(value for _, value in case.expression_tuples), case.default]
+    return all(value is None or (type(value) is Value and value.value is None) for value in values)
+
+
+def _converted(value: Any, field: Any) -> Any:
+    if field is None or value is None:
+        return value
+    if isinstance(value, (Case, Function)):
+        return convert_lists(value, field)
+    is_list = isinstance(value, (list, tuple, array)) or is_ndarray(value)
+    return field.to_value(value) if is_list and not isinstance(value, Node) else value
+
+
+def _vector_field(nodes: Iterable[Any]) -> Any:
+    """The first vector field among these; None without one."""
+    for node in nodes:
+        field = node.field if isinstance(node, FieldAlias) else node
+        if isinstance(field, Field) and hasattr(field, "distance_by"):
+            return field
+    return None
