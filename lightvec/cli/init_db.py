@@ -116,7 +116,7 @@ def command(
         raise click.UsageError("--distribute-schema needs --schema NAME")
     wanted = _wanted(models, table, distribute_by)
     if schema is not None:
-        schema_setup.place(wanted, schema)
+        schema_setup.set_schema(wanted, schema)
     set_up: Any = schema_setup.plan if dry_run else schema_setup.set_up
     own = None if url else _own_database(wanted)
     left = LEFT_INVALID if concurrently else "nothing was kept"
@@ -129,7 +129,7 @@ def command(
                 schema=schema,
                 concurrently=concurrently,
                 distribution=distribution,
-                with_schema=distribute_schema,
+                distribute_schema=distribute_schema,
             )
         except PeeweeException:
             if concurrently and not dry_run:
@@ -148,7 +148,10 @@ def command(
 
 
 def _as_json(step: Step, dry_run: bool) -> dict[str, Any]:
-    result = {"kind": step.kind, "name": step.name, "created": not (step.exists or dry_run)}
+    created = not (step.exists or step.differs or dry_run)
+    result: dict[str, Any] = {"kind": step.kind, "name": step.name, "created": created}
+    if step.differs:
+        result["differs"] = step.differs
     if dry_run:
         result |= {"exists": step.exists, "sql": () if step.exists else step.sql}
     return result
@@ -278,15 +281,20 @@ def _print_sql(steps: Sequence[Step], extension_schema: str) -> None:
             f"pg_catalog.current_setting('search_path') || {schema}, false);"
         )
     for step in steps:
-        for statement in () if step.exists else step.sql:
-            click.echo(f"{statement};")
-        if step.exists:
+        if step.differs:
+            click.echo(f"-- {step.kind} {in_a_line(step.name)} differs: {in_a_line(step.differs)}")
+        elif step.exists:
             click.echo(f"-- {step.kind} {in_a_line(step.name)} exists")
+        else:
+            for statement in step.sql:
+                click.echo(f"{statement};")
 
 
 def _print_steps(steps: Sequence[Step]) -> None:
     width = max(9, *(len(step.kind) for step in steps))
     for step in steps:
-        exists = click.style("exists ", dim=True)
-        word = exists if step.exists else click.style("created", fg="green")
-        click.echo(f"{word}  {step.kind:<{width}}  {in_a_line(step.name)}")
+        word = click.style("exists ", dim=True) if step.exists else click.style("created", fg="green")
+        name = in_a_line(step.name)
+        if step.differs:
+            word, name = click.style("differs", fg="yellow"), f"{name}: {in_a_line(step.differs)}"
+        click.echo(f"{word}  {step.kind:<{width}}  {name}")

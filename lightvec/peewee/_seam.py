@@ -38,6 +38,7 @@ __all__ = [
     "generated_index_name",
     "has_unusual_clauses",
     "index_name",
+    "index_parts",
     "inherited_blocks",
     "is_nested",
     "open_connection",
@@ -216,6 +217,12 @@ def generated_index_name(index: Any) -> str:
 
 def rename_index(index: Any, name: str) -> Any:
     return copy_with(index, name=name)
+
+
+def index_parts(index: Any) -> tuple[list[Any], bool, str, Any]:
+    """The columns and expressions of an index, whether it is unique, its method and its condition."""
+    method = (getattr(index, "_using", None) or "btree").lower()
+    return list(index._expressions), bool(index._unique), method, index._where
 
 
 def unique_fields(index: Any) -> list[Field]:

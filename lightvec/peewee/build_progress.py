@@ -16,8 +16,8 @@ _SAMPLES = 120
 
 
 class Progress(NamedTuple):
-    """The phase of a build as the server names it, the part of it that is done (None: unknown), the seconds left for
-    it, and the process that it waits for."""
+    """The server's phase of a build, the part of it that is done (None: unknown), the seconds left for it, and the
+    process that it waits for."""
 
     phase: str
     done: float | None = None
@@ -57,9 +57,9 @@ CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN node.success THEN node.result:
 def read_progress(
     connect: Callable[[], Connection], pid: int | None, table: str, *, on_shards: bool
 ) -> Generator[Progress | None, None, None]:
-    """The progress of the build on a table (as SQL), each time it is asked for; None while there is none.
+    """Yield the progress of the build on a table (as SQL), read over a connection of its own; None while there is none.
 
-    Reads over a connection of its own; ``pid`` is the process that builds, None if unknown.
+    ``pid`` is the process that builds, None if unknown.
     """
     params: dict[str, Any] = {"table": table, **({"builds": _SHARD_BUILDS} if on_shards else {"pid": pid or 0})}
     samples: deque[tuple[float, float]] = deque(maxlen=_SAMPLES)
@@ -82,6 +82,6 @@ def read_progress(
 
 
 def _seconds_left(samples: Sequence[tuple[float, float]]) -> float | None:
-    """By the last samples only: a graph that no longer fits in memory slows down a lot."""
+    """By recent samples: a graph that no longer fits in memory slows down a lot."""
     (start, before), (now, part) = samples[0], samples[-1]
     return (1 - part) * (now - start) / (part - before) if part > before and now - start > 1 else None

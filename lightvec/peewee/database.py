@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -13,6 +14,7 @@ from peewee import (
     Case,
     Context,
     Database,
+    DatabaseError,
     Entity,
     Field,
     Function,
@@ -20,6 +22,7 @@ from peewee import (
     ModelIndex,
     Node,
     PostgresqlDatabase,
+    ProgrammingError,
     RawQuery,
     SelectBase,
     Update,
@@ -42,7 +45,7 @@ from lightvec.peewee._seam import (
     update_values,
 )
 from lightvec.peewee.adapter import Pg8000Adapter
-from lightvec.peewee.indexes import check_entity, fitting
+from lightvec.peewee.indexes import check_entity, with_short_name
 from lightvec.peewee.vector_values import convert_lists, convert_update
 from lightvec.pg8000 import dbapi
 from lightvec.types.columns import VECTOR_TYPES
@@ -77,6 +80,8 @@ class _Context(Context):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
+        #: Nodes, and the same with lists converted, by the IDs of the nodes.
+        self._converted: dict[int, tuple[Node, Node]] = {}
         #: pgvector's schema, to write vectors as texts that are cast to its types.
         self.vectors_as_text = ""
 
@@ -95,12 +100,18 @@ class _Context(Context):
         if isinstance(obj, Entity):
             check_entity(obj)
         elif isinstance(obj, ModelIndex):
-            obj = fitting(obj)
+            obj = with_short_name(obj)
         elif isinstance(obj, (Case, Function)):
-            obj = convert_lists(obj)
+            obj = self._with_vectors(obj)
         elif isinstance(obj, Update):
             obj = copy_with(obj, update=convert_update(update_values(obj)))
         return obj.__sql__(self)
+
+    def _with_vectors(self, node: Node) -> Node:
+        # Once for each node: GROUP BY needs the very parameter that SELECT has.
+        if id(node) not in self._converted:
+            self._converted[id(node)] = (node, convert_lists(node))
+        return self._converted[id(node)][1]
 
 
 class Pg8000Database(PostgresqlDatabase):
@@ -254,6 +265,23 @@ class Pg8000Database(PostgresqlDatabase):
             return self.cursor(named_cursor).execute(sql, params or (), settings=settings)
 
         return run_logged(self, sql, params, run)
+
+    def create_tables(self, models: Iterable[type[Model]], **options: Any) -> None:
+        """As in Peewee; creates the extension if a model needs it and this user may create it."""
+        models = list(models)
+        fields: list[Any] = [field for model in models for field in model._meta.sorted_fields]
+        # An array has the type of its elements.
+        if not any(hasattr(field, "value_class") or field.field_type in VECTOR_TYPES for field in fields):
+            return super().create_tables(models, **options)
+        if not self.extension().oids:
+            with suppress(DatabaseError), self.atomic():
+                self.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")
+        if self.extension().oids:
+            return super().create_tables(models, **options)
+        try:
+            return super().create_tables(models, **options)
+        except ProgrammingError as error:
+            raise error from None
 
     def copy_rows(
         self,

@@ -1,4 +1,4 @@
-"""What a model declares about its distribution over the nodes of Citus, and checks of it that need no server.
+"""How a model declares its distribution over the nodes of Citus, with the checks that need no server.
 
 A model declares it in its ``Meta``: ``distribute_by = "tenant_id"`` (a field or column, and optionally ``shards = 4``),
 or ``reference = True`` for a table of which each node has a copy.
@@ -19,18 +19,18 @@ from lightvec.peewee._seam import unique_fields
 
 __all__ = ["CountedField", "Distribution", "check_conflict_target", "distributions"]
 
-_LEAST_SHARDS, _MOST_SHARDS = 1, 64_000
+_MOST_SHARDS = 64_000
 
 
 class CountedField(BigIntegerField):
-    """A number that counts up by itself and is only a part of the primary key, beside the distribution column."""
+    """A number with a sequence that is only a part of the primary key, beside the distribution column."""
 
     field_type = "BIGAUTO"
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """How a table is spread: by the hash of a column, over ``shards`` (None: the server's number), or whole on each.
+    """How a table is distributed: by the hash of a column over ``shards`` (None: Citus's default), or as a reference.
 
     >>> str(Distribution(by="tenant_id", shards=4)), str(Distribution(reference=True))
     ('distributed by tenant_id over 4 shards', 'a reference table')
@@ -45,9 +45,8 @@ class Distribution:
             raise InvalidOption("a reference table is whole on each node: leave the distribution column and shards out")
         if self.shards is not None and self.by is None:
             raise InvalidOption("a number of shards needs the column to distribute by")
-        number = self.shards
-        if number is not None and not (type(number) is int and _LEAST_SHARDS <= number <= _MOST_SHARDS):
-            raise InvalidOption(f"expected shards from {_LEAST_SHARDS} to {_MOST_SHARDS:,}, got {number!r}")
+        if self.shards is not None and not (type(self.shards) is int and 1 <= self.shards <= _MOST_SHARDS):
+            raise InvalidOption(f"expected shards from 1 to {_MOST_SHARDS:,}, got {self.shards!r}")
 
     def __str__(self) -> str:
         if self.by is None:
@@ -55,22 +54,33 @@ class Distribution:
         return f"distributed by {self.by}" + (f" over {self.shards} shards" if self.shards else "")
 
     def fits(self, other: Distribution) -> bool:
-        """Whether a table that stands so is what is asked for."""
+        """Whether a table with the other distribution has this one; any number of shards fits None."""
         return (self.by, self.reference) == (other.by, other.reference) and self.shards in (None, other.shards)
 
 
-def distribution_of(model: Any, given: Distribution | None = None) -> Distribution | None:
-    """What a model's ``Meta`` declares, else what is given; its column by the name that it has in the table."""
-    meta = model._meta
-    by, shards = getattr(meta, "distribute_by", None), getattr(meta, "shards", None)
-    is_reference = bool(getattr(meta, "reference", False))
+def distributions(models: Sequence[type[Model]], given: Distribution | None = None) -> dict[type[Model], Distribution]:
+    """The distribution of each model that has one, by its ``Meta`` or else ``given``; the server is not asked.
+
+    :class:`~lightvec.errors.SchemaMismatch` for a model that Citus cannot distribute so.
+    """
+    found = {}
+    for model in models:
+        distribution = _declared(model) or given
+        if distribution is not None and distribution.by is not None:
+            field = _column(model, distribution.by)
+            distribution = Distribution(field.column_name, distribution.shards)
+            _check(model, field)
+        if distribution is not None:
+            found[model] = distribution
+    return found
+
+
+def _declared(model: Any) -> Distribution | None:
+    by, shards, reference = (getattr(model._meta, name, None) for name in ("distribute_by", "shards", "reference"))
     try:
-        own = Distribution(by, shards, is_reference) if by or shards or is_reference else given
+        return Distribution(by, shards, bool(reference)) if by or shards or reference else None
     except InvalidOption as error:
         raise InvalidOption(f"{model.__name__}: {error}") from error
-    if own is None or own.by is None:
-        return own
-    return Distribution(_column(model, own.by).column_name, own.shards)
 
 
 def _column(model: Any, name: str) -> Field:
@@ -84,61 +94,38 @@ def _column(model: Any, name: str) -> Field:
     return field
 
 
-def distributions(models: Sequence[type[Model]], given: Distribution | None = None) -> dict[type[Model], Distribution]:
-    """Those of the models that are to be distributed, checked without asking the server."""
-    found = {model: distribution_of(model, given) for model in models}
-    wanted = {model: each for model, each in found.items() if each is not None}
-    for model, distribution in wanted.items():
-        _check(model, distribution)
-    return wanted
-
-
-# What Citus would refuse
-
-
-def _check(model: Any, distribution: Distribution) -> None:
-    """:class:`~lightvec.errors.SchemaMismatch` for a key or column with which the table cannot be distributed so."""
-    if distribution.by is None:
-        return
-    by = distribution.by
-    field = model._meta.columns[by]
-    if hasattr(field, "value_class"):
-        raise SchemaMismatch(f"{model.__name__} is to be distributed by {by}, a vector: name a column of ids")
-    keys = [key.column_name for key in model._meta.get_primary_keys()]
-    if keys and by not in keys:
-        names = [field.name, *(key.name for key in model._meta.get_primary_keys())]
+def _check(model: Any, by: Field) -> None:
+    column = by.column_name
+    if hasattr(by, "value_class"):
+        raise SchemaMismatch(f"{model.__name__} is to be distributed by {column}, a vector: name a column of ids")
+    keys = model._meta.get_primary_keys()
+    if keys and not any(key is by for key in keys):
+        names = [by.name, *(key.name for key in keys)]
         raise SchemaMismatch(
-            f"{model.__name__} is to be distributed by {by}, and its primary key is {', '.join(keys)}: Citus keeps a "
-            f"key unique only with the distribution column in it, so write "
-            f"primary_key = CompositeKey({', '.join(map(repr, names))}) in its Meta"
+            f"{model.__name__} is to be distributed by {column}, and its primary key is "
+            f"{', '.join(key.column_name for key in keys)}: Citus keeps a key unique only with the distribution column "
+            f"in it, so write primary_key = CompositeKey({', '.join(map(repr, names))}) in its Meta"
         )
     for index in model._meta.fields_to_index():
-        if fields := unique_fields(index):
-            _check_unique(model, field, fields)
-
-
-def _check_unique(model: Any, by: Field, fields: Sequence[Field]) -> None:
-    if any(each is by for each in fields):
-        return
-    names = tuple(each.name for each in (by, *fields))
-    raise SchemaMismatch(
-        f"{model.__name__} is to be distributed by {by.column_name}, and {', '.join(each.name for each in fields)} is "
-        f"to be unique: Citus keeps that only with the distribution column in it, so declare "
-        f"indexes = (({names!r}, True),) in its Meta instead"
-    )
+        fields = unique_fields(index)
+        if fields and not any(each is by for each in fields):
+            columns = tuple(each.name for each in (by, *fields))
+            raise SchemaMismatch(
+                f"{model.__name__} is to be distributed by {column}, and {', '.join(each.name for each in fields)} is "
+                f"to be unique: Citus keeps that only with the distribution column in it, so declare "
+                f"indexes = (({columns!r}, True),) in its Meta instead"
+            )
 
 
 def check_conflict_target(model: Any, columns: Sequence[Any]) -> None:
-    """:class:`~lightvec.errors.SchemaMismatch` for a ``conflict_target`` of an insert that Citus cannot decide."""
+    """:class:`~lightvec.errors.SchemaMismatch` for a ``conflict_target`` without the distribution column."""
     if not columns or not getattr(model._meta, "distribute_by", None):
         return
     field = _column(model, model._meta.distribute_by)
     names: list[Any] = [getattr(column, "column_name", column) for column in columns]
-    if not all(isinstance(name, str) for name in names):
-        return  # An expression, which the server looks at.
-    if field.name in names or field.column_name in names:
-        return
-    raise SchemaMismatch(
-        f"{model.__name__} is distributed by {field.column_name}, and a conflict is to be seen by {', '.join(names)}: "
-        f"put the distribution column into conflict_target, and into the unique key, too"
-    )
+    # The server checks expressions.
+    if all(isinstance(name, str) for name in names) and field.name not in names and field.column_name not in names:
+        raise SchemaMismatch(
+            f"{model.__name__} is distributed by {field.column_name}, and a conflict is to be seen by "
+            f"{', '.join(names)}: put the distribution column into conflict_target, and into the unique key, too"
+        )

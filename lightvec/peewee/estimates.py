@@ -41,9 +41,9 @@ def usual_lists(rows: int) -> int:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The bytes that a build needs, and ``maintenance_work_mem``; ``rows`` with a vector, of a large table by a sample.
+    """The bytes that a build needs, and ``maintenance_work_mem``; the ``rows`` of a large table are estimated.
 
-    With too little an HNSW build is many times slower, and an IVFFlat build fails.
+    With less memory, an HNSW build is many times slower and an IVFFlat build fails.
     """
 
     rows: int
@@ -66,7 +66,7 @@ _SAMPLE, _ROWS_A_PAGE = 2_000, 291
 
 
 def estimate(database: Pg8000Database, index: VectorIndex, maintenance_work_mem: int | None = None) -> Estimate:
-    """What building this index on its table needs; ``maintenance_work_mem`` is what it will have."""
+    """Estimate the memory for building an index, which will have ``maintenance_work_mem`` bytes."""
     meta = index.field.model._meta
     table, column = identifier(*filter(None, (meta.schema, meta.table_name))), identifier(index.field.column_name)
     ((pages, allowed),) = database.execute_sql(_PAGES, (table, table)).fetchall()
@@ -80,12 +80,11 @@ def estimate(database: Pg8000Database, index: VectorIndex, maintenance_work_mem:
     rows = round(count * 100 / percent)
     # Each shard has an index of its own.
     rows_of_one, pages_of_one = (-(-rows // shards), shards_pages // shards) if shards else (rows, pages)
-    size = _vector_bytes(index, float(average or 0))
+    size, options = _vector_bytes(index, float(average or 0)), {**DEFAULTS, **index.options}
     if index.method == "hnsw":
-        needed = rows_of_one * _hnsw_bytes(size, index._options.get("m", DEFAULTS["m"]))
+        needed = rows_of_one * _hnsw_bytes(size, options["m"])
     else:
-        lists = index._options.get("lists", DEFAULTS["lists"])
-        needed = _kmeans_bytes(size, index.field.dimensions, lists, rows_of_one, pages_of_one)
+        needed = _kmeans_bytes(size, index.field.dimensions, options["lists"], rows_of_one, pages_of_one)
     return Estimate(rows, needed, maintenance_work_mem or allowed)
 
 

@@ -20,19 +20,18 @@ from functools import partial
 from typing import Any
 
 from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
-from lightvec.index_options import DEFAULTS
 from lightvec.peewee._seam import create_index_sql, index_name, peewee_errors
 from lightvec.peewee.build_progress import Progress, read_progress
-from lightvec.peewee.catalog import StandingIndex, sources_of_view, vector_indexes
+from lightvec.peewee.catalog import ExistingIndex, sources_of_view, vector_indexes
 from lightvec.peewee.citus import shards_and_pages
 from lightvec.peewee.database import Pg8000Database
+from lightvec.peewee.differences import describe, index_differences, is_same_form
 from lightvec.peewee.estimates import Estimate, estimate
 from lightvec.peewee.indexes import VectorIndex
-from lightvec.peewee.invalid_indexes import LOCK_TIMEOUT, InvalidIndex, drop_invalid_index, sqlstate_of
+from lightvec.peewee.invalid_indexes import LOCK_TIMEOUT, drop_invalid_index, drop_statement, sqlstate_of
 from lightvec.peewee.session_settings import backend_pid, session_settings
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import OperationalError
-from lightvec.pg8000.native import Connection
 from lightvec.wire.identifiers import identifier
 
 __all__ = ["IndexPlan", "build_index", "plan_index"]
@@ -52,14 +51,14 @@ _NAME_TAKEN = ("42P07", "23505")
 class IndexPlan:
     """How to create an index: drop the ``invalid`` ones, then run ``create`` with ``settings``.
 
-    ``on_shards`` says that the table is distributed by Citus.
+    ``on_shards`` says that Citus distributes the table.
     """
 
     name: str
     schema: str | None
     table: str
     exists: bool
-    invalid: tuple[InvalidIndex, ...]
+    invalid: tuple[ExistingIndex, ...]
     create: str
     concurrently: bool
     estimate: Estimate
@@ -69,8 +68,13 @@ class IndexPlan:
     @property
     def sql(self) -> tuple[str, ...]:
         """The statements."""
-        drops = (index.drop_statement(concurrently=self.concurrently) for index in self.invalid)
+        drops = (drop_statement(index, concurrently=self.concurrently) for index in self.invalid)
         return () if self.exists else (*drops, self.create)
+
+    @property
+    def table_sql(self) -> str:
+        """The table, as SQL."""
+        return identifier(*filter(None, (self.schema, self.table)))
 
 
 def plan_index(
@@ -81,93 +85,60 @@ def plan_index(
     workers: int | None = None,
     any_name: bool = False,
 ) -> IndexPlan:
-    """What to do for this index; the database is read, not changed.
+    """Plan the build of this index; the database is read, not changed.
 
     ``maintenance_work_mem`` (bytes) and ``workers`` (``max_parallel_maintenance_workers``) hold for this build.
     ``any_name`` accepts the same index under another name. :class:`~lightvec.errors.SchemaMismatch` if the index of
     this name differs or is being built, or the table is a view.
     """
-    meta: Any = index.field.model._meta
-    schema, table = meta.schema or None, meta.table_name
+    model = index.field.model
+    schema, table, wanted_name = model._meta.schema or None, model._meta.table_name, index_name(index)
     sources = sources_of_view(database, table, schema)
     if sources is not None:
         raise SchemaMismatch(f"{table} is a view: build the index on its table ({', '.join(sources) or 'none'})")
-    alike = []
+    existing, invalid = [], []
     for other in vector_indexes(database, table, schema):
-        if other.name == index_name(index) and other.valid and not _is_same(index, other):
+        has_form = is_same_form(index, other)
+        is_same = has_form and not index_differences(database, model, index, other)
+        if other.name == wanted_name and other.valid and not is_same:
             raise SchemaMismatch(
-                f"the index {other.name} exists and differs ({_described(other)}): drop it, or give this one another "
-                f"name"
+                f"the index {other.name} exists and differs ({describe(other)}): drop it, or give this one another name"
             )
-        if other.name == index_name(index) or _is_alike(index, other):
-            alike.append(other)
-    for other in alike:
+        if other.name != wanted_name and (not has_form or other.where is not None):
+            continue
         if other.being_built and not other.valid:
             raise SchemaMismatch(f"the index {other.name} is being built by another session: wait until that is done")
-    existing = [
-        other.name
-        for other in alike
-        if other.valid and (other.name == index_name(index) or (any_name and _is_same(index, other)))
-    ]
+        if not other.valid:
+            invalid.append(other)
+        elif other.name == wanted_name or (any_name and is_same):
+            existing.append(other.name)
     return IndexPlan(
-        name=existing[0] if existing else index_name(index),
+        name=existing[0] if existing else wanted_name,
         schema=schema,
         table=table,
         exists=bool(existing),
-        invalid=() if existing else tuple(_invalid(other) for other in alike if not other.valid),
-        create=create_index_sql(index.field.model, index),
+        invalid=() if existing else tuple(invalid),
+        create=create_index_sql(model, index.qualified(database.extension().out_of_path)),
         concurrently=index.concurrently,
         estimate=estimate(database, index, maintenance_work_mem),
         settings=_settings(database, maintenance_work_mem, workers),
-        on_shards=bool(shards_and_pages(database, _as_sql(schema, table))[0]),
+        on_shards=bool(shards_and_pages(database, identifier(*filter(None, (schema, table))))[0]),
     )
 
 
-def _as_sql(schema: str | None, table: str) -> str:
-    return identifier(*filter(None, (schema, table)))
-
-
-def _invalid(other: StandingIndex) -> InvalidIndex:
-    return InvalidIndex(other.schema, other.name, identifier(other.table_schema, other.table))
-
-
-def _described(other: StandingIndex) -> str:
-    words = [f"{other.method} on {other.column or other.expression}", other.operator_class]
-    names = ("m", "ef_construction") if other.method == "hnsw" else ("lists",)
-    words += [f"{name} = {other.options.get(name, DEFAULTS[name])}" for name in names]
-    return ", ".join(words + ([f"where {other.where}"] if other.where else []))
-
-
-def _is_alike(index: VectorIndex, other: StandingIndex) -> bool:
-    """Whether both index the same column in the same form, by the same method and metric."""
-    quantize = index.quantization.name if index.quantization else None
-    wanted = (index.field.column_name, index.method, index.operator_class, quantize, None)
-    return wanted == (other.column, other.method, other.operator_class, other.quantize, other.where)
-
-
-def _is_same(index: VectorIndex, other: StandingIndex) -> bool:
-    """Whether the options that were given are the same, too."""
-    return _is_alike(index, other) and all(
-        int(other.options.get(name, DEFAULTS[name])) == value for name, value in index._options.items()
-    )
-
-
-_SESSION = """\
-SELECT %s = ANY(current_schemas(true)), current_setting('search_path') || ', ' || quote_ident(%s),
-    current_setting('client_min_messages') IN ('warning', 'error'), current_setting('statement_timeout') <> '0'"""
+_SESSION = (
+    "SELECT current_setting('client_min_messages') IN ('warning', 'error'), current_setting('statement_timeout') <> '0'"
+)
 
 #: Settings that a build can do without, where they cannot be set.
 _OPTIONAL = {"client_min_messages", "statement_timeout"}
 
 
 def _settings(database: Pg8000Database, memory: int | None, workers: int | None) -> dict[str, object]:
-    schema = database.extension().schema
-    ((is_in_path, path, is_quiet, is_timed),) = database.execute_sql(_SESSION, (schema, schema)).fetchall()
+    ((is_quiet, is_timed),) = database.execute_sql(_SESSION).fetchall()
     settings = {
         "maintenance_work_mem": None if memory is None else f"{memory >> 10}kB",
         "max_parallel_maintenance_workers": workers,
-        # Operator classes are found by the search path.
-        "search_path": path if schema and not is_in_path else None,
         "client_min_messages": "notice" if is_quiet else None,
         "statement_timeout": 0 if is_timed else None,
     }
@@ -183,9 +154,9 @@ def build_index(
 ) -> None:
     """Drop invalid indexes and build the index.
 
-    ``progress`` is called a few times a second, for which a second connection is opened; ``notice`` with each notice of
-    the server. Any exception, KeyboardInterrupt included, cancels the build on the server. CREATE INDEX CONCURRENTLY
-    then leaves an invalid index, which is dropped unless another session holds a lock; the next build drops it.
+    ``progress`` is called a few times a second, with a second connection; ``notice`` with each notice of the server.
+    Any exception, KeyboardInterrupt included, cancels the build. The invalid index that CREATE INDEX CONCURRENTLY then
+    leaves is dropped, by the next build if another session holds a lock.
     """
     if plan.exists:
         return
@@ -196,16 +167,17 @@ def build_index(
     with peewee_errors:
         conn: Any = database.live_connection()
         pid = backend_pid(conn)
-        table = _as_sql(plan.schema, plan.table)
-        samples = read_progress(partial(_connect, database), pid, table, on_shards=plan.on_shards)
+        # In autocommit: a build waits for open transactions.
+        new_connection = partial(connect, database.database, **database.connect_params)
+        samples = read_progress(new_connection, pid, plan.table_sql, on_shards=plan.on_shards)
         conn.notices.clear()
         with _session_settings(conn, plan, pid) as settings, closing(samples), ThreadPoolExecutor(1) as pool:
             build = pool.submit(conn.execute_unnamed, plan.create, settings=settings)
             try:
                 while not wait([build], _INTERVAL).done:
                     _relay_notices(conn, notice)
-                    if progress is not None and (found := _next(samples, notice)) is not None:
-                        progress(found)
+                    if progress is not None:
+                        _report(samples, progress, notice)
                 _relay_notices(conn, notice)
                 build.result()
             except BaseException as error:
@@ -221,17 +193,16 @@ def build_index(
                 raise
 
 
-def _connect(database: Pg8000Database) -> Connection:
-    """A connection in autocommit: a build waits for open transactions."""
-    return connect(database.database, **database.connect_params)
-
-
-def _next(samples: Iterator[Progress | None], notice: Callable[[str], object]) -> Progress | None:
+def _report(
+    samples: Iterator[Progress | None], progress: Callable[[Progress], object], notice: Callable[[str], object]
+) -> None:
     try:
-        return next(samples, None)
+        found = next(samples, None)
     except LightvecError as error:
         notice(f"no progress is shown: {error}")
-        return None
+        return
+    if found is not None:
+        progress(found)
 
 
 def _relay_notices(conn: Any, notice: Callable[[str], object]) -> None:
@@ -257,8 +228,8 @@ def _cancel(conn: Any, build: Future[Any]) -> None:
 
 @contextmanager
 def _session_settings(conn: Any, plan: IndexPlan, pid: int | None) -> Iterator[Mapping[str, object] | None]:
-    """The settings for the statement. CREATE INDEX CONCURRENTLY cannot share a transaction with what sets them, so
-    they are set for the session until it is done."""
+    """The settings for the statement; for CREATE INDEX CONCURRENTLY, which cannot run in a transaction, they are set
+    for the session until it is done."""
     if not plan.concurrently or not plan.settings:
         yield plan.settings or None
         return
@@ -274,12 +245,12 @@ def _session_settings(conn: Any, plan: IndexPlan, pid: int | None) -> Iterator[M
 
 
 def _drop_left(database: Pg8000Database, conn: Any, plan: IndexPlan) -> None:
-    """Drop the invalid index of a build that failed; if another session holds a lock for long, the next build does."""
+    """Drop the invalid index of a failed build, if no other session holds a lock for long."""
     usual, conn.command_timeout = conn.command_timeout, LOCK_TIMEOUT
     try:
         for index in vector_indexes(database, plan.table, plan.schema):
             if index.name == plan.name and not index.valid:
-                conn.execute_unnamed(_invalid(index).drop_statement(concurrently=True))
+                conn.execute_unnamed(drop_statement(index, concurrently=True))
     except LightvecError:
         return
     finally:

@@ -1,7 +1,7 @@
-"""HNSW and IVFFlat indexes as Peewee knows indexes.
+"""HNSW and IVFFlat indexes, which are Peewee indexes.
 
-They stand wherever Peewee takes one: ``index="hnsw"`` on the field, ``Model.add_index(HnswIndex(Model.embedding))``,
-``Meta.indexes = (HnswIndex("embedding"),)``; ``create_tables`` makes them.
+They are declared as ``index="hnsw"`` on the field, ``Model.add_index(HnswIndex(Model.embedding))`` or
+``Meta.indexes = (HnswIndex("embedding"),)``; ``create_tables`` creates them.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ __all__ = [
     "bind_indexes",
     "check_entity",
     "declare_index",
-    "fitting",
+    "with_short_name",
 ]
 
-#: The end of a name that Peewee shortened to 64 characters: a checksum, which loses its last digit on the server.
+#: The end of a name that Peewee shortened to 64 characters: a checksum, of which the server truncates the last digit.
 _PEEWEES_CHECKSUM = re.compile(r"_[0-9a-f]{7}\Z")
 
 
 class VectorIndex(Index):
-    """What both index methods share. It is built for one metric: the field's, or the one named here.
+    """What both index methods share. It is built for one metric: the field's, or ``metric``.
 
-    ``quantize`` has it hold a coarser form of the vectors: ``"halfvec"`` (half the size, up to 4,000 dimensions) or
-    ``"bit"`` (one bit a dimension, up to 64,000). ``nearest`` writes the query that it serves.
+    ``quantize`` stores a coarser form of the vectors, and ``nearest`` writes the query that uses it: ``"halfvec"``
+    (half the size, up to 4,000 dimensions) or ``"bit"`` (one bit a dimension, up to 64,000).
     """
 
     method: ClassVar[str]
@@ -47,22 +47,26 @@ class VectorIndex(Index):
         self,
         field: Field | str,
         *,
-        metric: str | None = None,
-        quantize: str | None = None,
-        where: Expression | None = None,
-        concurrently: bool = False,
-        name: str | None = None,
-        options: dict[str, int],
+        metric: str | None,
+        quantize: str | None,
+        where: Expression | None,
+        concurrently: bool,
+        name: str | None,
+        **options: int | None,
     ) -> None:
         self._field = field
         self._metric = metric
-        self.quantization = quantization(quantize)
         self._where = where
-        self._concurrently = concurrently
         self._given_name = name
-        self._options = options
         self._safe = True
         self._unique = False
+        self._using = self.method
+        self._extension_schema = ""
+        self.quantization = quantization(quantize)
+        #: Whether it is built without locking out writers; that cannot run inside a transaction.
+        self.concurrently = concurrently
+        #: The options that were given.
+        self.options = check_options(self.method, **options)
         if isinstance(field, Field) and hasattr(field, "model"):
             self.check()
 
@@ -78,37 +82,38 @@ class VectorIndex(Index):
 
     @property
     def metric(self) -> Metric:
-        """The metric that it is built for."""
+        """The metric."""
         metric: Metric = self.field.resolve_metric(self._metric)
         return metric
 
     @property
-    def concurrently(self) -> bool:
-        """Whether it is built without locking out writers; that cannot run inside a transaction."""
-        return self._concurrently
-
-    def concurrent(self) -> VectorIndex:
-        """The same index, built without locking out writers."""
-        index: VectorIndex = self.clone()
-        index._concurrently = True
-        return index
-
-    @property
     def operator_class(self) -> str:
-        """The operator class, which the metric and the type that is indexed decide."""
+        """The operator class, which follows from the metric and the type that is indexed."""
         if self.quantization is None:
             return self.metric.operator_class(self.field.field_type, self.method)
         return self.quantization.metric(self.metric).operator_class(self.quantization.name, self.method)
 
     @property
     def note(self) -> str:
-        """What may surprise about it; nothing for most."""
+        """A sentence if it indexes halfvecs or bits because the vectors have too many dimensions; else empty."""
         if self.quantization is None or (self.field.dimensions or 0) <= INDEX_DIMENSIONS[self.field.field_type]:
             return ""
         return (
             f"{self.field.display_name} has {self.field.dimensions:,} dimensions, more than an index takes of a "
             f"{self.field.field_type} column: it holds them as {self.quantization.name}, and nearest() searches so"
         )
+
+    def concurrent(self) -> VectorIndex:
+        """A copy that is built without locking out writers."""
+        index: VectorIndex = self.clone()
+        index.concurrently = True
+        return index
+
+    def qualified(self, schema: str) -> VectorIndex:
+        """A copy that names pgvector's operator class, type and function by this schema, if it is not empty."""
+        index: VectorIndex = self.clone()
+        index._extension_schema = schema
+        return index
 
     @property
     def _table(self) -> Any:
@@ -123,12 +128,21 @@ class VectorIndex(Index):
         return _shortened(stem, f"_{self.metric.name}{form}_{self.method}")
 
     @property
+    def _expressions(self) -> list[Any]:
+        schema, column = self._extension_schema, Entity(self.field.column_name)
+        key: Any = column
+        if self.quantization is not None:
+            key = EnclosedNodeList((self.quantization.of(column, self.field.dimensions, schema),))
+        operator_class = Entity(schema, self.operator_class) if schema else SQL(self.operator_class)
+        return [NodeList((key, operator_class))]
+
+    @property
     def is_bound(self) -> bool:
-        """Whether its field is known, which may have been given by name."""
+        """Whether its field is known; it may have been given by name."""
         return isinstance(self._field, Field)
 
     def finds(self, metric: Metric) -> bool:
-        """Whether it finds neighbours by this metric; bits are compared by Hamming for each metric they are for."""
+        """Whether it finds neighbors by this metric; bits are compared by Hamming for each metric they are for."""
         form, own = self.quantization, self.metric
         if form is None or own is metric:
             return own is metric
@@ -140,7 +154,7 @@ class VectorIndex(Index):
         return name in (field.name, field.column_name)
 
     def on(self, field: Field) -> VectorIndex:
-        """The same index on this field; a name that was given stays with the first table that has it."""
+        """The same index on this field; a given name stays with the first table that has it."""
         index: VectorIndex = self.clone()
         if self.is_bound and self._field is not field:
             index._given_name = None
@@ -150,48 +164,36 @@ class VectorIndex(Index):
 
     def check(self) -> None:
         """:class:`~lightvec.errors.InvalidOption` for what pgvector would refuse, before any SQL is sent."""
-        indexed = self.field.field_type
+        field, indexed = self.field, self.field.field_type
         if self.quantization is not None:
-            self.quantization.check(self.field.display_name, indexed, self.metric)
+            self.quantization.check(field.display_name, indexed, self.metric)
             indexed = self.quantization.name
         self.operator_class  # noqa: B018 (it raises)
         most = INDEX_DIMENSIONS[indexed]
-        if indexed != "sparsevec" and (self.field.dimensions or 1) > most:
-            coarser = usual_quantization(self.field.field_type, self.field.dimensions)
+        if indexed != "sparsevec" and (field.dimensions or 1) > most:
+            coarser = usual_quantization(field.field_type, field.dimensions)
             raise InvalidOption(
-                f"{self.field.display_name} has {self.field.dimensions} dimensions, and pgvector indexes "
-                f"{indexed} of at most {most}: "
-                + (f"say quantize={coarser!r}" if coarser else "search without an index")
+                f"{field.display_name} has {field.dimensions} dimensions, and pgvector indexes {indexed} of at most "
+                f"{most}: " + (f"say quantize={coarser!r}" if coarser else "search without an index")
             )
-        if self.field.dimensions is None:
+        if field.dimensions is None:
             raise InvalidOption(
-                f"{self.field.display_name} declares no dimensions, and an index needs them: {self._example}"
+                f"{field.display_name} declares no dimensions, and an index needs them: write "
+                f"{type(field).__name__}(384) with the number that your model gives"
             )
-
-    @property
-    def _example(self) -> str:
-        return f"write {type(self.field).__name__}(384) with the number that your model gives"
-
-    @property
-    def _indexed(self) -> Any:
-        column = Entity(self.field.column_name)
-        if self.quantization is None:
-            return column
-        return EnclosedNodeList((self.quantization.of(column, self.field.dimensions),))
 
     def __sql__(self, ctx: Any) -> Any:
         self.check()
         with ctx.scope_values(subquery=True):
             ctx.literal("CREATE INDEX ")
-            if self._concurrently:
+            if self.concurrently:
                 ctx.literal("CONCURRENTLY ")
             if self._safe:
                 ctx.literal("IF NOT EXISTS ")
             ctx.sql(Entity(self._name)).literal(" ON ").sql(self._table)
-            column = NodeList((self._indexed, SQL(self.operator_class)))
-            ctx.literal(f" USING {self.method} ").sql(EnclosedNodeList((column,)))
-            if self._options:
-                options = ", ".join(f"{key} = {value:d}" for key, value in self._options.items())
+            ctx.literal(f" USING {self.method} ").sql(EnclosedNodeList(self._expressions))
+            if self.options:
+                options = ", ".join(f"{key} = {value:d}" for key, value in self.options.items())
                 ctx.literal(f" WITH ({options})")
             if self._where is not None:
                 ctx.literal(" WHERE ").sql(self._where)
@@ -199,10 +201,10 @@ class VectorIndex(Index):
 
 
 class HnswIndex(VectorIndex):
-    """An HNSW index: the better trade of time for recall, slow to build.
+    """An HNSW index: faster at the same recall than IVFFlat, slower to build.
 
-    ``m`` (2 to 100, default 16) is how many neighbours each row keeps, ``ef_construction`` (4 to 1,000, default 64, at
-    least ``2 * m``) how many are looked at while building. Source: pgvector 0.8, README, "HNSW".
+    ``m`` (2 to 100, default 16) is the number of neighbors of each row, ``ef_construction`` (4 to 1,000, default 64, at
+    least ``2 * m``) the number of candidates while building. Source: pgvector 0.8, README, "HNSW".
 
     >>> HnswIndex("embedding", m=1)
     Traceback (most recent call last):
@@ -230,15 +232,16 @@ class HnswIndex(VectorIndex):
             where=where,
             concurrently=concurrently,
             name=name,
-            options=check_options(self.method, m=m, ef_construction=ef_construction),
+            m=m,
+            ef_construction=ef_construction,
         )
 
 
 class IvfflatIndex(VectorIndex):
     """An IVFFlat index: quick to build, to be built when the table has its rows.
 
-    ``lists`` (1 to 32,768, default 100) is how many clusters the rows are put into: rows / 1,000 up to a million rows,
-    the square root of the rows beyond. Source: pgvector 0.8, README, "IVFFlat".
+    ``lists`` (1 to 32,768, default 100) is the number of clusters: rows / 1,000 up to a million rows, the square root
+    of the rows beyond. Source: pgvector 0.8, README, "IVFFlat".
     """
 
     method = "ivfflat"
@@ -261,7 +264,7 @@ class IvfflatIndex(VectorIndex):
             where=where,
             concurrently=concurrently,
             name=name,
-            options=check_options(self.method, lists=lists),
+            lists=lists,
         )
         self.lists = 100 if lists is None else lists
 
@@ -269,7 +272,7 @@ class IvfflatIndex(VectorIndex):
 def bind_indexes(model: Any, field: Field) -> None:
     """Give a field that was bound to its model to the indexes in ``Meta.indexes`` that name it.
 
-    A model inherits its parent's indexes as they are, on the parent's table: it gets copies on its own.
+    A model inherits its parent's indexes, which are on the parent's table: it gets copies on its own.
     """
     indexes = model._meta.indexes
     indexes[:] = [
@@ -278,9 +281,10 @@ def bind_indexes(model: Any, field: Field) -> None:
 
 
 def declare_index(model: Any, index: VectorIndex) -> None:
-    """Add what ``index=`` on the field asks for, unless the model has that index already, from its parent."""
-    stands = [index_name(other) for other in model._meta.indexes if isinstance(other, VectorIndex) and other.is_bound]
-    if index_name(index) not in stands:
+    """Add an index to a model, unless the model has it already, from its parent."""
+    vector_indexes = (each for each in model._meta.indexes if isinstance(each, VectorIndex) and each.is_bound)
+    names = [index_name(other) for other in vector_indexes]
+    if index_name(index) not in names:
         model._meta.indexes.append(index)
 
 
@@ -288,32 +292,32 @@ def declare_index(model: Any, index: VectorIndex) -> None:
 
 
 def check_entity(entity: Entity) -> None:
-    """:class:`~lightvec.errors.InvalidOption` for a name in a statement of Peewee's that is none."""
+    """:class:`~lightvec.errors.InvalidOption` for an invalid name in one of Peewee's statements."""
     _check_names(entity_path(entity))
 
 
 @lru_cache(maxsize=4_096)
 def _check_names(names: tuple[str, ...]) -> None:
-    """A name is checked when it is first used: Peewee makes an Entity of it anew in each statement."""
+    """Cached: Peewee makes the Entity of a name anew in each statement."""
     if not names or not _is_shortened(names[-1]):
         for name in names or ("",):
             check_name(name)
 
 
-def fitting(index: Any) -> Any:
-    """The index as it is, or under a shorter name where Peewee made one up that the server would cut off.
+def with_short_name(index: Any) -> Any:
+    """The index, with a shorter name if Peewee generated one that the server would truncate.
 
-    Cut off, the names of two indexes can be one: IF NOT EXISTS would skip the second.
+    Truncated, the names of two indexes can be the same: IF NOT EXISTS would skip the second.
     """
     if not isinstance(index, ModelIndex):
         return index
     name = index_name(index)
-    is_cut_off = isinstance(name, str) and _size(name) > MAX_BYTES and not _is_shortened(name)
-    return rename_index(index, _shortened(name)) if is_cut_off and name == generated_index_name(index) else index
+    is_truncated = isinstance(name, str) and _size(name) > MAX_BYTES and not _is_shortened(name)
+    return rename_index(index, _shortened(name)) if is_truncated and name == generated_index_name(index) else index
 
 
 def _shortened(stem: str, suffix: str = "") -> str:
-    """A name of at most so many bytes as PostgreSQL keeps; a checksum tells apart what is cut alike."""
+    """A name that PostgreSQL does not truncate, with a checksum where it is shortened."""
     room = MAX_BYTES - len(suffix)
     if _size(stem) > room:
         check = f"_{crc32(stem.encode()):08x}"
@@ -326,6 +330,6 @@ def _size(name: str) -> int:
 
 
 def _is_shortened(name: Any) -> bool:
-    """Whether a name was shortened by Peewee, to one character more than the server keeps of it."""
+    """Whether Peewee shortened a name, to one character more than the server keeps of it."""
     fits = isinstance(name, str) and len(name) == MAX_BYTES + 1 and name.isascii()
     return fits and _PEEWEES_CHECKSUM.search(name) is not None

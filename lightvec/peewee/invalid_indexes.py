@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from lightvec.errors import SchemaMismatch
+from lightvec.peewee.catalog import ExistingIndex
 from lightvec.peewee.database import Pg8000Database
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["LEFT_INVALID", "LOCK_TIMEOUT", "InvalidIndex", "drop_invalid_index", "sqlstate_of"]
+__all__ = ["LEFT_INVALID", "LOCK_TIMEOUT", "drop_invalid_index", "drop_statement", "sqlstate_of"]
 
 #: What a stopped CREATE INDEX CONCURRENTLY may leave.
 LEFT_INVALID = "an index may be left invalid, which no query uses: run the command again, which drops and rebuilds it"
@@ -21,30 +22,24 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _IS_INVALID = "SELECT FROM pg_catalog.pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid"
 
 
-class InvalidIndex(NamedTuple):
-    """An invalid index: its schema and name, and its table as SQL."""
-
-    schema: str
-    name: str
-    table: str
-
-    def drop_statement(self, *, concurrently: bool) -> str:
-        """The statement that drops it."""
-        word = "CONCURRENTLY " if concurrently else ""
-        return f"DROP INDEX {word}IF EXISTS {identifier(self.schema, self.name)}"
+def drop_statement(index: ExistingIndex, *, concurrently: bool) -> str:
+    """The DROP INDEX."""
+    word = "CONCURRENTLY " if concurrently else ""
+    return f"DROP INDEX {word}IF EXISTS {identifier(index.schema, index.name)}"
 
 
-def drop_invalid_index(database: Pg8000Database, index: InvalidIndex, *, concurrently: bool) -> None:
+def drop_invalid_index(database: Pg8000Database, index: ExistingIndex, *, concurrently: bool) -> None:
     """Drop an invalid index, unless another session is building it.
 
-    A build holds this lock on the table; pg_stat_progress_create_index may hide it from other users.
+    A build holds the lock taken here; pg_stat_progress_create_index may hide the build from other users.
     :class:`~lightvec.errors.SchemaMismatch` if the lock is not free within :data:`LOCK_TIMEOUT`.
     """
     settings = {"lock_timeout": f"{LOCK_TIMEOUT}s"}
-    drop = index.drop_statement(concurrently=concurrently)
+    drop = drop_statement(index, concurrently=concurrently)
+    table = identifier(index.table_schema, index.table)
     try:
         with database.atomic():
-            database.execute_sql(f"LOCK TABLE {index.table} IN SHARE UPDATE EXCLUSIVE MODE", settings=settings)
+            database.execute_sql(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE", settings=settings)
             name = identifier(index.schema, index.name)
             is_invalid = database.execute_sql(_IS_INVALID, (name,)).fetchone() is not None
             if is_invalid and not concurrently:

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from peewee import Cast, Node, fn
+from peewee import Cast, Function, Node
 
 from lightvec.errors import InvalidOption
 from lightvec.metrics import INDEX_DIMENSIONS, METRICS, Metric
+from lightvec.wire.identifiers import identifier
 
 __all__ = ["QUANTIZATIONS", "Quantization", "quantization", "usual_quantization"]
 
@@ -29,10 +30,12 @@ class Quantization(NamedTuple):
     metrics: tuple[str, ...]
     overfetch: int
 
-    def of(self, vector: Node, dimensions: int) -> Any:
-        """The SQL that converts a vector, or a column, to this form."""
-        bits = fn.binary_quantize(vector, coerce=False)
-        return Cast(bits if self.name == "bit" else vector, f"{self.name}({dimensions:d})")
+    def of(self, vector: Node, dimensions: int, schema: str = "") -> Any:
+        """The SQL of a vector, or a column, in this form; ``schema`` qualifies pgvector's names."""
+        prefix = identifier(schema) + "." if schema else ""
+        if self.name != "bit":
+            return Cast(vector, f"{prefix}{self.name}({dimensions:d})")
+        return Cast(Function(f"{prefix}binary_quantize", (vector,), coerce=False), f"bit({dimensions:d})")
 
     def metric(self, metric: Metric) -> Metric:
         """The metric of this form whose order is the nearest to that of the vectors."""

@@ -1,10 +1,9 @@
-"""Peewee models of tables that nobody wrote a class for: of one that stands, with its vector fields and the metric
-that its index is built for, and of one that is described."""
+"""Peewee models without a class: of an existing table, with its vector fields and indexes, or of given fields."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from peewee import BareField, CompositeKey, Field, Model, Node
 
 from lightvec.errors import SchemaMismatch
-from lightvec.peewee.catalog import StandingIndex, vector_indexes
+from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, declare_index
@@ -27,7 +26,7 @@ __all__ = [
     "default_metric",
     "model_of",
     "model_with",
-    "no_table",
+    "no_such_table",
     "plain_fields",
     "vector_field",
     "vector_fields",
@@ -50,12 +49,11 @@ LEFT JOIN pg_catalog.pg_index p ON p.indrelid = a.attrelid AND p.indisprimary
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
 
-
 _JSON_TYPES: Mapping[str, type[Json]] = MappingProxyType({"json": Json, "jsonb": Jsonb})
 
 
 class JsonColumn(BareField):
-    """A ``json`` or ``jsonb`` column: any value that JSON has is sent as JSON, a list, a text and a number too."""
+    """A ``json`` or ``jsonb`` column: every value is sent as JSON, a list, a text and a number too."""
 
     def __init__(self, value_type: type[Json], **options: Any) -> None:
         super().__init__(**options)
@@ -66,13 +64,9 @@ class JsonColumn(BareField):
             return value
         return self._value_type(value, dumps=partial(json.dumps, default=float))
 
-    def from_text(self, text: str) -> Json:
-        """A value that is JSON already; the server checks it."""
-        return self._value_type(text, dumps=str)
-
 
 class TextColumn(BareField):
-    """A column of text, which has no place for what is made of several values."""
+    """A column of text, which refuses lists and dicts."""
 
     def db_value(self, value: Any) -> Any:
         if isinstance(value, (list, dict)):
@@ -90,10 +84,10 @@ class _Column(NamedTuple):
     modifier: int
     is_key: bool
 
-    def field(self, indexes: Sequence[StandingIndex]) -> Field:
+    def field(self, indexes: Sequence[ExistingIndex]) -> Field:
         if self.type in VECTOR_FIELDS:
             size = self.modifier if self.modifier > 0 else None
-            # The index on the vectors themselves comes first; one of their bits does not say by which metric.
+            # An index of the vectors themselves comes first; one of their bits does not tell the metric.
             metrics = [index.metric for index in indexes if index.column == self.name and index.quantize != "bit"]
             field: Field = VECTOR_FIELDS[self.type](size, metric=next(filter(None, metrics), None), null=True)
             return field
@@ -104,27 +98,24 @@ class _Column(NamedTuple):
 
 
 def model_of(database: Pg8000Database, table: str, schema: str | None = None) -> type[Model]:
-    """A model with a field for each column (:func:`model_with`).
-
-    :class:`~lightvec.errors.SchemaMismatch` where there is no such table.
-    """
+    """A model with a field for each column; :class:`~lightvec.errors.SchemaMismatch` if there is no such table."""
     name = identifier(*filter(None, (schema, table)))
     columns = [_Column(*row) for row in database.execute_sql(_COLUMNS, (name,)).fetchall()]
     if not columns:
-        raise no_table(database, table, schema)
-    standing = [index for index in vector_indexes(database, table, schema) if index.valid and index.where is None]
-    standing.sort(key=lambda index: index.quantize or "")
-    fields = {column.name: column.field(standing) for column in columns}
+        raise no_such_table(database, table, schema)
+    existing = [index for index in vector_indexes(database, table, schema) if index.valid and index.where is None]
+    existing.sort(key=lambda index: index.quantize or "")
+    fields = {column.name: column.field(existing) for column in columns}
     keys = [column.name for column in columns if column.is_key]
     model = model_with(table, fields, keys, database=database, schema=schema)
-    for index in standing:
+    for index in existing:
         if index.column is not None:
             _declare(model, index)
     return model
 
 
-def no_table(database: Pg8000Database, table: str, schema: str | None = None) -> SchemaMismatch:
-    """What is said of a name that no table has."""
+def no_such_table(database: Pg8000Database, table: str, schema: str | None = None) -> SchemaMismatch:
+    """The error for a table that does not exist."""
     known = ", ".join(database.get_tables(schema)) or "none"
     return SchemaMismatch(
         f"there is no table {table}; the tables there are: {known} (`lightvec init-db` creates tables, --schema and "
@@ -132,32 +123,35 @@ def no_table(database: Pg8000Database, table: str, schema: str | None = None) ->
     )
 
 
-def _declare(model: Any, standing: StandingIndex) -> None:
-    """Have the model know an index that stands, so that ``nearest`` writes the query that it serves."""
-    field = model._meta.columns[standing.column]
-    # Bits serve each metric that they are for (nearest.py), so any of those declares them.
-    metric = QUANTIZATIONS["bit"].metrics[-1] if standing.quantize == "bit" else standing.metric
-    if field.dimensions is None or metric not in field.metrics or standing.quantize not in (None, *QUANTIZATIONS):
+def _declare(model: Any, existing: ExistingIndex) -> None:
+    """Declare an existing index, so that ``nearest`` writes the query that it serves."""
+    field = model._meta.columns[existing.column]
+    # Bits serve each of their metrics (nearest.py), so any of those declares them.
+    metric = QUANTIZATIONS["bit"].metrics[-1] if existing.quantize == "bit" else existing.metric
+    if field.dimensions is None or metric not in field.metrics or existing.quantize not in (None, *QUANTIZATIONS):
         return
-    kind = HnswIndex if standing.method == "hnsw" else IvfflatIndex
-    declare_index(model, kind(field, metric=metric, quantize=standing.quantize, name=standing.name))
+    kind = HnswIndex if existing.method == "hnsw" else IvfflatIndex
+    declare_index(model, kind(field, metric=metric, quantize=existing.quantize, name=existing.name))
 
 
 def model_with(table: str, fields: Mapping[str, Field], keys: Sequence[str] = (), **meta: Any) -> type[Model]:
-    """A model of the table with these fields by their columns' names; ``keys`` are the columns of the primary key.
+    """A model with these fields, by the names of their columns; ``keys`` are the columns of the primary key.
 
-    A column may have any name. Its field has the same, with ``_`` behind where that means something to Peewee.
+    A field has the name of its column, with ``_`` appended where Peewee has an attribute of that name.
     """
     for name in (table, *fields):
         check_name(name)
     options = type("Meta", (), {"table_name": table, "primary_key": False, **meta})
     model: Any = type(table, (Model,), {"Meta": options})
-    # Not as attributes of the class: there a column named Meta, or one that Peewee has a method for, would be lost.
+    # Not as attributes of the class: a column could be named Meta, or as one of Peewee's methods.
     for column, field in fields.items():
         field.column_name = column
         field.primary_key = field.primary_key or [column] == list(keys)
         add = model._meta.set_primary_key if field.primary_key else model._meta.add_field
-        add(_free_name(model, column, fields), field)
+        name = column
+        while hasattr(model, name) or (name != column and name in fields):
+            name += "_"
+        add(name, field)
     if len(keys) > 1:
         names = (model._meta.columns[column].name for column in keys)
         model._meta.set_primary_key("__composite_key__", CompositeKey(*names))
@@ -175,7 +169,7 @@ def plain_fields(model: type[Model]) -> list[Field]:
 
 
 def vector_field(model: type[Model], column: str | None = None) -> Any:
-    """The vector field of this column, or the model's only one; else :class:`~lightvec.errors.SchemaMismatch`."""
+    """The vector field of a column, or the only one; :class:`~lightvec.errors.SchemaMismatch` if there is none."""
     fields = {field.column_name: field for field in vector_fields(model)}
     if column is None and len(fields) == 1:
         return next(iter(fields.values()))
@@ -184,20 +178,13 @@ def vector_field(model: type[Model], column: str | None = None) -> Any:
     table = model._meta.table_name
     if not fields:
         raise SchemaMismatch(
-            f"the table {table} has no vector column: `lightvec init-db --table NAME --dimensions N` creates a table "
-            f"with one"
+            f"the table {table} has no vector column: `lightvec init-db --table NAME --dimensions N` creates a "
+            f"table with one"
         )
     wanted = "one of them must be named (--vector-column)" if column is None else f"{column} is none of them"
     raise SchemaMismatch(f"the vector columns of the table {table} are: {', '.join(fields)}; {wanted}")
 
 
 def default_metric(field: Any) -> str:
-    """The metric of a field, or a field class, that declares none and whose column has no index."""
+    """The metric of a field, or a field class, that declares none and has no index."""
     return "hamming" if "hamming" in field.metrics else "cosine"
-
-
-def _free_name(model: type[Model], column: str, columns: Collection[str]) -> str:
-    name = column
-    while hasattr(model, name) or (name != column and name in columns):
-        name += "_"
-    return name

@@ -1,6 +1,7 @@
-"""Schema set-up that can be repeated: the extension, tables and indexes of models.
+"""Repeatable schema set-up: the extension, tables and indexes of models.
 
-What exists is not changed; a table or an index that exists and differs from its model is an error.
+What exists is not changed. Where it differs from its model, the step says how; a difference that would break searches
+is an error.
 
 >>> steps = set_up(database, [Doc])
 >>> [(step.kind, step.name, step.exists) for step in steps]
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import peewee
 from peewee import Model, NotSupportedError, ProgrammingError
@@ -29,52 +30,56 @@ from lightvec.peewee._seam import (
     peewee_errors,
     sequence_parts,
 )
-from lightvec.peewee.citus import Spread, distribute_schema, require_citus
+from lightvec.peewee.catalog import ExistingIndex, indexes_named, vector_indexes
+from lightvec.peewee.citus import DistributionPlan, require_citus, schema_distribution_call
 from lightvec.peewee.database import Pg8000Database
+from lightvec.peewee.differences import describe, index_differences, is_same_form, table_differences
 from lightvec.peewee.distribution import Distribution, distributions
-from lightvec.peewee.indexes import VectorIndex, fitting
-from lightvec.peewee.invalid_indexes import InvalidIndex, drop_invalid_index, sqlstate_of
+from lightvec.peewee.indexes import VectorIndex, with_short_name
+from lightvec.peewee.invalid_indexes import drop_invalid_index, drop_statement, sqlstate_of
 from lightvec.peewee.session_settings import backend_pid, session_settings
-from lightvec.pg8000 import exceptions
+from lightvec.pg8000 import connect, exceptions
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["Step", "place", "plan", "set_up"]
+__all__ = ["Step", "plan", "set_schema", "set_up"]
 
 _INSUFFICIENT_PRIVILEGE = "42501"
 
-#: The advisory lock of whoever sets up a schema in this database: "lightvec" in ASCII.
+#: The advisory lock of a set-up in this database: "lightvec" in ASCII.
 _LOCK = int.from_bytes(b"lightvec", "big")
 
-#: Seconds between two attempts to get it.
-_PATIENCE = 0.05
+#: Seconds between two attempts to get it, until giving up, and that its holder may be idle.
+_LOCK_INTERVAL, _LOCK_TIMEOUT, _IDLE_TIMEOUT = 0.05, 3_600, 30
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that the schema needs: whether it exists, and if not, the SQL that creates it.
+    """One object that the schema needs: whether it exists, and if not, the statements that create it.
 
-    ``invalid`` is an invalid index of that name, which is dropped before. ``alone`` says that the SQL cannot
-    run inside a transaction (``CREATE INDEX CONCURRENTLY``), and ``note`` what may surprise about it.
+    ``differs`` says how an existing object differs from its model; it is left as it is. ``invalid`` is an invalid index
+    of that name, which is dropped before. ``outside_transaction`` says that the statements cannot run inside one
+    (CREATE INDEX CONCURRENTLY), and ``note`` what may surprise about a new object.
     """
 
     kind: str
     name: str
     exists: bool
-    make: tuple[str, ...] = ()
-    alone: bool = False
+    create: tuple[str, ...] = ()
+    outside_transaction: bool = False
     note: str = ""
-    invalid: InvalidIndex | None = None
+    invalid: ExistingIndex | None = None
+    differs: str = ""
 
     @property
     def sql(self) -> tuple[str, ...]:
         """The statements."""
         if self.invalid is None:
-            return self.make
-        return (self.invalid.drop_statement(concurrently=self.alone), *self.make)
+            return self.create
+        return (drop_statement(self.invalid, concurrently=self.outside_transaction), *self.create)
 
 
-def place(models: Iterable[type[Model]], schema: str) -> None:
-    """Put the models that name no schema of their own into this one."""
+def set_schema(models: Iterable[type[Model]], schema: str) -> None:
+    """Set the schema of the models that declare none."""
     for model in models:
         if not model._meta.schema:
             model._meta.schema = schema
@@ -89,81 +94,126 @@ def plan(
     schema: str | None = None,
     concurrently: bool = False,
     distribution: Distribution | None = None,
-    with_schema: bool = False,
+    distribute_schema: bool = False,
 ) -> list[Step]:
-    """What the models need, in the order in which it is made; the database is read, not changed.
+    """What the models need, in the order of creation; the database is read, not changed.
 
     ``schema`` is created if it does not exist. ``concurrently`` builds vector indexes without locking out writers.
-    ``distribution`` is that of models which declare none (:mod:`lightvec.peewee.distribution`), and ``with_schema``
-    has Citus take the schema as a whole, each with its tables on one node.
-    :class:`~lightvec.errors.SchemaMismatch` where an existing table differs from its model,
-    :class:`~lightvec.pg8000.exceptions.MissingExtension` where pgvector is not there and must not or cannot be created.
+    ``distribution`` is for models that declare none (:mod:`lightvec.peewee.distribution`); ``distribute_schema`` has
+    Citus distribute the schema as a whole.
+    :class:`~lightvec.errors.SchemaMismatch` where an existing table or index does not serve its model,
+    :class:`~lightvec.pg8000.exceptions.MissingExtension` where pgvector is missing and must not or cannot be created.
     """
     wanted = distributions(models, distribution)
-    if wanted and with_schema:
+    if wanted and distribute_schema:
         raise InvalidOption("a schema that is distributed has its tables whole: distribute it, or the tables, not both")
-    if wanted or with_schema:
+    if wanted or distribute_schema:
         require_citus(database)
     steps = [_extension(database, create_extension)]
     if schema is not None:
         exists = _exists(database, "SELECT to_regnamespace(%s)", identifier(schema))
         steps.append(Step("schema", schema, exists, (f"CREATE SCHEMA {identifier(schema)}",)))
-    if with_schema:
-        steps.append(_schema_distribution(database, schema))
+    if distribute_schema:
+        if schema is None:
+            raise InvalidOption("name the schema that is to be distributed (schema=, --schema)")
+        exists, call = schema_distribution_call(database, schema)
+        steps.append(Step("distribution", f"schema {schema}", exists, (call,)))
     with database.bind_ctx(models):
-        spread = Spread(database, models, wanted)
+        distributed = DistributionPlan(database, models, wanted)
         for model in peewee.sort_models(models):  # type: ignore[attr-defined]
             steps += _sequences(database, model)
-            table = _table(database, model, spread.keys_added_later(model))
-            steps += (table, *_distribution(spread, model, table))
+            table = _table(database, model, distributed.keys_added_later(model))
+            steps.append(table)
+            if calls := distributed.calls(model, table_exists=table.exists or bool(table.differs)):
+                steps.append(Step("distribution", *calls))
             steps += _indexes(database, model, concurrently)
     return steps
 
 
 def set_up(database: Pg8000Database, models: Sequence[type[Model]], **options: Any) -> list[Step]:
-    """Create what does not exist: all of it or nothing, but for what has to run alone, which comes last.
+    """Create what does not exist: all of it or nothing, except what cannot run in a transaction, which comes last.
 
-    Takes what :func:`plan` takes and gives its steps. One set-up of a database waits for another.
+    Takes the parameters of :func:`plan` and returns its steps. A second set-up of the database waits.
     """
-    steps = _make_together(database, models, options)
-    if any(step.alone and not step.exists for step in steps):
-        with _alone(database), _untimed(database):
-            # While this one waited for its turn, another may have built the same.
-            _make(database, [step for step in plan(database, models, **options) if step.alone])
+    steps = _set_up_in_transaction(database, models, options)
+    if any(step.outside_transaction and not step.exists for step in steps):
+        with _lock_outside_transaction(database), _no_statement_timeout(database):
+            # Another set-up may have built the same indexes meanwhile.
+            _run(database, [step for step in plan(database, models, **options) if step.outside_transaction])
     return steps
 
 
-def _make_together(database: Pg8000Database, models: Sequence[type[Model]], options: dict[str, Any]) -> list[Step]:
-    """What runs in one transaction, under a lock that ends with it and so is safe behind a transaction pooler.
+def _set_up_in_transaction(
+    database: Pg8000Database, models: Sequence[type[Model]], options: dict[str, Any]
+) -> list[Step]:
+    """Create what a transaction can create, under a lock that ends with it.
 
     Waiting for the lock inside a transaction would be a deadlock: CREATE INDEX CONCURRENTLY, which another set-up
     runs under the same lock, waits for the end of older transactions.
     """
-    while True:
+    for _ in _attempts(database):
         with database.atomic():
             if _exists(database, "SELECT nullif(pg_try_advisory_xact_lock(%s), false)", _LOCK):
-                # A table with rows has its index built here, which takes its time.
+                # The index of a table with rows takes its time.
                 database.execute_sql("SELECT set_config('statement_timeout', '0', true)")
                 steps = plan(database, models, **options)
-                _make(database, [step for step in steps if not step.alone])
+                _run(database, [step for step in steps if not step.outside_transaction])
                 return steps
-        time.sleep(_PATIENCE)
+    raise AssertionError("the attempts end with an error")
 
 
 @contextmanager
-def _alone(database: Pg8000Database) -> Iterator[None]:
-    """The lock of a session, for what cannot run in a transaction."""
-    while not _exists(database, "SELECT nullif(pg_try_advisory_lock(%s), false)", _LOCK):
-        time.sleep(_PATIENCE)
-    try:
+def _lock_outside_transaction(database: Pg8000Database) -> Iterator[None]:
+    """The same lock, for statements that cannot run in a transaction.
+
+    Behind a pooler the lock of a session could stay on a pooled session. There a second connection holds the lock in a
+    transaction, for which CREATE INDEX CONCURRENTLY does not wait: between statements it has no snapshot.
+    """
+    with peewee_errors:
+        is_direct = backend_pid(database.live_connection()) is not None
+    if is_direct:
+        for _ in _attempts(database):
+            if _exists(database, "SELECT nullif(pg_try_advisory_lock(%s), false)", _LOCK):
+                break
+        try:
+            yield
+        finally:
+            database.execute_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+        return
+    with peewee_errors, connect(database.database, **database.connect_params) as holder:
+        for _ in _attempts(database):
+            holder.run("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = 0")
+            # As a simple query: the portal of an extended one would keep its snapshot.
+            if holder.execute_simple(f"SELECT pg_try_advisory_xact_lock({_LOCK:d})").rows == [[True]]:
+                break
+            holder.run("ROLLBACK")
         yield
-    finally:
-        database.execute_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+_HOLDER = """\
+SELECT a.pid, a.state = 'idle' AND a.state_change < now() - %s * interval '1 second'
+FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid::int8 << 32 | l.objid::int8 = %s AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"""
+
+
+def _attempts(database: Pg8000Database) -> Iterator[None]:
+    """Attempts to get the lock; an error after an hour, or if an idle session has it, which has been left behind."""
+    give_up = time.monotonic() + _LOCK_TIMEOUT
+    while True:
+        yield
+        time.sleep(_LOCK_INTERVAL)
+        for pid, is_idle in database.execute_sql(_HOLDER, (_IDLE_TIMEOUT, _LOCK)).fetchall():
+            if is_idle or time.monotonic() > give_up:
+                raise exceptions.OperationalError(
+                    f"process {pid} of the server holds the lock of schema set-up (see pg_stat_activity): wait until "
+                    f"its set-up is done, or run SELECT pg_terminate_backend({pid}) if that is gone"
+                )
 
 
 @contextmanager
-def _untimed(database: Pg8000Database) -> Iterator[None]:
-    """No statement_timeout, which a build overruns; behind a pooler, which may run it on another session, it stays."""
+def _no_statement_timeout(database: Pg8000Database) -> Iterator[None]:
+    """For builds that take long; behind a pooler, where the next statement may run on another session, it stays."""
     with peewee_errors:
         conn = database.live_connection()
         settings = {} if backend_pid(conn) is None else {"statement_timeout": "0"}
@@ -171,19 +221,18 @@ def _untimed(database: Pg8000Database) -> Iterator[None]:
             yield
 
 
-def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
-    in_reach = False
-    missing = [step for step in steps if not step.exists]
+def _run(database: Pg8000Database, steps: Iterable[Step]) -> None:
+    missing = [step for step in steps if not step.exists and not step.differs]
     if any(step.kind == "distribution" for step in missing):
         # Several tables in one transaction, of which some refer to others, go over one connection to each worker.
         database.execute_sql("SELECT set_config('citus.multi_shard_modify_mode', 'sequential', true)")
     for step in missing:
-        if step.kind in ("table", "index") and not in_reach:
-            in_reach = _bring_types_in_reach(database)
         try:
             if step.invalid is not None:
-                drop_invalid_index(database, step.invalid, concurrently=step.alone)
-            for statement in step.make:
+                drop_invalid_index(database, step.invalid, concurrently=step.outside_transaction)
+            if step.kind in ("table", "index") and not step.outside_transaction:
+                _add_extension_to_path(database)
+            for statement in step.create:
                 database.execute_sql(statement)
         except ProgrammingError as error:
             if step.kind == "extension" and sqlstate_of(error) == _INSUFFICIENT_PRIVILEGE:
@@ -193,25 +242,21 @@ def _make(database: Pg8000Database, steps: Iterable[Step]) -> None:
                 ) from error
             raise
         except NotSupportedError as error:
-            if step.alone:
+            if step.outside_transaction:
                 raise SchemaMismatch(
                     f"the index {step.name} cannot be built concurrently ({error}): leave concurrently out"
                 ) from error
             raise
 
 
-def _bring_types_in_reach(database: Pg8000Database) -> bool:
-    """Where pgvector is in a schema outside the search path, find its types and operator classes for these definitions.
-
-    In a transaction this ends with it.
-    """
-    schema = database.connection().extension().schema
-    database.execute_sql(
-        "SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(%s), %s) "
-        "WHERE NOT %s = ANY(current_schemas(true))",
-        (schema, database.in_transaction(), schema),
-    )
-    return True
+def _add_extension_to_path(database: Pg8000Database) -> None:
+    """Until the end of the transaction, find pgvector's types where its schema is not in the search path."""
+    if schema := database.extension().out_of_path:
+        database.execute_sql(
+            "SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(%s), true) "
+            "WHERE NOT %s = ANY(current_schemas(true))",
+            (schema, schema),
+        )
 
 
 # What exists, and what is to be created
@@ -239,138 +284,66 @@ def _sequences(database: Pg8000Database, model: Any) -> Iterator[Step]:
             yield Step("sequence", name, exists, () if exists else (create_sequence_sql(field),))
 
 
-def _table(database: Pg8000Database, model: Any, keys_added_later: Sequence[Any] = ()) -> Step:
-    name = _qualified(model)
-    exists = _exists(database, "SELECT to_regclass(%s)", name)
-    if exists:
-        _check_columns(database, model, name)
-    with _deferred(keys_added_later):
-        return Step("table", model._meta.table_name, exists, (create_table_sql(model),))
-
-
-@contextmanager
-def _deferred(fields: Sequence[Any]) -> Iterator[None]:
-    """Have Peewee leave these foreign keys out of a table's definition."""
-    for field in fields:
+def _table(database: Pg8000Database, model: Any, keys_added_later: Sequence[Any]) -> Step:
+    meta = model._meta
+    name = identifier(*filter(None, (meta.schema, meta.table_name)))
+    if _exists(database, "SELECT to_regclass(%s)", name):
+        differs = "; ".join(table_differences(database, model, name))
+        return Step("table", meta.table_name, not differs, differs=differs)
+    # Peewee leaves deferred foreign keys out of CREATE TABLE.
+    for field in keys_added_later:
         field.deferred = True
     try:
-        yield
+        return Step("table", meta.table_name, False, (create_table_sql(model),))
     finally:
-        for field in fields:
+        for field in keys_added_later:
             field.deferred = False
 
 
-def _distribution(spread: Spread, model: Any, table: Step) -> Iterator[Step]:
-    calls = spread.calls(model, is_there=table.exists)
-    if calls is not None:
-        yield Step("distribution", *calls)
-
-
-def _schema_distribution(database: Pg8000Database, schema: str | None) -> Step:
-    if schema is None:
-        raise InvalidOption("name the schema that is to be distributed (schema=, --schema)")
-    exists, call = distribute_schema(database, schema)
-    return Step("distribution", f"schema {schema}", exists, (call,))
-
-
-def _check_columns(database: Pg8000Database, model: Any, name: str) -> None:
-    """The existing table must have the model's columns, and its vector columns their type and dimensions."""
-    found = dict(
-        database.execute_sql(
-            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
-            "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-            (name,),
-        ).fetchall()
-    )
-    for field in model._meta.sorted_fields:
-        column = field.column_name
-        if column not in found:
-            raise SchemaMismatch(
-                f"the table {model._meta.table_name} exists without the column {column} of {model.__name__}: add it "
-                f"with ALTER TABLE (playhouse.migrate does), or rename the model's table"
-            )
-        if hasattr(field, "value_class"):
-            wanted = field.ddl_datatype(None).sql
-            # An extension in a schema outside the search path is named with it.
-            if found[column].rpartition(".")[2] != wanted:
-                raise SchemaMismatch(
-                    f"the column {model._meta.table_name}.{column} is {found[column]}, and "
-                    f"{model.__name__}.{field.name} says {wanted}: change the model, or make a "
-                    f"new column for the other embeddings"
-                )
-
-
-class _Index(NamedTuple):
-    """An existing index with the name of a wanted one; ``method`` and ``operator_class`` are its first
-    column's."""
-
-    schema: str
-    name: str
-    on_table: bool
-    table: str
-    method: str
-    operator_class: str
-    valid: bool
-    being_built: bool
-
-
-# An index lies in the schema of its table; one that is to come lies where its table will.
-_INDEX = """\
-SELECT n.nspname, c.relname, i.indrelid IS NOT DISTINCT FROM t.oid, i.indrelid::regclass::text, m.amname, o.opcname,
-    i.indisvalid,
-    EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = c.oid)
-FROM (SELECT to_regclass(%s) AS oid) t
-JOIN pg_catalog.pg_class c ON c.relname = %s AND c.relnamespace = coalesce(
-    (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = t.oid),
-    to_regnamespace(coalesce(%s, quote_ident(current_schema()))))
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
-JOIN pg_catalog.pg_am m ON m.oid = c.relam
-JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[0]"""
-
-
 def _indexes(database: Pg8000Database, model: Any, concurrently: bool) -> Iterator[Step]:
-    for index in map(fitting, model._meta.fields_to_index()):
-        alone = concurrently and isinstance(index, VectorIndex)
-        sql = (create_index_sql(model, index.concurrent() if alone else index),)
-        name = index_name(index)
-        found = _index(database, model, name)
-        invalid = None
-        if found is not None:
-            _check_index(model, index, found)
-            # IF NOT EXISTS takes it for whole.
-            invalid = None if found.valid else InvalidIndex(found.schema, found.name, found.table)
-        note = index.note if isinstance(index, VectorIndex) else ""
-        yield Step("index", name, found is not None and found.valid, sql, alone, note, invalid)
+    meta, schema = model._meta, database.extension().out_of_path
+    indexes = {index_name(index): index for index in map(with_short_name, meta.fields_to_index())}
+    existing = indexes_named(database, indexes, meta.table_name, meta.schema)
+    new_columns = set()
+    for name, index in indexes.items():
+        if not isinstance(index, VectorIndex):
+            step = Step("index", name, False, (create_index_sql(model, index),))
+        else:
+            built = (index.concurrent() if concurrently else index).qualified(schema)
+            step = Step("index", name, False, (create_index_sql(model, built),), concurrently, index.note)
+            if name not in existing:
+                new_columns.add(index.field.column_name)
+        yield _existing_index(database, model, index, existing[name], step) if name in existing else step
+    for other in vector_indexes(database, meta.table_name, meta.schema) if new_columns else ():
+        if other.column in new_columns and other.name not in indexes:
+            words = f"{model.__name__} does not declare it ({describe(other)}): drop it if no query uses it"
+            yield Step("index", other.name, False, differs=words)
 
 
-def _index(database: Pg8000Database, model: Any, name: str) -> _Index | None:
-    schema = model._meta.schema and identifier(model._meta.schema)
-    row = database.execute_sql(_INDEX, (_qualified(model), name, schema)).fetchone()
-    return None if row is None else _Index(*row)
+def _existing_index(database: Pg8000Database, model: Any, index: Any, found: ExistingIndex, step: Step) -> Step:
+    """The step for an index whose name is taken.
 
-
-def _check_index(model: Any, index: Any, found: _Index) -> None:
-    """The existing index must be the wanted one, valid or left invalid."""
-    table, name = model._meta.table_name, index_name(index)
-    if not found.on_table:
+    :class:`~lightvec.errors.SchemaMismatch` if ``nearest`` could not use it, or if it is being built.
+    """
+    table, name = model._meta.table_name, found.name
+    if found.table != table:  # Both are in the same schema.
         raise SchemaMismatch(
             f"the index {name} of {model.__name__} is to be on the table {table}, and one of that name exists on "
             f"{found.table}: give one of them another name"
         )
-    if isinstance(index, VectorIndex):
-        wanted, got = (index.method, index.operator_class), (found.method, found.operator_class)
-        if wanted != got:
-            raise SchemaMismatch(
-                f"the index {name} on {table} is {' with '.join(got)}, and {model.__name__} says "
-                f"{' with '.join(wanted)}: drop it, or give the model's index another name"
-            )
+    if isinstance(index, VectorIndex) and not is_same_form(index, found):
+        wanted = f"{index.method} on {index.field.column_name} with {index.operator_class}"
+        raise SchemaMismatch(
+            f"the index {name} on {table} is {found.method} on {', '.join(found.keys)} with {found.operator_class}, "
+            f"and {model.__name__} says {wanted}: drop it, or give the model's index another name"
+        )
     if found.being_built and not found.valid:
         raise SchemaMismatch(f"the index {name} on {table} is being built at this moment: wait until that is done")
-
-
-def _qualified(model: Any) -> str:
-    return identifier(*filter(None, (model._meta.schema, model._meta.table_name)))
+    if not found.valid:
+        # IF NOT EXISTS would accept it.
+        return Step("index", name, False, step.create, step.outside_transaction, step.note, found)
+    differs = "; ".join(index_differences(database, model, index, found))
+    return Step("index", name, not differs, differs=differs)
 
 
 def _exists(database: Pg8000Database, question: str, *values: object) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from lightvec.peewee.catalog import StandingIndex
-from lightvec.peewee.citus import Standing, standing
+from lightvec.peewee.catalog import ExistingIndex
+from lightvec.peewee.citus import TableDistribution, table_distribution
 from lightvec.peewee.database import Pg8000Database
 from lightvec.search.findings import OK, Finding, display_name, finding, format_size
 from lightvec.wire.identifiers import identifier, text_literal
@@ -95,7 +95,7 @@ class Shard(NamedTuple):
 class Shards(NamedTuple):
     """How a table is distributed, its shards, and the errors of those that could not be read."""
 
-    standing: Standing
+    standing: TableDistribution
     shards: Sequence[Shard]
     errors: Mapping[int, str]
 
@@ -131,13 +131,13 @@ def shards_of(database: Pg8000Database, schema: str, table: str) -> Shards | Non
     if not database.extension().citus:
         return None
     name = identifier(schema, table)
-    found = standing(database, name)
-    if found.distribution is None and not found.is_in_schema:
+    found = table_distribution(database, name)
+    if found.distribution is None and not found.in_distributed_schema:
         return None
     return read_shards(found, database.execute_sql(_SHARDS, (name, _FACTS)).fetchall())
 
 
-def read_shards(found: Standing, rows: Sequence[Sequence[Any]]) -> Shards:
+def read_shards(found: TableDistribution, rows: Sequence[Sequence[Any]]) -> Shards:
     """The shards from the number, success, result and nodes of each."""
     shards, errors = [], {}
     for number, success, result, nodes in rows:
@@ -181,7 +181,7 @@ def node_findings(version: Sequence[int], nodes: Sequence[Node]) -> Iterator[Fin
         yield finding("citus_no_workers", subject)
 
 
-def shard_findings(schema: str, table: str, indexes: Sequence[StandingIndex], shards: Shards) -> Iterator[Finding]:
+def shard_findings(schema: str, table: str, indexes: Sequence[ExistingIndex], shards: Shards) -> Iterator[Finding]:
     subject = display_name(schema, table)
     for number, error in shards.errors.items():
         yield finding("shard_unreachable", subject, shard=number, error=error)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from lightvec.peewee.catalog import StandingIndex
+from lightvec.peewee.catalog import ExistingIndex
 from lightvec.peewee.estimates import usual_lists
 from lightvec.search.doctor_server import ServerFacts
 from lightvec.search.findings import (
@@ -64,7 +64,7 @@ def index_findings(server: ServerFacts, table: Table, memory: Memory) -> Iterato
     yield from _duplicate_findings([index for index in table.indexes if index.valid])
 
 
-def _list_findings(table: Table, index: StandingIndex) -> Iterator[Finding]:
+def _list_findings(table: Table, index: ExistingIndex) -> Iterator[Finding]:
     name = identifier(index.schema, index.name)
     if not table.rows:
         yield finding("ivfflat_built_empty", index.name, name=name)
@@ -82,7 +82,7 @@ def _list_findings(table: Table, index: StandingIndex) -> Iterator[Finding]:
         yield finding("ivfflat_lists", index.name, consequence=consequence, **values)
 
 
-def _build_memory_findings(table: Table, index: StandingIndex, memory: Memory) -> Iterator[Finding]:
+def _build_memory_findings(table: Table, index: ExistingIndex, memory: Memory) -> Iterator[Finding]:
     """What a build allocates is about what the index has on disk."""
     parts = [(node, size) for node, size in table.index_parts(index) if node in memory]
     if not parts:
@@ -101,8 +101,8 @@ def _build_memory_findings(table: Table, index: StandingIndex, memory: Memory) -
         )
 
 
-def _duplicate_findings(indexes: Sequence[StandingIndex]) -> Iterator[Finding]:
-    def definition(index: StandingIndex) -> tuple[str, ...]:
+def _duplicate_findings(indexes: Sequence[ExistingIndex]) -> Iterator[Finding]:
+    def definition(index: ExistingIndex) -> tuple[str, ...]:
         on = (index.table_schema, index.table, index.column, index.expression, index.where)
         return tuple(map(str, (*on, index.method, index.operator_class)))
 

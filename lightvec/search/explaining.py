@@ -16,7 +16,7 @@ from typing import Any
 from peewee import SelectBase
 
 from lightvec.errors import InvalidOption
-from lightvec.peewee.catalog import StandingIndex, vector_indexes
+from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.nearest import Nearest, settings_of
 from lightvec.peewee.quantization import QUANTIZATIONS
@@ -42,7 +42,7 @@ SELECT {NEVER_ANALYZED}
 FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
 WHERE p.oid = to_regclass(%s)"""
 
-Indexes = Mapping[IndexName, StandingIndex]
+Indexes = Mapping[IndexName, ExistingIndex]
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _shortfalls(
                 yield finding("filtered_short", subject, dropped=text, **values)
 
 
-def _rows_scanned(scan: Node, index: StandingIndex, settings: Mapping[str, ScanSettings]) -> int:
+def _rows_scanned(scan: Node, index: ExistingIndex, settings: Mapping[str, ScanSettings]) -> int:
     """How many rows an index scan reads; of lists, what they hold on average."""
     effort = settings[index.method].effort
     if index.method == "hnsw":
@@ -287,7 +287,7 @@ def _mismatches(table: tuple[str, str], distance: Distance, indexes: Indexes) ->
         yield _mismatch(index, distance, command)
 
 
-def _mismatch(index: StandingIndex, distance: Distance, command: str) -> Finding:
+def _mismatch(index: ExistingIndex, distance: Distance, command: str) -> Finding:
     subject = display_name(index.schema, index.name)
     form = QUANTIZATIONS.get(index.quantize or "")
     metrics = form.metrics if form else ()
@@ -298,7 +298,7 @@ def _mismatch(index: StandingIndex, distance: Distance, command: str) -> Finding
     return finding("wrong_expression", subject, built=_indexed(index), wanted=distance.operand, quantize=quantize)
 
 
-def _indexed(index: StandingIndex) -> str | None:
+def _indexed(index: ExistingIndex) -> str | None:
     return index.expression or index.column
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from math import isqrt
 
-from lightvec.peewee.catalog import StandingIndex
+from lightvec.peewee.catalog import ExistingIndex
 from lightvec.wire.identifiers import identifier
 
 __all__ = [
@@ -387,7 +387,7 @@ def finding(code: str, subject: str = "", level: str | None = None, **values: ob
     return Finding(level, _CODES.get(code, code), subject, what.format_map(values), remedy.format_map(values))
 
 
-def unusable_index(index: StandingIndex) -> Finding | None:
+def unusable_index(index: ExistingIndex) -> Finding | None:
     """Why no query uses an index, whatever the query; None for a valid one."""
     if index.valid:
         return None
@@ -398,7 +398,7 @@ def unusable_index(index: StandingIndex) -> Finding | None:
     return finding("invalid_index", subject, name=identifier(index.schema, index.name), command=command)
 
 
-def one_probe(index: StandingIndex, level: str | None = None) -> Finding:
+def one_probe(index: ExistingIndex, level: str | None = None) -> Finding:
     """That searches read one of the lists of an IVFFlat index."""
     subject = display_name(index.schema, index.name)
     probes = max(2, isqrt(index.lists))

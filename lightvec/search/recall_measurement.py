@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from peewee import fn
 
 from lightvec.errors import InvalidOption, SchemaMismatch
-from lightvec.peewee.catalog import StandingIndex, vector_indexes
+from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.search.explaining import Explanation, explain
 from lightvec.search.scan_settings import SETTINGS, scan_settings
 
@@ -43,7 +43,7 @@ class Subject:
 
     k: int
     sample: int
-    index: StandingIndex | None
+    index: ExistingIndex | None
     exact_ms: float
     table: str
     field: str
@@ -203,11 +203,11 @@ class Benchmark:
     def explain(self, options: Mapping[str, Any]) -> Explanation:
         return explain(self._nearest(self._queries[0], options), database=self._database)
 
-    def index(self, explanation: Explanation) -> StandingIndex | None:
+    def index(self, explanation: Explanation) -> ExistingIndex | None:
         indexes = (index for index in self._indexes if index.name == explanation.index)
         return next(indexes, None) if explanation.uses_index else None
 
-    def settings(self, index: StandingIndex, options: Mapping[str, Any]) -> tuple[dict[str, int | str], str]:
+    def settings(self, index: ExistingIndex, options: Mapping[str, Any]) -> tuple[dict[str, int | str], str]:
         """The settings with which the queries run, and which ones of the session do not hold."""
         settings = self._nearest(self._queries[0], options).settings(self._database)
         scan = scan_settings(self._database, index.method, settings)
@@ -286,7 +286,7 @@ class Benchmark:
         return self._filtered(nearest).select(distance.alias("whole_distance")).tuples()
 
     @cached_property
-    def _indexes(self) -> list[StandingIndex]:
+    def _indexes(self) -> list[ExistingIndex]:
         meta = self.field.model._meta
         # A partitioned table or a view uses the indexes of other tables.
         return [*vector_indexes(self._database, meta.table_name, meta.schema), *vector_indexes(self._database)]

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from peewee import DatabaseError
 
-from lightvec.peewee.catalog import StandingIndex, vector_indexes
+from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.reflect import no_table
+from lightvec.peewee.reflect import no_such_table
 from lightvec.search.citus_shards import BUILDS, Shards, shards_of
 from lightvec.search.findings import display_name
 from lightvec.wire.identifiers import identifier
@@ -120,7 +120,7 @@ class Table:
     analyzed: Any
     vacuumed: Any
     columns: Sequence[VectorColumn]
-    indexes: Sequence[StandingIndex]
+    indexes: Sequence[ExistingIndex]
     is_sample: bool = False
     newer: dict[str, float] = field(default_factory=dict)
     shards: Shards | None = None
@@ -134,17 +134,17 @@ class Table:
     def sql(self) -> str:
         return identifier(self.schema, self.name)
 
-    def indexes_of(self, column: VectorColumn) -> list[StandingIndex]:
+    def indexes_of(self, column: VectorColumn) -> list[ExistingIndex]:
         return [index for index in self.indexes if index.column == column.name]
 
-    def index_parts(self, index: StandingIndex) -> list[tuple[str, int]]:
+    def index_parts(self, index: ExistingIndex) -> list[tuple[str, int]]:
         """The bytes of an index and the node that has them, by shard; without shards, one unnamed."""
         if self.shards is None:
             return [("", index.size)]
         parts = self.shards.indexes(index.name)
         return [(node, part.size) for shard, part in parts for node in shard.nodes]
 
-    def scans(self, index: StandingIndex) -> int:
+    def scans(self, index: ExistingIndex) -> int:
         if self.shards is not None:
             return sum(part.scans for _, part in self.shards.indexes(index.name))
         own = (index.table_schema, index.table)
@@ -182,11 +182,11 @@ def vector_tables(
 def _oid(database: Pg8000Database, table: str, schema: str | None) -> int:
     row = database.execute_sql(_OID, (table, schema, schema)).fetchone()
     if row is None:
-        raise no_table(database, table, schema)
+        raise no_such_table(database, table, schema)
     return int(row[0])
 
 
-def _table(rows: Sequence[Sequence[Any]], indexes: Sequence[StandingIndex]) -> Table:
+def _table(rows: Sequence[Sequence[Any]], indexes: Sequence[ExistingIndex]) -> Table:
     _, schema, name, *_, size, count, partitions, never_analyzed, analyzed, vacuumed = rows[0]
     names = {(partition["schema"], partition["table"]) for partition in partitions}
     return Table(
@@ -252,7 +252,7 @@ def _sample(database: Pg8000Database, column: VectorColumn, sampled: str) -> Sam
     return Sample(*database.execute_sql(sql).fetchall()[0])
 
 
-def _newer(database: Pg8000Database, index: StandingIndex, sampled: str) -> float:
+def _newer(database: Pg8000Database, index: ExistingIndex, sampled: str) -> float:
     """The share of rows that a later transaction wrote than the one that built the index."""
     sql = (
         "SELECT coalesce(avg((age(xmin) < (SELECT age(xmin) FROM pg_catalog.pg_class "

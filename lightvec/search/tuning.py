@@ -10,7 +10,7 @@ from typing import Any
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.index_options import DEFAULTS
-from lightvec.peewee.catalog import StandingIndex
+from lightvec.peewee.catalog import ExistingIndex
 from lightvec.peewee.nearest import MOST_EF_SEARCH
 from lightvec.search.recall_measurement import (
     ROWS_ARE_EASY,
@@ -215,7 +215,7 @@ def _advice(search: _Search, best: Trial, unseen: float, facts: Mapping[str, Any
         yield from _rebuilding(index, best)
 
 
-def _rebuilding(index: StandingIndex, best: Trial) -> Iterator[str]:
+def _rebuilding(index: ExistingIndex, best: Trial) -> Iterator[str]:
     """How to build the index instead, where the most effort does not find enough."""
     if best.short:
         limit = "hnsw.max_scan_tuples" if index.method == "hnsw" else "ivfflat.max_probes"

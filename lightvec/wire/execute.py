@@ -221,8 +221,9 @@ def parameters_of(session: Session, values: Sequence[Any], oids: Sequence[int | 
         # Without oids, a call saved: 0.05 of 16 µs.
         return adapters.parameters(values, oids) if oids else [adapters.parameter(each) for each in values]
     except MissingExtension:
-        look_up(session)
-        return adapters.parameters(values, oids)
+        pass  # Looked up below, so that a second error is not chained to this one.
+    look_up(session)
+    return adapters.parameters(values, oids)
 
 
 def check_count(values: Sequence[Any]) -> None:

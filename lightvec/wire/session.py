@@ -237,7 +237,7 @@ class Session:
             raise InterfaceError(
                 f"expected SQL that can be sent as {self.adapters.encoding}, the client_encoding, got "
                 f"{sql[error.start]!a} in it: SET client_encoding TO 'UTF8'"
-            ) from error
+            ) from None
 
     # --- exchanges ----------------------------------------------------------------------------
 
@@ -416,7 +416,7 @@ class Session:
             if isinstance(fatal, Error) and self._is_doubtful(fatal, results):
                 fatal.leave_in_doubt()
             if last is not None:
-                raise last from error
+                raise last from None
         finally:
             self._release()
 

@@ -20,7 +20,7 @@ from peewee import (
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee import HnswIndex, Pg8000Database, VectorField
-from lightvec.peewee.citus import standing
+from lightvec.peewee.citus import table_distribution
 from lightvec.peewee.distribution import Distribution
 from lightvec.peewee.schema import plan, set_up
 from lightvec.wire.identifiers import identifier
@@ -92,9 +92,9 @@ def test_models_are_spread_with_their_keys(db: Pg8000Database) -> None:
         ("distribution", "tenant by id"),
         ("distribution", "page by tenant_id"),
     ]
-    assert standing(db, "country").distribution == Distribution(reference=True)
-    assert standing(db, "tenant").distribution == Distribution("id", 3)
-    assert standing(db, "page").distribution == Distribution("tenant_id", 3)
+    assert table_distribution(db, "country").distribution == Distribution(reference=True)
+    assert table_distribution(db, "tenant").distribution == Distribution("id", 3)
+    assert table_distribution(db, "page").distribution == Distribution("tenant_id", 3)
     assert all(step.exists for step in set_up(db, ALL))
     with db.bind_ctx(ALL):
         Country.create(id=1, name="here")
@@ -160,7 +160,7 @@ def test_a_schema_is_spread_as_a_whole(db: Pg8000Database, citus_url: str, run: 
             assert outcome.status == 0, outcome.err
             told = {(step["kind"], step["name"]): step["created"] for step in json.loads(outcome.out)}
             assert told["distribution", f"schema {schema}"] is made
-        assert str(standing(db, f"{schema}.doc")) == "distributed with its schema"
+        assert str(table_distribution(db, f"{schema}.doc")) == "distributed with its schema"
         refused = run(
             "init-db", "--url", citus_url, "--schema", schema, "--table", "doc", "--dimensions", "3", "--reference"
         )
@@ -181,7 +181,7 @@ def test_a_table_that_is_described(db: Pg8000Database, citus_url: str, run: Run)
         outcome = run(*arguments)
         assert outcome.status == 0, outcome.err
         assert f"{word}  distribution  item by tenant\n" in outcome.out
-    assert standing(db, "item").distribution == Distribution("tenant", 4)
+    assert table_distribution(db, "item").distribution == Distribution("tenant", 4)
     columns = {
         row[0]
         for row in db.execute_sql(
@@ -195,7 +195,7 @@ def test_a_table_that_is_described(db: Pg8000Database, citus_url: str, run: Run)
 def test_a_table_for_each_node(db: Pg8000Database, citus_url: str, run: Run) -> None:
     outcome = run("init-db", "--url", citus_url, "--table", "small", "--dimensions", "3", "--reference")
     assert "created  distribution  small as a reference table" in outcome.out
-    assert standing(db, "small").distribution == Distribution(reference=True)
+    assert table_distribution(db, "small").distribution == Distribution(reference=True)
 
 
 def test_models_on_the_command_line(
@@ -215,13 +215,13 @@ class Label(Model):
 """)
     outcome = run("init-db", "--url", citus_url, module, "--distribute-by", "shelf", "--shards", "2", "--concurrently")
     assert outcome.status == 0, outcome.err
-    assert standing(db, "shelf").distribution == Distribution("shelf", 2)
-    assert standing(db, "label").distribution == Distribution(reference=True)
+    assert table_distribution(db, "shelf").distribution == Distribution("shelf", 2)
+    assert table_distribution(db, "label").distribution == Distribution(reference=True)
 
 
 def test_a_distributed_schema_has_no_distributed_tables(db: Pg8000Database) -> None:
     with pytest.raises(InvalidOption, match="not both"):
-        plan(db, ALL, schema="whole", with_schema=True)
+        plan(db, ALL, schema="whole", distribute_schema=True)
 
 
 class Log(Base):

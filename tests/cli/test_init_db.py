@@ -297,6 +297,24 @@ def test_a_dry_run_as_json(run: Run, write_module: Write, empty_url: str) -> Non
     assert relations(empty_url) == {}
 
 
+def test_what_exists_and_differs(run: Run, empty_url: str) -> None:
+    """It is neither claimed to exist nor changed; what does not exist is created."""
+    with connect(empty_url) as conn:
+        conn.run("CREATE EXTENSION vector")
+        conn.run("CREATE TABLE t (id bigserial PRIMARY KEY, title varchar(9), embedding vector(2))")
+    arguments = ["init-db", "--url", empty_url, "--table", "t", "--dimensions", "2", "--column", "title:text"]
+    difference = "the column title is character varying(9), expected text"
+    dry = run(*arguments, "--dry-run")
+    assert f"-- table t differs: {difference}\n" in dry.out
+    first = run(*arguments)
+    assert f"differs  table      t: {difference}\n" in first.out
+    assert "created  index      t_embedding_cosine_hnsw\n" in first.out
+    steps = {step["name"]: step for step in json.loads(run(*arguments, "--json").out)}
+    assert steps["t"] == {"kind": "table", "name": "t", "created": False, "differs": difference}
+    other = run(*arguments, "--metric", "l2")
+    assert "differs  index      t_embedding_cosine_hnsw: t does not declare it" in other.out
+
+
 def test_a_model_that_the_module_takes_from_another(run: Run, tmp_path: Path, empty_url: str) -> None:
     (tmp_path / "models_of_an_app.py").write_text(
         "from peewee import Model\nfrom lightvec.peewee import VectorField\n\n"

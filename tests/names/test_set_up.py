@@ -11,7 +11,7 @@ import pytest
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee import Pg8000Database, VectorField
 from lightvec.peewee.reflect import model_of, model_with, vector_field
-from lightvec.peewee.schema import place, plan, set_up
+from lightvec.peewee.schema import plan, set_schema, set_up
 from lightvec.pg8000 import Connection, connect
 from lightvec.wire.identifiers import identifier
 from tests.cases import for_each
@@ -33,7 +33,7 @@ def described(table: str, column: str) -> Any:
 def test_set_up_and_back(house: House, db: Pg8000Database, name: str) -> None:
     """Schema, table and columns of this name are made once, stand then, and are found."""
     model = described(name, name)
-    place([model], name)
+    set_schema([model], name)
     steps = set_up(db, [model], schema=name)
     assert [(step.kind, step.name, step.exists) for step in steps[:3]] == [
         ("extension", "vector", True),
@@ -57,7 +57,7 @@ def test_set_up_and_back(house: House, db: Pg8000Database, name: str) -> None:
 def test_an_index_that_is_left_invalid(house: House, db: Pg8000Database, name: str) -> None:
     """It is dropped by its name and built anew."""
     model = described(name, name)
-    place([model], name)
+    set_schema([model], name)
     index = set_up(db, [model], schema=name)[-1].name
     house.run(
         "UPDATE pg_index SET indisvalid = false FROM pg_class c, pg_namespace n WHERE indexrelid = c.oid "

@@ -43,7 +43,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     "pg8000/dbapi.py:": {"name": "a constant of the table"},
     "wire/lookup.py:": {"TYPES_SQL": "a constant"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},
-    "peewee/invalid_indexes.py:drop_invalid_index": {"index.table": "quoted where an InvalidIndex is created"},
+    "peewee/differences.py:_declared_types": {"nulls": "types as the models declare them"},
     "errors.py:MissingExtension.__init__": dict.fromkeys(("type_name", "installed"), "a sentence"),
     "wire/advice.py:_newer": dict.fromkeys(
         ("found[0]", "'.'.join(map(str, version))", "'.'.join(map(str, types.version))"), "a sentence"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from lightvec.peewee import Pg8000Database
-from lightvec.peewee.catalog import StandingIndex, vector_indexes
+from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 
 
 @pytest.fixture
-def found(db: Pg8000Database) -> Iterator[dict[str, StandingIndex]]:
+def found(db: Pg8000Database) -> Iterator[dict[str, ExistingIndex]]:
     with db.atomic() as transaction:
         for sql in (
             'CREATE TABLE standing (id int, "the vector" vector(3), half halfvec(4), note text)',
@@ -26,7 +26,7 @@ def found(db: Pg8000Database) -> Iterator[dict[str, StandingIndex]]:
         transaction.rollback()
 
 
-def test_what_each_is_built_for(found: dict[str, StandingIndex]) -> None:
+def test_what_each_is_built_for(found: dict[str, ExistingIndex]) -> None:
     built = {
         name: (index.column, index.column_type, index.method, index.metric, index.quantize, index.dimensions)
         for name, index in found.items()
@@ -39,7 +39,7 @@ def test_what_each_is_built_for(found: dict[str, StandingIndex]) -> None:
     }
 
 
-def test_the_rest_of_it(found: dict[str, StandingIndex]) -> None:
+def test_the_rest_of_it(found: dict[str, ExistingIndex]) -> None:
     assert found["plain"].options == {"m": "8"}
     assert (found["plain"].expression, found["plain"].where) == (None, None)
     assert (found["coarse"].where, found["bits"].where) == ("(id > 5)", None)
@@ -50,7 +50,7 @@ def test_the_rest_of_it(found: dict[str, StandingIndex]) -> None:
         assert index.size > 0
 
 
-def test_all_tables_or_one(db: Pg8000Database, found: dict[str, StandingIndex]) -> None:
+def test_all_tables_or_one(db: Pg8000Database, found: dict[str, ExistingIndex]) -> None:
     assert list(found.values()) == vector_indexes(db, "standing", "public")
     assert {"plain", "lists"} <= {index.name for index in vector_indexes(db)}
     assert vector_indexes(db, "no such table") == []

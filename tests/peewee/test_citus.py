@@ -9,7 +9,7 @@ from peewee import BigIntegerField, CompositeKey, ForeignKeyField, IntegerField,
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee import Pg8000Database, VectorField
-from lightvec.peewee.citus import Spread
+from lightvec.peewee.citus import DistributionPlan
 from lightvec.peewee.distribution import Distribution, distributions
 from lightvec.peewee.schema import plan, set_up
 from lightvec.pg8000 import Connection
@@ -102,8 +102,8 @@ def test_a_unique_field() -> None:
         distributions([User])
 
 
-def spread(*models: Any) -> Spread:
-    return Spread(None, models, distributions(models))  # type: ignore[arg-type]
+def spread(*models: Any) -> DistributionPlan:
+    return DistributionPlan(None, models, distributions(models))  # type: ignore[arg-type]
 
 
 class Tenant(Model):
@@ -141,10 +141,10 @@ def test_conflict_targets(db: Pg8000Database) -> None:
             assert "ON CONFLICT" in sql
 
 
-@pytest.mark.parametrize("options", [{}, {"distribution": Distribution(reference=True)}, {"with_schema": True}])
+@pytest.mark.parametrize("options", [{}, {"distribution": Distribution(reference=True)}, {"distribute_schema": True}])
 def test_a_server_without_citus(options: dict[str, Any], db: Pg8000Database) -> None:
     models: list[type[Model]] = [made(table_name="not_made")] if options else [Page]
-    if "with_schema" in options:
+    if "distribute_schema" in options:
         options = {**options, "schema": "not_made"}
     for make in (plan, set_up):
         with pytest.raises(NotSupportedError, match=r"this database has no Citus.*CREATE EXTENSION citus on each node"):

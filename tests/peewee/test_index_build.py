@@ -227,7 +227,7 @@ def test_an_extension_outside_the_search_path(empty_url: str) -> None:
         database.execute_sql("CREATE TABLE built (e ext.vector(2)); INSERT INTO built VALUES ('[1,2]')")
         for options in ({}, {"metric": "ip", "concurrently": True}, {"quantize": "bit", "metric": "cosine"}):
             plan = planned(database, **options)
-            assert "ext" in str(plan.settings["search_path"])
+            assert (plan.settings, '"ext".vector_' in plan.create or '"ext"."' in plan.create) == ({}, True)
             build_index(database, plan)
         assert list(standing(database).values()) == [True] * 3
         assert database.execute_sql("SHOW search_path").fetchone() == ('"$user", public',)

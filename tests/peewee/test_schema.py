@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import peewee
 import pytest
 from peewee import Model
+from playhouse.postgres_ext import ArrayField
 
 from lightvec.errors import SchemaMismatch
-from lightvec.peewee import Pg8000Database, VectorField, schema
+from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField, catalog
 from lightvec.peewee.reflect import model_with
 from lightvec.peewee.schema import plan, set_up
 from lightvec.pg8000 import connect
@@ -64,9 +65,9 @@ def test_the_lock_goes_when_an_index_cannot_be_built(empty_url: str) -> None:
 @pytest.mark.parametrize(
     ("definition", "told"),
     [
-        ("USING ivfflat (embedding vector_cosine_ops)", "is ivfflat with vector_cosine_ops"),
-        ("USING hnsw (embedding vector_l2_ops)", "says hnsw with vector_cosine_ops"),
-        ("(title)", "is btree with text_ops"),
+        ("USING ivfflat (embedding vector_cosine_ops)", "is ivfflat on embedding with vector_cosine_ops"),
+        ("USING hnsw (embedding vector_l2_ops)", "says hnsw on embedding with vector_cosine_ops"),
+        ("(title)", "is btree on title with text_ops"),
     ],
 )
 def test_an_index_that_is_another(empty_url: str, definition: str, told: str) -> None:
@@ -112,8 +113,8 @@ def test_an_index_that_is_being_built(empty_url: str) -> None:
         with pytest.MonkeyPatch.context() as patch:
             # Who may not see the counters takes it for one that was left, and must not drop it all the same.
             patch.setattr("lightvec.peewee.invalid_indexes.LOCK_TIMEOUT", 1)
-            unseen = re.sub(r"EXISTS \(SELECT FROM pg_catalog.pg_stat_progress.*?c.oid\)", "false", schema._INDEX)
-            patch.setattr("lightvec.peewee.schema._INDEX", unseen)
+            unseen = re.sub(r"EXISTS \(SELECT FROM pg_catalog.pg_stat_progress.*?c.oid\)", "false", catalog._INDEXES)
+            patch.setattr("lightvec.peewee.catalog._INDEXES", unseen)
             for concurrently in (False, True):
                 with pytest.raises(SchemaMismatch, match="another session builds an index"):
                     set_up(database, [doc()], concurrently=concurrently)
@@ -125,3 +126,185 @@ def test_an_index_that_is_being_built(empty_url: str) -> None:
 def build(url: str) -> None:
     with connect(url) as conn:
         conn.run(f"CREATE INDEX CONCURRENTLY {INDEX} ON doc USING hnsw (embedding vector_cosine_ops)")
+
+
+# What exists and differs
+
+
+class Place(Model):
+    """The table and its indexes are created by statements that leave one thing different."""
+
+    id: Any
+    name = peewee.CharField(max_length=20, unique=True)
+    note = peewee.TextField(null=True)
+    number = peewee.IntegerField()
+    embedding = VectorField(3, metric="l2")
+
+    class Meta:
+        table_name = "place"
+        indexes = (
+            HnswIndex("embedding", m=32, name="place_hnsw"),
+            IvfflatIndex("embedding", lists=200, name="place_ivfflat"),
+        )
+
+
+Place.add_index(Place.number, name="place_number", where=Place.note == "100% it's")
+
+TABLE = (
+    "CREATE TABLE place (id serial PRIMARY KEY, name varchar(20) NOT NULL, note text, number integer NOT NULL, "
+    "embedding vector(3) NOT NULL)"
+)
+INDEXES = {
+    "place_name": "CREATE UNIQUE INDEX place_name ON place (name)",
+    "place_number": "CREATE INDEX place_number ON place (number) WHERE note = '100% it''s'",
+    "place_hnsw": "CREATE INDEX place_hnsw ON place USING hnsw (embedding vector_l2_ops) WITH (m = 32)",
+    "place_ivfflat": "CREATE INDEX place_ivfflat ON place USING ivfflat (embedding vector_l2_ops) WITH (lists = 200)",
+}
+
+
+def differences(database: Pg8000Database, table: str = TABLE, **indexes: str) -> dict[str, str]:
+    """What the steps say of the table and indexes that these statements create."""
+    database.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")
+    with database.atomic() as transaction:
+        database.execute_sql("SET LOCAL client_min_messages = error")
+        for sql in (table, *{**INDEXES, **indexes}.values()):
+            if sql:
+                database.execute_sql(sql)
+        steps = set_up(database, [Place])
+        assert [step.exists for step in plan(database, [Place])] == [not step.differs for step in steps]
+        transaction.rollback()
+    return {step.name: step.differs for step in steps if step.differs}
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Pg8000Database]:
+    with connected(empty_url) as database:
+        yield database
+
+
+def test_what_peewee_created_does_not_differ(empty: Pg8000Database) -> None:
+    assert differences(empty) == {}
+    with empty.bind_ctx([Place]):
+        empty.create_tables([Place])
+    assert all(step.exists for step in plan(empty, [Place]))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("id serial", "id bigserial", "the column id is bigint, expected integer"),
+        ("PRIMARY KEY", "UNIQUE", "its primary key is (), expected (id)"),
+        ("varchar(20)", "varchar(30)", "the column name is character varying(30), expected VARCHAR(20)"),
+        ("varchar(20)", "text", "the column name is text, expected VARCHAR(20)"),
+        ("number integer", "number text", "the column number is text, expected INTEGER"),
+        ("note text", "note text NOT NULL", "the column note is NOT NULL, expected NULL"),
+        ("name varchar(20) NOT NULL", "name varchar(20)", "the column name is NULL, expected NOT NULL"),
+    ],
+)
+def test_a_table_that_differs(empty: Pg8000Database, old: str, new: str, told: str) -> None:
+    assert differences(empty, TABLE.replace(old, new))["place"].split("; ")[0] == told
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        ("place_name", "UNIQUE ", "", "it is not unique, expected unique"),
+        ("place_name", "(name)", "(note)", "it is on (note), expected (name)"),
+        ("place_name", "(name)", "(name, note)", "it is on (name, note), expected (name)"),
+        ("place_name", "(name)", "(lower(name))", "it is on (lower((name)::text)), expected (name)"),
+        ("place_number", "CREATE", "CREATE UNIQUE", "it is unique, expected not unique"),
+        ("place_number", "(number)", "USING hash (number)", "it is hash, expected btree"),
+        ("place_number", "100%", "50%", "its condition is (note = '50% it''s'::text), expected another"),
+        ("place_number", " WHERE note = '100% it''s'", "", "its condition is none, expected another"),
+        ("place_name", "(name)", "(name) WHERE number > 5", "its condition is (number > 5), expected none"),
+        ("place_hnsw", "m = 32", "m = 16", "m is 16, expected 32"),
+        ("place_hnsw", " WITH (m = 32)", "", "m is 16, expected 32"),
+        ("place_hnsw", " WITH (m = 32)", " WITH (m = 32) WHERE id > 5", "its condition is (id > 5), expected none"),
+        ("place_ivfflat", "200", "10", "lists is 10, expected 200"),
+    ],
+)
+def test_an_index_that_differs(empty: Pg8000Database, name: str, old: str, new: str, told: str) -> None:
+    assert differences(empty, **{name: INDEXES[name].replace(old, new, 1)}) == {name: told}
+
+
+def test_an_index_of_that_name_on_another_vector(empty: Pg8000Database) -> None:
+    other = "CREATE INDEX place_hnsw ON place USING hnsw (second vector_l2_ops) WITH (m = 32)"
+    with pytest.raises(SchemaMismatch, match="is hnsw on second with vector_l2_ops, and Place says hnsw on embedding"):
+        differences(empty, TABLE.replace("embedding", "second vector(3), embedding"), place_hnsw=other)
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW"])
+def test_a_view_with_the_name_of_the_table(empty: Pg8000Database, kind: str) -> None:
+    table = TABLE.replace("TABLE place", "TABLE others")
+    with empty.atomic():
+        empty.execute_sql("CREATE EXTENSION vector")
+        empty.execute_sql(table)
+        empty.execute_sql(f"CREATE {kind} place AS SELECT * FROM others")
+        assert [step.differs for step in plan(empty, [Place]) if step.kind == "table"] == [f"it is a {kind.lower()}"]
+
+
+def test_another_metric_is_told(empty: Pg8000Database) -> None:
+    """The new index is built beside the old one, which no query of the model uses any more."""
+    set_up(empty, [doc()])
+    other: Any = model_with("doc", {"id": peewee.AutoField(), "embedding": VectorField(3, metric="l2", index="hnsw")})
+    steps = {step.name: step for step in set_up(empty, [other])}
+    assert not steps["doc_embedding_l2_hnsw"].differs
+    assert "doc does not declare it (hnsw on embedding, vector_cosine_ops" in steps[INDEX].differs
+    assert all(step.exists for step in plan(empty, [other])), "it is told once"
+
+
+# Peewee's create_tables
+
+
+class First(peewee.Model):
+    """What a first script declares."""
+
+    embedding = VectorField(3, metric="l2", index="hnsw")
+
+    class Meta:
+        table_name = "first"
+
+
+class Listed(peewee.Model):
+    """A model that needs the extension for an array."""
+
+    embeddings = ArrayField(VectorField, {"dimensions": 2}, index=False)
+
+    class Meta:
+        table_name = "listed"
+
+
+class Plain(peewee.Model):
+    """A model that does not need it."""
+
+    class Meta:
+        table_name = "plain"
+
+
+@pytest.mark.parametrize("models", [[First], [Plain, Listed]], ids=["vector", "array"])
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_create_tables_creates_the_extension(empty: Pg8000Database, models: Any, in_transaction: bool) -> None:
+    with empty.bind_ctx([*models, Plain]):
+        empty.create_tables([Plain])
+        assert empty.extension().oids == {}
+        for _ in range(2):
+            with empty.atomic() if in_transaction else nullcontext():
+                empty.create_tables(models)
+        assert empty.extension().oids
+        assert {model._meta.table_name for model in models} <= set(empty.get_tables())
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_create_tables_of_a_user_who_may_not(empty: Pg8000Database, in_transaction: bool) -> None:
+    """The error is that of the table, in one traceback; the transaction goes on as Peewee has it."""
+    empty.execute_sql("CREATE ROLE modest; GRANT CREATE ON SCHEMA public TO modest; SET ROLE modest")
+    try:
+        with (
+            empty.bind_ctx([First]),
+            pytest.raises(peewee.ProgrammingError, match="CREATE EXTENSION vector") as refused,
+            empty.atomic() if in_transaction else nullcontext(),
+        ):
+            empty.create_tables([First])
+    finally:
+        empty.execute_sql("RESET ROLE; DROP OWNED BY modest; DROP ROLE modest")
+    assert (refused.value.__cause__, refused.value.__suppress_context__) == (None, True)

@@ -46,6 +46,7 @@ PRIVATE_NAMES: list[tuple[str, str, str | None]] = [
     ("peewee.Index", "_safe", None),
     ("peewee.Index", "_table", None),
     ("peewee.Index", "_unique", None),
+    ("peewee.Index", "_using", None),
     ("peewee.Index", "_where", None),
     ("peewee.Index", "_expressions", None),
     ("peewee.ModelIndex", "_generate_name_from_fields", "(self, model, fields)"),

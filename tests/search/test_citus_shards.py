@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lightvec.peewee import Pg8000Database
-from lightvec.peewee.catalog import StandingIndex
-from lightvec.peewee.citus import Standing
+from lightvec.peewee.catalog import ExistingIndex
+from lightvec.peewee.citus import TableDistribution
 from lightvec.peewee.distribution import Distribution
 from lightvec.pg8000 import connect
 from lightvec.search.citus_shards import Node, node_findings, read_shards, shard_findings
@@ -34,9 +34,10 @@ def answer(number: int, node: str, size: int, scans: int = 1, **facts: Any) -> t
 
 
 def table_of(*rows: tuple[Any, ...]) -> Table:
-    shards = read_shards(Standing(Distribution("id", 4), False), rows)
-    index = StandingIndex(
-        "public", "doc_hnsw", "public", "doc", "e", "vector", "hnsw", "vector_l2_ops", 3, None, None, True, False,
+    shards = read_shards(TableDistribution(Distribution("id", 4), False), rows)
+    index = ExistingIndex(
+        "public", "doc_hnsw", "public", "doc", "e", "vector", ["e"], False,
+        "hnsw", "vector_l2_ops", 3, None, None, True, False,
         {}, sum(part.size for _, part in shards.indexes("doc_hnsw")), 0,
     )  # fmt: skip
     return Table("public", "doc", 0, shards.total("rows"), [], False, None, None, [], [index], shards=shards)
