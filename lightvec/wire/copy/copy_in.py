@@ -67,19 +67,19 @@ class CopyIn:
     def begin(self) -> None:
         """Send the statement. A COPY TO STDOUT, or another statement, takes effect at once."""
         session, result = self._session, self.result
-        ends = (protocol.CopyInResponse, protocol.ReadyForQuery)
+        ends = protocol.COPY_IN_RESPONSE + protocol.READY_FOR_QUERY
         with session.turn("idle", [result]):
             session.send(protocol.query(session.encode(result.sql)), takes_effect=True)
-            event = session.read_until(ends, result)
-            if type(event) is protocol.ErrorResponse:
+            code = session.read_until(ends, result)
+            if code == protocol.ERROR_RESPONSE:
                 session.read_ready([result])
-            elif type(event) is protocol.CopyInResponse:
+            elif code == protocol.COPY_IN_RESPONSE:
                 session.begin_copy()
             elif not result.is_done and result.error is None:
                 raise InternalError("the server did not answer the statement; the connection is closed")
         if result.error is not None:
             raise result.error
-        self.is_open = type(event) is protocol.CopyInResponse
+        self.is_open = code == protocol.COPY_IN_RESPONSE
 
     def write(self, message: bytes | bytearray | memoryview) -> None:
         """Send a complete CopyData message without copying it."""
@@ -117,7 +117,7 @@ class CopyIn:
                 raise InternalError(
                     f"the server sent {bytes(code)!r} in the middle of a COPY; the connection is closed"
                 )
-            session.handle(session.next_event(), self.result)
+            session.read(self.result)
             session.transport.check_time()
         return False
 
