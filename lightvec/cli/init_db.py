@@ -273,9 +273,9 @@ def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
 def _print_sql(steps: Sequence[Step], extension_schema: str) -> None:
     from lightvec.wire.identifiers import identifier, text_literal
 
-    if extension_schema and not all(step.exists for step in steps):
+    if extension_schema and any(step.sql for step in steps if not step.exists):
         # What lightvec runs finds pgvector there by itself; psql goes by the search path.
-        schema = text_literal(f", {identifier(extension_schema)}")
+        schema = text_literal(", " + identifier(extension_schema))
         click.echo(
             "SELECT pg_catalog.set_config('search_path', "
             f"pg_catalog.current_setting('search_path') || {schema}, false);"

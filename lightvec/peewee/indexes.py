@@ -282,9 +282,8 @@ def bind_indexes(model: Any, field: Field) -> None:
 
 def declare_index(model: Any, index: VectorIndex) -> None:
     """Add an index to a model, unless the model has it already, from its parent."""
-    vector_indexes = (each for each in model._meta.indexes if isinstance(each, VectorIndex) and each.is_bound)
-    names = [index_name(other) for other in vector_indexes]
-    if index_name(index) not in names:
+    others = [other for other in model._meta.indexes if isinstance(other, VectorIndex) and other.is_bound]
+    if index_name(index) not in map(index_name, others):
         model._meta.indexes.append(index)
 
 

@@ -178,8 +178,8 @@ def vector_field(model: type[Model], column: str | None = None) -> Any:
     table = model._meta.table_name
     if not fields:
         raise SchemaMismatch(
-            f"the table {table} has no vector column: `lightvec init-db --table NAME --dimensions N` creates a "
-            f"table with one"
+            f"the table {table} has no vector column: `lightvec init-db --table NAME --dimensions N` creates a table "
+            f"with one"
         )
     wanted = "one of them must be named (--vector-column)" if column is None else f"{column} is none of them"
     raise SchemaMismatch(f"the vector columns of the table {table} are: {', '.join(fields)}; {wanted}")

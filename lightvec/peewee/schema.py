@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import peewee
 from peewee import Model, NotSupportedError, ProgrammingError
 
-from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
 from lightvec.peewee._seam import (
     create_index_sql,
     create_sequence_sql,
@@ -187,7 +187,11 @@ def _lock_outside_transaction(database: Pg8000Database) -> Iterator[None]:
             if holder.execute_simple(f"SELECT pg_try_advisory_xact_lock({_LOCK:d})").rows == [[True]]:
                 break
             holder.run("ROLLBACK")
-        yield
+        try:
+            yield
+        finally:
+            with suppress(LightvecError):
+                holder.run("ROLLBACK")
 
 
 _HOLDER = """\

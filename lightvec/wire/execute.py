@@ -38,7 +38,7 @@ _BIND_REFUSED = "08P01"
 #: A type, function or operator does not exist: perhaps the extension was created anew.
 _MISSING = ("42704", "42883", "XX000")
 #: Errors that may have to do with vectors, placeholders or lists.
-_ADVISED = ("42704", "42883", "22003", "22000", "42601", "42804", "22P02")
+_ADVISED = ("42704", "42883", "42602", "22003", "22000", "42601", "42804", "22P02")
 #: The statement cannot run in a transaction block, or ends transactions itself (CALL).
 _ONLY_OUTSIDE = ("25001", "2D000")
 

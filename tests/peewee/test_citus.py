@@ -156,7 +156,7 @@ def test_a_server_without_citus(options: dict[str, Any], db: Pg8000Database) -> 
     ("arguments", "status", "said"),
     [
         (["--shards", "4"], 2, "--shards needs --distribute-by"),
-        (["--reference", "--distribute-by", "id"], 2, "not both"),
+        (["--reference", "--distribute-by", "id"], 2, "got both"),
         (["--distribute-schema"], 2, "--distribute-schema needs --schema"),
         (["--distribute-by", "id"], 1, "has no Citus"),
         (["--reference"], 1, "has no Citus"),

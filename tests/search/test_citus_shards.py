@@ -36,9 +36,8 @@ def answer(number: int, node: str, size: int, scans: int = 1, **facts: Any) -> t
 def table_of(*rows: tuple[Any, ...]) -> Table:
     shards = read_shards(TableDistribution(Distribution("id", 4), False), rows)
     index = ExistingIndex(
-        "public", "doc_hnsw", "public", "doc", "e", "vector", ["e"], False,
-        "hnsw", "vector_l2_ops", 3, None, None, True, False,
-        {}, sum(part.size for _, part in shards.indexes("doc_hnsw")), 0,
+        "public", "doc_hnsw", "public", "doc", "e", "vector", ["e"], False, "hnsw", "vector_l2_ops", 3, None, None,
+        True, False, {}, sum(part.size for _, part in shards.indexes("doc_hnsw")), 0,
     )  # fmt: skip
     return Table("public", "doc", 0, shards.total("rows"), [], False, None, None, [], [index], shards=shards)
 
