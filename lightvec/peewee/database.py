@@ -18,6 +18,7 @@ from peewee import (
     Entity,
     Field,
     Function,
+    Index,
     Model,
     ModelIndex,
     Node,
@@ -36,6 +37,7 @@ from lightvec.peewee._seam import (
     copy_with,
     cursor_wrapper,
     end_inherited_block,
+    extend_playhouse,
     forget_connection,
     inherited_blocks,
     open_connection,
@@ -45,7 +47,7 @@ from lightvec.peewee._seam import (
     update_values,
 )
 from lightvec.peewee.adapter import Pg8000Adapter
-from lightvec.peewee.indexes import check_entity, with_short_name
+from lightvec.peewee.indexes import check_entity, index_of_added_column, with_short_name
 from lightvec.peewee.vector_values import convert_lists, convert_update
 from lightvec.pg8000 import dbapi
 from lightvec.types.columns import VECTOR_TYPES
@@ -101,6 +103,8 @@ class _Context(Context):
             check_entity(obj)
         elif isinstance(obj, ModelIndex):
             obj = with_short_name(obj)
+        elif type(obj) is Index:
+            obj = index_of_added_column(obj)
         elif isinstance(obj, (Case, Function)):
             obj = self._with_vectors(obj)
         elif isinstance(obj, Update):
@@ -282,6 +286,12 @@ class Pg8000Database(PostgresqlDatabase):
             return super().create_tables(models, **options)
         except ProgrammingError as error:
             raise error from None
+
+    def get_tables(self, schema: str | None = None) -> list[str]:
+        """As in Peewee, whose reflection and migrations begin with it: they learn the vector fields."""
+        extend_playhouse()
+        tables: list[str] = super().get_tables(schema)
+        return tables
 
     def copy_rows(
         self,

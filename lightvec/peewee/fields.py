@@ -9,10 +9,11 @@ from peewee import Database, Expression, Field, Model, Node, Value
 
 from lightvec.errors import InvalidOption
 from lightvec.metrics import METRICS, Metric, metric_for, metric_of_call, metrics_of
-from lightvec.peewee._seam import database_of
+from lightvec.peewee._seam import database_of, extend_playhouse
 from lightvec.peewee.generics import M, TypedField, V
 from lightvec.peewee.indexes import (
     HnswIndex,
+    IndexOfField,
     IvfflatIndex,
     VectorIndex,
     bind_indexes,
@@ -60,6 +61,7 @@ class _DistanceField(TypedField[V, M]):
 
     def bind(self, model: Any, name: str, set_attribute: bool = True) -> None:
         super().bind(model, name, set_attribute)
+        extend_playhouse()
         if not set_attribute:
             if name.startswith(_ELEMENT):
                 # Otherwise the driver gets a list of lists, which is an array of numbers.
@@ -69,6 +71,13 @@ class _DistanceField(TypedField[V, M]):
         if self.index_method is not None:
             form = usual_quantization(self.field_type, self.dimensions)
             declare_index(model, _INDEXES[self.index_method](self, quantize=form))
+
+    def clone(self) -> Any:
+        """A copy, of which playhouse.migrate creates the column and, if ``index`` is true, an index."""
+        copy = super().clone()
+        if self.index_method is not None:
+            copy.index, copy.index_type = True, IndexOfField(self.index_method, copy)
+        return copy
 
     def get_modifiers(self) -> list[int] | None:
         return None if self.dimensions is None else [self.dimensions]

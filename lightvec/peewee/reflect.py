@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from peewee import BareField, CompositeKey, Field, Model, Node
 
 from lightvec.errors import SchemaMismatch
+from lightvec.index_options import OPTIONS
 from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
@@ -23,6 +24,7 @@ __all__ = [
     "VECTOR_FIELDS",
     "JsonColumn",
     "TextColumn",
+    "declare_existing",
     "default_metric",
     "model_of",
     "model_with",
@@ -110,7 +112,7 @@ def model_of(database: Pg8000Database, table: str, schema: str | None = None) ->
     model = model_with(table, fields, keys, database=database, schema=schema)
     for index in existing:
         if index.column is not None:
-            _declare(model, index)
+            declare_existing(model, index)
     return model
 
 
@@ -123,15 +125,16 @@ def no_such_table(database: Pg8000Database, table: str, schema: str | None = Non
     )
 
 
-def _declare(model: Any, existing: ExistingIndex) -> None:
+def declare_existing(model: Any, existing: ExistingIndex) -> None:
     """Declare an existing index, so that ``nearest`` writes the query that it serves."""
     field = model._meta.columns[existing.column]
     # Bits serve each of their metrics (nearest.py), so any of those declares them.
     metric = QUANTIZATIONS["bit"].metrics[-1] if existing.quantize == "bit" else existing.metric
     if field.dimensions is None or metric not in field.metrics or existing.quantize not in (None, *QUANTIZATIONS):
         return
-    kind = HnswIndex if existing.method == "hnsw" else IvfflatIndex
-    declare_index(model, kind(field, metric=metric, quantize=existing.quantize, name=existing.name))
+    kind: Any = HnswIndex if existing.method == "hnsw" else IvfflatIndex
+    options = {name: int(value) for name, value in existing.options.items() if name in OPTIONS[existing.method]}
+    declare_index(model, kind(field, metric=metric, quantize=existing.quantize, name=existing.name, **options))
 
 
 def model_with(table: str, fields: Mapping[str, Field], keys: Sequence[str] = (), **meta: Any) -> type[Model]:
