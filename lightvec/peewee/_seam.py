@@ -46,6 +46,7 @@ __all__ = [
     "index_using",
     "inherited_blocks",
     "is_nested",
+    "limit_of",
     "open_connection",
     "peewee_errors",
     "reconnect",
@@ -175,6 +176,10 @@ def database_of(model: Any) -> Any:
 
 def database_of_query(query: Any) -> Any:
     return query._database
+
+
+def limit_of(query: Any) -> Any:
+    return query._limit
 
 
 # Definitions
