@@ -13,7 +13,7 @@ SLOW := $(addprefix tests/pg8000/,test_beside_psycopg.py test_fork.py test_inter
 FAST := $(addprefix tests/,types wire pg8000 peewee test_layers.py test_metrics.py) $(addprefix --ignore=,$(SLOW))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all test-lowest test-citus soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean docs
+.PHONY: help demo test test-fast test-all test-lowest test-servers test-citus soak lint typecheck check bench bench-scale lambda-zip dist test-wheel clean docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ test-lowest: .venvs/lowest/.installed  ## run the tests of the libraries on the 
 	$$($(PYTHON) -m tests.pythons | head -1 | cut -d' ' -f2) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt --editable '.[test]'
 	@touch $@
+
+# SERVERS: which of them, as pytest's -k.
+test-servers: $(VENV)/.installed-servers  ## try what users do first on PostgreSQL 15 to 18, pgvector 0.5 to 0.8, and PGlite
+	LIGHTVEC_SERVERS=1 $(BIN)/python -m pytest tests/servers $(if $(SERVERS),-k '$(SERVERS)')
 
 test-citus: $(VENV)/.installed-test  ## run the tests on the Citus cluster that LIGHTVEC_CITUS_URL names
 	@test -n "$$LIGHTVEC_CITUS_URL" || { echo "set LIGHTVEC_CITUS_URL to the coordinator of a cluster" >&2; exit 2; }

@@ -27,15 +27,13 @@ from peewee import DatabaseProxy, Model
 from lightvec.peewee import Pg8000Database
 from lightvec.peewee.schema import set_up
 from lightvec.pg8000 import connect
-from lightvec.server import ensure
+from lightvec.server import ensure, path_of
 from lightvec.wire.identifiers import identifier
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Databases", "bound_to"]
-
-_EMBEDDED = "embedded:"
 
 #: The attributes that a database's ``init`` sets, to restore them.
 _TARGET = ("database", "connect_params", "deferred", "deadline", "_isolation_level")
@@ -53,7 +51,8 @@ class Databases:
     """
 
     def __init__(self, url: str, models: Sequence[type[Model]] = ()) -> None:
-        self._url = ensure(url.removeprefix(_EMBEDDED)).url if url.startswith(_EMBEDDED) else url
+        path = path_of(url)
+        self._url = url if path is None else ensure(path).url
         self._models = models
         # The random part lets several runs share a server.
         self._template = f"lightvec_test_{secrets.token_hex(6)}"

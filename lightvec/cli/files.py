@@ -30,19 +30,20 @@ __all__ = [
     "text_rows",
 ]
 
-#: Formats of rows as text, of one matrix, a row a vector, and of arrays.
+#: Formats of rows as text; of one matrix, a row a vector, which may begin with any bytes or not;
+#: of arrays.
 TEXTS = ("jsonl", "jsonl.gz", "csv", "vec")
-MATRICES = ("npy", "hdf5", "fvecs", "ivecs", "bvecs", "fbin")
+_ANY_BYTES = ("fvecs", "ivecs", "bvecs", "fbin")
+MATRICES = ("npy", "hdf5", *_ANY_BYTES)
 ARRAYS = ("npz", *MATRICES)
 
 FORMATS = (*TEXTS, *ARRAYS, "parquet", "feather")
 
 #: Other endings of file names.
-_ENDINGS = {"h5": "hdf5", "arrow": "feather", "glove": "vec"}
+_ENDINGS = {"tsv": "csv", "h5": "hdf5", "arrow": "feather", "glove": "vec"}
 
 #: How files begin, to the format, or the kind if that is none that is read.
 _SIGNATURES = {
-    b"\x1f\x8b": "jsonl.gz",
     b"\x93NUMPY": "npy",
     b"\x89HDF\r\n": "hdf5",
     b"PAR1": "parquet",
@@ -51,7 +52,8 @@ _SIGNATURES = {
     b"\x80\x05": "a Python pickle",
     b"%PDF": "a PDF",
     b"SQLite format 3": "an SQLite database",
-    b"<": "XML or HTML",
+    b"<?xml": "XML",
+    b"<!": "XML or HTML",
 }
 
 #: Rows with their numbers in the file.
@@ -97,13 +99,19 @@ def format_of(path: Path, format: str | None = None) -> str:
             texts = ", ".join(TEXTS)
             raise InvalidOption(f"expected {texts} on standard input, got {format}: save it first")
         return format or "jsonl"
-    with path.open("rb") as file:
-        head = file.read(4_096)
+    head = b""
+    if path.is_file():  # A pipe could be read only once.
+        with path.open("rb") as file:
+            head = file.read(4_096)
     ending = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffix)[1:].lower()
     found = format or _ENDINGS.get(ending, ending)
     if ending == "txt" and _is_word_vector(head):
         found = format or "vec"
+    if found in _ANY_BYTES:
+        return found
     held = next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), found)
+    if head.startswith(b"\x1f\x8b"):
+        held = "jsonl.gz" if found == "jsonl.gz" else "a gzip file"
     if head.startswith(b"PK\x03\x04"):
         held = "npz" if b".npy" in head[:200] or found == "npz" else "a zip archive"
     if found in FORMATS and held == found:
@@ -210,12 +218,14 @@ def _csv(file: BinaryIO, path: Path, read_part: ReadPart, delimiter: str | None)
     Bytes that are not UTF-8 are the server's to refuse.
     """
     text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
-    letter = "\t" if delimiter == "tab" else delimiter or ","
+    is_tabbed = delimiter == "tab" or path.suffix == ".tsv"
+    letter = "\t" if is_tabbed else delimiter or ","
     lines = _csv_lines(csv.reader(text, strict=True, delimiter=letter), path)
     try:
-        _, names = next(lines, (0, []))
+        names = next((cells for _, cells in lines if "".join(cells).strip()), [])
         check_headings(names, path)
-        if delimiter is None and len(names) == 1 and not {*";\t|"}.isdisjoint(names[0]):
+        is_default = delimiter is None and not is_tabbed
+        if is_default and len(names) == 1 and not {*";\t|"}.isdisjoint(names[0]):
             raise InvalidOption(
                 f"{path}: expected headings separated by commas, got {names[0]!r}: "
                 f"say what separates them with --delimiter"

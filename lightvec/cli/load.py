@@ -37,7 +37,8 @@ _FILE: Any = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=
 @click.option(
     "--delimiter",
     type=click.Choice([",", ";", "|", "tab"]),
-    help="What separates the cells of a CSV file (default: a comma).",
+    metavar="CHARACTER",
+    help="What separates the cells of a CSV file: a comma (default), ';', '|' or tab.",
 )
 @click.option(
     "--vectors",

@@ -130,8 +130,11 @@ def embedded_path(url: str | None) -> Path | None:
     """The folder of the embedded server that the URL, or else DATABASE_URL, names."""
     named = os.environ.get("DATABASE_URL", "") if url is None else url
     if not named.startswith("embedded:"):
-        return None
-    return Path(named.removeprefix("embedded:") or EMBEDDED_PATH).expanduser()
+        return None  # lightvec.server takes its time to load.
+    from lightvec.server import path_of
+
+    path = path_of(named)
+    return path and path.expanduser()
 
 
 def _start_embedded(path: Path) -> str:

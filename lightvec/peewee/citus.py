@@ -22,7 +22,7 @@ __all__ = [
     "TableDistribution",
     "require_citus",
     "schema_distribution_call",
-    "shards_and_pages",
+    "shard_sizes",
     "table_distribution",
 ]
 
@@ -161,17 +161,33 @@ def table_distribution(database: Pg8000Database, table: str) -> TableDistributio
     return TableDistribution(Distribution(reference=True) if replication == "t" else None, in_distributed_schema)
 
 
+# Run on each shard, by its name; the memory is that of its node.
+_SHARD = """\
+SELECT jsonb_build_array(pg_relation_size(%1$L::regclass) / current_setting('block_size')::int,
+    pg_size_bytes(current_setting('maintenance_work_mem')))"""
+
 _SHARDS = """\
-SELECT count(*)::int, citus_relation_size(to_regclass(%s)) / current_setting('block_size')::int
-FROM pg_catalog.pg_dist_shard WHERE logicalrelid = to_regclass(%s)"""
+SELECT count(*)::int, sum(pages)::int8, max(pages)::int8, min(memory)::int8
+FROM run_command_on_shards(to_regclass(%s), %s) r CROSS JOIN LATERAL (
+    SELECT (r.result::jsonb->>0)::int8 AS pages, (r.result::jsonb->>1)::int8 AS memory) s
+WHERE r.success"""
 
 
-def shards_and_pages(database: Pg8000Database, table: str) -> tuple[int, int]:
-    """The number of shards of a table, named as SQL, and of all their pages; no shards if it is not distributed."""
+class ShardSizes(NamedTuple):
+    """The shards of a table, their pages, those of the largest, and their nodes' least ``maintenance_work_mem``."""
+
+    shards: int
+    pages: int
+    largest: int
+    maintenance_work_mem: int
+
+
+def shard_sizes(database: Pg8000Database, table: str) -> ShardSizes | None:
+    """The shards of a table, named as SQL; None if it is not distributed, or none of them can be read."""
     if not database.extension().citus or table_distribution(database, table) == TableDistribution(None, False):
-        return 0, 0
-    ((shards, pages),) = database.execute_sql(_SHARDS, (table, table)).fetchall()
-    return shards, pages
+        return None
+    sizes = ShardSizes(*database.execute_sql(_SHARDS, (table, _SHARD)).fetchall()[0])
+    return sizes if sizes.shards else None
 
 
 def _is_distributed(model: Any, distribution: Distribution, found: TableDistribution) -> bool:

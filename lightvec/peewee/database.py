@@ -82,6 +82,8 @@ class _Context(Context):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
+        #: Nodes, and the same with lists converted, by the IDs of the nodes.
+        self._converted: dict[int, tuple[Node, Node]] = {}
         #: pgvector's schema, to write vectors as texts that are cast to its types.
         self.vectors_as_text = ""
 
@@ -104,10 +106,16 @@ class _Context(Context):
         elif type(obj) is Index:
             obj = index_of_added_column(obj)
         elif isinstance(obj, (Case, Function)):
-            obj = convert_lists(obj)
+            obj = self._with_vectors(obj)
         elif isinstance(obj, Update):
             obj = copy_with(obj, update=convert_update(update_values(obj)))
         return obj.__sql__(self)
+
+    def _with_vectors(self, node: Node) -> Node:
+        # Once for each node: GROUP BY needs the very parameter that SELECT has.
+        if id(node) not in self._converted:
+            self._converted[id(node)] = (node, convert_lists(node))
+        return self._converted[id(node)][1]
 
 
 class Pg8000Database(PostgresqlDatabase):

@@ -8,7 +8,7 @@ from math import isqrt
 
 from lightvec.errors import InvalidOption
 from lightvec.index_options import DEFAULTS
-from lightvec.peewee.citus import shards_and_pages
+from lightvec.peewee.citus import shard_sizes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.wire.identifiers import identifier
@@ -70,21 +70,24 @@ def estimate(database: Pg8000Database, index: VectorIndex, maintenance_work_mem:
     meta = index.field.model._meta
     table, column = identifier(*filter(None, (meta.schema, meta.table_name))), identifier(index.field.column_name)
     ((pages, allowed),) = database.execute_sql(_PAGES, (table, table)).fetchall()
-    shards, shards_pages = shards_and_pages(database, table)
-    # A sample, because the statistics of ANALYZE may be old.
-    percent = min(100.0, 100.0 * _SAMPLE / max(pages + shards_pages, 1))
+    shards = shard_sizes(database, table)
+    # A sample, because the statistics of ANALYZE may be old. Its size is no parameter: Citus does not pass one on to
+    # the only shard of a table.
+    percent = min(100.0, 100.0 * _SAMPLE / max(pages + (shards.pages if shards else 0), 1))
     ((count, average),) = database.execute_sql(
-        f"SELECT count({column}), avg(pg_catalog.pg_column_size({column})) FROM {table} TABLESAMPLE SYSTEM (%s::real)",
-        (percent,),
+        f"SELECT count({column}), avg(pg_catalog.pg_column_size({column})) FROM {table} "
+        f"TABLESAMPLE SYSTEM ({percent:.9f})"
     ).fetchall()
-    rows = round(count * 100 / percent)
-    # Each shard has an index of its own.
-    rows_of_one, pages_of_one = (-(-rows // shards), shards_pages // shards) if shards else (rows, pages)
+    rows = rows_of_one = round(count * 100 / percent)
+    if shards:
+        # Each shard has an index of its own, of which the largest decides.
+        rows_of_one, allowed = -(-rows * shards.largest // max(shards.pages, 1)), shards.maintenance_work_mem
+        pages = shards.largest
     size, options = _vector_bytes(index, float(average or 0)), {**DEFAULTS, **index.options}
     if index.method == "hnsw":
         needed = rows_of_one * _hnsw_bytes(size, options["m"])
     else:
-        needed = _kmeans_bytes(size, index.field.dimensions, options["lists"], rows_of_one, pages_of_one)
+        needed = _kmeans_bytes(size, index.field.dimensions, options["lists"], rows_of_one, pages)
     return Estimate(rows, needed, maintenance_work_mem or allowed)
 
 

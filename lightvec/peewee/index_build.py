@@ -23,7 +23,7 @@ from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
 from lightvec.peewee._seam import create_index_sql, index_name, peewee_errors
 from lightvec.peewee.build_progress import Progress, read_progress
 from lightvec.peewee.catalog import ExistingIndex, sources_of_view, vector_indexes
-from lightvec.peewee.citus import shards_and_pages
+from lightvec.peewee.citus import shard_sizes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.differences import describe, index_differences, is_same_form
 from lightvec.peewee.estimates import Estimate, estimate
@@ -122,7 +122,7 @@ def plan_index(
         concurrently=index.concurrently,
         estimate=estimate(database, index, maintenance_work_mem),
         settings=_settings(database, maintenance_work_mem, workers),
-        on_shards=bool(shards_and_pages(database, identifier(*filter(None, (schema, table))))[0]),
+        on_shards=shard_sizes(database, identifier(*filter(None, (schema, table)))) is not None,
     )
 
 

@@ -102,12 +102,9 @@ class Nearest(ScoredSelect[M]):
         conditions = [field.is_null(False)] if field.null else []
         #: The WITH query that gives the vector, where that is of a stored row.
         self._row: CTE | None = None
-        #: Rows that the index finds although they are not wanted.
-        self._unwanted = 0
         if isinstance(vector, Model):
             key = _row_condition(field, vector)
             self._row, vector = _row_vector(field, key)
-            self._unwanted = 1
             conditions.append(~key)
         self.metric = field.resolve_metric(metric)
         self._field = field
@@ -122,8 +119,8 @@ class Nearest(ScoredSelect[M]):
             conditions.append(self._distance <= limit)
         self._has_min_score = min_score is not None
         self._k = checked_count(k)
-        self._exact = bool(exact)
-        self._falls_back = exact is None
+        #: None to search again without the index if that finds too few rows.
+        self._exact = exact
         self._ef_search = ef_search
         self._probes = probes
         self._iterative_scan = _checked_scan(iterative_scan)
@@ -311,7 +308,7 @@ class Nearest(ScoredSelect[M]):
         With ``min_score`` few rows are usual, and a scan that can go on has seen all near enough.
         """
         self.fallback = None
-        if not self._falls_back or not self._is_short(found) or not self._is_by_distance:
+        if self._exact is not None or not self._is_short(found) or not self._is_by_distance:
             return None
         if self._has_min_score and (not self.is_filtered or self._scans_iteratively(database)):
             return None
@@ -319,7 +316,7 @@ class Nearest(ScoredSelect[M]):
             f"the index found {found} of {self._limit} rows, so the search ran again with "
             f"exact=True; exact=False forbids that"
         )
-        return copy_with(self, exact=True, form=None, falls_back=False)
+        return copy_with(self, exact=True, form=None)
 
     def _is_short(self, found: int) -> bool:
         return isinstance(self._limit, int) and found < self._limit
@@ -386,7 +383,9 @@ class Nearest(ScoredSelect[M]):
             return MOST_ROWS
         rows = (self._limit, self._offset or 0)
         wanted = sum(rows) if all(isinstance(number, int) for number in rows) else self._k
-        return min((wanted + self._unwanted) * self._overfetch, MOST_ROWS)
+        if self._row is not None:
+            wanted += 1  # The row itself, which is left out.
+        return min(wanted * self._overfetch, MOST_ROWS)
 
     def _scans_iteratively(self, database: Any) -> bool:
         """Whether the index searches on until there are enough rows.

@@ -184,8 +184,8 @@ class Hybrid(ScoredSelect[M]):
 
     def _vector_search(self) -> Any:
         query: Any = self._nearest.select(*self._named_keys()).limit(self._count)
-        # An index gives equally distant rows in an order of its own, and would search on for more.
-        return query.order_by_extend(*self._keys.values()) if self._nearest._exact else query
+        # Bits have many equal distances: to sort these by key, an index scan would read far more.
+        return query if self._nearest._form else query.order_by_extend(*self._keys.values())
 
     def _text_search(self) -> Any:
         match = fn.ts_rank_cd(self._document, self._words).alias("match")

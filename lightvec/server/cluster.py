@@ -69,7 +69,10 @@ class Cluster:
             raise ServerError("the embedded server runs on Linux and macOS only: on Windows use WSL")
         self.settings = settings.checked(wanted)
         self.timeout = timeout
-        self.path = Path(path).expanduser()
+        try:
+            self.path = Path(path).expanduser()
+        except RuntimeError as error:
+            raise ServerError(f"{path} is in an unknown user's home: write the path out") from error
         if re.search(r"[\r\n\0]", str(self.path)):
             raise ServerError(f"the path {str(path)!r} has a line break or zero byte: choose another")
         with explained(f"use {self.path}"):

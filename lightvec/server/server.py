@@ -151,7 +151,7 @@ def path_of(url: str) -> Path | None:
     >>> path_of("embedded:"), path_of("postgresql://localhost")
     (PosixPath('.lightvec'), None)
     """
-    return Path(url[len(_SCHEME) :] or DEFAULT_PATH) if url.startswith(_SCHEME) else None
+    return Path(url.removeprefix(_SCHEME) or DEFAULT_PATH) if url.startswith(_SCHEME) else None
 
 
 def start(

@@ -3,7 +3,7 @@
 It knows no ORM and no driver's interface. From below:
 
 - ``errors``: the exception classes of PEP 249, by SQLSTATE. ``timeouts``: deadlines and limits.
-- ``protocol``: the messages as bytes and as events, without a socket. ``transport``: the socket.
+- ``protocol``: the messages, without a socket. ``transport``: the socket.
 - ``datatypes``: the one table of data types; ``text_decoders`` and ``binary_encoders``: what it refers to;
   ``parameters``: from Python values to types; ``jsonb``: JSON values; ``adapters``: the conversions of one
   connection.

@@ -15,7 +15,9 @@ __all__ = ["advice", "may_be_pgvectors"]
 _UNDEFINED_FUNCTION, _OUT_OF_RANGE = "42883", "22003"
 _SYNTAX, _DATA = "42601", "22000"
 _DATATYPE_MISMATCH, _INVALID_TEXT = "42804", "22P02"
-_MISSING = ("42704", _UNDEFINED_FUNCTION)
+_SETTING = "42602"
+#: The first is for types, access methods and operator classes.
+_MISSING = ("42704", _UNDEFINED_FUNCTION, _SETTING)
 
 _AS_HALFVEC = re.compile(r"(?i:\bas\s+|::\s*)halfvec\b")
 
@@ -66,6 +68,8 @@ def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: 
     is_pgvectors = may_be_pgvectors(statement)
     if types is not None and types.oids and sqlstate in _MISSING and (newer := _newer(types, statement)):
         return newer
+    if sqlstate == _SETTING:
+        return None
     if sqlstate == _DATA:
         # pgvector's SQLSTATE for every invalid vector; lightvec refuses what no column takes.
         is_about_vectors = is_pgvectors or any(isinstance(value, VECTORS) for value in values)

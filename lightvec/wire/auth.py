@@ -103,18 +103,18 @@ def log_in(
             backend = backend._replace(key_data=body)
         elif code == b"v":
             _check_options(body)
+        elif code == protocol.PARAMETER_STATUS:
+            name, value = protocol.parameter_status(body, "utf-8")
+            backend.parameter_statuses[name] = value
+        elif code == protocol.NOTICE_RESPONSE:
+            backend.notices.append(protocol.notice_fields(body))
+        elif code == protocol.ERROR_RESPONSE:
+            raise exchange.refusal(protocol.error_fields(body, "utf-8"))
+        elif code == protocol.READY_FOR_QUERY and exchange.is_over:
+            protocol.transaction_status(body, "ascii")
+            return backend
         else:
-            event = protocol.event_of(code, body, "utf-8")
-            if isinstance(event, protocol.ParameterStatus):
-                backend.parameter_statuses[event.name] = event.value
-            elif isinstance(event, protocol.NoticeResponse):
-                backend.notices.append(event.fields)
-            elif isinstance(event, protocol.ErrorResponse):
-                raise exchange.refusal(event.fields)
-            elif isinstance(event, protocol.ReadyForQuery) and exchange.is_over:
-                return backend
-            else:
-                raise InternalError(f"it sent a message {code!r} that does not belong there")
+            raise InternalError(f"it sent a message {code!r} that does not belong there")
 
 
 def _startup_message(parameters: Mapping[str, str]) -> bytes:

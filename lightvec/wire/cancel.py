@@ -59,6 +59,6 @@ class Canceller:
             why = f"within {deadline}" if isinstance(error, TimeoutError) else f"({error.strerror})"
             raise OperationalError(
                 f"{self._address} did not take the request to cancel {why}: is it still reachable?"
-            ) from error
+            ) from None
         finally:
             opened.close()

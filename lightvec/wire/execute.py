@@ -38,7 +38,7 @@ _BIND_REFUSED = "08P01"
 #: A type, function or operator does not exist: perhaps the extension was created anew.
 _MISSING = ("42704", "42883", "XX000")
 #: Errors that may have to do with vectors, placeholders or lists.
-_ADVISED = ("42704", "42883", "22003", "22000", "42601", "42804", "22P02")
+_ADVISED = ("42704", "42883", "42602", "22003", "22000", "42601", "42804", "22P02")
 #: The statement cannot run in a transaction block, or ends transactions itself (CALL).
 _ONLY_OUTSIDE = ("25001", "2D000")
 
@@ -221,8 +221,9 @@ def parameters_of(session: Session, values: Sequence[Any], oids: Sequence[int | 
         # Without oids, a call saved: 0.05 of 16 µs.
         return adapters.parameters(values, oids) if oids else [adapters.parameter(each) for each in values]
     except MissingExtension:
-        look_up(session)
-        return adapters.parameters(values, oids)
+        pass  # Looked up below, so that a second error is not chained to this one.
+    look_up(session)
+    return adapters.parameters(values, oids)
 
 
 def check_count(values: Sequence[Any]) -> None:

@@ -53,8 +53,7 @@ def fetch_columns(session: Session, sql: str, values: Sequence[Any], oids: Seque
     result = Result(sql)
     columns: list[_ListColumn] = []
     with session.turn("idle", [result]):
-        failed = describe(session, result, parameters, before)
-        if failed is None:
+        if describe(session, result, parameters, before):
             columns = [_column(session, numpy, column) for column in result.columns or ()]
             _fetch(session, numpy, result, parameters, columns)
         else:
@@ -100,10 +99,10 @@ def _fetch(
     formats = [column.format for column in columns]
     bind = protocol.bind(parameters, formats)
     session.send(bind + DESCRIBE_PORTAL + protocol.execute() + SYNC, takes_effect=True)
-    event = session.read_until((protocol.RowDescription, protocol.NO_DATA), result)
-    if event is protocol.NO_DATA and formats:
+    code = session.read_until(protocol.ROW_DESCRIPTION + protocol.NO_DATA, result)
+    if code == protocol.NO_DATA and formats:
         raise InternalError("the server describes columns, and then none; the connection is closed")
-    if type(event) is protocol.RowDescription and formats != [column.format for column in event.columns]:
+    if code == protocol.ROW_DESCRIPTION and formats != [column.format for column in result.columns or ()]:
         result.error = InternalError("the server sends columns in other formats than they were asked for")
     if result.error is None:
         _read_runs(session, numpy, result, columns)

@@ -34,8 +34,8 @@ def check_name(name: Any) -> None:
         raise InvalidOption(f"expected a name of at least one character and without NUL characters, got {name!r}")
     try:
         size = len(name) if name.isascii() else len(name.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidOption(f"expected a name that is Unicode, got one with a lone surrogate: {name!a}") from error
+    except UnicodeEncodeError:
+        raise InvalidOption(f"expected a name that is Unicode, got one with a lone surrogate: {name!a}") from None
     if size > MAX_BYTES:
         shown = f"{name[:20]}…"
         raise InvalidOption(f"expected a name of at most {MAX_BYTES} bytes, got one of {size} bytes: {shown!r}")

@@ -99,11 +99,10 @@ class _Pipeline:
                 self.add_step(commit)
             session.transport.send_reading(self._unsent + SYNC, self._read_available, ends=True)
             session.is_sent = True
-            while type(event := session.next_event()) is not protocol.ReadyForQuery:
-                self._take(event)
+            while self._read() != protocol.READY_FOR_QUERY:
+                pass
             if self._unread and self._error is None:
                 raise _other_answers()
-            session.handle(event, self._last)
         if failure is not None or self._error is not None:
             raise failure or self._error or AssertionError
         self._last.row_count = -1 if -1 in self._counts else sum(self._counts)
@@ -156,17 +155,18 @@ class _Pipeline:
         while code := session.transport.peek():
             if code == b"E":
                 return True
-            self._take(session.next_event())
+            if self._read() == protocol.READY_FOR_QUERY:
+                raise _other_answers()
             session.transport.check_time()
         return False
 
-    def _take(self, event: protocol.Event) -> None:
-        """Handle an event of an answer, or a notice or notification after the last one."""
-        ends = type(event) is protocol.CommandComplete or event is protocol.EMPTY_QUERY
-        if (ends and not self._unread) or type(event) is protocol.ReadyForQuery:
-            raise _other_answers()
+    def _read(self) -> bytes:
+        """Read a message of an answer, or a notice or notification after the last one."""
         result = self._unread[0] if self._unread else self._last
-        self._session.handle(event, result)
+        code = self._session.read(result)
+        ends = code in (protocol.COMMAND_COMPLETE, protocol.EMPTY_QUERY)
+        if ends and not self._unread:
+            raise _other_answers()
         if result.error is not None:
             self._error = self._last.error = self._error or result.error
         elif ends:
@@ -175,6 +175,7 @@ class _Pipeline:
             if result.on_complete is None:
                 self._counts.append(result.row_count)
                 self._last, result.is_done = result, not self._unread
+        return code
 
 
 def _other_answers() -> InternalError:

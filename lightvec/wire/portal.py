@@ -23,7 +23,6 @@ from lightvec.wire.protocol import (
     DESCRIBE_PORTAL,
     DESCRIBE_STATEMENT,
     FLUSH,
-    NO_DATA,
     SYNC,
     Parameter,
 )
@@ -32,8 +31,9 @@ from lightvec.wire.session import Session
 from lightvec.wire.settings import EXPLICIT
 from lightvec.wire.statements import Request
 
+_COMPLETE = protocol.COMMAND_COMPLETE + protocol.EMPTY_QUERY
 #: These end a batch; an error does, too.
-_ENDS = (protocol.CommandComplete, protocol.EMPTY_QUERY, protocol.PORTAL_SUSPENDED)
+_ENDS = _COMPLETE + protocol.PORTAL_SUSPENDED
 
 
 def stream(
@@ -105,15 +105,15 @@ def _batches(
     with session.turn("streaming", [result]):
         # A round trip of its own describes the statement: cached columns may be out of date, and rows
         # that were yielded cannot be taken back.
-        event = describe(session, result, parameters, before)
-        if event is None:
+        code = b""
+        if describe(session, result, parameters, before):
             formats = session.adapters.result_formats(result.columns)
             bind = protocol.bind(parameters, formats)
             session.send(bind + DESCRIBE_PORTAL + protocol.execute(batch) + FLUSH)
-            event = session.read_until(_ENDS, result)
+            code = session.read_until(_ENDS, result)
     while result.error is None:
         rows, result.rows = result.rows or [], []
-        is_suspended = event is protocol.PORTAL_SUSPENDED
+        is_suspended = code == protocol.PORTAL_SUSPENDED
         if is_suspended and len(rows) != batch:
             raise InternalError(f"expected {batch:,} rows of a longer result, got {len(rows):,}: rows were lost")
         yield from rows
@@ -121,7 +121,7 @@ def _batches(
             break
         with session.turn("streaming", [result]):
             session.send(protocol.execute(batch) + FLUSH)
-            event = session.read_until(_ENDS, result)
+            code = session.read_until(_ENDS, result)
 
 
 def _finish(session: Session, result: Result, after: Sequence[Request]) -> None:
@@ -141,25 +141,20 @@ def _finish(session: Session, result: Result, after: Sequence[Request]) -> None:
         session.run([step(session, "ROLLBACK")])
 
 
-def describe(
-    session: Session, result: Result, parameters: Sequence[Parameter], before: Sequence[Request]
-) -> protocol.Event | None:
-    """Prepare the unnamed statement and describe it, in a turn; the ErrorResponse, if there was one.
+def describe(session: Session, result: Result, parameters: Sequence[Parameter], before: Sequence[Request]) -> bool:
+    """Prepare the unnamed statement and describe it, in a turn; False if the server reported an error.
 
     The result has the error, also that of a statement in ``before``.
     """
     parts = [part for request in before for part in request.parts]
-    oids = [parameter.oid for parameter in parameters]
-    parse = protocol.parse(session.encode(result.sql), oids)
+    parse = protocol.parse(session.encode(result.sql), [parameter.oid for parameter in parameters])
     session.send(b"".join([*parts, parse, DESCRIBE_STATEMENT, FLUSH]))
     for request in before:
         request.begin_reading()
-        ends = (protocol.CommandComplete, protocol.EMPTY_QUERY)
-        event = session.read_until(ends, request)
-        if type(event) is protocol.ErrorResponse:
+        if session.read_until(_COMPLETE, request) == protocol.ERROR_RESPONSE:
             result.error = request.error
-            return event
+            return False
     for request in before:
         session.statements.remember(request, session.adapters)
-    event = session.read_until((protocol.RowDescription, NO_DATA), result)
-    return event if type(event) is protocol.ErrorResponse else None
+    ends = protocol.ROW_DESCRIPTION + protocol.NO_DATA
+    return session.read_until(ends, result) != protocol.ERROR_RESPONSE

@@ -185,8 +185,8 @@ def read_tag(tag: str) -> tuple[str, int]:
         return tag, -1
     try:
         return command.partition(" ")[0], int(count)
-    except ValueError as error:  # More digits than Python converts.
-        raise InternalError("the server sent a count that is no number; the connection is closed") from error
+    except ValueError:  # More digits than Python converts.
+        raise InternalError("the server sent a count that is no number; the connection is closed") from None
 
 
 def unreadable(error: Exception) -> LightvecError:

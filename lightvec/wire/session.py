@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from os import getpid
 from threading import RLock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lightvec.extension import NO_EXTENSION, ExtensionTypes
 from lightvec.wire import protocol
@@ -64,6 +64,7 @@ _GAP = 0.001
 _QUERY_CANCELED = "57014"
 #: Seconds to search what has arrived for the error by which the server ended the connection.
 _LAST_WORDS = 0.2
+_COMPLETE = protocol.COMMAND_COMPLETE + protocol.EMPTY_QUERY
 _READY = {b"Z\x00\x00\x00\x05" + status: status for status in (b"I", b"T", b"E")}
 #: What a server may send at any time: NoticeResponse, NotificationResponse, ParameterStatus; an
 #: ErrorResponse of an idle server is its last message.
@@ -153,7 +154,7 @@ class Session:
         #: Whether a rollback may undo what was altered.
         self._has_altered = False
         for name, value in backend.parameter_statuses.items():
-            self._on_parameter_status(protocol.ParameterStatus(name, value), Result())
+            self._set_parameter_status(name, value)
         transport.on_timeout = self._cancel_overrun
 
     # --- what is known ------------------------------------------------------------------------
@@ -237,7 +238,7 @@ class Session:
             raise InterfaceError(
                 f"expected SQL that can be sent as {self.adapters.encoding}, the client_encoding, got "
                 f"{sql[error.start]!a} in it: SET client_encoding TO 'UTF8'"
-            ) from error
+            ) from None
 
     # --- exchanges ----------------------------------------------------------------------------
 
@@ -316,19 +317,13 @@ class Session:
         """Read up to ReadyForQuery; what follows the last result still belongs to it."""
         following = iter(results)
         result = next(following)
-        while True:
-            event = self.next_event()
-            self.handle(event, result)
-            if event is protocol.PORTAL_SUSPENDED:
+        while (code := self.read(result)) != protocol.READY_FOR_QUERY:
+            if code == protocol.PORTAL_SUSPENDED:
                 raise InternalError("the server suspended a statement without being asked; the connection is closed")
-            if type(event) is protocol.ReadyForQuery:
-                if not result.is_done and result.error is None:
-                    raise InternalError(
-                        "the server gave other answers than there were statements; the connection is closed"
-                    )
-                return
-            if type(event) is protocol.CommandComplete or event is protocol.EMPTY_QUERY:
+            if code in _COMPLETE:
                 result = next(following, result)
+        if not result.is_done and result.error is None:
+            raise InternalError("the server gave other answers than there were statements; the connection is closed")
 
     @contextmanager
     def turn(self, phase: Phase, results: Sequence[Result] = ()) -> Iterator[None]:
@@ -364,29 +359,35 @@ class Session:
         self.transport.send(data)
         self.is_sent = self.is_sent or takes_effect
 
-    def read_until(self, ends: Sequence[object], result: Result) -> protocol.Event:
-        """Read, in a turn, until one of these types or plain events, or an error; that event."""
-        while True:
-            event = self.next_event()
-            self.handle(event, result)
-            if type(event) is protocol.ErrorResponse or type(event) in ends or event in ends:
-                return event
+    def read_until(self, ends: bytes, result: Result) -> bytes:
+        """Read until a message with one of these codes, or an error; its code."""
+        while (code := self.read(result)) not in ends and code != protocol.ERROR_RESPONSE:
+            pass
+        return code
 
     def begin_copy(self) -> None:
         """Take in, in a turn, that a COPY has begun: nothing takes effect before the CopyDone."""
         self._next_phase = "copying"
         self.is_sent = False
 
-    def next_event(self) -> protocol.Event:
-        """The next event, waited for."""
+    def read(self, result: Result) -> bytes:
+        """Read a message, or all the rows that have arrived, for this result; its code."""
         reader = self.transport.reader
-        while (event := reader.next_event()) is None:
+        while True:
+            if rows := reader.next_rows():
+                result.add_rows(rows)
+                return protocol.DATA_ROW
+            if message := reader.next_message():
+                self._handle(*message, result)
+                return message[0]
             self.transport.receive()
-        return event
 
-    def handle(self, event: protocol.Event, result: Result) -> None:
-        """Take in an event that belongs to this result, or to none."""
-        _HANDLERS[type(event)](self, event, result)
+    def _handle(self, code: bytes, body: bytes, result: Result) -> None:
+        handle = _HANDLERS.get(code)
+        if handle is not None:
+            handle(self, body, result)
+        elif code not in protocol.PLAIN:
+            raise InternalError(f"the server sent an unexpected message {code!r}; the connection is closed")
 
     def _read_unasked(self) -> None:
         """Take in what an idle server sent: notices, notifications, settings, or its last error."""
@@ -395,7 +396,7 @@ class Session:
             if code not in _UNASKED:
                 raise InternalError(f"the server sent {code!r} before it was asked; the connection is closed")
             result = Result()
-            self.handle(self.next_event(), result)
+            self.read(result)
             if result.error is not None:
                 raise result.error
             transport.check_time()
@@ -416,7 +417,7 @@ class Session:
             if isinstance(fatal, Error) and self._is_doubtful(fatal, results):
                 fatal.leave_in_doubt()
             if last is not None:
-                raise last from error
+                raise last from None
         finally:
             self._release()
 
@@ -443,9 +444,9 @@ class Session:
         try:
             self.transport.limit = None
             while result.error is None and patience.remaining() and self.transport.peek():
-                event = self.next_event()
-                if type(event) is protocol.ErrorResponse:
-                    self.handle(event, result)
+                code, body = self.transport.read_message()
+                if code == protocol.ERROR_RESPONSE:
+                    self._on_error_response(body, result)
         except (OSError, Error):
             pass  # There is no more, or it is the error just read.
         return result.error if isinstance(result.error, DatabaseError) else None
@@ -473,28 +474,26 @@ class Session:
         self.transaction_status = IDLE
         self.transport.close()
 
-    # --- events -------------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------
 
-    def _on_row_description(self, event: protocol.RowDescription, result: Result) -> None:
+    def _on_row_description(self, body: bytes, result: Result) -> None:
         adapters = self.adapters
-        for column in event.columns:
+        columns = protocol.row_description(body, adapters.encoding)
+        for column in columns:
             oid = column.type_oid
             if adapters.is_unknown(oid) and oid not in self._unknown_types:
                 # Perhaps a vector of an extension created since: ask again, once for each type.
                 self._unknown_types.add(oid)
                 self.is_looked_up = False
-        decoders = [adapters.decoder(column.type_oid, column.format) for column in event.columns]
-        result.describe(event.columns, decoders)
+        decoders = [adapters.decoder(column.type_oid, column.format) for column in columns]
+        result.describe(columns, decoders)
 
-    def _on_data_rows(self, event: protocol.DataRows, result: Result) -> None:
-        result.add_rows(event.data)
-
-    def _on_command_complete(self, event: protocol.CommandComplete, result: Result) -> None:
-        result.complete(event.tag)
+    def _on_command_complete(self, body: bytes, result: Result) -> None:
+        result.complete(protocol.command_tag(body, "ascii"))
         (result.on_complete or self._forget_changed)(result)
 
-    def _on_error_response(self, event: protocol.ErrorResponse, result: Result) -> None:
-        fields = event.fields
+    def _on_error_response(self, body: bytes, result: Result) -> None:
+        fields = protocol.error_fields(body, self.adapters.encoding)
         error = error_from_fields(fields)
         is_overrun = self._overrun is not None and error.sqlstate == _QUERY_CANCELED
         if is_overrun and isinstance(error.fields, ErrorFields):
@@ -505,54 +504,57 @@ class Session:
         if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
             raise error  # The server closes the connection.
 
-    def _on_notice_response(self, event: protocol.NoticeResponse, result: Result) -> None:
-        self.notices.append(event.fields)
+    def _on_notice_response(self, body: bytes, result: Result) -> None:
+        self.notices.append(protocol.notice_fields(body))
 
-    def _on_notification_response(self, event: protocol.NotificationResponse, result: Result) -> None:
-        self.notifications.append((event.process_id, event.channel, event.payload))
+    def _on_notification_response(self, body: bytes, result: Result) -> None:
+        self.notifications.append(protocol.notification(body, self.adapters.encoding))
 
-    def _on_parameter_status(self, event: protocol.ParameterStatus, result: Result) -> None:
-        name, value = event
+    def _on_parameter_status(self, body: bytes, result: Result) -> None:
+        self._set_parameter_status(*protocol.parameter_status(body, "utf-8"))
+
+    def _set_parameter_status(self, name: str, value: str) -> None:
         self.parameter_statuses[name] = value
         if name == "client_encoding":
-            encoding = protocol.python_encoding(value)
-            self.transport.reader.encoding = self.adapters.encoding = encoding
+            self.adapters.encoding = protocol.python_encoding(value)
             self.statements.clear()
         elif name == "standard_conforming_strings":
             self.escapes_strings = value == "off"
         elif name in ("DateStyle", "IntervalStyle", "TimeZone"):
             self.statements.clear()  # Literals of prepared statements were read under the former one.
 
-    def _on_ready_for_query(self, event: protocol.ReadyForQuery, result: Result) -> None:
-        if self.in_transaction and event.status == IDLE:
+    def _on_ready_for_query(self, body: bytes, result: Result) -> None:
+        status = protocol.transaction_status(body, "ascii")
+        if self.in_transaction and status == IDLE:
             self.transactions_ended += 1
-        self.transaction_status = event.status
-        if event.status != IN_FAILED_TRANSACTION:
+        self.transaction_status = status
+        if status != IN_FAILED_TRANSACTION:
             self._first_error = None
 
-    def _on_copy_in_response(self, event: protocol.CopyInResponse, result: Result) -> None:
+    def _on_copy_in_response(self, body: bytes, result: Result) -> None:
+        is_binary = protocol.copy_is_binary(body, "ascii")
         if isinstance(result, CopyResult):
-            result.is_binary = event.is_binary
+            result.is_binary = is_binary
             return
         result.error = InterfaceError("COPY FROM STDIN needs a source of rows: run(sql, stream=file or iterable)")
         # The server ignored the Sync after the statement.
         self.transport.send(protocol.copy_fail("the client has no rows") + self._end)
 
-    def _on_copy_out_response(self, event: protocol.CopyOutResponse, result: Result) -> None:
+    def _on_copy_out_response(self, body: bytes, result: Result) -> None:
+        is_binary = protocol.copy_is_binary(body, "ascii")
         if isinstance(result, CopyResult):
-            result.is_binary, result.is_out = event.is_binary, True
+            result.is_binary, result.is_out = is_binary, True
             return
         result.error = InterfaceError("COPY TO STDOUT needs a stream to write to: run(sql, stream=file)")
 
-    def _on_copy_data(self, event: protocol.CopyData, result: Result) -> None:
+    def _on_copy_data(self, body: bytes, result: Result) -> None:
         if isinstance(result, CopyResult) and result.is_out:
-            result.write(event.data)
+            result.write(body)
         elif result.error is None:
             raise InternalError("the server sent rows of a COPY that had not begun; the connection is closed")
 
-    def _on_plain(self, event: protocol.Plain, result: Result) -> None:
-        if event is protocol.EMPTY_QUERY:
-            result.complete_empty()
+    def _on_empty_query(self, body: bytes, result: Result) -> None:
+        result.complete_empty()
 
     def _forget_changed(self, result: Result) -> None:
         """Forget the statements that this command may have changed, lest they fail a transaction."""
@@ -644,17 +646,16 @@ class Session:
         self.transport.close()
 
 
-_HANDLERS: dict[type, Callable[[Session, Any, Result], None]] = {
-    protocol.RowDescription: Session._on_row_description,
-    protocol.DataRows: Session._on_data_rows,
-    protocol.CommandComplete: Session._on_command_complete,
-    protocol.ErrorResponse: Session._on_error_response,
-    protocol.NoticeResponse: Session._on_notice_response,
-    protocol.NotificationResponse: Session._on_notification_response,
-    protocol.ParameterStatus: Session._on_parameter_status,
-    protocol.ReadyForQuery: Session._on_ready_for_query,
-    protocol.CopyInResponse: Session._on_copy_in_response,
-    protocol.CopyOutResponse: Session._on_copy_out_response,
-    protocol.CopyData: Session._on_copy_data,
-    protocol.Plain: Session._on_plain,
+_HANDLERS: dict[bytes, Callable[[Session, bytes, Result], None]] = {
+    protocol.ROW_DESCRIPTION: Session._on_row_description,
+    protocol.COMMAND_COMPLETE: Session._on_command_complete,
+    protocol.EMPTY_QUERY: Session._on_empty_query,
+    protocol.ERROR_RESPONSE: Session._on_error_response,
+    protocol.NOTICE_RESPONSE: Session._on_notice_response,
+    protocol.NOTIFICATION_RESPONSE: Session._on_notification_response,
+    protocol.PARAMETER_STATUS: Session._on_parameter_status,
+    protocol.READY_FOR_QUERY: Session._on_ready_for_query,
+    protocol.COPY_IN_RESPONSE: Session._on_copy_in_response,
+    protocol.COPY_OUT_RESPONSE: Session._on_copy_out_response,
+    protocol.COPY_DATA: Session._on_copy_data,
 }

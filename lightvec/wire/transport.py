@@ -52,9 +52,9 @@ class Transport:
             self.socket.sendall(data)
         except TimeoutError as error:
             self._check_own_timeout(error)
-            raise self._took_no_data() from error
+            raise self._took_no_data() from None
         except OSError as error:
-            raise _broke_sending(error) from error
+            raise _broke_sending(error) from None
 
     def receive(self) -> None:
         """Wait for bytes, and give them to the reader."""
@@ -69,7 +69,7 @@ class Transport:
             except TimeoutError as error:
                 self._extend(error)
             except OSError as error:
-                raise _broke_receiving(error) from error
+                raise _broke_receiving(error) from None
         if not received:
             raise ConnectionLost("the server closed the connection before it had answered")
         reader.end += received
@@ -98,7 +98,7 @@ class Transport:
             if _would_wait(error):
                 return False
             reason = _reason(error)
-            raise ConnectionLost(f"the connection broke while it was idle ({reason})") from error
+            raise ConnectionLost(f"the connection broke while it was idle ({reason})") from None
         finally:
             with suppress(OSError):
                 self.socket.settimeout(timeout)
@@ -172,7 +172,7 @@ class Transport:
             return self.socket.send(data)
         except OSError as error:
             if not _would_wait(error):
-                raise _broke_sending(error) from error
+                raise _broke_sending(error) from None
         finally:
             self.socket.settimeout(timeout)
         try:
@@ -194,12 +194,12 @@ class Transport:
         limit = self.limit
         self.limit = self.on_timeout()
         if self.limit is None:
-            raise ConnectionLost(f"the server did not answer within {limit}; the connection is closed") from error
+            raise ConnectionLost(f"the server did not answer within {limit}; the connection is closed") from None
 
     def _check_own_timeout(self, error: TimeoutError) -> None:
         """Pass on a TimeoutError that the caller's signal handler raised: no limit has passed."""
         if error.errno == errno.ETIMEDOUT:  # TCP keepalive has failed.
-            raise _broke_receiving(error) from error
+            raise _broke_receiving(error) from None
         try:
             left = None if self.limit is None else self.limit.remaining()
         except TimeoutError:

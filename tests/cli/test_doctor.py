@@ -36,7 +36,7 @@ def test_a_problem(run: Run, made: str) -> None:
     assert note.startswith("note     doc.embedding: 1 of 4 rows have no vector")
     assert note_remedy.startswith('         UPDATE "public"."doc" ')
     assert problem.startswith("problem  doc.embedding: 1 of 4 rows have a vector of zeros")
-    assert remedy.startswith("         find where they come from")
+    assert remedy.startswith("         find their source")
 
 
 def test_json(run: Run, made: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,21 @@ def test_a_matrix_that_is_cut_off(run: Run, doc: str, tmp_path: Path, name: str)
     assert stored(doc) == []
 
 
+@pytest.mark.parametrize("dimensions", [60, 1152, 1408, 35_615])
+def test_a_matrix_that_begins_as_another_kind(run: Run, doc: str, tmp_path: Path, dimensions: int) -> None:
+    """As HTML, Python pickles and gzip files begin."""
+    (tmp_path / "d.fvecs").write_bytes(np.int32(dimensions).tobytes() + bytes(4 * dimensions))
+    outcome = run("load", "doc", "d.fvecs", "--url", doc)
+    assert (outcome.status, f"(1, {dimensions})" in outcome.err) == (1, True), outcome
+
+
+def test_a_pipe(doc: str, tmp_path: Path) -> None:
+    """It can be read only once."""
+    command = f"{sys.executable} -m lightvec load doc <(echo '{{\"title\": \"a\"}}') --format jsonl --url '{doc}'"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, stored(doc, "title")) == (0, [["a"]]), done.stderr
+
+
 def test_vectors_of_different_dimensions(run: Run, doc: str, tmp_path: Path) -> None:
     body = np.array([3, 1, 1, 1, 2, 1, 1, 1], "<i4").tobytes()
     (tmp_path / "d.ivecs").write_bytes(body)
@@ -99,6 +116,7 @@ FASTTEXT = "3 3\ntea 1 2 3 \nNew York 4 5 6 \ncafé 7 8 250 \n"
     ("name", "text"),
     [
         ("d.vec", FASTTEXT),
+        ("d.vec", "tea 1 2 3\nNew York 4 5 6\ncafé 7 8 250\n"),
         ("d.txt", FASTTEXT),
         ("d.txt", "tea 1 2 3\nNew York 4 5 6\ncafé 7 8 250\n"),
         ("d.glove", "tea 1 2 3\nNew York 4 5 6\ncafé 7 8 250"),
@@ -257,7 +275,8 @@ pq.write_table(pa.table({"title": ["a"]}), PARQUET)
     ("name", "body", "told"),
     [
         ("d.jsonl", PARQUET.getvalue().to_pybytes(), "d.jsonl: it holds parquet: name it .parquet, or say --format"),
-        ("d.csv", b"\x1f\x8b\x08", "d.csv: it holds jsonl.gz"),
+        ("d.csv", b"\x1f\x8b\x08", "d.csv: it holds a gzip file; expected a file that ends in .jsonl, .jsonl.gz"),
+        ("d.csv.gz", b"\x1f\x8b\x08", "d.csv.gz: it holds a gzip file"),
         ("d.parquet", b"ARROW1\0\0", "d.parquet: it holds feather"),
         ("d.data", b"\x93NUMPY\x01\0", "d.data: it holds npy"),
         ("d.npy", b"\x89HDF\r\n\x1a\n", "d.npy: it holds hdf5"),
@@ -308,7 +327,13 @@ def test_a_delimiter(run: Run, doc: str, tmp_path: Path, letter: str, given: str
     assert run("load", "doc", "d.csv", "--delimiter", "", "--url", doc).status == 2
 
 
-@pytest.mark.parametrize("start", ["\n", "\r\n\r\n", "﻿\n"])
+def test_tabs(run: Run, doc: str, tmp_path: Path) -> None:
+    (tmp_path / "d.tsv").write_text("title\tembedding\nx\t[1,2,3]\n")
+    assert run("load", "doc", "d.tsv", "--url", doc).status == 0
+    assert contents(doc) == [["x", [1, 2, 3]]]
+
+
+@pytest.mark.parametrize("start", ["\n", "\r\n\r\n", "﻿\n", "  \n", ",,\n"])
 def test_csv_that_begins_with_a_blank_line(run: Run, doc: str, tmp_path: Path, start: str) -> None:
     (tmp_path / "d.csv").write_text(f'{start}title,embedding\nx,"[1,2,3]"\n', newline="")
     outcome = run("load", "doc", "d.csv", "--url", doc)

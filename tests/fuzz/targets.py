@@ -21,7 +21,8 @@ from lightvec.pg8000.exceptions import InternalError
 from lightvec.wire.adapters import Adapters
 from lightvec.wire.libpq import conninfo, passfile
 from lightvec.wire.libpq.target import resolve
-from lightvec.wire.protocol import TEXT, RowDescription, event_of
+from lightvec.wire.protocol import TEXT
+from lightvec.wire.protocol import row_description as parse_row_description
 from lightvec.wire.results import Decoder, Result
 from tests.fuzz.judging import check_in_step
 from tests.fuzz.messages import LOGIN, answer, data_row, message, row_description, rows
@@ -94,11 +95,10 @@ def _row(data: bytes) -> None:
 
 def _description(data: bytes) -> None:
     try:
-        event = event_of(b"T", data, "utf-8")
+        columns = parse_row_description(data, "utf-8")
     except InternalError:
         return
-    assert isinstance(event, RowDescription)
-    assert sum(19 + len(column.name.encode()) for column in event.columns) + 2 == len(data)
+    assert sum(19 + len(column.name.encode()) for column in columns) + 2 == len(data)
 
 
 _VALUES: Mapping[str, tuple[int, Sequence[bytes]]] = {

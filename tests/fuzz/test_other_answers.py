@@ -76,7 +76,7 @@ def test_a_load_that_is_done_before_it_began() -> None:
 def looked_up(*row: bytes | None) -> bytes:
     """The answer to the look-up of pgvector's types."""
     first = answer(row_description(("t", 25)), data_row(b"120000000001"), complete("SELECT 1")).removesuffix(READY)
-    columns = row_description(*[(name, 25) for name in "abcdefgh"[: 2 + len(row)]])
+    columns = row_description(*[(name, 25) for name in "abcdefghi"[: 2 + len(row)]])
     return first + answer(columns, data_row(b"7", b"120000000001", *row), complete("SELECT 1"))
 
 
@@ -188,7 +188,7 @@ def test_columns_of_values_that_are_none(columns: bytes, value: bytes) -> None:
 
 @pytest.mark.parametrize("numbers", [20_000, 70_000])
 def test_columns_of_vectors_with_too_many_dimensions(numbers: int) -> None:
-    vectors = looked_up(b"0.8.6", b"public", b"vector", b"16385", b"16390", b"")
+    vectors = looked_up(b"0.8.6", b"public", b"vector", b"16385", b"16390", b"", None)
     columns = row_description(("a", 16385), form=1)
     value = pack("!HH", numbers % 65_536, 0) + bytes(4 * numbers)
     turns = [LOGIN, vectors, PARSE_COMPLETE + columns, BIND_COMPLETE + columns + data_row(value) + complete("SELECT 1")]
@@ -258,7 +258,7 @@ def test_where_a_load_failed_is_looked_for_in_little_time() -> None:
 
 def test_one_row_takes_the_room_of_one() -> None:
     """A vector of 16,000 dimensions is 64 KB, and 1,024 of them were made room for."""
-    vectors = looked_up(b"0.8.6", b"public", b"vector", b"16385", b"16390", b"")
+    vectors = looked_up(b"0.8.6", b"public", b"vector", b"16385", b"16390", b"", None)
     columns, value = row_description(("a", 16385), form=1), pack("!HH", 16_000, 0) + bytes(64_000)
     turns = [
         vectors,

@@ -25,30 +25,24 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
         "self.method": "a constant of the two classes",
         "options": "the names are those of their parameters, the values are written as integers",
     },
-    "wire/copy/conflict.py:load_by_insert": dict.fromkeys(
-        ("target.name", "target.column_list", "staging.name"), _TARGET
+    "wire/copy/conflict.py:load_by_insert": dict.fromkeys(("target.name", "columns", "staging.name"), _TARGET),
+    "wire/copy/conflict.py:_last_rows": dict.fromkeys(
+        ("table", "same", "place"), "quoted here or by load_by_insert, the only caller"
     ),
-    "wire/copy/conflict.py:_run": {"insert": _PARTS},
-    "wire/copy/conflict.py:_ignoring": {
-        "_insert(target)": _PARTS,
-        **dict.fromkeys(("target.column_list", "staging.name"), _TARGET),
-    },
-    "wire/copy/conflict.py:_updating": {
-        **dict.fromkeys(("_insert(target)", "_assignments(target, key)", "same"), _PARTS),
-        **dict.fromkeys(("target.column_list", "staging.name"), _TARGET),
-        "place": "quoted by load_by_insert, the only caller",
-    },
-    "wire/copy/conflict.py:_insert": dict.fromkeys(("target.name", "target.column_list"), _TARGET),
+    "wire/copy/conflict.py:_inserted": {"insert": _PARTS},
+    "wire/copy/conflict.py:_transaction": {"savepoint": "quoted by load_by_insert, the only caller"},
     "wire/copy/load.py:send_blocks": dict.fromkeys(("into.name", "into.column_list"), _TARGET),
     "pg8000/dbapi.py:": {"name": "a constant of the table"},
     "wire/lookup.py:": {"TYPES_SQL": "a constant"},
+    "wire/execute.py:": {"BEGINNING": "a regular expression"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},
     "peewee/differences.py:_declared_types": {"nulls": "types as the models declare them"},
     "errors.py:MissingExtension.__init__": dict.fromkeys(("type_name", "installed"), "a sentence"),
     "wire/advice.py:_newer": dict.fromkeys(
         ("found[0]", "'.'.join(map(str, version))", "'.'.join(map(str, types.version))"), "a sentence"
     ),
-    "wire/settings.py:setting": {"', '.join(calls)": _CALLS},
+    "wire/settings.py:setting": {"', '.join(saves + calls)": _CALLS},
+    "peewee/estimates.py:estimate": {"percent": "a number, written as one"},
     "search/explaining.py:": {"NEVER_ANALYZED": "a constant of table_statistics.py"},
     "search/explaining.py:_planned": {"sql": "what Peewee has written"},
     "search/table_statistics.py:": {"BUILDS": "a constant of citus_shards.py"},

@@ -69,6 +69,15 @@ def test_case() -> None:
     assert column(Case(Row.id, [(1, "one")], "other")) == ["one", "other"]
 
 
+def test_one_expression_in_several_clauses() -> None:
+    filled = fn.COALESCE(Row.dense, [0, 0, 0])
+    query: Any = Row.select(filled.alias("filled"), fn.count(Row.id)).group_by(filled).order_by(filled)
+    assert list(query.tuples()) == [(Vector([0, 0, 0]), 1), (Vector([1, 2, 3]), 1)]
+    chosen = Case(None, [(Row.dense.is_null(), [4, 5, 6])], Row.dense)
+    found: Any = Row.select(chosen).group_by(chosen).order_by(chosen).tuples()
+    assert list(found) == [(Vector([1, 2, 3]),), (Vector([4, 5, 6]),)]
+
+
 @pytest.mark.parametrize("ones", [[1, 1, 1], (1, 1, 1), np.ones(3), Vector([1, 1, 1])])
 def test_arithmetic(ones: Any) -> None:
     assert column(Row.dense + ones) == [[2, 3, 4], None]

@@ -6,11 +6,14 @@ import json
 from typing import Any
 
 import pytest
+from peewee import Model
 
-from lightvec.peewee import Pg8000Database
+from lightvec.peewee import HnswIndex, Pg8000Database, VectorField
 from lightvec.peewee.catalog import ExistingIndex
 from lightvec.peewee.citus import TableDistribution
 from lightvec.peewee.distribution import Distribution
+from lightvec.peewee.estimates import _hnsw_bytes, estimate
+from lightvec.peewee.index_build import plan_index
 from lightvec.pg8000 import connect
 from lightvec.search.citus_shards import Node, node_findings, read_shards, shard_findings
 from lightvec.search.doctor import examine
@@ -136,7 +139,7 @@ SET allow_system_table_mods = on;
 INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
     SELECT 99999, 'citus', extowner, extnamespace, false, '14.0-1' FROM pg_extension WHERE extname = 'vector';
 CREATE TABLE pg_catalog.pg_dist_node (
-    nodeid int, groupid int, nodename text, nodeport int, isactive bool, noderole text, is_down bool);
+    nodeid int, groupid int, nodename text, nodeport int, isactive bool, noderole text, is_down bool, memory text);
 CREATE TABLE pg_catalog.pg_dist_placement (shardid int, groupid int);
 CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass, partkey text, repmodel text);
 CREATE TABLE pg_catalog.pg_dist_shard (logicalrelid regclass, shardid int);
@@ -145,6 +148,7 @@ CREATE FUNCTION pg_catalog.column_to_column_name(regclass, text) RETURNS text LA
 CREATE FUNCTION run_on(command text, node pg_dist_node, OUT success bool, OUT result text) LANGUAGE plpgsql AS $$
 BEGIN
     success := NOT node.is_down;
+    PERFORM set_config('maintenance_work_mem', node.memory, true);
     result := 'failed to connect to ' || node.nodename;
     IF success THEN EXECUTE command INTO result; END IF;
 END $$;
@@ -160,8 +164,8 @@ RETURNS TABLE (shardid int, success bool, result text) LANGUAGE sql AS
      JOIN pg_dist_node n USING (groupid), run_on(format(command, t::text || ''_'' || s.shardid), n) r
      WHERE s.logicalrelid = t';
 INSERT INTO pg_dist_node VALUES
-    (1, 0, 'c', 5432, true, 'primary', false), (2, 1, 'one', 5432, true, 'primary', false),
-    (3, 2, 'two', 5432, true, 'primary', false);
+    (1, 0, 'c', 5432, true, 'primary', false, '1MB'), (2, 1, 'one', 5432, true, 'primary', false, '64MB'),
+    (3, 2, 'two', 5432, true, 'primary', false, '16MB');
 """
 
 DOC = """
@@ -226,6 +230,28 @@ def test_doctor_goes_on_where_it_may_not_ask_the_shards(likeness: Pg8000Database
         found = by_code(examine(likeness))
     assert found["not_checked"].subject == "doc"
     assert "column" in found, "of the other tables"
+
+
+class Doc(Model):
+    e = VectorField(3, metric="l2")
+
+    class Meta:
+        primary_key = False
+
+
+def test_a_build_is_estimated_by_the_largest_shard(likeness: Pg8000Database, sent: list[bytes]) -> None:
+    with likeness.bind_ctx([Doc]), likeness.connection_context():
+        # The coordinator of a cluster counts the rows of all shards.
+        likeness.execute_sql("INSERT INTO doc SELECT * FROM doc_101 UNION ALL SELECT * FROM doc_102")
+        likeness.execute_sql("INSERT INTO doc_102 SELECT n, '[1,2,3]' FROM generate_series(1, 2000) n")
+        index = HnswIndex(Doc.e)
+        found = estimate(likeness, index)
+        plan = plan_index(likeness, index)
+    assert (found.rows, found.allowed) == (400, 16 << 20), "what the poorest node with a shard has"
+
+    assert 350 < found.needed / _hnsw_bytes(4 * 3 + 8, 16) < 400, "nearly all rows are on one shard"
+    assert plan.on_shards
+    assert any(b"TABLESAMPLE SYSTEM (100.000000000)" in each for each in sent)
 
 
 def test_recall_says_which_settings_hold_on_the_workers(likeness: Pg8000Database, empty_url: str) -> None:

@@ -31,6 +31,11 @@ def test_a_part_of_the_path_is_a_file(path: Path) -> None:
         start(path / "db")
 
 
+def test_the_path_is_in_an_unknown_users_home() -> None:
+    with pytest.raises(ServerError, match=r"^~no-such-user/db is in an unknown user's home: write the path out$"):
+        Server("~no-such-user/db")
+
+
 def test_the_path_has_a_line_break(base: Path) -> None:
     with pytest.raises(ServerError, match="line break"):
         Server(base / "a\nb")

@@ -82,6 +82,7 @@ def test_the_folder_that_a_url_names() -> None:
     assert path_of("embedded:/srv/a b") == Path("/srv/a b")
     assert path_of("embedded:../db") == Path("../db")
     assert path_of("embedded:") == Path(".lightvec")
+    assert Server(path_of("embedded:~/db") or "").path == Path.home() / "db"
     assert path_of("postgresql:///embedded:x") is None
     assert path_of("embedded") is None
 

@@ -21,7 +21,7 @@ def extension(*version: int) -> ExtensionTypes:
         ("SELECT hamming_distance(B'1', B'0')", "42883", (0, 6, 0), "hamming_distance needs pgvector 0.7"),
         ("CREATE INDEX ON t USING hnsw (v vector_l1_ops)", "42704", (0, 6, 0), "vector_l1_ops needs pgvector 0.7"),
         ("CREATE INDEX ON t USING HNSW (v vector_l2_ops)", "42704", (0, 4, 4), "HNSW needs pgvector 0.5"),
-        ("SET hnsw.iterative_scan = 'on'", "42704", (0, 7, 4), "hnsw.iterative_scan needs pgvector 0.8"),
+        ("SET hnsw.iterative_scan = 'on'", "42602", (0, 7, 4), "hnsw.iterative_scan needs pgvector 0.8"),
     ],
 )
 def test_what_only_a_newer_pgvector_has(sql: str, sqlstate: str, version: tuple[int, ...], start: str) -> None:
@@ -31,3 +31,8 @@ def test_what_only_a_newer_pgvector_has(sql: str, sqlstate: str, version: tuple[
     assert remedy.endswith("ALTER EXTENSION vector UPDATE")
     assert advice(extension(0, 8, 6), sql, sqlstate, ()) is None
     assert advice(extension(*version), sql, "42601", ()) is None
+
+
+def test_a_setting_that_no_version_has() -> None:
+    off_path = extension(0, 8, 6)._replace(out_of_path="extensions")
+    assert advice(off_path, "SET hnsw.nothing = 1", "42602", ()) is None

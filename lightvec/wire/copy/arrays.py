@@ -204,7 +204,7 @@ def _vectors(column: Column, values: Any) -> _FixedColumn | None:
             try:
                 value_reader(column.vector or "", column.size)(chunk[index])
             except InvalidVector as error:
-                raise column.refusal(first + index, chunk[index], error) from error
+                raise column.refusal(first + index, chunk[index], error) from None
         return numbers.view("u1")
 
     return _FixedColumn(values, "u1", convert, (size * int(dtype[-1]),), (size, 0))

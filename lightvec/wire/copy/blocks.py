@@ -11,6 +11,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import islice
 from struct import Struct, pack, unpack
+from struct import error as struct_error
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -35,6 +36,9 @@ TRAILER = copy_data(b"\xff\xff")
 #: The size of a message. Lists of 768 numbers went in at 91,000 rows a second in messages of 8 KB, 118,000 of 32 to
 #: 128 KB, 103,000 of 1 MB, where client and server wait for each other (medians of seven).
 _BLOCK = 128 * 1024
+
+#: What encoders raise for a value.
+_REFUSALS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, struct_error)
 
 _message_head = Struct("!ci").pack_into
 _START = b"d\x00\x00\x00\x00"
@@ -63,7 +67,8 @@ def binary_blocks(target: Target, rows: Iterable[Sequence[Any]]) -> Iterator[Blo
         try:
             written = [NULL if value is None else encode(value) for encode, value in zip(encoders, row, strict=True)]
         except Exception:
-            written = _encode_row(columns, encoders, NULL, row, number)
+            written = []  # Encoded again below: an error raised here would be chained to this one.
+        written = written or _encode_row(columns, encoders, NULL, row, number)
         block += start
         block += b"".join(written)
 
@@ -93,7 +98,7 @@ def line_blocks(rows: Iterable[Sequence[str | None]]) -> Iterator[Block]:
         except UnicodeEncodeError as error:
             raise DataError(
                 f"row {number:,}: expected Unicode text, got the lone surrogate {error.object[error.start]!r}"
-            ) from error
+            ) from None
 
     return _blocks(rows, append)
 
@@ -140,7 +145,8 @@ def encode_value(column: Column, encode: Encoder, value: Any, number: int, null:
             return null if inner is None else encode(inner)
     except Exception as error:
         refused = error
-    raise column.refusal(number, value, refused) from refused
+    # Others come from the value's own class.
+    raise column.refusal(number, value, refused) from (None if isinstance(refused, _REFUSALS) else refused)
 
 
 def _values(columns: Sequence[Column], row: Any, number: int) -> Sequence[Any]:
@@ -151,8 +157,8 @@ def _values(columns: Sequence[Column], row: Any, number: int) -> Sequence[Any]:
             raise TypeError
         count = len(row)
         values = list(islice(row, len(columns) + 1)) if count == len(columns) else []
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise DataError(f"{expected} in a list or tuple, got {show(row)}") from error
+    except (TypeError, ValueError, NotImplementedError):
+        raise DataError(f"{expected} in a list or tuple, got {show(row)}") from None
     if len(values) != len(columns):
         raise DataError(f"{expected}, got {show_number(len(values) or count)}")
     return values

@@ -5,13 +5,14 @@ The statement is sent as a Query: pgpool-II does not forward CopyData after a CO
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from lightvec.wire import protocol
-from lightvec.wire.errors import InterfaceError, InternalError
-from lightvec.wire.execute import end_transaction
+from lightvec.wire.errors import InterfaceError, InternalError, NotSupportedError
+from lightvec.wire.execute import ask, end_transaction
 from lightvec.wire.protocol import COPY_DONE
 from lightvec.wire.results import CopyResult, Result, RowClass
 from lightvec.wire.session import Session
@@ -22,6 +23,9 @@ __all__ = ["CopyIn", "copy_in", "copy_stream"]
 _EXPECTED = b"NAS"
 #: Small pieces are joined to messages of this many bytes, because each message is a system call.
 _BLOCK = 64 * 1024
+#: PGlite's process ID. Its process ends at CopyData (pglite-socket 0.2.17); a COPY TO works.
+_PGLITE = 42
+_FROM_STDIN = re.compile(r"\bFROM\s+STDIN\b", re.IGNORECASE)
 
 
 def copy_stream(session: Session, sql: str, values: Sequence[Any], stream: Any, row_class: RowClass = list) -> Result:
@@ -40,6 +44,8 @@ def copy_stream(session: Session, sql: str, values: Sequence[Any], stream: Any, 
 def copy_in(session: Session, result: CopyResult) -> Iterator[CopyIn]:
     """Run a COPY; its data is written in the ``with`` block, where an exception ends it with CopyFail."""
     session.check_usable()
+    if session.backend_pid == _PGLITE and _FROM_STDIN.search(result.sql):
+        _refuse_pglite(session)
     was_inside = session.in_transaction
     copy = CopyIn(session, result)
     try:
@@ -56,6 +62,11 @@ def copy_in(session: Session, result: CopyResult) -> Iterator[CopyIn]:
         raise
 
 
+def _refuse_pglite(session: Session) -> None:
+    if ask(session, "SELECT pg_catalog.version()", read=lambda version: "PGlite" in version) == [True]:
+        raise NotSupportedError("PGlite does not implement COPY FROM STDIN: insert the rows, as with insert_many()")
+
+
 class CopyIn:
     """A COPY, which is open while the server takes data."""
 
@@ -67,19 +78,19 @@ class CopyIn:
     def begin(self) -> None:
         """Send the statement. A COPY TO STDOUT, or another statement, takes effect at once."""
         session, result = self._session, self.result
-        ends = (protocol.CopyInResponse, protocol.ReadyForQuery)
+        ends = protocol.COPY_IN_RESPONSE + protocol.READY_FOR_QUERY
         with session.turn("idle", [result]):
             session.send(protocol.query(session.encode(result.sql)), takes_effect=True)
-            event = session.read_until(ends, result)
-            if type(event) is protocol.ErrorResponse:
+            code = session.read_until(ends, result)
+            if code == protocol.ERROR_RESPONSE:
                 session.read_ready([result])
-            elif type(event) is protocol.CopyInResponse:
+            elif code == protocol.COPY_IN_RESPONSE:
                 session.begin_copy()
             elif not result.is_done and result.error is None:
                 raise InternalError("the server did not answer the statement; the connection is closed")
         if result.error is not None:
             raise result.error
-        self.is_open = type(event) is protocol.CopyInResponse
+        self.is_open = code == protocol.COPY_IN_RESPONSE
 
     def write(self, message: bytes | bytearray | memoryview) -> None:
         """Send a complete CopyData message without copying it."""
@@ -117,7 +128,7 @@ class CopyIn:
                 raise InternalError(
                     f"the server sent {bytes(code)!r} in the middle of a COPY; the connection is closed"
                 )
-            session.handle(session.next_event(), self.result)
+            session.read(self.result)
             session.transport.check_time()
         return False
 

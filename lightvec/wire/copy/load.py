@@ -146,8 +146,8 @@ def _length(columns: Mapping[str, Any]) -> int:
             if isinstance(values, (str, bytes, Mapping, set, frozenset)) or is_table(values):
                 raise TypeError
             lengths[name] = len(values)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"column {name!r}: expected a list or an array, got {show(values)}") from error
+        except (TypeError, ValueError):
+            raise DataError(f"column {name!r}: expected a list or an array, got {show(values)}") from None
     if len(set(lengths.values())) > 1:
         each = ", ".join(f"{name!r} has {length:,}" for name, length in lengths.items())
         raise DataError(f"expected columns of one length: {each}")
@@ -168,7 +168,7 @@ def _rows(target: Target, columns: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
     try:
         yield from zip(*map(items, columns, target.columns), strict=True)
     except (ValueError, NotImplementedError) as error:
-        raise DataError(f"the columns do not all end at the same row ({error}): give lists or arrays") from error
+        raise DataError(f"the columns do not all end at the same row ({error}): give lists or arrays") from None
 
 
 def _load(
