@@ -46,6 +46,7 @@ __all__ = [
     "index_using",
     "inherited_blocks",
     "is_nested",
+    "limit_of",
     "open_connection",
     "peewee_errors",
     "reconnect",
@@ -134,6 +135,11 @@ def copy_with(query: Q, **clauses: Any) -> Q:
     for name, value in clauses.items():
         setattr(copy, f"_{name}", value)
     return copy
+
+
+def limit_of(query: Any) -> Any:
+    """The LIMIT of a query, or None."""
+    return query._limit
 
 
 class RowCursor:
