@@ -137,6 +137,11 @@ def copy_with(query: Q, **clauses: Any) -> Q:
     return copy
 
 
+def limit_of(query: Any) -> Any:
+    """The LIMIT of a query, or None."""
+    return query._limit
+
+
 class RowCursor:
     """A cursor over rows; ``is_nested`` if the query was part of another statement."""
 
