@@ -183,10 +183,6 @@ def database_of_query(query: Any) -> Any:
     return query._database
 
 
-def limit_of(query: Any) -> Any:
-    return query._limit
-
-
 # Definitions
 
 
