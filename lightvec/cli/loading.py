@@ -25,7 +25,7 @@ from lightvec.pg8000 import Jsonb
 from lightvec.pg8000.exceptions import DatabaseError, DataError, ErrorFields
 from lightvec.types.inputs import is_ndarray
 from lightvec.wire.copy import load
-from lightvec.wire.copy.target import Column, look_up
+from lightvec.wire.copy.target import Column, describe_target
 from lightvec.wire.datatypes import TYPES, oids
 from lightvec.wire.identifiers import identifier
 
@@ -99,7 +99,7 @@ class Loader:
         meta: Any = model._meta
         self._name = (meta.schema, meta.table_name) if meta.schema else meta.table_name
         self._session: Any = database.connection().session
-        found = look_up(self._session, self._name, column_map.columns).columns
+        found = describe_target(self._session, self._name, column_map.columns).columns
         self._columns = {column.name: column for column in found}
         qualified = identifier(*filter(None, (meta.schema, meta.table_name)))
         rows = database.execute_sql(_DEFAULTS, (qualified,)).fetchall()
