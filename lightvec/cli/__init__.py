@@ -1,7 +1,6 @@
-"""The command line: one noun a file, each thin over a library call.
+"""The command line: a file for each command, thin over library calls.
 
-Data goes to stdout, messages to stderr. The exit status is 0, 1 for a failure, and 2 for wrong
-usage; an error is one line that says what to do.
+Data goes to stdout, messages to stderr; the exit status is 0, 1 for a failure, 2 for wrong usage.
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-
-__all__ = ["main"]
 
 
 def main(args: Sequence[str] | None = None) -> None:

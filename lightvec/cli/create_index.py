@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from lightvec.peewee.index_build import IndexPlan
     from lightvec.peewee.indexes import VectorIndex
 
-__all__ = ["command"]
-
 #: The options of each method, by their parameters.
 _OPTIONS = {
     "hnsw": {"m": "--m", "ef_construction": "--ef-construction"},
@@ -154,7 +152,6 @@ def command(
 
 
 def _print_needs(plan: IndexPlan, index: VectorIndex) -> None:
-    """What to know before the build."""
     for other in plan.invalid:
         tell(f"the index {other.name} is invalid, as an interrupted build leaves it: it is dropped")
     if index.note:
@@ -175,7 +172,7 @@ def _print_needs(plan: IndexPlan, index: VectorIndex) -> None:
 
 
 def _build(database: Pg8000Database, plan: IndexPlan) -> float:
-    """Build the index with progress; the seconds that it took."""
+    """Build the index; the seconds that it took."""
     from peewee import PeeweeException
 
     from lightvec.peewee.index_build import build_index

@@ -1,4 +1,4 @@
-"""``lightvec doctor``: what is wrong in a database with vectors, and what to do."""
+"""``lightvec doctor``: problems of a database, and their remedies."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from lightvec.cli.streams import tell
 
 if TYPE_CHECKING:
     from lightvec.search.findings import Finding
-
-__all__ = ["command"]
 
 #: Level to color, in the order of the output.
 _COLORS = {"ok": "green", "note": "yellow", "problem": "red"}

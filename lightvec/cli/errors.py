@@ -13,11 +13,8 @@ import click
 from lightvec.cli.streams import discard, messages, tell
 from lightvec.errors import InvalidOption, LightvecError
 
-__all__ = ["exit_status", "reporting_interrupt"]
-
 _FAILED, _WRONG_USAGE = 1, 2
 
-#: Errors of writing to a stream, which has no file name.
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -35,7 +32,7 @@ def reporting_interrupt(left: str) -> Iterator[None]:
 
 
 def exit_status(run: Callable[[], object]) -> int:
-    """Run a command; its exit status, or 1 or 2 after its error was printed."""
+    """Run a command and print its error; the exit status."""
     if sys.stdout is None:
         # The descriptor is closed (>&-), and the next file that is opened would get its number.
         return _report("standard output is closed: send it to a file or to /dev/null")
@@ -75,7 +72,6 @@ def _os_error(error: OSError) -> object:
 
 
 def _database_error(error: Exception) -> object:
-    """Peewee's error, or an unexpected one with its class; with LIGHTVEC_DEBUG, its traceback."""
     from peewee import PeeweeException
 
     if isinstance(error, PeeweeException):

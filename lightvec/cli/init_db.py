@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from lightvec.peewee import Pg8000Database
     from lightvec.peewee.schema import Step
 
-__all__ = ["command"]
-
 
 @click.command("init-db")
 @click.argument("models", nargs=-1, metavar="[PACKAGE.MODULE[:MODEL]]...")
@@ -158,7 +156,6 @@ def _as_json(step: Step, dry_run: bool) -> dict[str, Any]:
 
 
 def _distribution(by: str | None, shards: int | None, reference: bool) -> Any:
-    """How tables are to be distributed; None if the options do not say."""
     from lightvec.peewee.distribution import Distribution
 
     if shards is not None and by is None:
@@ -169,7 +166,6 @@ def _distribution(by: str | None, shards: int | None, reference: bool) -> Any:
 
 
 def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list[type[Model]]:
-    """The models that are named, or one for the table that is described."""
     if table["table"] is None:
         for name in table:
             if table[name]:
@@ -218,7 +214,7 @@ def _table_model(
     return model_with(table, fields, [distribute_by, "id"])
 
 
-#: The types of ``--column``: PostgreSQL's names, and short ones.
+#: The types of ``--column``.
 _TYPES = {
     "text": "text",
     "int": "integer",
@@ -241,7 +237,6 @@ _TYPES = {
 
 
 def _column(text: str) -> tuple[str, Any]:
-    """A column as ``NAME:TYPE``."""
     from peewee import Field
 
     name, _, given = text.rpartition(":")
@@ -254,7 +249,7 @@ def _column(text: str) -> tuple[str, Any]:
 
 
 def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
-    """The database that the models are declared on; None if they have none or it is deferred."""
+    """The database of the models; None if they have none or it is deferred."""
     from lightvec.peewee import Pg8000Database
     from lightvec.peewee._seam import database_of
 

@@ -15,25 +15,11 @@ from lightvec.cli.streams import tell
 if TYPE_CHECKING:
     from lightvec.peewee import Pg8000Database
 
-__all__ = [
-    "COUNT",
-    "EMBEDDED_PATH",
-    "embedded_path",
-    "json_option",
-    "metric_option",
-    "not_empty",
-    "open_database",
-    "schema_option",
-    "table_options",
-    "url_option",
-]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Where the embedded server is if no other database is named.
 EMBEDDED_PATH = Path(".lightvec")
 
-#: Variables and parameters that name a database; others only say how to reach it.
+#: These name a database; others only say how to reach it.
 _NAMING = ("DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 _NAMING_PARAMETERS = frozenset({"host", "hostaddr", "port", "dbname", "user", "service"})
 
@@ -75,7 +61,6 @@ _vector_column_option = click.option(
 
 
 def table_options(command: F) -> F:
-    """The options of every command on one table."""
     return _vector_column_option(schema_option(url_option(json_option(command))))
 
 
@@ -119,7 +104,6 @@ def _choose_database(url: str | None, own: Pg8000Database | None) -> Pg8000Datab
 
 
 def _names_itself(database: Pg8000Database) -> bool:
-    """Whether it says which database it is; otherwise it goes by the environment."""
     from lightvec.peewee.database import ENVIRONMENT
 
     is_named = not _NAMING_PARAMETERS.isdisjoint(database.connect_params)
@@ -138,7 +122,6 @@ def embedded_path(url: str | None) -> Path | None:
 
 
 def _start_embedded(path: Path) -> str:
-    """The URL of the server, which is left running for the next command."""
     from lightvec.server import start
 
     return start(path).url

@@ -15,11 +15,9 @@ import click
 
 from lightvec.cli.streams import printable
 
-__all__ = ["in_a_line", "print_json", "print_table"]
-
 
 def in_a_line(text: str) -> str:
-    """The text without line breaks, which names may hold and which end an SQL comment."""
+    """Names may hold line breaks, which end an SQL comment."""
     return printable(" ".join(text.splitlines()))
 
 
@@ -53,7 +51,6 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _width(text: str) -> int:
-    """The columns that the text takes on a terminal."""
     if text.isascii():
         return len(text)
     wide = sum(east_asian_width(letter) in "WF" for letter in text)
@@ -69,7 +66,6 @@ def _cell(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's own types."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):

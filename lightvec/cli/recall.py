@@ -15,8 +15,6 @@ from lightvec.cli.progress import Line
 from lightvec.cli.streams import printable, tell
 from lightvec.cli.vector_files import matrix
 
-__all__ = ["command", "measuring", "measuring_options", "print_result"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 _k_option = click.option("-k", default=10, show_default=True, type=COUNT, help="Rows of a query.")
@@ -33,7 +31,7 @@ _plot_option = click.option(
 
 
 def measuring_options(sample: int) -> Callable[[F], F]:
-    """The options of ``recall`` and ``tune``; ``sample`` is the default of ``--sample``."""
+    """The options of ``recall`` and ``tune``."""
     sample_option = click.option(
         "--sample",
         default=sample,
@@ -84,7 +82,7 @@ def measuring(
     sample: int,
     as_json: bool,
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The field and the options that ``recall`` and ``tune`` share, with progress on stderr."""
+    """The field, and the options for the library."""
     from lightvec.peewee.reflect import default_metric, model_of, vector_field
 
     if plot is not None:
@@ -105,7 +103,6 @@ def measuring(
 
 
 def print_result(result: Any, *, as_json: bool, plot: Path | None, **others: Any) -> None:
-    """Print the result, and draw it."""
     if plot is not None:
         from lightvec.search.plots import plot as draw
 

@@ -19,8 +19,6 @@ from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
 if TYPE_CHECKING:
     from peewee import Field
 
-__all__ = ["command"]
-
 
 @click.command("search")
 @click.argument("table")
@@ -127,8 +125,7 @@ def command(
         for each in where:
             query = query.where(each)
         with _naming(conditions):
-            # As tuples: the table may have columns of the names distance and score, which the
-            # query adds at the end.
+            # Tuples, as the table may have columns named distance and score, too.
             found_rows = list(query.select(*columns).tuples().execute(database))
     rows = [{"score": row[-1], **dict(zip(names, row, strict=False))} for row in found_rows]
     if as_json:
@@ -141,13 +138,13 @@ def command(
         tell(f"{len(rows)} of {k} rows: {why}")
 
 
-#: Malformed, out of range, invalid date, invalid regular expression.
+#: Invalid text, number, date and regular expression.
 _INVALID_VALUES = ("22P02", "22003", "22007", "22008", "2201B")
 
 
 @contextmanager
 def _naming(conditions: Sequence[str]) -> Iterator[None]:
-    """Have an error about a value name the conditions: the vector was checked before."""
+    """Have an error about a value name the conditions."""
     from peewee import DataError
 
     from lightvec.pg8000.exceptions import ErrorFields
@@ -179,7 +176,6 @@ def _column(model: Any, name: str) -> Field:
 
 
 def _text_column(model: Any, plain: Mapping[str, Field], name: str | None) -> Field:
-    """The column of this name, or the only one that holds text."""
     from lightvec.peewee.reflect import TextColumn
 
     if name is not None:
@@ -194,7 +190,7 @@ def _text_column(model: Any, plain: Mapping[str, Field], name: str | None) -> Fi
 
 
 def _row_by_text(column: Field, field: Field, words: str) -> tuple[str, Any]:
-    """The text and vector of the only row with this text, or whose text begins with it."""
+    """The text and vector of the one row with this text, or that begins so."""
     from peewee import fn
 
     text = column.cast("text")
@@ -221,7 +217,7 @@ def _row_by_text(column: Field, field: Field, words: str) -> tuple[str, Any]:
 
 
 def _row_by_key(model: Any, field: Any, key: str) -> Any:
-    """The row with this key. The server searches by it: its vector is not transferred."""
+    """The row with this key; the server reads its vector."""
     table, keys = model._meta.table_name, model._meta.get_primary_keys()
     if not keys:
         raise SchemaMismatch(f"the table {table} has no primary key: use --vector")
@@ -243,7 +239,6 @@ def _row_by_key(model: Any, field: Any, key: str) -> Any:
 
 
 def _vector(text: str, field: Any) -> Any:
-    """A vector from the command line, a file or standard input."""
     if text == "-":
         text = standard_input().read()
     elif text.startswith("@"):
