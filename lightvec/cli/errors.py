@@ -18,17 +18,29 @@ _FAILED, _WRONG_USAGE = 1, 2
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-class Interrupted(Exception):
-    """Ctrl-C, and what it left."""
-
-
 @contextmanager
 def reporting_interrupt(left: str) -> Iterator[None]:
     """Have an interrupt of this block say what it leaves."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted(f"interrupted: {str(error) or left}") from error
+        raise LightvecError(f"interrupted: {str(error) or left}") from error
+
+
+@contextmanager
+def reporting_build(is_concurrent: bool, left: str) -> Iterator[None]:
+    """Have an interrupt or an error of a build say what it leaves."""
+    from peewee import PeeweeException
+
+    from lightvec.peewee.invalid_indexes import LEFT_INVALID
+
+    with reporting_interrupt(LEFT_INVALID if is_concurrent else left):
+        try:
+            yield
+        except PeeweeException:
+            if is_concurrent:
+                tell(LEFT_INVALID)
+            raise
 
 
 def exit_status(run: Callable[[], object]) -> int:
@@ -51,8 +63,11 @@ def exit_status(run: Callable[[], object]) -> int:
     except InvalidOption as error:
         return _report(error, _WRONG_USAGE)
     except OSError as error:
-        return _report(_os_error(error))
-    except (Interrupted, LightvecError) as error:
+        if error.filename is not None or error.errno not in _UNWRITTEN:
+            return _report(error)
+        discard(sys.stdout)
+        return _report(f"the output cannot be written: {error.strerror}")
+    except LightvecError as error:
         return _report(error)
     except Exception as error:
         return _report(_database_error(error))
@@ -62,13 +77,6 @@ def exit_status(run: Callable[[], object]) -> int:
 def _report(error: object, status: int = _FAILED) -> int:
     tell(f"lightvec: {' '.join(str(error).split())}")
     return status
-
-
-def _os_error(error: OSError) -> object:
-    if error.errno not in _UNWRITTEN or error.filename is not None:
-        return error
-    discard(sys.stdout)
-    return f"the output cannot be written: {error.strerror}"
 
 
 def _database_error(error: Exception) -> object:

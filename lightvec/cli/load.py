@@ -8,23 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
 from lightvec.cli.errors import reporting_interrupt
 from lightvec.cli.files import ARRAYS, FORMATS, MATRICES, format_of
-from lightvec.cli.options import open_database, table_options
+from lightvec.cli.options import FILE, open_database, table_options
 from lightvec.cli.output import in_a_line, print_json
 from lightvec.cli.progress import Line, duration
 from lightvec.cli.streams import discard, tell
 
-_FILE: Any = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
-
 
 @click.command("load")
 @click.argument("table")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=click.Path(True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option(
     "--format",
     "given",
@@ -39,7 +36,7 @@ _FILE: Any = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=
 )
 @click.option(
     "--vectors",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="A .npy matrix with the embedding of each row of FILE, in the same order.",
 )
 @click.option(

@@ -28,6 +28,18 @@ def print_json(value: Any) -> None:
     click.echo(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
+def print_sql(kind: str, plan: Any) -> None:
+    """The SQL of an index plan or a step, or that its object exists or differs."""
+    what = f"-- {kind} {in_a_line(plan.name)}"
+    if differs := getattr(plan, "differs", ""):
+        click.echo(f"{what} differs: {in_a_line(differs)}")
+    elif plan.exists:
+        click.echo(f"{what} exists")
+    else:
+        for statement in plan.sql:
+            click.echo(f"{statement};")
+
+
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Rows under their columns' names; on a terminal lines are cut to its width."""
     heads = [_cell(column) for column in columns]
