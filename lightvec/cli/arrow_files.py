@@ -1,4 +1,4 @@
-"""Files that PyArrow reads: Parquet, and Arrow's own format, which is Feather's."""
+"""Files that PyArrow reads: Parquet, and Arrow's own format, which is Feather."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from typing import Any
 from lightvec.cli.files import NumberedRows, Rows, check_headings
 from lightvec.errors import InvalidOption, MissingExtra
 
-__all__ = ["arrow_rows"]
-
-#: Rows converted at once.
 _BATCH = 1_024
 
 
 def arrow_rows(path: Path, format: str, is_loaded: Callable[[str], bool]) -> Rows:
-    """The rows of a file, read in batches; only the columns that ``is_loaded`` are converted."""
     try:
         import pyarrow
         import pyarrow.ipc
@@ -72,7 +68,6 @@ def arrow_rows(path: Path, format: str, is_loaded: Callable[[str], bool]) -> Row
 
 
 def _values(pyarrow: Any, column: Any) -> Sequence[Any]:
-    """The values of a column as Python has them; lists of numbers are arrays with NumPy."""
     kind, types = column.type, pyarrow.types
     if _is_list(types, kind) and types.is_floating(kind.value_type):
         return _vectors(column)
@@ -90,7 +85,7 @@ def _is_list(types: Any, kind: Any) -> bool:
 
 
 def _with_objects(types: Any, kind: Any, value: Any) -> Any:
-    """The value with its maps, which PyArrow gives as pairs, as objects."""
+    """With maps, which PyArrow gives as pairs, as objects."""
     if value is None or not types.is_nested(kind):
         return value
     if types.is_map(kind):
@@ -103,7 +98,6 @@ def _with_objects(types: Any, kind: Any, value: Any) -> Any:
 
 
 def _vectors(column: Any) -> Sequence[Any]:
-    """Vectors of one length as the rows of a matrix."""
     values = column.flatten()
     width, rest = divmod(len(values), max(len(column), 1))
     has_nulls = column.null_count or values.null_count or rest

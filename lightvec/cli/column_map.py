@@ -1,4 +1,4 @@
-"""Which names of a file go into which columns of the table."""
+"""``--map``, ``--skip`` and ``--only``: which column a name in the file is loaded into."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 
-__all__ = ["ColumnMap"]
-
 
 class ColumnMap:
-    """The columns of a table by the names of a file, with ``--map``, ``--skip`` and ``--only``."""
-
     def __init__(
         self,
         table: str,
@@ -30,16 +26,14 @@ class ColumnMap:
         self._sources: dict[str, str] = {}
 
     def is_loaded(self, name: str) -> bool:
-        """Whether the options have this name of the file loaded."""
         return name not in self._skips and (name in self.maps or not self._only)
 
     def names_of(self, columns: Iterable[str]) -> set[str]:
-        """The names in the file that may be loaded into these columns."""
         wanted = set(columns)
         return wanted | {name for name, column in self.maps.items() if column in wanted}
 
     def column(self, name: str) -> str | None:
-        """The column that a name of the file is loaded into; None if it is left out."""
+        """None if the options leave this name out."""
         if not self.is_loaded(name):
             return None
         column = self.maps.get(name, name)
@@ -63,7 +57,7 @@ class ColumnMap:
         )
 
     def check_maps(self) -> None:
-        """Refuse a ``--map`` of a name that the file does not have, once its names are known."""
+        """Refuse a ``--map`` of a name that the file did not have."""
         found = {*self._sources.values(), *self._skips}
         unused = [name for name in self.maps if name not in found]
         if unused and (self._sources or self._only):
@@ -71,7 +65,7 @@ class ColumnMap:
 
 
 def _parse(text: str, columns: Sequence[str]) -> tuple[str, str]:
-    """NAME:COLUMN. Both may hold colons; what follows the right one is a column."""
+    # Both may hold colons.
     colons = (at for at, letter in enumerate(text) if letter == ":" and at)
     splits = [(text[:at], text[at + 1 :]) for at in colons if text[at + 1 :] in columns]
     if len(splits) != 1:

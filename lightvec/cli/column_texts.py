@@ -1,4 +1,4 @@
-"""Values of JSON, Parquet and Arrow files as the texts that PostgreSQL reads for a column."""
+"""Values from files as the texts that PostgreSQL reads."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from lightvec.errors import SchemaMismatch
 from lightvec.wire.copy.target import Column
 from lightvec.wire.datatypes import oids
 
-__all__ = ["is_json", "needs_numbers", "rewrites_texts", "text_writer"]
-
 _JSON = oids("json", "jsonb")
 _INTEGERS = oids("int2", "int4", "int8", "oid")
 _FLOATS = oids("float4", "float8")
@@ -22,23 +20,22 @@ _CLASSES: dict[str, Callable[[Any], Any]] = {"sparsevec": SparseVector, "bit": B
 
 
 def is_json(column: Column) -> bool:
-    """Whether it holds JSON, or arrays of it."""
     return (column.element_oid or column.oid) in _JSON
 
 
 def rewrites_texts(column: Column) -> bool:
-    """Whether a text of a JSON file, a number's too, is not written as it is."""
+    """Whether texts and numbers in a JSON file are not written as they are."""
     return is_json(column) or column.oid in _INTEGERS
 
 
 def needs_numbers(column: Column, in_binary: bool) -> bool:
-    """Whether numbers in a value of this column must be numbers; otherwise their texts will do."""
+    """Whether the texts of JSON numbers will not do."""
     is_number = in_binary and column.oid in (*_INTEGERS, *_FLOATS)
     return is_number or is_json(column) or column.vector in _CLASSES
 
 
 def text_writer(name: str, column: Column, *, texts_are_json: bool) -> Callable[[Any], str]:
-    """What writes a value of this column, or raises :class:`~lightvec.errors.SchemaMismatch`."""
+    """What writes a value of this column."""
     expected = f"{name} is {column.type}"
     write: Callable[[Any], str]
     if is_json(column):
@@ -72,7 +69,7 @@ def _by_class(kind: Callable[[Any], Any], value: Any) -> str:
 
 
 def _integer(expected: str, value: Any) -> str:
-    """Whole numbers that went through floats are written with a fraction of zero."""
+    # Integers that went through floats end so.
     return _scalar(expected, value).removesuffix(".0")
 
 
@@ -90,10 +87,7 @@ def _scalar(expected: str, value: Any) -> str:
 
 
 def _array(write: Callable[[Any], str], of_vectors: bool, value: Any) -> str:
-    """An array literal; a text is one already.
-
-    The innermost lists of an array of vectors are the vectors.
-    """
+    """An array literal; in an array of vectors, the innermost lists are the vectors."""
     items = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(items, list):
         return str(items)

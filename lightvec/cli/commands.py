@@ -13,8 +13,6 @@ import click
 from lightvec import __version__
 from lightvec.cli.errors import exit_status
 
-__all__ = ["cli", "run"]
-
 #: The summaries. A command's module is imported lazily: with all of them, ``lightvec --help`` took
 #: twice as long.
 _COMMANDS = {

@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import click
 
-from lightvec.cli.errors import reporting_interrupt
-from lightvec.cli.options import COUNT, not_empty, open_database, table_options
-from lightvec.cli.output import in_a_line, print_json
+from lightvec.cli.errors import reporting_build
+from lightvec.cli.options import COUNT, metric_option, not_empty, open_field, table_options
+from lightvec.cli.output import print_json, print_sql
 from lightvec.cli.progress import Line, duration, size
 from lightvec.cli.streams import tell
 
-if TYPE_CHECKING:
-    from lightvec.peewee import Pg8000Database
-    from lightvec.peewee.build_progress import Progress
-    from lightvec.peewee.index_build import IndexPlan
-    from lightvec.peewee.indexes import VectorIndex
-
-__all__ = ["command"]
-
-#: The options of each method, by their parameters.
-_OPTIONS = {
-    "hnsw": {"m": "--m", "ef_construction": "--ef-construction"},
-    "ivfflat": {"lists": "--lists"},
-}
+#: The method that an option is for.
+_METHODS = {"m": "hnsw", "ef_construction": "hnsw", "lists": "ivfflat"}
 
 
 @click.command("create-index")
 @click.argument("table")
 @click.option(
     "--method",
-    type=click.Choice([*_OPTIONS]),
+    type=click.Choice(["hnsw", "ivfflat"]),
     default="hnsw",
     show_default=True,
     help="Its access method.",
 )
-@click.option("--metric", metavar="NAME", help="The metric (default: the index's, else cosine).")
+@metric_option
 @click.option("--m", type=int, help="HNSW: neighbors of each row (server's default: 16).")
 @click.option(
     "--ef-construction",
@@ -104,57 +94,67 @@ def command(
     lightvec create-index doc --quantize halfvec --dry-run
     """
     from lightvec.peewee.estimates import memory_size, usual_lists
-    from lightvec.peewee.index_build import plan_index
+    from lightvec.peewee.index_build import build_index, plan_index
     from lightvec.peewee.indexes import HnswIndex, IvfflatIndex
     from lightvec.peewee.quantization import usual_quantization
-    from lightvec.peewee.reflect import default_metric, model_of, vector_field
+    from lightvec.wire.identifiers import text_literal
 
-    own = {option: value for option, value in given.items() if value is not None}
-    for other, options in _OPTIONS.items():
-        for option in own.keys() & options.keys() if other != method else ():
-            raise click.UsageError(f"{options[option]} is for --method {other}")
-    cls: type[VectorIndex] = HnswIndex if method == "hnsw" else IvfflatIndex
+    own: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    for option in own:
+        if _METHODS[option] != method:
+            words = option.replace("_", "-")
+            raise click.UsageError(f"--{words} is for --method {_METHODS[option]}")
+    cls: Any = HnswIndex if method == "hnsw" else IvfflatIndex
     memory = None if maintenance_work_mem is None else memory_size(maintenance_work_mem)
     seconds = 0.0
-    with open_database(url, schema=schema) as database:
-        field = vector_field(model_of(database, table, schema), vector_column)
+    with open_field(table, schema, vector_column, url, metric) as (database, field, metric):
+        own["metric"] = metric
+        own["quantize"] = quantize or usual_quantization(field.field_type, field.dimensions)
 
-        def plan_with(**options: Any) -> tuple[VectorIndex, IndexPlan]:
-            index = cls(
-                field,
-                metric=metric or field.metric or default_metric(field),
-                quantize=quantize or usual_quantization(field.field_type, field.dimensions),
-                name=name,
-                concurrently=concurrently,
-                **options,
-            )
-            return index, plan_index(
-                database,
-                index,
-                maintenance_work_mem=memory,
-                workers=workers,
-                any_name=name is None,
-            )
+        def plan_with(**options: Any) -> Any:
+            index = cls(field, name=name, concurrently=concurrently, **own, **options)
+            any_name = name is None
+            return index, plan_index(database, index, maintenance_work_mem=memory, workers=workers, any_name=any_name)
 
-        index, plan = plan_with(**own)
-        if not plan.exists and method == "ivfflat" and not own:
+        index, plan = plan_with()
+        if not plan.exists and method == "ivfflat" and "lists" not in own:
             index, plan = plan_with(lists=usual_lists(plan.estimate.rows))
         if not plan.exists:
             _print_needs(plan, index)
-            if not dry_run:
-                seconds = _build(database, plan)
+        if not (plan.exists or dry_run):
+            start = time.monotonic()
+            left = "the build was canceled, and nothing of it was kept"
+            with reporting_build(concurrently, left), Line() as line:
+                build_index(database, plan, progress=_shown_on(line), notice=line.tell)
+            seconds = time.monotonic() - start
     if as_json:
-        print_json({**_as_json(plan, table, dry_run), "seconds": round(seconds, 3)})
+        sql = {"sql": plan.sql} if dry_run else {}
+        print_json(
+            {
+                "index": plan.name,
+                "table": table,
+                "created": not (plan.exists or dry_run),
+                "exists": plan.exists,
+                "dropped": [] if dry_run else [other.name for other in plan.invalid],
+                "rows": plan.estimate.rows,
+                "memory_needed": plan.estimate.needed,
+                "maintenance_work_mem": plan.estimate.allowed,
+                **sql,
+                "seconds": round(seconds, 3),
+            }
+        )
     elif dry_run:
-        _print_sql(plan)
+        for setting, value in {} if plan.exists else plan.settings.items():
+            arguments = f"{text_literal(setting)}, {text_literal(str(value))}"
+            click.echo(f"SELECT set_config({arguments}, false);")
+        print_sql("index", plan)
     elif plan.exists:
         tell(f"exists: index {plan.name}")
     else:
         tell(f"created: index {plan.name}, in {duration(seconds)}")
 
 
-def _print_needs(plan: IndexPlan, index: VectorIndex) -> None:
-    """What to know before the build."""
+def _print_needs(plan: Any, index: Any) -> None:
     for other in plan.invalid:
         tell(f"the index {other.name} is invalid, as an interrupted build leaves it: it is dropped")
     if index.note:
@@ -174,33 +174,12 @@ def _print_needs(plan: IndexPlan, index: VectorIndex) -> None:
     )
 
 
-def _build(database: Pg8000Database, plan: IndexPlan) -> float:
-    """Build the index with progress; the seconds that it took."""
-    from peewee import PeeweeException
-
-    from lightvec.peewee.index_build import build_index
-    from lightvec.peewee.invalid_indexes import LEFT_INVALID
-
-    start = time.monotonic()
-    canceled = "the build was canceled, and nothing of it was kept"
-    with Line() as line, reporting_interrupt(LEFT_INVALID if plan.concurrently else canceled):
-        try:
-            build_index(database, plan, progress=_Display(line), notice=line.tell)
-        except PeeweeException:
-            if plan.concurrently:
-                line.tell(LEFT_INVALID)
-            raise
-    return time.monotonic() - start
-
-
-class _Display:
+def _shown_on(line: Line) -> Callable[[Any], None]:
     """Shows progress: continuously on a terminal, elsewhere by phases and tenths."""
+    last: tuple[object, ...] = ()
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self._last: tuple[object, ...] = ()
-
-    def __call__(self, progress: Progress) -> None:
+    def show(progress: Any) -> None:
+        nonlocal last
         words = [progress.phase]
         if progress.waits_for is not None:
             words.append(f"for process {progress.waits_for} (see pg_stat_activity)")
@@ -209,35 +188,10 @@ class _Display:
         if progress.seconds_left is not None:
             words.append(f"{duration(progress.seconds_left)} left")
         step = (progress.phase, progress.waits_for, int(10 * (progress.done or 0)))
-        if self._line.is_live:
-            self._line.show("  ".join(words))
-        elif step != self._last:
-            self._last = step
-            self._line.tell("  ".join(words))
+        if line.is_live:
+            line.show("  ".join(words))
+        elif step != last:
+            last = step
+            line.tell("  ".join(words))
 
-
-def _as_json(plan: IndexPlan, table: str, dry_run: bool) -> dict[str, Any]:
-    result = {
-        "index": plan.name,
-        "table": table,
-        "created": not (plan.exists or dry_run),
-        "exists": plan.exists,
-        "dropped": [] if dry_run else [other.name for other in plan.invalid],
-        "rows": plan.estimate.rows,
-        "memory_needed": plan.estimate.needed,
-        "maintenance_work_mem": plan.estimate.allowed,
-    }
-    return {**result, "sql": plan.sql} if dry_run else result
-
-
-def _print_sql(plan: IndexPlan) -> None:
-    from lightvec.wire.identifiers import text_literal
-
-    if plan.exists:
-        click.echo(f"-- index {in_a_line(plan.name)} exists")
-        return
-    for name, value in plan.settings.items():
-        setting = f"{text_literal(name)}, {text_literal(str(value))}"
-        click.echo(f"SELECT set_config({setting}, false);")
-    for statement in plan.sql:
-        click.echo(f"{statement};")
+    return show

@@ -1,20 +1,12 @@
-"""``lightvec doctor``: what is wrong in a database with vectors, and what to do."""
+"""``lightvec doctor``: problems of a database, and their remedies."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import click
 
 from lightvec.cli.options import json_option, open_database, schema_option, url_option
 from lightvec.cli.output import in_a_line, print_json
 from lightvec.cli.streams import tell
-
-if TYPE_CHECKING:
-    from lightvec.search.findings import Finding
-
-__all__ = ["command"]
 
 #: Level to color, in the order of the output.
 _COLORS = {"ok": "green", "note": "yellow", "problem": "red"}
@@ -42,17 +34,12 @@ def command(tables: tuple[str, ...], schema: str | None, url: str | None, as_jso
     if as_json:
         print_json([vars(finding) for finding in found])
     else:
-        _print(found)
+        for finding in sorted(found, key=lambda each: [*_COLORS].index(each.level)):
+            subject = f"{finding.subject}: " if finding.subject else ""
+            level = click.style(f"{finding.level:<7}", fg=_COLORS[finding.level])
+            click.echo(f"{level}  {in_a_line(subject + finding.what)}")
+            if finding.remedy:
+                click.echo(f"         {in_a_line(finding.remedy)}")
         tell(f"{problems} problem{'s' if problems != 1 else ''}")
     if problems:
         raise click.exceptions.Exit(1)
-
-
-def _print(found: Sequence[Finding]) -> None:
-    """A line each and one for its remedy, problems last."""
-    for finding in sorted(found, key=lambda each: [*_COLORS].index(each.level)):
-        subject = f"{finding.subject}: " if finding.subject else ""
-        level = click.style(f"{finding.level:<7}", fg=_COLORS[finding.level])
-        click.echo(f"{level}  {in_a_line(subject + finding.what)}")
-        if finding.remedy:
-            click.echo(f"         {in_a_line(finding.remedy)}")

@@ -13,16 +13,9 @@ import click
 from lightvec.cli.streams import discard, messages, tell
 from lightvec.errors import InvalidOption, LightvecError
 
-__all__ = ["exit_status", "reporting_interrupt"]
-
 _FAILED, _WRONG_USAGE = 1, 2
 
-#: Errors of writing to a stream, which has no file name.
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-
-
-class Interrupted(Exception):
-    """Ctrl-C, and what it left."""
 
 
 @contextmanager
@@ -31,11 +24,27 @@ def reporting_interrupt(left: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted(f"interrupted: {str(error) or left}") from error
+        raise LightvecError(f"interrupted: {str(error) or left}") from error
+
+
+@contextmanager
+def reporting_build(is_concurrent: bool, left: str) -> Iterator[None]:
+    """Have an interrupt or an error of a build say what it leaves."""
+    from peewee import PeeweeException
+
+    from lightvec.peewee.invalid_indexes import LEFT_INVALID
+
+    with reporting_interrupt(LEFT_INVALID if is_concurrent else left):
+        try:
+            yield
+        except PeeweeException:
+            if is_concurrent:
+                tell(LEFT_INVALID)
+            raise
 
 
 def exit_status(run: Callable[[], object]) -> int:
-    """Run a command; its exit status, or 1 or 2 after its error was printed."""
+    """Run a command and print its error; the exit status."""
     if sys.stdout is None:
         # The descriptor is closed (>&-), and the next file that is opened would get its number.
         return _report("standard output is closed: send it to a file or to /dev/null")
@@ -54,8 +63,11 @@ def exit_status(run: Callable[[], object]) -> int:
     except InvalidOption as error:
         return _report(error, _WRONG_USAGE)
     except OSError as error:
-        return _report(_os_error(error))
-    except (Interrupted, LightvecError) as error:
+        if error.filename is not None or error.errno not in _UNWRITTEN:
+            return _report(error)
+        discard(sys.stdout)
+        return _report(f"the output cannot be written: {error.strerror}")
+    except LightvecError as error:
         return _report(error)
     except Exception as error:
         return _report(_database_error(error))
@@ -67,15 +79,7 @@ def _report(error: object, status: int = _FAILED) -> int:
     return status
 
 
-def _os_error(error: OSError) -> object:
-    if error.errno not in _UNWRITTEN or error.filename is not None:
-        return error
-    discard(sys.stdout)
-    return f"the output cannot be written: {error.strerror}"
-
-
 def _database_error(error: Exception) -> object:
-    """Peewee's error, or an unexpected one with its class; with LIGHTVEC_DEBUG, its traceback."""
     from peewee import PeeweeException
 
     if isinstance(error, PeeweeException):

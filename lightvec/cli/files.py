@@ -1,4 +1,4 @@
-"""Files of rows and of vectors: which kind a file is, and the rows of those that are text."""
+"""The format of a file, and the rows of text files."""
 
 from __future__ import annotations
 
@@ -17,21 +17,7 @@ from typing import Any, BinaryIO, TextIO
 from lightvec.cli.vector_files import batch_rows, word_vectors
 from lightvec.errors import InvalidOption
 
-__all__ = [
-    "ARRAYS",
-    "FORMATS",
-    "MATRICES",
-    "TEXTS",
-    "NumberedRows",
-    "Rows",
-    "check_headings",
-    "format_of",
-    "standard_input",
-    "text_rows",
-]
-
-#: Formats of rows as text; of one matrix, a row a vector, which may begin with any bytes or not;
-#: of arrays.
+#: Formats of rows as text, of one matrix, and of arrays.
 TEXTS = ("jsonl", "jsonl.gz", "csv", "vec")
 _ANY_BYTES = ("fvecs", "ivecs", "bvecs", "fbin")
 MATRICES = ("npy", "hdf5", *_ANY_BYTES)
@@ -39,10 +25,9 @@ ARRAYS = ("npz", *MATRICES)
 
 FORMATS = (*TEXTS, *ARRAYS, "parquet", "feather")
 
-#: Other endings of file names.
 _ENDINGS = {"tsv": "csv", "h5": "hdf5", "arrow": "feather", "glove": "vec"}
 
-#: How files begin, to the format, or the kind if that is none that is read.
+#: How files begin.
 _SIGNATURES = {
     b"\x93NUMPY": "npy",
     b"\x89HDF\r\n": "hdf5",
@@ -56,23 +41,20 @@ _SIGNATURES = {
     b"<!": "XML or HTML",
 }
 
-#: Rows with their numbers in the file.
 NumberedRows = Iterator[tuple[int, dict[str, Any]]]
 
-#: The part of the file that is read, from 0 to 1, for a number of rows; None if that is unknown.
+#: From the number of rows read to the part of the file, from 0 to 1; None if unknown.
 ReadPart = Callable[[int], float | None]
 
-#: The path that means standard input.
 _STDIN = Path("-")
 
 
 @dataclass
 class Rows:
-    """The rows of a file with their numbers, as they are read.
+    """The rows of a file with their numbers, counted in ``unit``; ``names`` if the file lists them.
 
-    ``unit`` is what the numbers count. ``names`` are the columns, where the file lists them.
-    ``is_json`` says that values are JSON's, so that a text is JSON as it is; elsewhere a text for a
-    ``json`` column is JSON text. ``is_binary`` says that values have types of their own.
+    ``is_json``: texts are JSON strings; elsewhere a text for a ``json`` column is JSON.
+    ``is_binary``: values have types of their own.
     """
 
     path: Path
@@ -85,15 +67,11 @@ class Rows:
     is_binary: bool = False
 
     def place(self, number: int) -> str:
-        """Where a row is, for errors."""
         return f"{self.path}, {self.unit} {number:,}"
 
 
 def format_of(path: Path, format: str | None = None) -> str:
-    """One of ``FORMATS``: ``format``, or by the ending of the file's name, or JSON lines on stdin.
-
-    :class:`~lightvec.errors.InvalidOption` if the file begins as another kind does.
-    """
+    """The format as given or by the file's name, checked by how the file begins."""
     if path == _STDIN:
         if format not in (None, *TEXTS):
             texts = ", ".join(TEXTS)
@@ -124,7 +102,7 @@ def format_of(path: Path, format: str | None = None) -> str:
 
 
 def _is_word_vector(head: bytes) -> bool:
-    """Whether a text begins with a word and numbers, or with two numbers as fastText's files do."""
+    """Whether it begins with a word and numbers, or fastText's two numbers."""
     _, *numbers = head.partition(b"\n")[0].split() or [b""]
     try:
         return bool([float(number) for number in numbers[-2:]])
@@ -146,10 +124,7 @@ def text_rows(
     with_numbers: Collection[str],
     delimiter: str | None,
 ) -> Rows:
-    """The rows of a file in one of ``TEXTS``.
-
-    Numbers of JSON are texts, exactly as written, but for the names ``with_numbers``.
-    """
+    """The rows of a text file; JSON numbers are texts as written, but under ``with_numbers``."""
     file = standard_input().buffer if path == _STDIN else path.open("rb")
     size = None if path == _STDIN else path.stat().st_size
 
@@ -164,9 +139,6 @@ def text_rows(
     read = _json_lines if format == "jsonl" else _json_lines_gz
     rows = read(file, path, frozenset(with_numbers))
     return Rows(path, rows, file.close, read_part, is_json=True)
-
-
-# JSON lines
 
 
 def _json_lines(file: Iterable[bytes], path: Path, with_numbers: frozenset[str]) -> NumberedRows:
@@ -204,19 +176,12 @@ def _object(line: bytes, where: str, with_numbers: frozenset[str]) -> dict[str, 
     return found
 
 
-# CSV
-
-
-#: The most characters of a cell: PostgreSQL holds no longer value. Python's own limit is 131,072,
-#: and a vector of 16,000 dimensions takes up to three times as many.
+#: PostgreSQL's limit. Python's, 131,072, is too small for a vector of 16,000 dimensions.
 _LONGEST_CELL = 1 << 30
 
 
 def _csv(file: BinaryIO, path: Path, read_part: ReadPart, delimiter: str | None) -> Rows:
-    """Rows of a CSV file with headings; an empty cell is NULL.
-
-    Bytes that are not UTF-8 are the server's to refuse.
-    """
+    """Rows of a CSV file; the server refuses bytes that are not UTF-8."""
     text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
     is_tabbed = delimiter == "tab" or path.suffix == ".tsv"
     letter = "\t" if is_tabbed else delimiter or ","
@@ -265,7 +230,6 @@ def _csv_rows(lines: Iterator[Any], names: Sequence[str], path: Path) -> Numbere
 
 
 def check_headings(names: Sequence[str], path: Path) -> None:
-    """Refuse a heading that occurs twice."""
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         got = f"the heading {twice[0]!r} more than once"

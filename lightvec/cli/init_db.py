@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lightvec.cli.errors import reporting_interrupt
+from lightvec.cli.errors import reporting_build
 from lightvec.cli.models import models_of
 from lightvec.cli.options import (
     COUNT,
@@ -17,18 +17,13 @@ from lightvec.cli.options import (
     schema_option,
     url_option,
 )
-from lightvec.cli.output import in_a_line, print_json
+from lightvec.cli.output import in_a_line, print_json, print_sql
 from lightvec.cli.streams import tell
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.metrics import INDEX_DIMENSIONS
 
 if TYPE_CHECKING:
     from peewee import Model
-
-    from lightvec.peewee import Pg8000Database
-    from lightvec.peewee.schema import Step
-
-__all__ = ["command"]
 
 
 @click.command("init-db")
@@ -106,10 +101,7 @@ def command(
     lightvec init-db --table doc --dimensions 384 --metric cosine --column title:text
     lightvec init-db --table doc --dimensions 384 --column tenant:int --distribute-by tenant
     """
-    from peewee import PeeweeException
-
     from lightvec.peewee import schema as schema_setup
-    from lightvec.peewee.invalid_indexes import LEFT_INVALID
 
     distribution = _distribution(distribute_by, shards, reference)
     if distribute_schema and schema is None:
@@ -119,22 +111,17 @@ def command(
         schema_setup.set_schema(wanted, schema)
     set_up: Any = schema_setup.plan if dry_run else schema_setup.set_up
     own = None if url else _own_database(wanted)
-    left = LEFT_INVALID if concurrently else "nothing was kept"
-    with open_database(url, own) as database, reporting_interrupt(left):
-        try:
-            steps: list[Step] = set_up(
-                database,
-                wanted,
-                create_extension=create_extension,
-                schema=schema,
-                concurrently=concurrently,
-                distribution=distribution,
-                distribute_schema=distribute_schema,
-            )
-        except PeeweeException:
-            if concurrently and not dry_run:
-                tell(LEFT_INVALID)
-            raise
+    builds_concurrently = concurrently and not dry_run
+    with open_database(url, own) as database, reporting_build(builds_concurrently, "nothing was kept"):
+        steps: list[Any] = set_up(
+            database,
+            wanted,
+            create_extension=create_extension,
+            schema=schema,
+            concurrently=concurrently,
+            distribution=distribution,
+            distribute_schema=distribute_schema,
+        )
         extension_schema = database.extension().out_of_path
     for step in steps:
         if step.note and not step.exists:
@@ -147,7 +134,7 @@ def command(
         _print_steps(steps)
 
 
-def _as_json(step: Step, dry_run: bool) -> dict[str, Any]:
+def _as_json(step: Any, dry_run: bool) -> dict[str, Any]:
     created = not (step.exists or step.differs or dry_run)
     result: dict[str, Any] = {"kind": step.kind, "name": step.name, "created": created}
     if step.differs:
@@ -158,7 +145,6 @@ def _as_json(step: Step, dry_run: bool) -> dict[str, Any]:
 
 
 def _distribution(by: str | None, shards: int | None, reference: bool) -> Any:
-    """How tables are to be distributed; None if the options do not say."""
     from lightvec.peewee.distribution import Distribution
 
     if shards is not None and by is None:
@@ -169,7 +155,6 @@ def _distribution(by: str | None, shards: int | None, reference: bool) -> Any:
 
 
 def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list[type[Model]]:
-    """The models that are named, or one for the table that is described."""
     if table["table"] is None:
         for name in table:
             if table[name]:
@@ -218,7 +203,7 @@ def _table_model(
     return model_with(table, fields, [distribute_by, "id"])
 
 
-#: The types of ``--column``: PostgreSQL's names, and short ones.
+#: The types of ``--column``.
 _TYPES = {
     "text": "text",
     "int": "integer",
@@ -241,7 +226,6 @@ _TYPES = {
 
 
 def _column(text: str) -> tuple[str, Any]:
-    """A column as ``NAME:TYPE``."""
     from peewee import Field
 
     name, _, given = text.rpartition(":")
@@ -253,8 +237,8 @@ def _column(text: str) -> tuple[str, Any]:
     return name, field
 
 
-def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
-    """The database that the models are declared on; None if they have none or it is deferred."""
+def _own_database(models: Sequence[type[Model]]) -> Any:
+    """The database of the models; None if they have none or it is deferred."""
     from lightvec.peewee import Pg8000Database
     from lightvec.peewee._seam import database_of
 
@@ -270,7 +254,7 @@ def _own_database(models: Sequence[type[Model]]) -> Pg8000Database | None:
     return None if own is None or own.deferred else own
 
 
-def _print_sql(steps: Sequence[Step], extension_schema: str) -> None:
+def _print_sql(steps: Sequence[Any], extension_schema: str) -> None:
     from lightvec.wire.identifiers import identifier, text_literal
 
     if extension_schema and any(step.sql for step in steps if not step.exists):
@@ -281,16 +265,10 @@ def _print_sql(steps: Sequence[Step], extension_schema: str) -> None:
             f"pg_catalog.current_setting('search_path') || {schema}, false);"
         )
     for step in steps:
-        if step.differs:
-            click.echo(f"-- {step.kind} {in_a_line(step.name)} differs: {in_a_line(step.differs)}")
-        elif step.exists:
-            click.echo(f"-- {step.kind} {in_a_line(step.name)} exists")
-        else:
-            for statement in step.sql:
-                click.echo(f"{statement};")
+        print_sql(step.kind, step)
 
 
-def _print_steps(steps: Sequence[Step]) -> None:
+def _print_steps(steps: Sequence[Any]) -> None:
     width = max(9, *(len(step.kind) for step in steps))
     for step in steps:
         word = click.style("exists ", dim=True) if step.exists else click.style("created", fg="green")

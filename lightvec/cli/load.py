@@ -8,26 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
 from lightvec.cli.errors import reporting_interrupt
 from lightvec.cli.files import ARRAYS, FORMATS, MATRICES, format_of
-from lightvec.cli.options import open_database, table_options
+from lightvec.cli.options import FILE, open_database, table_options
 from lightvec.cli.output import in_a_line, print_json
 from lightvec.cli.progress import Line, duration
 from lightvec.cli.streams import discard, tell
 
-__all__ = ["command"]
-
-
-_FILE: Any = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
-
 
 @click.command("load")
 @click.argument("table")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=click.Path(True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option(
     "--format",
     "given",
@@ -42,7 +36,7 @@ _FILE: Any = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=
 )
 @click.option(
     "--vectors",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="A .npy matrix with the embedding of each row of FILE, in the same order.",
 )
 @click.option(
@@ -137,16 +131,15 @@ def command(
                 database.execute_sql(f"ANALYZE {name}", settings=_ANALYZE_SETTINGS)
 
 
-#: How long ANALYZE waits for a lock on the table, such as that of a VACUUM.
+#: VACUUM, among others, holds a lock that ANALYZE needs.
 _ANALYZE_SETTINGS = {"lock_timeout": "2s", "statement_timeout": 0}
 
 
 @contextmanager
 def _analyzing(name: str) -> Iterator[None]:
-    """Around the ANALYZE that follows a load: if it fails, say that the rows are loaded.
+    """If the ANALYZE after a load fails, say that the rows are loaded.
 
-    Without it the planner guesses, and may not use an index; autovacuum runs a minute later, or
-    never.
+    Without it the planner may not use an index; autovacuum runs a minute later, or never.
     """
     from peewee import PeeweeException
 
@@ -158,7 +151,6 @@ def _analyzing(name: str) -> Iterator[None]:
 
 
 def _show(line: Line, start: float, done: int, part: float | None) -> None:
-    """Show the progress of a load."""
     if line.is_due:
         took = max(time.monotonic() - start, 0.001)
         words = [f"loading  {done:,} rows", f"{done / took:,.0f} rows/s"]
@@ -175,7 +167,7 @@ def _report(
     seconds: float,
     as_json: bool,
 ) -> None:
-    """Say what was loaded. The rows are there, so the exit status is 0 even if that fails."""
+    """The rows are there, so the exit status is 0 even if the output fails."""
     if as_json:
         others = {"left_out": left_out} if on_conflict else {}
         try:

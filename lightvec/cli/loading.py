@@ -29,9 +29,7 @@ from lightvec.wire.copy.target import Column, describe_target
 from lightvec.wire.datatypes import TYPES, oids
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["Loader"]
-
-#: Called with the number of rows, and the part of the file from 0 to 1, if that is known.
+#: Called with the number of rows, and the part of the file if known.
 Progress = Callable[[int, float | None], object]
 
 #: A row's number in the file, and its values by the table's columns.
@@ -39,7 +37,7 @@ _Row = tuple[int, dict[str, Any]]
 
 _UNIQUE_VIOLATION, _WRONG_OBJECT_TYPE, _WRONG_BYTES = "23505", "42809", "22021"
 
-#: OIDs of the columns that binary COPY takes a value for, by the value's type.
+#: The column types that binary COPY takes a Python value for.
 _BINARY: dict[type, tuple[int, ...]] = {
     bool: oids("bool"),
     int: oids("int2", "int4", "int8", "oid", "float4", "float8", "numeric"),
@@ -50,8 +48,7 @@ _BINARY: dict[type, tuple[int, ...]] = {
     date: oids("date"),
 }
 
-#: The row and the column in the context of an error, in any language (``CopyFromErrorCallback``,
-#: src/backend/commands/copyfromparse.c).
+#: Row and column of an error, in any language (``CopyFromErrorCallback`` in copyfrom.c).
 _CONTEXT = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})(?:, (.+))?", re.MULTILINE)
 
 #: Columns that have a default, their own or their type's, or are an identity.
@@ -64,8 +61,7 @@ WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 class _Places:
     """Where in the file the rows of one COPY are, which the server counts from 1.
 
-    Only breaks in the sequence are kept, and the last of those: the server is behind by no more
-    than the buffers of the connection hold.
+    Only the last breaks in the sequence are kept: the server lags by a few buffers at most.
     """
 
     def __init__(self, source: Rows) -> None:
@@ -87,7 +83,7 @@ class _Places:
 
 
 class Loader:
-    """Loads a file into one table, inside a transaction; ``read`` counts the rows of the file."""
+    """Loads a file into a table; ``read`` counts the rows of the file."""
 
     def __init__(
         self,
@@ -109,7 +105,7 @@ class Loader:
         self.read = 0
 
     def load_arrays(self, file: Path, format: str, column: str | None, progress: Progress) -> int:
-        """Load a matrix into the column, or arrays by their names; the rows inserted or updated."""
+        """Load a matrix or arrays; the number of rows inserted or updated."""
         if column is not None:
             found = {column: matrix(file, format)}
         else:
@@ -141,11 +137,10 @@ class Loader:
         delimiter: str | None,
         progress: Progress,
     ) -> int:
-        """Load rows, with ``vectors`` for the column; the rows inserted or updated.
+        """Load rows, with ``vectors`` for the column; the number of rows inserted or updated.
 
-        A COPY has one list of columns, so rows that name different columns with a default take one
-        each. Other columns that a row leaves out are NULL, as by INSERT. An update must not touch
-        what a row leaves out.
+        A new COPY begins where the columns change: one that a row leaves out gets its default, or
+        by an update keeps its value.
         """
         if format in TEXTS:
             in_binary = bool(vectors)
@@ -158,7 +153,7 @@ class Loader:
         nullable: set[str] = set()
 
         def copy_of(row: _Row) -> tuple[bool, frozenset[str]]:
-            """Whether its COPY is binary, and its columns. All that follows a text COPY is text."""
+            # All that follows a text COPY is text.
             nonlocal is_binary
             values = row[1]
             fits = (_fits_binary(self._columns[name], value) for name, value in values.items())
@@ -223,7 +218,6 @@ class Loader:
         self._map.check_maps()
 
     def _texts(self, rows: Iterable[_Row], source: Rows) -> Iterator[_Row]:
-        """The rows with their values as texts."""
         columns = self._columns
         is_text = not source.is_json
         writers = {
@@ -245,7 +239,7 @@ class Loader:
 
     @contextmanager
     def _explained(self, file: Path, places: _Places | None = None) -> Iterator[None]:
-        """Have an error of a COPY say which row of the file it is about, and what helps."""
+        """Add the row in the file and a remedy to an error of a COPY."""
         try:
             yield
         except (InvalidVector, DatabaseError) as error:

@@ -15,14 +15,9 @@ from lightvec.errors import InvalidOption
 if TYPE_CHECKING:
     from peewee import Model
 
-__all__ = ["models_of"]
-
 
 def models_of(paths: Iterable[str]) -> list[type[Model]]:
-    """The models that the paths name, each once.
-
-    :class:`~lightvec.errors.InvalidOption` for a path that names none.
-    """
+    """The models that the paths name, each once."""
     return list(dict.fromkeys(model for path in paths for model in _models_at(path)))
 
 
@@ -71,7 +66,7 @@ def _import(name: str, path: str) -> ModuleType:
 
 
 def _models_in(module: ModuleType) -> dict[str, type[Model]]:
-    """The models of the module or one below it, without bases that only carry ``Meta``."""
+    """The models of the module or below it, without bases that only carry ``Meta``."""
     models = {name: value for name, value in vars(module).items() if _is_model(value)}
     own = f"{module.__name__}."
     return {

@@ -11,29 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lightvec.cli.streams import tell
+from lightvec.errors import MissingExtra, SchemaMismatch
 
 if TYPE_CHECKING:
     from lightvec.peewee import Pg8000Database
 
-__all__ = [
-    "COUNT",
-    "EMBEDDED_PATH",
-    "embedded_path",
-    "json_option",
-    "metric_option",
-    "not_empty",
-    "open_database",
-    "schema_option",
-    "table_options",
-    "url_option",
-]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Where the embedded server is if no other database is named.
 EMBEDDED_PATH = Path(".lightvec")
 
-#: Variables and parameters that name a database; others only say how to reach it.
+#: These name a database; others only say how to reach it.
 _NAMING = ("DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 _NAMING_PARAMETERS = frozenset({"host", "hostaddr", "port", "dbname", "user", "service"})
 
@@ -73,9 +60,11 @@ _vector_column_option = click.option(
     help="The column of the embeddings (default: the table's only one).",
 )
 
+#: A file that exists.
+FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
+
 
 def table_options(command: F) -> F:
-    """The options of every command on one table."""
     return _vector_column_option(schema_option(url_option(json_option(command))))
 
 
@@ -94,12 +83,22 @@ def open_database(
         database.close()
 
 
+@contextmanager
+def open_field(
+    table: str, schema: str | None, vector_column: str | None, url: str | None, metric: str | None
+) -> Iterator[tuple[Pg8000Database, Any, str]]:
+    """The database, the vector field that the options name, and the metric for it."""
+    from lightvec.peewee.reflect import default_metric, model_of, vector_field
+
+    with open_database(url, schema=schema) as database:
+        field = vector_field(model_of(database, table, schema), vector_column)
+        yield database, field, metric or field.metric or default_metric(field)
+
+
 _SCHEMAS = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' ORDER BY nspname"
 
 
 def _check_schema(database: Pg8000Database, schema: str) -> None:
-    from lightvec.errors import SchemaMismatch
-
     known = [name for (name,) in database.execute_sql(_SCHEMAS).fetchall()]
     if schema not in known and not schema.startswith("pg_"):
         raise SchemaMismatch(f"there is no schema {schema}; the schemas are: {', '.join(known)}")
@@ -107,23 +106,20 @@ def _check_schema(database: Pg8000Database, schema: str) -> None:
 
 def _choose_database(url: str | None, own: Pg8000Database | None) -> Pg8000Database:
     from lightvec.peewee import Pg8000Database
+    from lightvec.peewee.database import ENVIRONMENT
 
-    if url is None and own is not None and _names_itself(own):
-        return own
+    if url is None and own is not None:
+        is_named = not _NAMING_PARAMETERS.isdisjoint(own.connect_params)
+        if is_named or own.database != ENVIRONMENT:
+            return own
     path = embedded_path(url)
     if path is not None:
         return Pg8000Database(_start_embedded(path))
-    if url is None and not any(os.environ.get(name) for name in _NAMING):
-        return Pg8000Database(_start_default())
-    return own or Pg8000Database() if url is None else Pg8000Database(url)
-
-
-def _names_itself(database: Pg8000Database) -> bool:
-    """Whether it says which database it is; otherwise it goes by the environment."""
-    from lightvec.peewee.database import ENVIRONMENT
-
-    is_named = not _NAMING_PARAMETERS.isdisjoint(database.connect_params)
-    return is_named or database.database != ENVIRONMENT
+    if url is not None:
+        return Pg8000Database(url)
+    if any(os.environ.get(name) for name in _NAMING):
+        return own or Pg8000Database()
+    return Pg8000Database(_start_default())
 
 
 def embedded_path(url: str | None) -> Path | None:
@@ -138,15 +134,12 @@ def embedded_path(url: str | None) -> Path | None:
 
 
 def _start_embedded(path: Path) -> str:
-    """The URL of the server, which is left running for the next command."""
     from lightvec.server import start
 
     return start(path).url
 
 
 def _start_default() -> str:
-    from lightvec.errors import MissingExtra
-
     try:
         url = _start_embedded(EMBEDDED_PATH)
     except MissingExtra as error:

@@ -15,11 +15,9 @@ import click
 
 from lightvec.cli.streams import printable
 
-__all__ = ["in_a_line", "print_json", "print_table"]
-
 
 def in_a_line(text: str) -> str:
-    """The text without line breaks, which names may hold and which end an SQL comment."""
+    """Names may hold line breaks, which end an SQL comment."""
     return printable(" ".join(text.splitlines()))
 
 
@@ -28,6 +26,18 @@ def print_json(value: Any) -> None:
     text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
     # JSON has them as they are, and a terminal would obey them.
     click.echo(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+def print_sql(kind: str, plan: Any) -> None:
+    """The SQL of an index plan or a step, or that its object exists or differs."""
+    what = f"-- {kind} {in_a_line(plan.name)}"
+    if differs := getattr(plan, "differs", ""):
+        click.echo(f"{what} differs: {in_a_line(differs)}")
+    elif plan.exists:
+        click.echo(f"{what} exists")
+    else:
+        for statement in plan.sql:
+            click.echo(f"{statement};")
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -53,7 +63,6 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _width(text: str) -> int:
-    """The columns that the text takes on a terminal."""
     if text.isascii():
         return len(text)
     wide = sum(east_asian_width(letter) in "WF" for letter in text)
@@ -69,7 +78,6 @@ def _cell(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's own types."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):

@@ -6,21 +6,16 @@ import os
 import shutil
 import sys
 import time
-from types import TracebackType
 
 import click
 
 from lightvec.cli.streams import messages, tell
 
-__all__ = ["Line", "duration", "size"]
-
-#: Seconds between two updates.
-_INTERVAL = 0.1
 _ERASE = "\r\x1b[K"
 
 
 class Line:
-    """The progress line, which only a terminal shows, and messages that stay."""
+    """The progress line, on a terminal, and messages that stay."""
 
     def __init__(self) -> None:
         self.is_live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
@@ -30,33 +25,25 @@ class Line:
     def __enter__(self) -> Line:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.clear()
 
     @property
     def is_due(self) -> bool:
-        """Whether ``show`` would show something now."""
         return self.is_live and time.monotonic() >= self._next
 
     def show(self, text: str) -> None:
-        """Overwrite the line, unless that was done a moment ago."""
+        """Overwrite the line, ten times a second at most."""
         if self.is_due:
-            self._next = time.monotonic() + _INTERVAL
+            self._next = time.monotonic() + 0.1
             self._is_written = True
             self._write(_ERASE + text[: shutil.get_terminal_size().columns - 1])
 
     def tell(self, text: str) -> None:
-        """Print a message that stays."""
         self.clear()
         tell(text)
 
     def clear(self) -> None:
-        """Erase the line."""
         if self._is_written:
             self._write(_ERASE)
             self._is_written = False

@@ -9,20 +9,18 @@ from typing import Any, TypeVar
 
 import click
 
-from lightvec.cli.options import COUNT, metric_option, open_database, table_options
+from lightvec.cli.options import COUNT, FILE, metric_option, open_field, table_options
 from lightvec.cli.output import print_json
 from lightvec.cli.progress import Line
 from lightvec.cli.streams import printable, tell
 from lightvec.cli.vector_files import matrix
-
-__all__ = ["command", "measuring", "measuring_options", "print_result"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _k_option = click.option("-k", default=10, show_default=True, type=COUNT, help="Rows of a query.")
 _queries_option = click.option(
     "--queries",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="A .npy matrix of vectors to search with instead of rows: real searches are best.",
 )
 _plot_option = click.option(
@@ -33,7 +31,7 @@ _plot_option = click.option(
 
 
 def measuring_options(sample: int) -> Callable[[F], F]:
-    """The options of ``recall`` and ``tune``; ``sample`` is the default of ``--sample``."""
+    """The options of ``recall`` and ``tune``."""
     sample_option = click.option(
         "--sample",
         default=sample,
@@ -84,20 +82,17 @@ def measuring(
     sample: int,
     as_json: bool,
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The field and the options that ``recall`` and ``tune`` share, with progress on stderr."""
-    from lightvec.peewee.reflect import default_metric, model_of, vector_field
-
+    """The field, and the options for the library."""
     if plot is not None:
         from lightvec.search.plots import check_plot
 
         check_plot(plot)
     vectors = None if queries is None else matrix(queries)
-    with open_database(url, schema=schema) as database, Line() as line:
-        field = vector_field(model_of(database, table, schema), vector_column)
+    with open_field(table, schema, vector_column, url, metric) as (_, field, metric), Line() as line:
         given = {
             "k": k,
             "sample": sample,
-            "metric": metric or field.metric or default_metric(field),
+            "metric": metric,
             "queries": vectors,
             "progress": lambda what, done, total: line.show(f"{what}: {done:,} of {total:,}"),
         }
@@ -105,7 +100,6 @@ def measuring(
 
 
 def print_result(result: Any, *, as_json: bool, plot: Path | None, **others: Any) -> None:
-    """Print the result, and draw it."""
     if plot is not None:
         from lightvec.search.plots import plot as draw
 

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from lightvec.cli.files import standard_input
-from lightvec.cli.options import COUNT, metric_option, open_database, table_options
+from lightvec.cli.options import COUNT, metric_option, open_field, table_options
 from lightvec.cli.output import print_json, print_table
 from lightvec.cli.streams import tell
 from lightvec.cli.vector_files import matrix
 from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
-
-if TYPE_CHECKING:
-    from peewee import Field
-
-__all__ = ["command"]
 
 
 @click.command("search")
@@ -100,15 +95,14 @@ def command(
     is shown as score_.
     """
     from lightvec.cli.filters import condition
-    from lightvec.peewee.reflect import default_metric, model_of, plain_fields, vector_field
+    from lightvec.peewee.reflect import plain_fields
 
     if sum(given is not None for given in (vector, like, text)) != 1:
         raise click.UsageError("say what to search with: one of --vector or --like or --text")
     if text_column is not None and text is None:
         raise click.UsageError("--text-column says where --text looks: give that, too")
-    with open_database(url, schema=schema) as database:
-        model: Any = model_of(database, table, schema)
-        field = vector_field(model, vector_column)
+    with open_field(table, schema, vector_column, url, metric) as (database, field, metric):
+        model = field.model
         plain = {each.column_name: each for each in plain_fields(model)}
         where: list[Any] = [condition(each, plain) for each in conditions]
         columns = [_column(model, name) for name in dict.fromkeys(shown)] or list(plain.values())
@@ -121,14 +115,12 @@ def command(
             column = _text_column(model, plain, text_column)
             found, target = _row_by_text(column, field, text or "")
             where.append((column.cast("text") != found) | column.is_null())
-        metric = metric or field.metric or default_metric(field)
         query = field.nearest(target, k, metric=metric, exact=exact or None, **settings)
         names = [_shown_name(each.column_name, model._meta.columns) for each in columns]
         for each in where:
             query = query.where(each)
         with _naming(conditions):
-            # As tuples: the table may have columns of the names distance and score, which the
-            # query adds at the end.
+            # Tuples, as the table may have columns named distance and score, too.
             found_rows = list(query.select(*columns).tuples().execute(database))
     rows = [{"score": row[-1], **dict(zip(names, row, strict=False))} for row in found_rows]
     if as_json:
@@ -141,13 +133,13 @@ def command(
         tell(f"{len(rows)} of {k} rows: {why}")
 
 
-#: Malformed, out of range, invalid date, invalid regular expression.
+#: Invalid text, number, date and regular expression.
 _INVALID_VALUES = ("22P02", "22003", "22007", "22008", "2201B")
 
 
 @contextmanager
 def _naming(conditions: Sequence[str]) -> Iterator[None]:
-    """Have an error about a value name the conditions: the vector was checked before."""
+    """Have an error about a value name the conditions."""
     from peewee import DataError
 
     from lightvec.pg8000.exceptions import ErrorFields
@@ -170,16 +162,15 @@ def _shown_name(column: str, columns: Collection[str]) -> str:
     return name
 
 
-def _column(model: Any, name: str) -> Field:
-    columns: Mapping[str, Field] = model._meta.columns
+def _column(model: Any, name: str) -> Any:
+    columns: Mapping[str, Any] = model._meta.columns
     if name not in columns:
         table = model._meta.table_name
         raise SchemaMismatch(f"the table {table} has no column {name}: it has {', '.join(columns)}")
     return columns[name]
 
 
-def _text_column(model: Any, plain: Mapping[str, Field], name: str | None) -> Field:
-    """The column of this name, or the only one that holds text."""
+def _text_column(model: Any, plain: Mapping[str, Any], name: str | None) -> Any:
     from lightvec.peewee.reflect import TextColumn
 
     if name is not None:
@@ -193,8 +184,8 @@ def _text_column(model: Any, plain: Mapping[str, Field], name: str | None) -> Fi
     return texts[0]
 
 
-def _row_by_text(column: Field, field: Field, words: str) -> tuple[str, Any]:
-    """The text and vector of the only row with this text, or whose text begins with it."""
+def _row_by_text(column: Any, field: Any, words: str) -> tuple[str, Any]:
+    """The text and vector of the one row with this text, or that begins so."""
     from peewee import fn
 
     text = column.cast("text")
@@ -221,7 +212,7 @@ def _row_by_text(column: Field, field: Field, words: str) -> tuple[str, Any]:
 
 
 def _row_by_key(model: Any, field: Any, key: str) -> Any:
-    """The row with this key. The server searches by it: its vector is not transferred."""
+    """The row with this key; the server reads its vector."""
     table, keys = model._meta.table_name, model._meta.get_primary_keys()
     if not keys:
         raise SchemaMismatch(f"the table {table} has no primary key: use --vector")
@@ -243,7 +234,6 @@ def _row_by_key(model: Any, field: Any, key: str) -> Any:
 
 
 def _vector(text: str, field: Any) -> Any:
-    """A vector from the command line, a file or standard input."""
     if text == "-":
         text = standard_input().read()
     elif text.startswith("@"):

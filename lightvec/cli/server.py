@@ -14,8 +14,6 @@ from lightvec.cli.options import EMBEDDED_PATH, embedded_path, json_option, not_
 from lightvec.cli.output import print_json
 from lightvec.cli.streams import tell
 
-__all__ = ["command"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 _path_option = click.option(
@@ -38,7 +36,6 @@ def _place_options(function: F) -> F:
 
 
 def _folder(path: str | None, url: str | None) -> Path:
-    """The folder that the options name."""
     if path is not None:
         return Path(path)
     folder = embedded_path(url)

@@ -11,8 +11,6 @@ from typing import TextIO
 
 import click
 
-__all__ = ["discard", "messages", "printable", "tell"]
-
 #: A terminal would obey them; surrogates cannot be encoded.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -27,16 +25,13 @@ def printable(text: str) -> str:
 
 
 def discard(stream: TextIO) -> None:
-    """Send what the stream still holds, and all that follows, to /dev/null.
-
-    Otherwise Python would try again at exit, and exit with status 120.
-    """
+    """Send all output to /dev/null: Python would try again at exit, and exit with status 120."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
 def messages() -> Iterator[None]:
-    """Around writing to stderr: what cannot be written is lost, and nothing else."""
+    """Around writing to stderr: what cannot be written is lost."""
     try:
         yield
     except OSError:
@@ -44,6 +39,6 @@ def messages() -> Iterator[None]:
 
 
 def tell(text: str) -> None:
-    """Print a message, one line, on stderr."""
+    """Print a line on stderr."""
     with messages():
         click.echo(printable(text), err=True)

@@ -8,8 +8,6 @@ import click
 
 from lightvec.cli.recall import measuring, measuring_options, print_result
 
-__all__ = ["command"]
-
 
 @click.command("tune")
 @click.argument("table")

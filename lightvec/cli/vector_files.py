@@ -1,4 +1,4 @@
-"""Files of vectors: NumPy's, those of benchmarks, word vectors as text, and OpenAI's batches."""
+"""Files of vectors: NumPy's, benchmarks', word vectors, and OpenAI's batches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from zipfile import BadZipFile
 
 from lightvec.errors import InvalidOption, MissingExtra
 
-__all__ = ["arrays", "batch_rows", "matrix", "word_vectors"]
-
 #: The elements of http://corpus-texmex.irisa.fr's files, where each vector begins with its size.
 _ELEMENTS = {"fvecs": "<f4", "ivecs": "<i4", "bvecs": "u1"}
 
 
 def matrix(path: Path, format: str = "npy") -> Any:
-    """The matrix in a file, a row a vector; it is mapped where the format allows, not read."""
+    """The matrix in a file, a row a vector; mapped, where the format allows."""
     if format == "hdf5":
         found = _hdf5_matrix(path)
     elif format == "npy":
@@ -39,7 +37,7 @@ def matrix(path: Path, format: str = "npy") -> Any:
 
 
 def arrays(path: Path, format: str, names: Sequence[str]) -> dict[str, Any]:
-    """The arrays in a .npz file, or of a .hdf5 file those of these names; all of one length."""
+    """The arrays in a .npz file, or those of these names in .hdf5; all of one length."""
     found = _npz(path) if format == "npz" else _hdf5(path, lambda file: [*names])
     lengths = {name: len(each) if each.ndim else None for name, each in found.items()}
     if not found or None in lengths.values() or len({*lengths.values()}) > 1:
@@ -60,7 +58,7 @@ def _npy(path: Path) -> Any:
     try:
         return numpy.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, BadZipFile) as error:
-        # NumPy takes whatever it cannot read for a pickle, and advises to load that.
+        # NumPy's message takes such a file for a pickle, and advises to load that.
         wanted = "a .npy file of numbers, as numpy.save(FILE, MATRIX) writes"
         raise InvalidOption(f"{path}: expected {wanted}") from error
 
@@ -125,7 +123,7 @@ def _hdf5(path: Path, choose: Callable[[Mapping[str, Any]], list[str]]) -> dict[
 
 
 def word_vectors(file: Iterable[bytes], path: Path, names: Sequence[str]) -> Iterator[Any]:
-    """The words and vectors of a text file of fastText, whose first line has sizes, or GloVe."""
+    """The words and vectors in a file of fastText, whose first line has sizes, or GloVe."""
     dimensions = 0
     for number, line in enumerate(file, 1):
         text = line.decode("utf-8", "surrogateescape").rstrip()
@@ -146,10 +144,7 @@ def word_vectors(file: Iterable[bytes], path: Path, names: Sequence[str]) -> Ite
 
 
 def batch_rows(line: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
-    """The embeddings in a line of the output of OpenAI's Batch API.
-
-    Each has ``custom_id`` and ``embedding``, and its ``index`` if a request has several.
-    """
+    """The embeddings in a line of output of OpenAI's Batch API; ``index`` if it has several."""
     try:
         items = line["response"]["body"]["data"]
         for item in items:
