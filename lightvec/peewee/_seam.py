@@ -5,7 +5,9 @@ A subclass of one of Peewee's classes may use, on ``self``, listed names that it
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from logging import DEBUG, getLogger
 from threading import Condition, Lock, RLock
 from time import perf_counter
@@ -96,6 +98,11 @@ def copy_with(query: Q, **clauses: Any) -> Q:
     return copy  # type: ignore[no-any-return]
 
 
+def limit_of(query: Any) -> Any:
+    """The LIMIT of a query, or None."""
+    return query._limit
+
+
 class RowCursor:
     """A cursor over rows; ``is_nested`` if the query was part of another statement."""
 
@@ -180,6 +187,16 @@ def index_parts(index: Any) -> tuple[list[Any], bool, str, Any]:
     return list(index._expressions), bool(index._unique), method, index._where
 
 
+def index_using(index: Any) -> Any:
+    """The method that an index was declared with."""
+    return index._using
+
+
+def index_table(index: Any) -> tuple[str, str | None]:
+    """The name and the schema of the table of an index."""
+    return index._table.__name__, index._table._schema
+
+
 def unique_fields(index: Any) -> list[Field]:
     """The fields of a unique index; [] of others."""
     if not getattr(index, "_unique", False):
@@ -237,3 +254,14 @@ def forget_pool(database: Any) -> list[Any]:
     taken = [each.connection for each in database._in_use.values()]
     database._connections, database._in_use = [], {}
     return idle + taken
+
+
+# Playhouse
+
+
+def extend_playhouse() -> None:
+    """Have playhouse's reflection and migrations know vector fields, where they are loaded."""
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    is_run = main is not None and main.name == "playhouse.migrations"
+    if is_run or not sys.modules.keys().isdisjoint(("playhouse.reflection", "playhouse.migrations")):
+        import_module("lightvec.peewee.playhouse_hooks").extend(sys.modules["__main__"] if is_run else None)

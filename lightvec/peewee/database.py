@@ -18,6 +18,7 @@ from peewee import (
     Entity,
     Field,
     Function,
+    Index,
     Model,
     ModelIndex,
     Node,
@@ -37,6 +38,7 @@ from lightvec.peewee._seam import (
     copy_with,
     cursor_wrapper,
     end_inherited_block,
+    extend_playhouse,
     forget_connection,
     forget_pool,
     inherited_blocks,
@@ -47,7 +49,7 @@ from lightvec.peewee._seam import (
     update_values,
 )
 from lightvec.peewee.adapter import Pg8000Adapter
-from lightvec.peewee.indexes import check_entity, with_short_name
+from lightvec.peewee.indexes import check_entity, index_of_added_column, with_short_name
 from lightvec.peewee.vector_values import convert_lists, convert_update
 from lightvec.pg8000 import dbapi
 from lightvec.types.columns import VECTOR_TYPES
@@ -99,6 +101,8 @@ class _Context(Context):
             check_entity(obj)
         elif isinstance(obj, ModelIndex):
             obj = with_short_name(obj)
+        elif type(obj) is Index:
+            obj = index_of_added_column(obj)
         elif isinstance(obj, (Case, Function)):
             obj = self._with_vectors(obj)
         elif isinstance(obj, Update):
@@ -116,15 +120,14 @@ class Pg8000Database(PostgresqlDatabase):
     """A Peewee database for PostgreSQL, without a C driver.
 
     ``Pg8000Database("postgresql://user@host/name")`` takes what :func:`lightvec.pg8000.connect`
-    takes, or Peewee's usual form, ``Pg8000Database("name", host=..., user=..., password=...)``.
-    Without an argument everything comes from the environment (``DATABASE_URL``, ``PG*``); None, as
-    everywhere in Peewee, leaves it to ``init()``. ``register_hstore`` and ``server_side_cursors``
-    are those of ``playhouse.postgres_ext.PostgresqlExtDatabase``.
+    takes, or Peewee's form, ``Pg8000Database("name", host=..., user=..., password=...)``. Without
+    an argument everything comes from the environment (``DATABASE_URL``, ``PG*``); None leaves it to
+    ``init()``. ``register_hstore`` and ``server_side_cursors`` are those of
+    ``playhouse.postgres_ext.PostgresqlExtDatabase``.
 
     Each statement is one round trip and, outside a transaction, leaves nothing on the session, so
     transaction poolers (PgBouncer, RDS Proxy) are safe. A broken connection is replaced at its next
-    use if no transaction is open. A forked process connects anew and leaves its parent's
-    connections and transactions alone.
+    use if no transaction is open. A forked process connects anew.
 
     ``deadline`` is a function that returns the milliseconds left, or None. It can be set at any
     time, as in an AWS Lambda function: ``db.deadline = context.get_remaining_time_in_millis``.
@@ -268,17 +271,22 @@ class Pg8000Database(PostgresqlDatabase):
         models = list(models)
         fields: list[Any] = [field for model in models for field in model._meta.sorted_fields]
         # An array has the type of its elements.
-        if not any(hasattr(field, "value_class") or field.field_type in VECTOR_TYPES for field in fields):
-            return super().create_tables(models, **options)
-        if not self.extension().oids:
+        has_vectors = any(hasattr(field, "value_class") or field.field_type in VECTOR_TYPES for field in fields)
+        if has_vectors and not self.extension().oids:
             with suppress(DatabaseError), self.atomic():
                 self.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")
-        if self.extension().oids:
-            return super().create_tables(models, **options)
+        is_missing = has_vectors and not self.extension().oids
         try:
             return super().create_tables(models, **options)
         except ProgrammingError as error:
-            raise error from None
+            if is_missing:
+                raise error from None
+            raise
+
+    def get_tables(self, schema: str | None = None) -> list[str]:
+        """As in Peewee, whose reflection and migrations begin with it: they learn the vector fields."""
+        extend_playhouse()
+        return super().get_tables(schema)
 
     def copy_rows(
         self,
@@ -306,28 +314,17 @@ class Pg8000Database(PostgresqlDatabase):
         the same key the last one wins. The result is then the number of rows inserted or updated.
         ``progress`` is called with the number of rows sent so far, and at the end with the total.
 
-        Without a transaction, the load is all or nothing. After an exception nothing is stored and
-        the connection is usable. ``peewee.DataError`` and :class:`~lightvec.errors.InvalidVector`
-        name the row, counted from 1; :class:`~lightvec.errors.InvalidOption` is an unknown field or
-        ``on_conflict``; exceptions of ``rows`` and ``progress`` are passed on.
+        After an exception nothing is stored and the connection is usable. ``peewee.DataError`` and
+        :class:`~lightvec.errors.InvalidVector` name the row, counted from 1;
+        :class:`~lightvec.errors.InvalidOption` is an unknown field or ``on_conflict``; exceptions
+        of ``rows`` and ``progress`` are passed on.
 
-        >>> from peewee import IntegerField, TextField
-        >>> from lightvec.peewee import VectorField
-        >>> class Item(Model):
-        ...     title = TextField()
-        ...     number = IntegerField(default=0)
-        ...     embedding = VectorField(2, null=True)
-        ...     class Meta:
-        ...         database = database
-        ...         temporary = True
-        >>> Item.create_table()
-        >>> database.copy_rows(Item, ({"title": title, "embedding": [1, 2]} for title in "abc"))
+        >>> Doc.create_table()
+        >>> database.copy_rows(Doc, ({"embedding": [1, 2, number]} for number in range(3)))
         3
-        >>> rows = [(3, "c", 7), (4, "d", 8)]
-        >>> database.copy_rows(Item, rows, ["id", "title", "number"], on_conflict="update")
-        2
-        >>> list(Item.select(Item.number, Item.embedding).where(Item.id >= 3).tuples())
-        [(7, Vector([1.0, 2.0])), (8, None)]
+        >>> database.copy_rows(Doc, [(3, [0, 0, 1])], ["id", "embedding"], on_conflict="update")
+        1
+        >>> Doc.drop_table()
         """
         from lightvec.peewee.copy_rows import copy_rows
 

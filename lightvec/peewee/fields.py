@@ -9,10 +9,11 @@ from peewee import Database, Expression, Field, Model, Node, Value
 
 from lightvec.errors import InvalidOption
 from lightvec.metrics import METRICS, Metric, metric_for, metric_of_call, metrics_of
-from lightvec.peewee._seam import database_of
+from lightvec.peewee._seam import database_of, extend_playhouse
 from lightvec.peewee.generics import M, TypedField, V
 from lightvec.peewee.indexes import (
     HnswIndex,
+    IndexOfField,
     IvfflatIndex,
     VectorIndex,
     bind_indexes,
@@ -52,22 +53,30 @@ class _DistanceField(TypedField[V, M]):
     ) -> None:
         self.dimensions = check_dimensions(dimensions, self.value_class)
         self.metric = None if metric is None else metric_for(metric, self.metrics).name
-        if isinstance(index, str) and index not in _INDEXES:
+        self.index_method = index if isinstance(index, str) else None
+        if self.index_method is not None and self.index_method not in _INDEXES:
             raise InvalidOption(f"expected index='hnsw' or index='ivfflat', got {index!r}")
-        self._index_method = index
         super().__init__(index=index is True, **field_options)
 
     def bind(self, model: Any, name: str, set_attribute: bool = True) -> None:
         super().bind(model, name, set_attribute)
+        extend_playhouse()
         if not set_attribute:
             if name.startswith(_ELEMENT):
                 # Otherwise the driver gets a list of lists, which is an array of numbers.
                 getattr(model, name.removeprefix(_ELEMENT)).convert_values = True
             return
         bind_indexes(model, self)
-        if isinstance(self._index_method, str):
+        if self.index_method is not None:
             form = usual_quantization(self.field_type, self.dimensions)
-            declare_index(model, _INDEXES[self._index_method](self, quantize=form))
+            declare_index(model, _INDEXES[self.index_method](self, quantize=form))
+
+    def clone(self) -> Any:
+        """A copy, of which playhouse.migrate creates the column and its index."""
+        copy = super().clone()
+        if self.index_method is not None:
+            copy.index, copy.index_type = True, IndexOfField(self.index_method, copy)
+        return copy
 
     def get_modifiers(self) -> list[int] | None:
         return None if self.dimensions is None else [self.dimensions]

@@ -11,22 +11,31 @@ from functools import lru_cache
 from typing import Any, ClassVar
 from zlib import crc32
 
-from peewee import SQL, EnclosedNodeList, Entity, Expression, Field, Index, ModelIndex, NodeList
+from peewee import SQL, EnclosedNodeList, Entity, Expression, Field, Index, Model, ModelIndex, NodeList
 
 from lightvec.errors import InvalidOption
 from lightvec.index_options import check_options
 from lightvec.metrics import INDEX_DIMENSIONS, Metric
-from lightvec.peewee._seam import entity_path, generated_index_name, index_name, rename_index
+from lightvec.peewee._seam import (
+    entity_path,
+    generated_index_name,
+    index_name,
+    index_table,
+    index_using,
+    rename_index,
+)
 from lightvec.peewee.quantization import quantization, usual_quantization
 from lightvec.wire.identifiers import MAX_BYTES, check_name
 
 __all__ = [
     "HnswIndex",
+    "IndexOfField",
     "IvfflatIndex",
     "VectorIndex",
     "bind_indexes",
     "check_entity",
     "declare_index",
+    "index_of_added_column",
     "with_short_name",
 ]
 
@@ -136,6 +145,23 @@ class VectorIndex(Index):
         operator_class = Entity(schema, self.operator_class) if schema else SQL(self.operator_class)
         return [NodeList((key, operator_class))]
 
+    def source(self, metric: str | None = None) -> str:
+        """The Python expression of it, for generated code; empty if it has a condition."""
+        if self._where is not None:
+            return ""
+        quantize = self.quantization.name if self.quantization else None
+        values = {"metric": metric or self._metric, **self.options, "quantize": quantize, "name": self._given_name}
+        words = [repr(self.field.name)] + [f"{key}={value!r}" for key, value in values.items() if value is not None]
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    @property
+    def is_declared_by_field(self) -> bool:
+        """Whether ``index=`` of the field is all that declares it."""
+        given = (self._metric, self._given_name, self._where, self.options or None)
+        usual = quantization(usual_quantization(self.field.field_type, self.field.dimensions))
+        is_usual = self.field.index_method == self.method and self.quantization is usual
+        return is_usual and all(each is None for each in given)
+
     @property
     def is_bound(self) -> bool:
         """Whether its field is known; it may have been given by name."""
@@ -177,9 +203,12 @@ class VectorIndex(Index):
                 f"{most}: " + (f"say quantize={coarser!r}" if coarser else "search without an index")
             )
         if field.dimensions is None:
+            # A model of an existing table has no code to change.
+            remedy = getattr(field, "dimensions_remedy", "write {field}(384) with the number that your model gives")
+            names = {"table": field.model._meta.table_name, "column": field.column_name, "type": field.field_type}
             raise InvalidOption(
-                f"{field.display_name} declares no dimensions, and an index needs them: write "
-                f"{type(field).__name__}(384) with the number that your model gives"
+                f"{field.display_name} declares no dimensions, and an index needs them: "
+                f"{remedy.format(field=type(field).__name__, **names)}"
             )
 
     def __sql__(self, ctx: Any) -> Any:
@@ -285,6 +314,31 @@ def declare_index(model: Any, index: VectorIndex) -> None:
     others = [other for other in model._meta.indexes if isinstance(other, VectorIndex) and other.is_bound]
     if index_name(index) not in map(index_name, others):
         model._meta.indexes.append(index)
+
+
+class IndexOfField(str):
+    """The method of ``index=`` on a field, which playhouse.migrate puts into the Index of a new column."""
+
+    field: Any
+
+    def __new__(cls, method: str, field: Field) -> IndexOfField:
+        self = super().__new__(cls, method)
+        self.field = field
+        return self
+
+
+def index_of_added_column(index: Index) -> Index:
+    """The vector index in place of what playhouse.migrate makes of ``index=``; any other index as it is."""
+    method = index_using(index)
+    if not isinstance(method, IndexOfField):
+        return index
+    field = method.field.clone()
+    field.index = False
+    table_name, schema = index_table(index)
+    meta = type("Meta", (), {"table_name": table_name, "schema": schema})
+    model: Any = type(table_name, (Model,), {"Meta": meta, "added_column": field})
+    added: Index = model._meta.indexes[0]
+    return added
 
 
 # Names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from math import inf, isnan, isqrt
 from numbers import Integral, Real
@@ -27,7 +27,7 @@ from peewee import (
 
 from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.index_options import OPTIONS, check_range
-from lightvec.metrics import Metric, Score
+from lightvec.metrics import Metric
 from lightvec.peewee._seam import (
     RowCursor,
     copy_with,
@@ -50,7 +50,7 @@ MOST_ROWS = 2**63 - 1
 #: pgvector's default of ``hnsw.ef_search``, and its maximum.
 _DEFAULT_EF_SEARCH, MOST_EF_SEARCH = 40, 1_000
 
-_ITERATIVE_SCANS = ("strict_order", "relaxed_order")
+_ITERATIVE_SCANS = (None, "strict_order", "relaxed_order")
 
 #: PEP 249's description of a float8 column.
 _SCORE_COLUMN = ("score", 701, None, None, None, None, None)
@@ -102,6 +102,9 @@ class Nearest(ScoredSelect[M]):
             raise InvalidVector(f"{field.display_name}.nearest expected a vector, got None")
         check_range("ef_search", ef_search, 1, MOST_EF_SEARCH)
         check_range("probes", probes, 1, OPTIONS["ivfflat"]["lists"].most)
+        if not (isinstance(iterative_scan, bool) or iterative_scan in _ITERATIVE_SCANS):
+            wanted = "'strict_order', 'relaxed_order', True or False"
+            raise InvalidOption(f"expected iterative_scan to be {wanted}, got {iterative_scan!r}")
         conditions = [field.is_null(False)] if field.null else []
         #: The WITH query that gives the vector of a stored row.
         self._row: CTE | None = None
@@ -114,7 +117,10 @@ class Nearest(ScoredSelect[M]):
         self._distance = field.distance_by(self.metric, vector)
         self._is_looked_up = not isinstance(self._distance.rhs, Value)
         if self._is_looked_up:
-            conditions.append(self._has_distance())
+            # An index would give any rows for NULL or, by cosine, zeros. The distance of these is
+            # NaN, which PostgreSQL sorts after infinity.
+            is_cosine, distance = self.metric.name == "cosine", self._distance
+            conditions.append(distance < inf if is_cosine else distance.is_null(False))
         else:
             _check_direction(field, self.metric, self._distance.rhs.value)
         if min_score is not None:
@@ -125,7 +131,7 @@ class Nearest(ScoredSelect[M]):
         self._exact = exact
         self._ef_search = ef_search
         self._probes = probes
-        self._iterative_scan = _checked_scan(iterative_scan)
+        self._iterative_scan = iterative_scan
         self._form, self._lists = (None, None) if exact else _index_options(field, self.metric)
         score = self.metric.score.of(self._distance)
         self._own = (Alias(self._distance, "distance"), Alias(score, "score"))
@@ -134,19 +140,12 @@ class Nearest(ScoredSelect[M]):
         self._order_by = self._by_distance = self._own[:1]
         self._limit = self._k
 
-    def _has_distance(self) -> Any:
-        """No rows if the vector is NULL or, by cosine, zeros: an index would give any."""
-        # The distance of zeros is NaN, which PostgreSQL sorts after infinity.
-        distance = self._distance
-        return distance < inf if self.metric.name == "cosine" else distance.is_null(False)
-
     # The statement
 
     def __sql__(self, ctx: Any) -> Any:
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)  # The statement needs the settings.
-        query = self._reranked() if self._needs_rerank else self
-        return super(Nearest, query._as_sent(is_nested(ctx))).__sql__(ctx)
+        return super(Nearest, self._reranked()._as_sent(is_nested(ctx))).__sql__(ctx)
 
     def _as_sent(self, nested: bool) -> Nearest[M]:
         distance, score = self._own
@@ -169,16 +168,14 @@ class Nearest(ScoredSelect[M]):
             returning.pop()
         if not nested and self._can_reuse_plan:
             limit = SQL(str(limit))
-        with_queries = self._cte_list
-        if self._row is not None:
-            with_queries = (*(self._cte_list or ()), self._row)
+        own_with = () if self._row is None else (self._row,)
         return copy_with(
             self,
             own=(column, score),
             returning=returning,
             order_by=order_by,
             limit=limit,
-            cte_list=with_queries,
+            cte_list=(*(self._cte_list or ()), *own_with) or None,
         )
 
     @property
@@ -238,22 +235,18 @@ class Nearest(ScoredSelect[M]):
     # Quantized indexes
 
     @property
-    def _needs_rerank(self) -> bool:
-        if self._form is None or not self._is_by_distance:
-            return False
-        # SELECT DISTINCT takes no ORDER BY of an expression that is not selected.
-        is_distinct = self._simple_distinct or self._distinct is not None
-        return self._overfetch > 1 or is_distinct
-
-    @property
     def _overfetch(self) -> int:
         """The rows that the index must find for each that is wanted."""
         return self._form.overfetch if self._form is not None and self._is_by_distance else 1
 
     def _reranked(self) -> Nearest[M]:
         """The nearest by the whole vector, among those by its coarser form."""
+        # SELECT DISTINCT takes no ORDER BY of an expression that is not selected.
+        is_distinct = self._simple_distinct or self._distinct is not None
+        if self._form is None or not self._is_by_distance or not (self._overfetch > 1 or is_distinct):
+            return self
         outer = copy_with(self, form=None)
-        if self._form is None or self._limit is None:
+        if self._limit is None:
             return outer
         key = _row_key(self.model)
         among = copy_with(
@@ -266,8 +259,7 @@ class Nearest(ScoredSelect[M]):
             simple_distinct=False,
             row=None,
         )
-        is_among = key.in_(among)
-        return copy_with(outer, where=is_among if self._where is None else self._where & is_among)
+        return outer.where(key.in_(among))
 
     # Rows
 
@@ -281,7 +273,8 @@ class Nearest(ScoredSelect[M]):
                 rows = _sorted_by(list(rows), distance)
             if not has_scores:
                 columns = [*columns, _SCORE_COLUMN]
-                rows = _with_scores(rows, self.metric.score)
+                score = self.metric.score.of
+                rows = ((*row, None if row[-1] is None else score(row[-1])) for row in rows)
             cursor = RowCursor(columns, rows)
         return super()._get_cursor_wrapper(cursor)  # type: ignore[misc]
 
@@ -527,13 +520,6 @@ def _output_name(column: Any) -> str:
 # Rows
 
 
-def _with_scores(rows: Iterable[tuple[Any, ...]], score: Score) -> Iterator[tuple[Any, ...]]:
-    """Rows that end with the distance, and the score after it."""
-    for row in rows:
-        distance = row[-1]
-        yield (*row, None if distance is None else score.of(distance))
-
-
 def _sorted_by(rows: list[Any], column: int) -> list[Any]:
     distances = [row[column] for row in rows]
     # Most are sorted already.
@@ -576,10 +562,3 @@ def _checked_score(score: object) -> float:
     if isinstance(score, bool) or not isinstance(score, Real) or isnan(score):
         raise InvalidOption(f"expected min_score to be a number, got {score!r}")
     return float(score)
-
-
-def _checked_scan(value: str | bool | None) -> str | bool | None:
-    if not (value is None or isinstance(value, bool) or value in _ITERATIVE_SCANS):
-        wanted = "'strict_order', 'relaxed_order', True or False"
-        raise InvalidOption(f"expected iterative_scan to be {wanted}, got {value!r}")
-    return value

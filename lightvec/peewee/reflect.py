@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from peewee import BareField, CompositeKey, Field, Model, Node
 
 from lightvec.errors import SchemaMismatch
+from lightvec.index_options import OPTIONS
 from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
@@ -23,6 +24,7 @@ __all__ = [
     "VECTOR_FIELDS",
     "JsonColumn",
     "TextColumn",
+    "declare_existing",
     "default_metric",
     "model_of",
     "model_with",
@@ -41,8 +43,9 @@ VECTOR_FIELDS: Mapping[str, type[Any]] = MappingProxyType(
 _COLUMNS = """\
 SELECT a.attname, t.typname, t.typcategory::text,
     CASE d.typbasetype WHEN 0 THEN a.atttypmod ELSE d.typtypmod END,
-    coalesce(a.attnum = ANY(p.indkey), false)
+    coalesce(a.attnum = ANY(p.indkey), false), c.relkind::text
 FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
 JOIN pg_catalog.pg_type t ON t.oid = coalesce(nullif(d.typbasetype, 0), d.oid)
 LEFT JOIN pg_catalog.pg_index p ON p.indrelid = a.attrelid AND p.indisprimary
@@ -77,20 +80,30 @@ class TextColumn(BareField):
         return value
 
 
+#: How a column gets dimensions, by the kind of the relation.
+_DIMENSIONS_REMEDIES = {
+    "r": "run ALTER TABLE {table} ALTER COLUMN {column} TYPE {type}(384) with the number that your model gives",
+    "m": "cast it in the query of this materialized view, such as avg(embedding)::{type}(384)",
+    "v": "this is a view, so build the index on its table",
+}
+
+
 class _Column(NamedTuple):
     name: str
     type: str
     category: str
     modifier: int
     is_key: bool
+    relation_kind: str
 
     def field(self, indexes: Sequence[ExistingIndex]) -> Field:
         if self.type in VECTOR_FIELDS:
             size = self.modifier if self.modifier > 0 else None
             # An index of the vectors themselves comes first; one of their bits does not tell the metric.
             metrics = [index.metric for index in indexes if index.column == self.name and index.quantize != "bit"]
-            field: Field = VECTOR_FIELDS[self.type](size, metric=next(filter(None, metrics), None), null=True)
-            return field
+            field: Any = VECTOR_FIELDS[self.type](size, metric=next(filter(None, metrics), None), null=True)
+            field.dimensions_remedy = _DIMENSIONS_REMEDIES.get(self.relation_kind, _DIMENSIONS_REMEDIES["r"])
+            return field  # type: ignore[no-any-return]
         if self.type in _JSON_TYPES:
             return JsonColumn(_JSON_TYPES[self.type], null=True)
         # Category S: text, varchar, char, name, citext (PostgreSQL documentation, 52.64 "pg_type").
@@ -110,7 +123,7 @@ def model_of(database: Pg8000Database, table: str, schema: str | None = None) ->
     model = model_with(table, fields, keys, database=database, schema=schema)
     for index in existing:
         if index.column is not None:
-            _declare(model, index)
+            declare_existing(model, index)
     return model
 
 
@@ -123,15 +136,16 @@ def no_such_table(database: Pg8000Database, table: str, schema: str | None = Non
     )
 
 
-def _declare(model: Any, existing: ExistingIndex) -> None:
+def declare_existing(model: Any, existing: ExistingIndex) -> None:
     """Declare an existing index, so that ``nearest`` writes the query that it serves."""
     field = model._meta.columns[existing.column]
     # Bits serve each of their metrics (nearest.py), so any of those declares them.
     metric = QUANTIZATIONS["bit"].metrics[-1] if existing.quantize == "bit" else existing.metric
     if field.dimensions is None or metric not in field.metrics or existing.quantize not in (None, *QUANTIZATIONS):
         return
-    kind = HnswIndex if existing.method == "hnsw" else IvfflatIndex
-    declare_index(model, kind(field, metric=metric, quantize=existing.quantize, name=existing.name))
+    kind: Any = HnswIndex if existing.method == "hnsw" else IvfflatIndex
+    options = {name: int(value) for name, value in existing.options.items() if name in OPTIONS[existing.method]}
+    declare_index(model, kind(field, metric=metric, quantize=existing.quantize, name=existing.name, **options))
 
 
 def model_with(table: str, fields: Mapping[str, Field], keys: Sequence[str] = (), **meta: Any) -> type[Model]:

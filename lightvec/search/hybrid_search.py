@@ -18,7 +18,7 @@ from peewee import JOIN, SQL, Cast, Expression, Field, Join, Select, Tuple, Valu
 from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
-from lightvec.peewee._seam import copy_with
+from lightvec.peewee._seam import copy_with, limit_of
 from lightvec.peewee.generics import M, TypedField
 from lightvec.peewee.nearest import Nearest, checked_count
 from lightvec.peewee.scored_select import ScoredSelect
@@ -125,7 +125,7 @@ class Hybrid(ScoredSelect[M]):
         self._weights, self._candidates = weights, candidates
         self._own = [SQL(identifier("ranks", name)).alias(name) for name in _OWN]
         super().__init__(model, [model, *self._own], is_default=True)
-        self._limit = nearest._limit
+        self._limit = limit_of(nearest)
 
     def __sql__(self, ctx: Any) -> Any:
         ranks = self._ranks()
@@ -184,8 +184,8 @@ class Hybrid(ScoredSelect[M]):
 
     def _vector_search(self) -> Any:
         query: Any = self._nearest.select(*self._named_keys()).limit(self._count)
-        # An index gives equally distant rows in an order of its own, and would search on for more.
-        return query.order_by_extend(*self._keys.values()) if self._nearest._exact else query
+        # Bits have many equal distances: to sort these by key, an index scan would read far more.
+        return query if self._nearest._form else query.order_by_extend(*self._keys.values())
 
     def _text_search(self) -> Any:
         match = fn.ts_rank_cd(self._document, self._words).alias("match")

@@ -532,16 +532,18 @@ class Session:
             self._first_error = None
 
     def _on_copy_in_response(self, body: bytes, result: Result) -> None:
+        is_binary = protocol.copy_is_binary(body, "ascii")
         if isinstance(result, CopyResult):
-            result.is_binary = protocol.copy_is_binary(body, "ascii")
+            result.is_binary = is_binary
             return
         result.error = InterfaceError("COPY FROM STDIN needs a source of rows: run(sql, stream=file or iterable)")
         # The server ignored the Sync after the statement.
         self.transport.send(protocol.copy_fail("the client has no rows") + self._end)
 
     def _on_copy_out_response(self, body: bytes, result: Result) -> None:
+        is_binary = protocol.copy_is_binary(body, "ascii")
         if isinstance(result, CopyResult):
-            result.is_binary, result.is_out = protocol.copy_is_binary(body, "ascii"), True
+            result.is_binary, result.is_out = is_binary, True
             return
         result.error = InterfaceError("COPY TO STDOUT needs a stream to write to: run(sql, stream=file)")
 

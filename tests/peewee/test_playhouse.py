@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from peewee import ForeignKeyField, Model, TextField
-from playhouse import kv, reflection
+from playhouse import kv, reflection, schema_diff
 from playhouse.dataset import DataSet
 from playhouse.migrate import PostgresqlMigrator, migrate
 
 from lightvec import HalfVector, Vector
-from lightvec.peewee import HalfVectorField, Pg8000Database, VectorField
+from lightvec.peewee import (
+    FixedBitField,
+    HalfVectorField,
+    HnswIndex,
+    Pg8000Database,
+    SparseVectorField,
+    VectorField,
+)
+from lightvec.pg8000 import connect
 from tests.peewee.conftest import Use
 
 
@@ -196,4 +206,133 @@ def test_pwiz(url: str) -> None:
         options.get("port", ["5432"])[0],
     )
     assert "class PlayhouseThing(BaseModel):" in printed
-    assert "place" in printed
+    assert "    place = VectorField(3, index='hnsw', metric='l2', null=True)\n" in printed
+    assert "from lightvec.peewee import *\n" in printed
+
+
+# Vector fields in playhouse's own tools
+
+
+class Shape(Model):
+    id: Any
+    name = TextField()
+    dense = VectorField(3, metric="cosine", index="hnsw")
+    half = HalfVectorField(4, metric="l2", null=True)
+    sparse = SparseVectorField(5, null=True)
+    bits = FixedBitField(8, metric="hamming", index="ivfflat", null=True)
+
+    class Meta:
+        table_name = "playhouse_shape"
+        indexes = ((("name",), False), HnswIndex("half", m=8), HnswIndex("dense", quantize="bit"))
+
+
+def definitions(db: Pg8000Database, table: str) -> dict[str, str]:
+    return {index.name: index.sql for index in db.get_indexes(table)}
+
+
+def test_add_column_creates_the_index_of_its_field(use: Use, db: Pg8000Database) -> None:
+    use(Maker)
+    migrator = PostgresqlMigrator(db)
+    for name, field in (
+        ("one", VectorField(3, metric="cosine", index="hnsw", null=True)),
+        ("two", HalfVectorField(3, metric="l2", index="ivfflat", null=True)),
+        ("wide", VectorField(2_001, metric="l2", index="hnsw", null=True)),
+        ("none", VectorField(3, metric="l2", null=True)),
+    ):
+        migrate(migrator.add_column("playhouse_maker", name, field))
+    made = {name: sql.partition(" USING ")[2] for name, sql in definitions(db, "playhouse_maker").items()}
+    assert made["playhouse_maker_one_cosine_hnsw"] == "hnsw (one vector_cosine_ops)"
+    assert made["playhouse_maker_two_l2_ivfflat"] == "ivfflat (two halfvec_l2_ops)"
+    assert made["playhouse_maker_wide_l2_halfvec_hnsw"] == "hnsw (((wide)::halfvec(2001)) halfvec_l2_ops)"
+    assert len(made) == 5
+
+
+@pytest.mark.usefixtures("use")
+def test_generated_models_have_vector_fields_and_indexes(use: Use, db: Pg8000Database) -> None:
+    use(Shape)
+    before = definitions(db, "playhouse_shape")
+    model: Any = reflection.generate_models(db, table_names=["playhouse_shape"])["playhouse_shape"]
+    fields = {field.name: field for field in model._meta.sorted_fields}
+    kinds = {name: (type(field), field.dimensions, field.metric) for name, field in fields.items() if name[0] in "dhsb"}
+    assert kinds == {
+        "dense": (VectorField, 3, "cosine"),
+        "half": (HalfVectorField, 4, "l2"),
+        "sparse": (SparseVectorField, 5, None),
+        "bits": (FixedBitField, 8, "hamming"),
+    }
+    db.drop_tables([model])
+    db.create_tables([model])
+    after = definitions(db, "playhouse_shape")
+    assert sorted(map(_form, after.values())) == sorted(map(_form, before.values()))
+    assert not schema_diff.diff_models(db, [Shape])
+
+
+def _form(sql: str) -> str:
+    return sql.partition(" ON ")[2]
+
+
+def test_schema_diff(use: Use, db: Pg8000Database) -> None:
+    use(Shape)
+    assert not schema_diff.diff_models(db, [Shape])
+    db.execute_sql("DROP INDEX playhouse_shape_dense_cosine_hnsw")
+    assert str(schema_diff.diff_models(db, [Shape])) == ("add index playhouse_shape.playhouse_shape_dense_cosine_hnsw")
+
+
+MIGRATED = """
+from peewee import *
+from lightvec.peewee import *
+
+class Item(Model):
+    name = TextField()
+    dense = VectorField(3, metric="cosine", index="hnsw")
+    half = HalfVectorField(4, metric="l2", null=True)
+    sparse = SparseVectorField(5, null=True)
+    bits = FixedBitField(8, metric="hamming", index="ivfflat", null=True)
+
+    class Meta:
+        table_name = "playhouse_item"
+        indexes = ((("name",), False), HnswIndex("half", m=8), HnswIndex("dense", quantize="bit"))
+"""
+ADDED = '    more = VectorField(2, metric="ip", index="hnsw", null=True)\n\n    class Meta:'
+
+
+def test_pwmigrate(empty_url: str, tmp_path: Path) -> None:
+    """The whole way: a first migration, one for what a model got since, up, down, and no difference in between."""
+
+    def pwmigrate(*arguments: str) -> str:
+        url = url_for(empty_url, "pg8000")
+        main = "import sys, lightvec.peewee, playhouse.migrations as m; sys.exit(m.main())"
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", main, url, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    models = tmp_path / "migrated.py"
+    models.write_text(MIGRATED)
+    pwmigrate("initial", "migrated")
+    first = (tmp_path / "migrations" / "0001_initial.py").read_text()
+    assert "dense = VectorField(3, metric='cosine', index='hnsw')\n" in first
+    assert "HnswIndex('half', m=8)" in first
+    assert "HnswIndex('dense', quantize='bit')" in first
+    assert "TODO" not in first
+    with connect(empty_url) as conn:
+        conn.run("CREATE EXTENSION vector")
+    assert pwmigrate("up") == "applied: 0001_initial\n"
+    assert pwmigrate("diff", "migrated") == "schema matches models.\n"
+    models.write_text(MIGRATED.replace("\n    class Meta:", ADDED, 1))
+    assert "add column playhouse_item.more" in pwmigrate("diff", "migrated")
+    pwmigrate("generate", "more", "migrated")
+    second = (tmp_path / "migrations" / "0002_more.py").read_text()
+    assert "VectorField(2, metric='ip', index='hnsw', null=True)" in second
+    assert "TODO" not in second
+    assert pwmigrate("up") == "applied: 0002_more\n"
+    assert pwmigrate("diff", "migrated") == "schema matches models.\n"
+    assert pwmigrate("down") == "reverted: 0002_more\n"
+    assert pwmigrate("down") == "reverted: 0001_initial\n"

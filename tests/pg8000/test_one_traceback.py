@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -84,4 +84,7 @@ def test_a_vector_without_pgvector(value: Any, empty_url: str) -> None:
 
 
 def check(error: BaseException) -> None:
-    assert "".join(traceback.format_exception(error)).count("Traceback (most recent call last)") == 1
+    # A test that interrupts a thread can leave an exception behind, in whose handling all later ones are raised.
+    left = sys.exc_info()[1]
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ in (None, left)
