@@ -263,5 +263,6 @@ def extend_playhouse() -> None:
     """Have playhouse's reflection and migrations know vector fields, where they are loaded."""
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     is_run = main is not None and main.name == "playhouse.migrations"
-    if is_run or not sys.modules.keys().isdisjoint(("playhouse.reflection", "playhouse.migrations")):
+    tools = ("playhouse.reflection", "playhouse.migrations", "playhouse.schema_diff")
+    if is_run or not sys.modules.keys().isdisjoint(tools):
         import_module("lightvec.peewee.playhouse_hooks").extend(sys.modules["__main__"] if is_run else None)

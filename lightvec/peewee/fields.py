@@ -75,6 +75,9 @@ class _DistanceField(TypedField[V, M]):
         """A copy, of which playhouse.migrate creates the column and its index."""
         copy = super().clone()
         if self.index_method is not None:
+            # Now, because playhouse.migrate adds the column before it writes the index.
+            form = usual_quantization(self.field_type, self.dimensions)
+            _INDEXES[self.index_method](copy, quantize=form).check()
             copy.index, copy.index_type = True, IndexOfField(self.index_method, copy)
         return copy
 

@@ -205,7 +205,9 @@ class VectorIndex(Index):
         if field.dimensions is None:
             # A model of an existing table has no code to change.
             remedy = getattr(field, "dimensions_remedy", "write {field}(384) with the number that your model gives")
-            names = {"table": field.model._meta.table_name, "column": field.column_name, "type": field.field_type}
+            # A field of playhouse.migrate has no model, and no remedy that names a table.
+            table = field.model._meta.table_name if hasattr(field, "model") else None
+            names = {"table": table, "column": field.column_name, "type": field.field_type}
             raise InvalidOption(
                 f"{field.display_name} declares no dimensions, and an index needs them: "
                 f"{remedy.format(field=type(field).__name__, **names)}"

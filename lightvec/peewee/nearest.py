@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from math import inf, isnan, isqrt
 from numbers import Integral, Real
@@ -163,7 +163,7 @@ class Nearest(ScoredSelect[M]):
                 first = _coarse_distance(self._form, self.metric, self._distance)
             elif nested or not self._makes_scores:
                 first = expression
-            order_by = (first, *order_by[1:])
+            order_by = (first, *order_by[1:], *self._tie_breakers)
         if not nested and self._makes_scores:
             returning.pop()
         if not nested and self._can_reuse_plan:
@@ -177,6 +177,17 @@ class Nearest(ScoredSelect[M]):
             limit=limit,
             cte_list=(*(self._cte_list or ()), *own_with) or None,
         )
+
+    @property
+    def _tie_breakers(self) -> Sequence[Any]:
+        """The key, so that equal rows of a comparison with every row are the same in each run.
+
+        An index would have to be read on until all equal rows are found. SELECT DISTINCT and GROUP BY take only
+        what they select.
+        """
+        if not self._exact or self._order_by is not self._by_distance or has_unusual_clauses(self):
+            return ()
+        return [key for key in self.model._meta.get_primary_keys() if key]
 
     @property
     def _is_by_distance(self) -> bool:

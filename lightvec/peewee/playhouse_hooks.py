@@ -30,6 +30,9 @@ def extend(main: ModuleType | None) -> None:
     if reflection is not None:
         _wrap(reflection.PostgresqlMetadata, "get_columns", partial(_reflected_columns, reflection))
         _wrap(reflection.Introspector, "generate_models", _generated_models)
+    schema_diff = sys.modules.get("playhouse.schema_diff")
+    if schema_diff is not None:
+        _wrap(schema_diff, "_database_indexes", _compared_indexes)
     for migrations in filter(None, (sys.modules.get("playhouse.migrations"), main)):
         _wrap(migrations, "_build_field", _field_source)
         _wrap(migrations, "_build_model", _model_source)
@@ -134,6 +137,14 @@ def _generated_models(original: Any, introspector: Any, *args: Any, **options: A
 
 
 # Migrations
+
+
+def _compared_indexes(original: Any, database: Any, table: str, schema: str | None = None) -> Any:
+    """A vector index has a name and no signature, so that ``down()`` does not restore it as a B-tree."""
+    indexes = original(database, table, schema)
+    if isinstance(database, Pg8000Database):
+        indexes.update((index.name, None) for index in vector_indexes(database, table, schema))
+    return indexes
 
 
 def _field_source(original: Any, field: Any, imports: set[str], *args: Any, **options: Any) -> str:

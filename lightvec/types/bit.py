@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _HEADER = Struct(">i")
 #: In a list; 1 and 0 are equal to True and False, so they are bits, too.
 _DIGITS = {True: "1", False: "0"}
+#: How many of a longer one ``repr`` shows.
+_SHOWN_BITS = 64
 
 
 class Bit(Value[bool]):
@@ -120,7 +122,9 @@ class Bit(Value[bool]):
         return cls._of(len(value), require_numpy(who).packbits(value).tobytes())
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.to_text()})"
+        if self._length <= _SHOWN_BITS:
+            return f"{type(self).__name__}({self.to_text()})"
+        return f"{type(self).__name__}({self.to_text()[:_SHOWN_BITS]}..., {self._length:,} bits)"
 
     def __len__(self) -> int:
         return self._length

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, SupportsFloat, Support
 
 from lightvec.errors import InvalidVector
 from lightvec.types.floats import FLOAT16, FLOAT32, FloatFormat, is_decimal, normalized, read_floats, shortest
-from lightvec.types.inputs import MAX_DIMENSIONS, contents, require_numpy, require_size, show_bytes
+from lightvec.types.inputs import MAX_DIMENSIONS, contents, require_numpy, require_size, shortened, show_bytes
 from lightvec.types.value import Value, assign, malformed_text
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class DenseVector(Value[float], Generic[Scalar]):
         return vector
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.to_list()})"
+        short = shortened(self)
+        return f"{type(self).__name__}({self.to_list()})" if short is self else repr(short)
 
     def __len__(self) -> int:
         return len(self._numbers)

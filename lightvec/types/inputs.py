@@ -48,7 +48,7 @@ def show(value: Any) -> str:
 
 
 #: How many items a shortened value shows, and how many are left as they are.
-_SHOWN, _SHORT = 4, 16
+SHOWN, SHORT = 4, 16
 
 
 class _Shortened:
@@ -58,7 +58,7 @@ class _Shortened:
         self._value = value
 
     def __repr__(self) -> str:
-        head = ", ".join(map(repr, shortened(list(self._value[:_SHOWN]))))
+        head = ", ".join(map(repr, shortened(list(self._value[:SHOWN]))))
         return f"{type(self._value).__name__}([{head}, ...], {len(self._value):,} items)"
 
 
@@ -70,11 +70,11 @@ def shortened(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return {key: shortened(item) for key, item in value.items()}
-    if isinstance(value, list | tuple) and len(value) <= _SHORT:
+    if isinstance(value, list | tuple) and len(value) <= SHORT:
         short = map(shortened, value)
         return list(short) if isinstance(value, list) else tuple(short)
     is_sequence = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
-    is_long = (is_sequence or (is_ndarray(value) and value.ndim > 0)) and len(value) > _SHORT
+    is_long = (is_sequence or (is_ndarray(value) and value.ndim > 0)) and len(value) > SHORT
     return _Shortened(value) if is_long else value
 
 

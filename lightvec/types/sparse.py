@@ -6,7 +6,7 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import compress
+from itertools import compress, islice
 from operator import index as as_int
 from operator import lt
 from struct import Struct
@@ -17,6 +17,8 @@ from lightvec.types.floats import FLOAT32, big_endian, is_decimal, normalized, r
 from lightvec.types.inputs import (
     MAX_SPARSE_DIMENSIONS,
     MAX_SPARSE_NONZERO,
+    SHORT,
+    SHOWN,
     contents,
     is_instance,
     pgvector_name,
@@ -127,7 +129,10 @@ class SparseVector(Value[float]):
 
     def __repr__(self) -> str:
         entries = dict(zip(self._indices, self._values, strict=True))
-        return f"{type(self).__name__}({entries}, {self._dimensions})"
+        if len(entries) <= SHORT:
+            return f"{type(self).__name__}({entries}, {self._dimensions})"
+        head = ", ".join(f"{index}: {value}" for index, value in islice(entries.items(), SHOWN))
+        return f"{type(self).__name__}({{{head}, ...}}, {self._dimensions}, {len(entries):,} entries)"
 
     def __len__(self) -> int:
         return self._dimensions

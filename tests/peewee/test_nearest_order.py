@@ -167,3 +167,14 @@ def test_a_row_of_zeros_has_no_neighbours(ordered: Pg8000Database) -> None:
     # Nor is it one by cosine.
     found: Any = Zero.embedding.nearest(other)
     assert [row.id for row in found] == [3]
+
+
+def test_equal_rows_of_an_exact_search_are_in_the_order_of_the_key(ordered: Pg8000Database) -> None:
+    with ordered.atomic() as transaction:
+        Ordered.update(listed=[1] * DIMENSIONS).execute()
+        # Where the rows lie in the table tells nothing of the key.
+        Ordered.update(kind=0).where(Ordered.id <= 5).execute()
+        found = [row.id for row in Ordered.listed.nearest([0.5] * DIMENSIONS, k=3, exact=True)]
+        first = [row.id for row in Ordered.select().order_by(Ordered.id).limit(3)]
+        transaction.rollback()
+    assert found == first

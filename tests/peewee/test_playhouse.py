@@ -11,11 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from peewee import ForeignKeyField, Model, TextField
-from playhouse import kv, reflection, schema_diff
+from playhouse import kv, migrations, reflection, schema_diff
 from playhouse.dataset import DataSet
 from playhouse.migrate import PostgresqlMigrator, migrate
 
 from lightvec import HalfVector, Vector
+from lightvec.errors import InvalidOption
 from lightvec.peewee import (
     FixedBitField,
     HalfVectorField,
@@ -247,6 +248,16 @@ def test_add_column_creates_the_index_of_its_field(use: Use, db: Pg8000Database)
     assert len(made) == 5
 
 
+@pytest.mark.parametrize(
+    "field", [VectorField(3, index="hnsw", null=True), VectorField(metric="l2", index="hnsw", null=True)]
+)
+def test_a_column_whose_index_cannot_be_is_not_added(field: Any, use: Use, db: Pg8000Database) -> None:
+    use(Maker)
+    with pytest.raises(InvalidOption, match=r"VectorField declares no (metric|dimensions)"):
+        migrate(PostgresqlMigrator(db).add_column("playhouse_maker", "one", field))
+    assert "one" not in [column.name for column in db.get_columns("playhouse_maker")]
+
+
 @pytest.mark.usefixtures("use")
 def test_generated_models_have_vector_fields_and_indexes(use: Use, db: Pg8000Database) -> None:
     use(Shape)
@@ -276,6 +287,26 @@ def test_schema_diff(use: Use, db: Pg8000Database) -> None:
     assert not schema_diff.diff_models(db, [Shape])
     db.execute_sql("DROP INDEX playhouse_shape_dense_cosine_hnsw")
     assert str(schema_diff.diff_models(db, [Shape])) == ("add index playhouse_shape.playhouse_shape_dense_cosine_hnsw")
+
+
+def test_a_dropped_vector_index_does_not_come_back_as_another(use: Use, db: Pg8000Database) -> None:
+    use(Shape)
+
+    class Bare(Model):
+        name = TextField(index=True)
+        dense = VectorField(3, metric="cosine")
+        half = HalfVectorField(4, metric="l2", null=True)
+        sparse = SparseVectorField(5, null=True)
+        bits = FixedBitField(8, metric="hamming", null=True)
+
+        class Meta:
+            table_name = "playhouse_shape"
+
+    diff = schema_diff.diff_models(db, [Bare])
+    assert len(diff.drop_indexes) == 4
+    source = migrations.template(diff)
+    assert source.count("drop_index(") == source.count("cannot be restored by down()") == 4
+    assert "add_index(" not in source
 
 
 MIGRATED = """

@@ -182,6 +182,8 @@ def test_sequence() -> None:
 
 def test_repr() -> None:
     assert (repr(Bit("101")), str(Bit("101"))) == ("Bit(101)", "101")
+    assert repr(Bit("10" * 32)) == f"Bit({'10' * 32})"
+    assert repr(Bit("10" * 768)) == f"Bit({'10' * 32}..., 1,536 bits)"
 
 
 def test_equality() -> None:

@@ -354,6 +354,13 @@ def test_repr(kind: Dense) -> None:
 
 
 @both
+def test_repr_of_a_long_one(kind: Dense) -> None:
+    v = kind([1, 2.5, 3, 4, *range(1_532)])
+    assert repr(v) == f"{kind.__name__}([1.0, 2.5, 3.0, 4.0, ...], 1,536 items)"
+    assert repr(kind(range(16))).endswith("14.0, 15.0])")
+
+
+@both
 def test_to_list_is_a_new_list(kind: Dense) -> None:
     v = kind([1, 2])
     v.to_list().append(3)

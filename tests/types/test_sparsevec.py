@@ -295,6 +295,12 @@ def test_repr() -> None:
     assert (repr(v), str(v)) == ("SparseVector({0: 1.0, 2: 2.0}, 6)", "{1:1,3:2}/6")
 
 
+def test_repr_of_a_long_one() -> None:
+    v = SparseVector(dict.fromkeys(range(1536), 1), 10**9)
+    assert repr(v) == "SparseVector({0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0, ...}, 1000000000, 1,536 entries)"
+    assert repr(SparseVector({5: 1}, 10**9)) == "SparseVector({5: 1.0}, 1000000000)"
+
+
 def test_equality() -> None:
     v = SparseVector([0.1, 0, 0.2])
     assert v == SparseVector({2: 0.2, 0: 0.1}, 3)
