@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from lightvec.cli.errors import reporting_build
-from lightvec.cli.options import COUNT, metric_option, not_empty, open_field, table_options
+from lightvec.cli.options import (
+    COUNT,
+    dry_run_option,
+    metric_option,
+    not_empty,
+    open_field,
+    table_options,
+)
 from lightvec.cli.output import print_json, print_sql
 from lightvec.cli.progress import Line, duration, size
 from lightvec.cli.streams import tell
@@ -19,7 +26,6 @@ _METHODS = {"m": "hnsw", "ef_construction": "hnsw", "lists": "ivfflat"}
 
 
 @click.command("create-index")
-@click.argument("table")
 @click.option(
     "--method",
     type=click.Choice(["hnsw", "ivfflat"]),
@@ -65,7 +71,7 @@ _METHODS = {"m": "hnsw", "ef_construction": "hnsw", "lists": "ivfflat"}
     type=click.IntRange(0, COUNT.max),
     help="Parallel workers (max_parallel_maintenance_workers; default: the server's).",
 )
-@click.option("--dry-run", is_flag=True, help="Print the SQL that would run, and change nothing.")
+@dry_run_option
 @table_options
 def command(
     table: str,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import click
 
 from lightvec.cli.errors import reporting_build
-from lightvec.cli.models import models_of
 from lightvec.cli.options import (
     COUNT,
+    dry_run_option,
     json_option,
     not_empty,
     open_database,
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
 @click.command("init-db")
 @click.argument("models", nargs=-1, metavar="[PACKAGE.MODULE[:MODEL]]...")
 @url_option
-@click.option("--dry-run", is_flag=True, help="Print the SQL that would run, and change nothing.")
+@dry_run_option
 @click.option(
     "--create-extension/--no-create-extension",
     default=True,
@@ -163,12 +168,78 @@ def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list
         if not paths:
             model = "a model (package.module or package.module:Model)"
             raise click.UsageError(f"name {model} or a table (--table NAME)")
-        return models_of(paths)
+        return _models_of(paths)
     if paths:
         raise click.UsageError("name models or --table, not both")
     if table["dimensions"] is None:
         raise click.UsageError("--table needs --dimensions, those of your embedding model")
     return [_table_model(**table, distribute_by=by)]
+
+
+def _models_of(paths: Sequence[str]) -> list[type[Model]]:
+    """The models that the paths name, each once."""
+    return list(dict.fromkeys(model for path in paths for model in _models_at(path)))
+
+
+def _models_at(path: str) -> list[type[Model]]:
+    module_name, _, model_name = path.partition(":")
+    module = _import(module_name, path)
+    named = getattr(module, model_name, None) if model_name else None
+    if _is_model(named):
+        return [named]
+    known = _models_in(module)
+    if not known:
+        raise InvalidOption(f"{path}: the module {module_name} holds no Peewee model")
+    if not model_name:
+        return list(known.values())
+    near = get_close_matches(model_name, known, n=1) or sorted(known)[:5]
+    meant = " or ".join(near)
+    what = f"the module {module_name} has no model {model_name}"
+    raise InvalidOption(f"{path}: {what}: did you mean {meant}?")
+
+
+def _is_model(value: object) -> TypeGuard[type[Model]]:
+    from peewee import Model
+
+    return isinstance(value, type) and issubclass(value, Model) and value is not Model
+
+
+def _import(name: str, path: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")) or Path(name).is_file():
+        dotted = ".".join(Path(name).parts).removesuffix(".py")
+        hint = f": write {dotted}" if name.endswith(".py") else ""
+        raise InvalidOption(f"expected package.module or package.module:Model, got {path!r}{hint}")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return import_module(name)
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{name}.".startswith(f"{missing}."):
+            raise InvalidOption(
+                f"there is no module {missing} in {here} or among the installed packages: run the "
+                f"command where `python -c 'import {name}'` works"
+            ) from error
+        why = f"{type(error).__name__}: {error}"
+        raise InvalidOption(f"the module {name} cannot be imported: {why}") from error
+
+
+def _models_in(module: ModuleType) -> dict[str, type[Model]]:
+    """The models of the module or below it, without bases that only carry ``Meta``."""
+    models = {name: value for name, value in vars(module).items() if _is_model(value)}
+    own = f"{module.__name__}."
+    return {
+        name: model
+        for name, model in models.items()
+        if f"{model.__module__}.".startswith(own) and not _is_base(model, models.values())
+    }
+
+
+def _is_base(model: type[Model], models: Iterable[type[Model]]) -> bool:
+    has_fields = not all(field.auto_increment for field in model._meta.sorted_fields)
+    subclasses = (other for other in models if issubclass(other, model) and other is not model)
+    return not has_fields and any(subclasses)
 
 
 def _table_model(
@@ -205,23 +276,13 @@ def _table_model(
 
 #: The types of ``--column``.
 _TYPES = {
-    "text": "text",
-    "int": "integer",
-    "integer": "integer",
-    "bigint": "bigint",
-    "float": "double precision",
-    "double precision": "double precision",
-    "numeric": "numeric",
-    "bool": "boolean",
-    "boolean": "boolean",
-    "date": "date",
-    "timestamp": "timestamp with time zone",
-    "timestamptz": "timestamp with time zone",
-    "uuid": "uuid",
-    "json": "jsonb",
-    "jsonb": "jsonb",
-    "bytes": "bytea",
-    "bytea": "bytea",
+    **dict.fromkeys(("int", "integer"), "integer"),
+    **dict.fromkeys(("float", "double precision"), "double precision"),
+    **dict.fromkeys(("bool", "boolean"), "boolean"),
+    **dict.fromkeys(("timestamp", "timestamptz"), "timestamp with time zone"),
+    **dict.fromkeys(("json", "jsonb"), "jsonb"),
+    **dict.fromkeys(("bytes", "bytea"), "bytea"),
+    **{name: name for name in ("text", "bigint", "numeric", "date", "uuid")},
 }
 
 

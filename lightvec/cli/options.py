@@ -64,8 +64,21 @@ _vector_column_option = click.option(
 FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+dry_run_option = click.option("--dry-run", is_flag=True, help="Print the SQL that would run, and change nothing.")
+k_option = click.option("-k", default=10, show_default=True, type=COUNT, help="How many rows.")
+_ef_search_option = click.option(
+    "--ef-search", type=int, help="HNSW: rows looked at, 1 to 1,000; more find more (default: 40)."
+)
+_probes_option = click.option("--probes", type=int, help="IVFFlat: clusters looked at; more find more (default: 1).")
+
+
+def setting_options(command: F) -> F:
+    return _ef_search_option(_probes_option(command))
+
+
 def table_options(command: F) -> F:
-    return _vector_column_option(schema_option(url_option(json_option(command))))
+    options = _vector_column_option(schema_option(url_option(json_option(command))))
+    return click.argument("table")(options)
 
 
 @contextmanager
@@ -76,8 +89,11 @@ def open_database(
     database = _choose_database(url, own)
     database.connect(reuse_if_open=True)
     try:
-        if schema is not None:
-            _check_schema(database, schema)
+        if schema is not None and not schema.startswith("pg_"):
+            known = [name for (name,) in database.execute_sql(_SCHEMAS).fetchall()]
+            if schema not in known:
+                there = f"the schemas are: {', '.join(known)}"
+                raise SchemaMismatch(f"there is no schema {schema}; {there}")
         yield database
     finally:
         database.close()
@@ -96,12 +112,6 @@ def open_field(
 
 
 _SCHEMAS = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' ORDER BY nspname"
-
-
-def _check_schema(database: Pg8000Database, schema: str) -> None:
-    known = [name for (name,) in database.execute_sql(_SCHEMAS).fetchall()]
-    if schema not in known and not schema.startswith("pg_"):
-        raise SchemaMismatch(f"there is no schema {schema}; the schemas are: {', '.join(known)}")
 
 
 def _choose_database(url: str | None, own: Pg8000Database | None) -> Pg8000Database:

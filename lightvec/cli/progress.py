@@ -28,13 +28,9 @@ class Line:
     def __exit__(self, *error: object) -> None:
         self.clear()
 
-    @property
-    def is_due(self) -> bool:
-        return self.is_live and time.monotonic() >= self._next
-
     def show(self, text: str) -> None:
         """Overwrite the line, ten times a second at most."""
-        if self.is_due:
+        if self.is_live and time.monotonic() >= self._next:
             self._next = time.monotonic() + 0.1
             self._is_written = True
             self._write(_ERASE + text[: shutil.get_terminal_size().columns - 1])

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from lightvec.cli.options import COUNT, FILE, metric_option, open_field, table_options
+from lightvec.cli.options import (
+    COUNT,
+    FILE,
+    k_option,
+    metric_option,
+    open_field,
+    setting_options,
+    table_options,
+)
 from lightvec.cli.output import print_json
 from lightvec.cli.progress import Line
 from lightvec.cli.streams import printable, tell
@@ -17,7 +24,6 @@ from lightvec.cli.vector_files import matrix
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_k_option = click.option("-k", default=10, show_default=True, type=COUNT, help="Rows of a query.")
 _queries_option = click.option(
     "--queries",
     type=FILE,
@@ -42,17 +48,15 @@ def measuring_options(sample: int) -> Callable[[F], F]:
 
     def add(command: F) -> F:
         own = metric_option(_plot_option(table_options(command)))
-        return _k_option(sample_option(_queries_option(own)))
+        return k_option(sample_option(_queries_option(own)))
 
     return add
 
 
 @click.command("recall")
-@click.argument("table")
-@click.option("--ef-search", type=int, help="HNSW: the rows to consider (1 to 1,000).")
-@click.option("--probes", type=int, help="IVFFlat: the lists to search.")
+@setting_options
 @measuring_options(sample=100)
-def command(ef_search: int | None, probes: int | None, **options: Any) -> None:
+def command(**options: Any) -> None:
     """Print how many of the true nearest rows in TABLE its index finds, and how fast.
 
     What the index finds for some queries is compared with the exact answers. Nothing is changed.
@@ -63,47 +67,35 @@ def command(ef_search: int | None, probes: int | None, **options: Any) -> None:
     """
     from lightvec.search import recall
 
-    with measuring(**options) as (field, given):
-        result = recall(field, ef_search=ef_search, probes=probes, **given)
-    print_result(result, **options)
+    measure(recall, **options)
 
 
-@contextmanager
-def measuring(
+def measure(
+    run: Any,
     table: str,
-    *,
     url: str | None,
     schema: str | None,
     vector_column: str | None,
     metric: str | None,
     queries: Path | None,
     plot: Path | None,
-    k: int,
-    sample: int,
     as_json: bool,
-) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The field, and the options for the library."""
+    **settings: Any,
+) -> None:
+    """Run ``recall`` or ``tune`` with progress on stderr, and print and draw the result."""
     if plot is not None:
-        from lightvec.search.plots import check_plot
+        from lightvec.search import plots
 
-        check_plot(plot)
+        plots.check_plot(plot)
     vectors = None if queries is None else matrix(queries)
     with open_field(table, schema, vector_column, url, metric) as (_, field, metric), Line() as line:
-        given = {
-            "k": k,
-            "sample": sample,
-            "metric": metric,
-            "queries": vectors,
-            "progress": lambda what, done, total: line.show(f"{what}: {done:,} of {total:,}"),
-        }
-        yield field, given
 
+        def progress(what: str, done: int, total: int) -> None:
+            line.show(f"{what}: {done:,} of {total:,}")
 
-def print_result(result: Any, *, as_json: bool, plot: Path | None, **others: Any) -> None:
+        result = run(field, metric=metric, queries=vectors, progress=progress, **settings)
     if plot is not None:
-        from lightvec.search.plots import plot as draw
-
-        draw(result, plot)
+        plots.plot(result, plot)
         tell(f"drawn into {plot}")
     if as_json:
         index = result.index and {"name": result.index.name, "method": result.index.method}
@@ -112,5 +104,5 @@ def print_result(result: Any, *, as_json: bool, plot: Path | None, **others: Any
             found["curve"] = [vars(trial) for trial in result.curve]
         print_json(found)
     else:
-        for line in str(result).splitlines():
-            click.echo(printable(line))
+        for text in str(result).splitlines():
+            click.echo(printable(text))
