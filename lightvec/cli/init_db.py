@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any
 
 import click
 
@@ -26,9 +26,6 @@ from lightvec.cli.output import in_a_line, print_json, print_sql
 from lightvec.cli.streams import tell
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.metrics import INDEX_DIMENSIONS
-
-if TYPE_CHECKING:
-    from peewee import Model
 
 
 @click.command("init-db")
@@ -107,8 +104,14 @@ def command(
     lightvec init-db --table doc --dimensions 384 --column tenant:int --distribute-by tenant
     """
     from lightvec.peewee import schema as schema_setup
+    from lightvec.peewee.distribution import Distribution
 
-    distribution = _distribution(distribute_by, shards, reference)
+    if shards is not None and distribute_by is None:
+        raise click.UsageError("--shards needs --distribute-by COLUMN")
+    if reference and distribute_by is not None:
+        raise click.UsageError("expected --distribute-by or --reference, got both")
+    is_distributed = reference or distribute_by
+    distribution = Distribution(distribute_by, shards, reference) if is_distributed else None
     if distribute_schema and schema is None:
         raise click.UsageError("--distribute-schema needs --schema NAME")
     wanted = _wanted(models, table, distribute_by)
@@ -116,8 +119,8 @@ def command(
         schema_setup.set_schema(wanted, schema)
     set_up: Any = schema_setup.plan if dry_run else schema_setup.set_up
     own = None if url else _own_database(wanted)
-    builds_concurrently = concurrently and not dry_run
-    with open_database(url, own) as database, reporting_build(builds_concurrently, "nothing was kept"):
+    reporting = reporting_build(concurrently and not dry_run, "nothing was kept")
+    with open_database(url, own) as database, reporting:
         steps: list[Any] = set_up(
             database,
             wanted,
@@ -141,25 +144,12 @@ def command(
 
 def _as_json(step: Any, dry_run: bool) -> dict[str, Any]:
     created = not (step.exists or step.differs or dry_run)
-    result: dict[str, Any] = {"kind": step.kind, "name": step.name, "created": created}
-    if step.differs:
-        result["differs"] = step.differs
-    if dry_run:
-        result |= {"exists": step.exists, "sql": () if step.exists else step.sql}
-    return result
+    differs = {"differs": step.differs} if step.differs else {}
+    sql = {"exists": step.exists, "sql": () if step.exists else step.sql} if dry_run else {}
+    return {"kind": step.kind, "name": step.name, "created": created, **differs, **sql}
 
 
-def _distribution(by: str | None, shards: int | None, reference: bool) -> Any:
-    from lightvec.peewee.distribution import Distribution
-
-    if shards is not None and by is None:
-        raise click.UsageError("--shards needs --distribute-by COLUMN")
-    if reference and by is not None:
-        raise click.UsageError("expected --distribute-by or --reference, got both")
-    return Distribution(by, shards, reference) if by or reference else None
-
-
-def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list[type[Model]]:
+def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list[Any]:
     if table["table"] is None:
         for name in table:
             if table[name]:
@@ -168,7 +158,7 @@ def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list
         if not paths:
             model = "a model (package.module or package.module:Model)"
             raise click.UsageError(f"name {model} or a table (--table NAME)")
-        return _models_of(paths)
+        return list(dict.fromkeys(model for path in paths for model in _models_at(path)))
     if paths:
         raise click.UsageError("name models or --table, not both")
     if table["dimensions"] is None:
@@ -176,32 +166,39 @@ def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list
     return [_table_model(**table, distribute_by=by)]
 
 
-def _models_of(paths: Sequence[str]) -> list[type[Model]]:
-    """The models that the paths name, each once."""
-    return list(dict.fromkeys(model for path in paths for model in _models_at(path)))
-
-
-def _models_at(path: str) -> list[type[Model]]:
+def _models_at(path: str) -> list[Any]:
+    """The models in a module or below it, but bases that only carry ``Meta``, or one by name."""
     module_name, _, model_name = path.partition(":")
     module = _import(module_name, path)
     named = getattr(module, model_name, None) if model_name else None
     if _is_model(named):
         return [named]
-    known = _models_in(module)
+    models = {name: value for name, value in vars(module).items() if _is_model(value)}
+    own = f"{module.__name__}."
+    known = {
+        name: model
+        for name, model in models.items()
+        if f"{model.__module__}.".startswith(own) and not _is_base(model, models.values())
+    }
     if not known:
         raise InvalidOption(f"{path}: the module {module_name} holds no Peewee model")
     if not model_name:
         return list(known.values())
-    near = get_close_matches(model_name, known, n=1) or sorted(known)[:5]
-    meant = " or ".join(near)
+    near = " or ".join(get_close_matches(model_name, known, n=1) or sorted(known)[:5])
     what = f"the module {module_name} has no model {model_name}"
-    raise InvalidOption(f"{path}: {what}: did you mean {meant}?")
+    raise InvalidOption(f"{path}: {what}: did you mean {near}?")
 
 
-def _is_model(value: object) -> TypeGuard[type[Model]]:
+def _is_model(value: Any) -> bool:
     from peewee import Model
 
     return isinstance(value, type) and issubclass(value, Model) and value is not Model
+
+
+def _is_base(model: Any, models: Iterable[Any]) -> bool:
+    has_fields = not all(field.auto_increment for field in model._meta.sorted_fields)
+    subclasses = (other for other in models if issubclass(other, model) and other is not model)
+    return not has_fields and any(subclasses)
 
 
 def _import(name: str, path: str) -> ModuleType:
@@ -225,55 +222,6 @@ def _import(name: str, path: str) -> ModuleType:
         raise InvalidOption(f"the module {name} cannot be imported: {why}") from error
 
 
-def _models_in(module: ModuleType) -> dict[str, type[Model]]:
-    """The models of the module or below it, without bases that only carry ``Meta``."""
-    models = {name: value for name, value in vars(module).items() if _is_model(value)}
-    own = f"{module.__name__}."
-    return {
-        name: model
-        for name, model in models.items()
-        if f"{model.__module__}.".startswith(own) and not _is_base(model, models.values())
-    }
-
-
-def _is_base(model: type[Model], models: Iterable[type[Model]]) -> bool:
-    has_fields = not all(field.auto_increment for field in model._meta.sorted_fields)
-    subclasses = (other for other in models if issubclass(other, model) and other is not model)
-    return not has_fields and any(subclasses)
-
-
-def _table_model(
-    table: str,
-    dimensions: int,
-    metric: str | None,
-    vector_type: str | None,
-    index: str | None,
-    columns: Sequence[str],
-    distribute_by: str | None,
-) -> type[Model]:
-    import peewee
-
-    from lightvec.peewee.distribution import CountedField
-    from lightvec.peewee.reflect import VECTOR_FIELDS, default_metric, model_with
-
-    # The distribution column has to be in the key.
-    has_own_key = distribute_by in (None, "id")
-    fields: dict[str, Any] = {"id": peewee.BigAutoField() if has_own_key else CountedField()}
-    for column in columns:
-        name, field = _column(column)
-        if name in (*fields, "embedding"):
-            raise InvalidOption(f"--column {column}: the table has a column {name} already")
-        fields[name] = field
-    cls = VECTOR_FIELDS[vector_type or "vector"]
-    method = False if index == "none" else index or "hnsw"
-    metric = metric or default_metric(cls)
-    fields["embedding"] = cls(dimensions, metric=metric, index=method, null=True)
-    if has_own_key or distribute_by not in fields:
-        return model_with(table, fields)
-    fields[distribute_by].null = False
-    return model_with(table, fields, [distribute_by, "id"])
-
-
 #: The types of ``--column``.
 _TYPES = {
     **dict.fromkeys(("int", "integer"), "integer"),
@@ -286,33 +234,56 @@ _TYPES = {
 }
 
 
-def _column(text: str) -> tuple[str, Any]:
-    from peewee import Field
+def _table_model(
+    table: str,
+    dimensions: int,
+    metric: str | None,
+    vector_type: str | None,
+    index: str | None,
+    columns: Sequence[str],
+    distribute_by: str | None,
+) -> Any:
+    import peewee
 
-    name, _, given = text.rpartition(":")
-    if not name or given.lower() not in _TYPES:
-        types = ", ".join(_TYPES)
-        raise InvalidOption(f"--column {text}: expected NAME:TYPE, with a TYPE of {types}")
-    field: Any = Field(null=True)
-    field.field_type = _TYPES[given.lower()]
-    return name, field
+    from lightvec.peewee.distribution import CountedField
+    from lightvec.peewee.reflect import VECTOR_FIELDS, default_metric, model_with
+
+    # The distribution column has to be in the key.
+    has_own_key = distribute_by in (None, "id")
+    fields: dict[str, Any] = {"id": peewee.BigAutoField() if has_own_key else CountedField()}
+    for column in columns:
+        name, _, given = column.rpartition(":")
+        if not name or given.lower() not in _TYPES:
+            types = ", ".join(_TYPES)
+            raise InvalidOption(f"--column {column}: expected NAME:TYPE, with a TYPE of {types}")
+        if name in (*fields, "embedding"):
+            raise InvalidOption(f"--column {column}: the table has a column {name} already")
+        fields[name] = peewee.Field(null=True)
+        fields[name].field_type = _TYPES[given.lower()]
+    cls = VECTOR_FIELDS[vector_type or "vector"]
+    method = False if index == "none" else index or "hnsw"
+    metric = metric or default_metric(cls)
+    fields["embedding"] = cls(dimensions, metric=metric, index=method, null=True)
+    if has_own_key or distribute_by not in fields:
+        return model_with(table, fields)
+    fields[distribute_by].null = False
+    return model_with(table, fields, [distribute_by, "id"])
 
 
-def _own_database(models: Sequence[type[Model]]) -> Any:
+def _own_database(models: Sequence[Any]) -> Any:
     """The database of the models; None if they have none or it is deferred."""
     from lightvec.peewee import Pg8000Database
     from lightvec.peewee._seam import database_of
 
-    databases = {database_of(model) for model in models} - {None}
-    if len(databases) > 1:
+    own, *others = {database_of(model) for model in models} - {None} or {None}
+    if others:
         raise SchemaMismatch("the models belong to different databases: name one with --url")
-    own = databases.pop() if databases else None
-    if own is not None and not isinstance(own, Pg8000Database):
-        raise SchemaMismatch(
-            f"the models belong to a {type(own).__name__}, which lightvec cannot use: name the "
-            "PostgreSQL database with --url, or declare them on a Pg8000Database"
-        )
-    return None if own is None or own.deferred else own
+    if own is None or isinstance(own, Pg8000Database):
+        return None if own is None or own.deferred else own
+    raise SchemaMismatch(
+        f"the models belong to a {type(own).__name__}, which lightvec cannot use: name the "
+        "PostgreSQL database with --url, or declare them on a Pg8000Database"
+    )
 
 
 def _print_sql(steps: Sequence[Any], extension_schema: str) -> None:
@@ -332,8 +303,10 @@ def _print_sql(steps: Sequence[Any], extension_schema: str) -> None:
 def _print_steps(steps: Sequence[Any]) -> None:
     width = max(9, *(len(step.kind) for step in steps))
     for step in steps:
-        word = click.style("exists ", dim=True) if step.exists else click.style("created", fg="green")
+        word = click.style("created", fg="green")
         name = in_a_line(step.name)
         if step.differs:
             word, name = click.style("differs", fg="yellow"), f"{name}: {in_a_line(step.differs)}"
+        elif step.exists:
+            word = click.style("exists ", dim=True)
         click.echo(f"{word}  {step.kind:<{width}}  {name}")

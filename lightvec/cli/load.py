@@ -14,8 +14,7 @@ import click
 from lightvec.cli.errors import reporting_interrupt
 from lightvec.cli.files import ARRAYS, FORMATS, MATRICES, format_of
 from lightvec.cli.options import FILE, open_database, table_options
-from lightvec.cli.output import in_a_line, print_json
-from lightvec.cli.progress import Line, duration
+from lightvec.cli.output import Line, duration, in_a_line, print_json
 from lightvec.cli.streams import discard, tell
 
 
@@ -116,10 +115,7 @@ def command(
                 column_map = ColumnMap(table, list(model._meta.columns), maps, skips, only)
                 progress = partial(_show, line, start)
                 loader = Loader(database, model, column_map, on_conflict, progress)
-                if format in ARRAYS:
-                    loaded = loader.load_arrays(file, format, column)
-                else:
-                    loaded = loader.load_rows(file, format, column, vectors, delimiter)
+                loaded = loader.load(file, format, column, vectors, delimiter)
         seconds = time.monotonic() - start
         with _analyzing(loader.table):
             _report(table, loaded, loader.read - loaded, on_conflict, seconds, as_json)
@@ -154,7 +150,14 @@ def _show(line: Line, start: float, done: int, part: float | None) -> None:
     line.show("  ".join(words))
 
 
-def _report(table: str, loaded: int, left_out: int, conflict: str | None, seconds: float, as_json: bool) -> None:
+def _report(
+    table: str,
+    loaded: int,
+    left_out: int,
+    conflict: str | None,
+    seconds: float,
+    as_json: bool,
+) -> None:
     """The rows are there, so the exit status is 0 even if the output fails."""
     if as_json:
         others = {"left_out": left_out} if conflict else {}

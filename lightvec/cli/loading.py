@@ -16,7 +16,7 @@ from peewee import Model
 
 from lightvec.cli.arrow_files import arrow_rows
 from lightvec.cli.column_texts import is_json, needs_numbers, rewrites_texts, text_writer
-from lightvec.cli.files import TEXTS, Rows, text_rows
+from lightvec.cli.files import ARRAYS, TEXTS, Rows, text_rows
 from lightvec.cli.vector_files import arrays, matrix
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError, SchemaMismatch
 from lightvec.peewee import Pg8000Database
@@ -27,9 +27,6 @@ from lightvec.wire.copy import load
 from lightvec.wire.copy.target import Column, look_up
 from lightvec.wire.datatypes import TYPES, oids
 from lightvec.wire.identifiers import identifier
-
-#: Called with the number of rows, and the part of the file if known.
-Progress = Callable[[int, float | None], object]
 
 #: A row's number in the file, and its values by the table's columns.
 _Row = tuple[int, dict[str, Any]]
@@ -68,8 +65,7 @@ class ColumnMap:
         skips: Sequence[str],
         only: bool,
     ) -> None:
-        self.table = table
-        self.columns = columns
+        self.table, self.columns = table, columns
         self.maps = dict(_parse(each, columns) for each in maps)
         if len(self.maps) < len(maps):
             raise InvalidOption("expected each name of the file in one --map")
@@ -79,10 +75,6 @@ class ColumnMap:
 
     def is_loaded(self, name: str) -> bool:
         return name not in self._skips and (name in self.maps or not self._only)
-
-    def names_of(self, columns: Iterable[str]) -> set[str]:
-        wanted = set(columns)
-        return wanted | {name for name, column in self.maps.items() if column in wanted}
 
     def column(self, name: str) -> str | None:
         """None if the options leave this name out."""
@@ -149,7 +141,7 @@ class Loader:
         model: type[Model],
         column_map: ColumnMap,
         on_conflict: str | None,
-        progress: Progress,
+        progress: Callable[[int, float | None], object],
     ) -> None:
         meta: Any = model._meta
         self._name: Any = tuple(filter(None, (meta.schema, meta.table_name)))
@@ -164,8 +156,7 @@ class Loader:
         self._progress = progress
         self.read = 0
 
-    def load_arrays(self, file: Path, format: str, column: str | None) -> int:
-        """Load a matrix or arrays; the number of rows inserted or updated."""
+    def _load_arrays(self, file: Path, format: str, column: str | None) -> int:
         if column is not None:
             found = {column: matrix(file, format)}
         else:
@@ -188,7 +179,7 @@ class Loader:
                 progress=lambda done: self._progress(done, done / count if count else None),
             )
 
-    def load_rows(
+    def load(
         self,
         file: Path,
         format: str,
@@ -196,15 +187,18 @@ class Loader:
         vectors: Path | None,
         delimiter: str | None,
     ) -> int:
-        """Load rows, with ``vectors`` for the column; the number of rows inserted or updated.
+        """Load the file, with ``vectors`` for the column; the number of rows inserted or updated.
 
         A new COPY begins where the columns change: one that a row leaves out gets its default, or
         by an update keeps its value.
         """
+        if format in ARRAYS:
+            return self._load_arrays(file, format, column)
         if format in TEXTS:
             columns = self._columns.values()
-            numbers = [each.name for each in columns if needs_numbers(each, bool(vectors))]
-            source = text_rows(file, format, column, self._map.names_of(numbers), delimiter)
+            numbers = {each.name for each in columns if needs_numbers(each, bool(vectors))}
+            numbers |= {name for name, to in self._map.maps.items() if to in numbers}
+            source = text_rows(file, format, column, numbers, delimiter)
         else:
             source = arrow_rows(file, format, self._map.is_loaded)
         is_binary = source.is_binary or bool(vectors)
@@ -227,7 +221,13 @@ class Loader:
             copies = groupby(rows, copy_of)
             return sum(self._copy(*key, group, source) for key, group in copies)
 
-    def _copy(self, is_binary: bool, names: frozenset[str], rows: Iterable[_Row], source: Rows) -> int:
+    def _copy(
+        self,
+        is_binary: bool,
+        names: frozenset[str],
+        rows: Iterable[_Row],
+        source: Rows,
+    ) -> int:
         columns, before, places = sorted(names), self.read, _Places(source)
 
         def fields() -> Iterator[list[Any]]:
@@ -266,11 +266,9 @@ class Loader:
         self._map.check_maps()
 
     def _texts(self, rows: Iterable[_Row], source: Rows) -> Iterator[_Row]:
-        columns = self._columns.items()
-        writers = {
-            name: text_writer(f"{self._map.table}.{name}", column, not source.is_json) for name, column in columns
-        }
-        rewritten = {name for name, each in columns if source.is_json and rewrites_texts(each)}
+        columns, table, is_text = self._columns.items(), self._map.table, not source.is_json
+        writers = {name: text_writer(f"{table}.{name}", each, is_text) for name, each in columns}
+        rewritten = {name for name, each in columns if not is_text and rewrites_texts(each)}
         for number, values in rows:
             try:
                 texts = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -17,12 +17,9 @@ from lightvec.cli.options import (
     setting_options,
     table_options,
 )
-from lightvec.cli.output import print_json
-from lightvec.cli.progress import Line
+from lightvec.cli.output import Line, print_json
 from lightvec.cli.streams import printable, tell
 from lightvec.cli.vector_files import matrix
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _queries_option = click.option(
     "--queries",
@@ -36,7 +33,7 @@ _plot_option = click.option(
 )
 
 
-def measuring_options(sample: int) -> Callable[[F], F]:
+def measuring_options(sample: int) -> Callable[[Any], Any]:
     """The options of ``recall`` and ``tune``."""
     sample_option = click.option(
         "--sample",
@@ -46,7 +43,7 @@ def measuring_options(sample: int) -> Callable[[F], F]:
         help="How many rows to search with.",
     )
 
-    def add(command: F) -> F:
+    def add(command: Any) -> Any:
         own = metric_option(_plot_option(table_options(command)))
         return k_option(sample_option(_queries_option(own)))
 
@@ -88,7 +85,8 @@ def measure(
 
         plots.check_plot(plot)
     vectors = None if queries is None else matrix(queries)
-    with open_field(table, schema, vector_column, url, metric) as (_, field, metric), Line() as line:
+    opened = open_field(table, schema, vector_column, url, metric)
+    with opened as (_, field, metric), Line() as line:
 
         def progress(what: str, done: int, total: int) -> None:
             line.show(f"{what}: {done:,} of {total:,}")

@@ -106,9 +106,8 @@ def command(
             found, target = _row_by_text(column, field, text or "")
             where.append((column.cast("text") != found) | column.is_null())
         query = field.nearest(target, k, metric=metric, exact=exact or None, **settings)
+        query = query.where(*where) if where else query
         names = [_shown_name(each.column_name, model._meta.columns) for each in columns]
-        for each in where:
-            query = query.where(each)
         with _naming(conditions):
             # Tuples, as the table may have columns named distance and score, too.
             found_rows = list(query.select(*columns).tuples().execute(database))
