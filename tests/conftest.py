@@ -14,7 +14,7 @@ import pytest
 
 from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import Connection, connect
-from lightvec.server import Server
+from lightvec.server import Server, stop
 from lightvec.wire.identifiers import identifier
 from lightvec.wire.transport import Transport
 from tests.places import open_folder, remove_abandoned
@@ -60,6 +60,7 @@ def server() -> Iterator[Server]:
         with Server(folder / "db", settings=_SETTINGS) as server:
             yield server
     finally:
+        stop(folder / "db")  # A process that a test has killed may have left its share of the lock to a child.
         shutil.rmtree(folder)
 
 

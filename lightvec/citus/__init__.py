@@ -1,4 +1,4 @@
-"""What Citus needs of the driver, behind one hook: ``framing`` has settings reach the workers.
+"""Citus in the driver, behind one hook: ``settings_scope`` makes settings reach the workers.
 
-It is loaded where the database has Citus, and nowhere else.
+Loaded only if the database has Citus.
 """

@@ -1,6 +1,14 @@
-"""The command line: a file for each command, thin over library calls.
+"""The command-line interface. Each command is a module that wraps a library call.
 
-Data goes to stdout, messages to stderr; the exit status is 0, 1 for a failure, 2 for wrong usage.
+Data goes to stdout, messages to stderr. The exit status is 0, 1 for a failure, and 2 for wrong
+usage; an error is one line that says what to do.
+
+- ``commands``: the group, which loads a command's module when it runs. ``options``, ``output``,
+  ``streams``, ``progress``, ``errors``: shared by the commands. ``models``: models by their names.
+- ``load``: the command; ``loading``: a file into a table; ``files``: formats and text files;
+  ``vector_files`` and ``arrow_files``: binary ones; ``column_map`` and ``column_texts``: columns.
+- ``search``, with ``filters``; ``init_db``, ``create_index``, ``doctor``, ``recall``, ``tune``,
+  ``server``: a command each.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from lightvec.pg8000 import Jsonb
 from lightvec.pg8000.exceptions import DatabaseError, DataError, ErrorFields
 from lightvec.types.inputs import is_ndarray
 from lightvec.wire.copy import load
-from lightvec.wire.copy.target import Column, look_up
+from lightvec.wire.copy.target import Column, describe_target
 from lightvec.wire.datatypes import TYPES, oids
 from lightvec.wire.identifiers import identifier
 
@@ -147,7 +147,7 @@ class Loader:
         self._name: Any = tuple(filter(None, (meta.schema, meta.table_name)))
         self.table = identifier(*self._name)
         self._session: Any = database.connection().session
-        found = look_up(self._session, self._name, column_map.columns).columns
+        found = describe_target(self._session, self._name, column_map.columns).columns
         self._columns = {column.name: column for column in found}
         rows = database.execute_sql(_DEFAULTS, (self.table,)).fetchall()
         self._defaults = {name for (name,) in rows}

@@ -15,6 +15,9 @@ CosineDistance(F(embedding) <=> F(other))
 Importing this registers two things with Django: a query for pgvector's types on each new connection, so
 that drivers can split arrays of vectors and ``inspectdb`` knows the fields, and a check that warns before
 ``migrate`` when nothing installs pgvector.
+
+``fields`` has what the four fields share, each of which has a module, as in pgvector's package. ``forms``: form fields.
+``functions``: distances. ``indexes`` and ``extensions``: migration operations. ``connections``, ``checks``: above.
 """
 
 from __future__ import annotations

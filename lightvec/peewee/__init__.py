@@ -11,12 +11,11 @@
 >>> [(doc.id, doc.score) for doc in Doc.embedding.nearest([1, 0.1, 0], k=1)]  # doctest: +ELLIPSIS
 [(1, 0.995...)]
 
-- ``database`` and ``pool``: the databases. ``adapter``: the driver, as Peewee's adapters are.
-  ``_seam``: all private names of Peewee.
+- ``database``: the databases. ``adapter``: the driver. ``_seam``: all private names of Peewee.
 - ``fields`` and ``functions``: the vector fields and pgvector's functions. ``vector_values``: lists
   as vectors where Peewee does not convert values. ``generics``: types for type checkers.
-- ``nearest``: the search, a ``scored_select``. ``quantization``: coarser forms of vectors.
-  ``query_batch``: :func:`run_many`. ``copy_rows``: rows by binary COPY.
+- ``nearest``: the search, a ``scored_select``, and :func:`run_many`. ``quantization``: coarser
+  forms of vectors. ``copy_rows``: rows by binary COPY.
 - ``indexes``: index definitions. ``schema``: repeatable set-up. ``index_build``,
   ``build_progress``, ``invalid_indexes``, ``estimates`` and ``session_settings``: building an
   index. ``catalog`` and ``reflect``: what the database has.
@@ -25,11 +24,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from playhouse.db_url import register_database
 
-from lightvec.peewee.database import Pg8000Database
+from lightvec.peewee.database import Pg8000Database, PooledPg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
 from lightvec.peewee.functions import (
     avg,
@@ -41,11 +38,7 @@ from lightvec.peewee.functions import (
     vector_norm,
 )
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex
-from lightvec.peewee.nearest import Nearest
-from lightvec.peewee.pool import PooledPg8000Database
-
-if TYPE_CHECKING:
-    from lightvec.peewee.query_batch import run_many
+from lightvec.peewee.nearest import Nearest, run_many
 
 __all__ = [
     "FixedBitField",
@@ -69,11 +62,3 @@ __all__ = [
 
 register_database(Pg8000Database, "pg8000")
 register_database(PooledPg8000Database, "pg8000+pool")
-
-
-def __getattr__(name: str) -> Any:
-    if name == "run_many":
-        from lightvec.peewee.query_batch import run_many
-
-        return run_many
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

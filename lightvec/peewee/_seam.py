@@ -6,7 +6,7 @@ A subclass of one of Peewee's classes may use, on ``self``, listed names that it
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from logging import DEBUG, getLogger
 from threading import Condition, Lock, RLock
@@ -20,42 +20,8 @@ from playhouse.pool import _PooledPostgresqlDatabase as PooledDatabase
 
 from lightvec.types.inputs import shortened
 
-__all__ = [
-    "DriverAdapter",
-    "PooledDatabase",
-    "RowCursor",
-    "conflict_target",
-    "copy_with",
-    "create_foreign_key_sql",
-    "create_index_sql",
-    "create_sequence_sql",
-    "create_table_sql",
-    "cursor_wrapper",
-    "database_of",
-    "database_of_query",
-    "end_inherited_block",
-    "entity_path",
-    "extend_playhouse",
-    "forget_connection",
-    "forget_pool",
-    "generated_index_name",
-    "has_unusual_clauses",
-    "index_name",
-    "index_parts",
-    "index_table",
-    "index_using",
-    "inherited_blocks",
-    "is_nested",
-    "open_connection",
-    "peewee_errors",
-    "reconnect",
-    "rename_index",
-    "run_logged",
-    "sequence_parts",
-    "set_rows",
-    "unique_fields",
-    "update_values",
-]
+__all__ = ["DriverAdapter", "PooledDatabase", "peewee_errors"]  # Peewee's
+
 
 Q = TypeVar("Q")
 T = TypeVar("T")
@@ -85,7 +51,7 @@ def run_logged(database: Any, sql: str, params: Any, run: Callable[[], T]) -> T:
 
 
 def is_nested(ctx: Any) -> bool:
-    """Whether what is written next is part of a statement."""
+    """Whether a statement has begun."""
     return bool(ctx._sql)
 
 
@@ -94,15 +60,12 @@ def entity_path(entity: Any) -> tuple[str, ...]:
 
 
 def update_values(update: Any) -> Any:
-    """The fields of an UPDATE or of ``on_conflict(update=...)``, and their values."""
+    """The fields of an UPDATE or ON CONFLICT, and their values."""
     return update._update
 
 
 def conflict_target(on_conflict: Any) -> list[Any]:
-    """The columns or expressions of an insert's ``conflict_target``."""
-    target = on_conflict._conflict_target
-    if not target:
-        return []
+    target = on_conflict._conflict_target or []
     return list(target) if isinstance(target, (list, tuple)) else [target]
 
 
@@ -124,30 +87,28 @@ _UNUSUAL_CLAUSES = (
 
 def has_unusual_clauses(query: Any) -> bool:
     """Whether a select has clauses beside columns, FROM, WHERE, ORDER BY, LIMIT and OFFSET."""
-    attributes = query.__dict__
-    return any(attributes.get(clause) is not None for clause in _UNUSUAL_CLAUSES)
+    return any(query.__dict__.get(clause) is not None for clause in _UNUSUAL_CLAUSES)
 
 
 def copy_with(query: Q, **clauses: Any) -> Q:
     """A copy of a query with other clauses, such as ``order_by``."""
-    copy: Q = query.clone()  # type: ignore[attr-defined]
+    copy: Any = query.clone()  # type: ignore[attr-defined]
     for name, value in clauses.items():
         setattr(copy, f"_{name}", value)
-    return copy
+    return copy  # type: ignore[no-any-return]
+
+
+def limit_of(query: Any) -> Any:
+    """The LIMIT of a query, or None."""
+    return query._limit
 
 
 class RowCursor:
     """A cursor over rows; ``is_nested`` if the query was part of another statement."""
 
-    def __init__(
-        self,
-        description: Sequence[Any],
-        rows: Iterable[Any],
-        *,
-        is_nested: bool = False,
-    ) -> None:
+    def __init__(self, description: Sequence[Any], rows: Iterable[Any], is_nested: bool = False) -> None:
         self.description = description
-        self.rows: Iterator[Any] = iter(rows)
+        self.rows = iter(rows)
         self.is_nested = is_nested
 
     def fetchone(self) -> Any:
@@ -158,7 +119,6 @@ class RowCursor:
 
 
 def cursor_wrapper(query: Any, cursor: Any) -> Any:
-    """Peewee's reader of the query's rows: model instances, dicts, tuples."""
     return query._get_cursor_wrapper(cursor)
 
 
@@ -193,7 +153,6 @@ def create_sequence_sql(field: Any) -> str:
 
 
 def create_foreign_key_sql(field: Any) -> str:
-    """The ALTER TABLE that adds a deferred foreign key."""
     return _definition(field.model._schema._create_foreign_key(field))
 
 
@@ -210,14 +169,12 @@ def sequence_parts(field: Any) -> tuple[str | None, str]:
 
 
 def index_name(index: Any) -> str:
-    name: str = index._name
-    return name
+    return index._name  # type: ignore[no-any-return]
 
 
 def generated_index_name(index: Any) -> str:
-    """The name that Peewee gives an index which was declared without one."""
-    name: str = index._generate_name_from_fields(index._model, index._expressions)
-    return name
+    """The name of an index that was declared without one."""
+    return str(index._generate_name_from_fields(index._model, index._expressions))
 
 
 def rename_index(index: Any, name: str) -> Any:
@@ -225,7 +182,7 @@ def rename_index(index: Any, name: str) -> Any:
 
 
 def index_parts(index: Any) -> tuple[list[Any], bool, str, Any]:
-    """The columns and expressions of an index, whether it is unique, its method and its condition."""
+    """Columns and expressions, whether unique, method and condition."""
     method = (getattr(index, "_using", None) or "btree").lower()
     return list(index._expressions), bool(index._unique), method, index._where
 
@@ -267,12 +224,11 @@ def reconnect(database: Any) -> None:
 
 def inherited_blocks(database: Any) -> int:
     """The number of open ``atomic()`` blocks that were entered before a fork."""
-    count: int = getattr(database._state, "inherited_blocks", 0)
-    return count
+    return int(getattr(database._state, "inherited_blocks", 0))
 
 
 def end_inherited_block(database: Any) -> bool:
-    """Whether the block that ends now is one of them; it is no longer counted."""
+    """Whether the block that ends now is one of them; it is then no longer counted."""
     state = database._state
     if state.transactions or not inherited_blocks(database):
         return False
@@ -281,18 +237,17 @@ def end_inherited_block(database: Any) -> bool:
 
 
 def forget_connection(database: Any) -> list[Any]:
-    """Drop the reference to the connection, its transactions and contexts, and return it."""
+    """Drop the connection, its transactions and contexts without closing it, and return it."""
     state = database._state
-    conn, inherited = state.conn, inherited_blocks(database) + len(state.transactions)
+    conn = state.conn
+    state.inherited_blocks = inherited_blocks(database) + len(state.transactions)
     state.reset()
-    state.inherited_blocks = inherited
     if database.thread_safe:
         database._lock = Lock()  # Another thread of the parent may have held it.
     return [] if conn is None else [conn]
 
 
 def forget_pool(database: Any) -> list[Any]:
-    """Drop the references to the connections of a pool, and return them."""
     database._pool_lock = RLock()
     database._pool_available = Condition(database._pool_lock)
     idle = [conn for *_, conn in database._connections]

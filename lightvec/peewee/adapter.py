@@ -1,4 +1,4 @@
-"""The adapter by which Peewee's PostgresqlDatabase uses a driver."""
+"""The driver as Peewee's PostgresqlDatabase uses it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ from lightvec.errors import InvalidOption
 from lightvec.peewee._seam import DriverAdapter
 from lightvec.pg8000 import Json, Jsonb, dbapi
 
-__all__ = ["Pg8000Adapter"]
-
 
 class Pg8000Adapter(DriverAdapter):
-    """:mod:`lightvec.pg8000.dbapi` as Peewee uses psycopg 3."""
-
     isolation_levels = dbapi.ISOLATION_LEVELS
     json_type = Json
     jsonb_type = Jsonb
     cast_json_case = False
 
     def check_driver(self) -> None:
-        """The driver is always there."""
+        """Always there."""
 
     def get_binary_type(self) -> type[bytes]:
         return bytes
@@ -35,27 +31,25 @@ class Pg8000Adapter(DriverAdapter):
         return conn.server_version
 
     def isolation_level_int(self, isolation_level: Any) -> Any:
-        """The number of an isolation level, given by its number or its name in any case."""
-        if isolation_level is None:
-            return None
+        """The number of an isolation level, or of its name in any case."""
         level = isolation_level
         if isinstance(level, str):
             level = self.isolation_levels_inv.get(level.upper().replace("_", " "))
-        if level not in self.isolation_levels:
-            names = ", ".join(self.isolation_levels.values())
-            wanted = f"an isolation level of {names}, or its number"
-            raise InvalidOption(f"expected {wanted}, got {isolation_level!r}")
-        return level
+        if level in self.isolation_levels or isolation_level is None:
+            return level
+        names = ", ".join(self.isolation_levels.values())
+        wanted = f"an isolation level of {names}, or its number"
+        raise InvalidOption(f"expected {wanted}, got {isolation_level!r}")
 
     def isolation_level_str(self, isolation_level: Any) -> Any:
-        """The name of an isolation level, which Peewee writes after BEGIN."""
+        """The name, which Peewee writes after BEGIN."""
         return self.isolation_levels[self.isolation_level_int(isolation_level)]
 
     def is_connection_usable(self, conn: dbapi.Connection) -> bool:
         return not conn.closed and not conn.in_failed_transaction
 
     def is_connection_reusable(self, conn: dbapi.Connection) -> bool:
-        """Whether a pool can keep it, after a rollback."""
+        """Whether a pool can keep it."""
         return conn.session.phase != "streaming" and self._idle(conn)
 
     def is_connection_closed(self, conn: dbapi.Connection) -> bool:
@@ -63,7 +57,6 @@ class Pg8000Adapter(DriverAdapter):
         return not self._idle(conn)
 
     def server_side_cursor(self, conn: dbapi.Connection) -> dbapi.Cursor:
-        """A named cursor, WITH HOLD outside a transaction."""
         return conn.cursor(uuid4().hex, withhold=not conn.in_transaction)
 
     def register_hstore(self, conn: dbapi.Connection) -> None:

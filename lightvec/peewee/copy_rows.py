@@ -1,20 +1,17 @@
 """Rows into a model's table by binary COPY.
 
-A COPY has one list of columns, so the first row decides which fields are loaded and how rows are
-read: as dicts, as model instances or as sequences of values.
+A COPY has one list of columns: the first row decides which fields are loaded and how rows are read.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from itertools import chain
 from operator import attrgetter, itemgetter
-from types import MappingProxyType
 from typing import Any
 
 from peewee import (
@@ -38,30 +35,28 @@ from lightvec.wire.copy import load
 from lightvec.wire.copy.conflict import check_on_conflict
 from lightvec.wire.copy.load import Progress
 
-__all__ = ["copy_rows"]
+#: The fields to load, those among them that were not asked for, and the reader of a row's values.
+_Reader = tuple[list[Any], list[Any], Callable[[Any], Sequence[Any]]]
 
 _PLAIN_VECTORS = frozenset([list, tuple, array])
 
 #: Fields whose ``adapt`` returns values of this type unchanged. Calling it for each of them made
 #: rows of five values take 1.4 times as long.
-_UNCHANGED: Mapping[Any, type] = MappingProxyType(
-    {
-        IntegerField.adapt: int,
-        FloatField.adapt: float,
-        TextField.adapt: str,
-        DateTimeField.adapt: datetime,
-    }
-)
+_UNCHANGED: Mapping[Any, type] = {
+    IntegerField.adapt: int,
+    FloatField.adapt: float,
+    TextField.adapt: str,
+    DateTimeField.adapt: datetime,
+}
 
 
 def copy_rows(
     database: Any,
-    model: type[Model],
+    model: Any,
     rows: Iterable[Any],
-    fields: Iterable[Field | str] | None = None,
-    *,
-    on_conflict: str | None = None,
-    progress: Progress | None = None,
+    fields: Iterable[Field | str] | None,
+    on_conflict: str | None,
+    progress: Progress | None,
 ) -> int:
     """What :meth:`lightvec.peewee.Pg8000Database.copy_rows` does."""
     check_on_conflict(on_conflict)
@@ -72,9 +67,18 @@ def copy_rows(
         raise InvalidOption(f"expected an iterable of rows to load into {name}, got {show(rows)}")
     chosen = None if fields is None else _chosen_fields(model, fields)
     caller = _CallerCode()
-    report = caller.progress(progress)
+
+    def given() -> Iterator[Any]:
+        with caller:
+            yield from rows
+
+    def report(count: int) -> None:
+        with caller:
+            if progress is not None:
+                progress(count)
+
     try:
-        return _load(database, model, caller.rows(rows), chosen, on_conflict, report)
+        return _load(database, model, given(), chosen, on_conflict, report)
     except Exception as error:
         if error is caller.error:
             raise
@@ -87,7 +91,7 @@ def copy_rows(
 
 def _load(
     database: Any,
-    model: type[Model],
+    model: Any,
     rows: Iterator[Any],
     chosen: list[Field] | None,
     on_conflict: str | None,
@@ -97,207 +101,182 @@ def _load(
     if first is rows:
         progress(0)
         return 0
-    reader = _reader(model, chosen, first)
-    meta: Any = model._meta
+    try:
+        fields, defaulted, read = _reader(model, chosen, first)
+    except DataError as error:
+        _add_row(1, error)
+        raise
+    meta = model._meta
     return load.copy_rows(
         database.live_connection().session,
         (meta.schema, meta.table_name) if meta.schema else meta.table_name,
-        [field.column_name for field in reader.fields],
-        _converted(reader, chain([first], rows)),
+        [field.column_name for field in fields],
+        _converted(fields, read, chain([first], rows)),
         on_conflict=on_conflict,
-        left_alone=[field.column_name for field in reader.defaulted],
+        left_alone=[field.column_name for field in defaulted],
         progress=progress,
     )
 
 
 class _CallerCode:
-    """Runs the caller's iterator and ``progress``, whose exceptions must be passed on unchanged."""
+    """Remembers an exception of the caller's code, which must be passed on unchanged."""
 
     error: BaseException | None = None
 
-    def rows(self, rows: Iterable[Any]) -> Iterator[Any]:
-        with self._remembering():
-            yield from rows
+    def __enter__(self) -> None:
+        pass
 
-    def progress(self, progress: Progress | None) -> Progress:
-        def report(count: int) -> None:
-            with self._remembering():
-                if progress is not None:
-                    progress(count)
-
-        return report
-
-    @contextmanager
-    def _remembering(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
             self.error = error
-            raise
+
+
+def _add_row(number: int, error: DataError) -> None:
+    error.args = (f"row {number:,}: {error}",)
 
 
 # Fields
 
 
-def _chosen_fields(model: type[Model], fields: Iterable[Field | str]) -> list[Field]:
+def _chosen_fields(model: Any, fields: Iterable[Field | str]) -> list[Field]:
     name = model.__name__
     if isinstance(fields, (str, Field)) or not isinstance(fields, Iterable):
         raise InvalidOption(f"expected the fields of {name} to load as a list, got {fields!r}")
-    chosen: list[Field] = []
+    chosen: dict[Field, None] = {}
     for key in fields:
         field = _field(model, key)
         if field is None:
             raise InvalidOption(f"{name} has no field {show(key)}: it has {_names(model)}")
-        if any(field is other for other in chosen):
+        if field in chosen:
             raise InvalidOption(f"expected each field of {name} once, got {field.name!r} twice")
-        chosen.append(field)
+        chosen[field] = None
     if not chosen:
         raise InvalidOption(f"expected the fields of {name} to load, got none")
-    return chosen
+    return list(chosen)
 
 
-def _field(model: type[Model], key: Any) -> Field | None:
+def _field(model: Any, key: Any) -> Field | None:
     """The field of a model by itself, its name, its column's or that of a foreign key's ID."""
-    meta: Any = model._meta
+    meta = model._meta
     if isinstance(key, str):
         key = meta.combined.get(key) or getattr(model, key, None)
     field: Field | None = meta.fields.get(key.name) if isinstance(key, Field) else None
     return field if field is key else None
 
 
-def _all_fields(model: type[Model]) -> list[Field]:
-    meta: Any = model._meta
-    return list(meta.sorted_fields)
+def _without(fields: Iterable[Field], others: Iterable[Field]) -> list[Field]:
+    excluded = set(others)
+    return [field for field in fields if field not in excluded]
 
 
-def _without(fields: Sequence[Field], others: Sequence[Field]) -> list[Field]:
-    # By identity: == of two fields is SQL.
-    excluded = set(map(id, others))
-    return [field for field in fields if id(field) not in excluded]
+def _auto_increment(model: Any) -> list[Field]:
+    return [model._meta.primary_key] if model._meta.auto_increment else []
 
 
-def _auto_increment(model: type[Model]) -> list[Field]:
-    meta: Any = model._meta
-    return [meta.primary_key] if meta.auto_increment else []
-
-
-def _names(model: type[Model]) -> str:
-    return ", ".join(field.name for field in _all_fields(model))
+def _names(model: Any) -> str:
+    return ", ".join(field.name for field in model._meta.sorted_fields)
 
 
 # Readers: from a row to the values of the fields
 
 
-def _reader(model: type[Model], chosen: list[Field] | None, first: Any) -> _Reader:
+def _reader(model: Any, chosen: list[Field] | None, first: Any) -> _Reader:
     """The reader for rows like the first one."""
     if isinstance(first, Mapping):
-        return _DictReader(model, chosen, first)
+        return _dict_reader(model, chosen, first)
     if isinstance(first, Model):
-        return _InstanceReader(model, chosen, first)
+        return _instance_reader(model, chosen, first)
     if _is_sequence(first):
-        return _SequenceReader(model, chosen, first)
-    name = model.__name__
-    raise DataError(f"row 1: expected a dict, a list, a tuple or a {name}, got {show(first)}")
+        return _sequence_reader(model, chosen, first)
+    raise DataError(f"expected a dict, a list, a tuple or a {model.__name__}, got {show(first)}")
 
 
-class _Reader:
-    """Reads the values of ``fields``, among which ``defaulted`` were not asked for."""
+def _sequence_reader(model: Any, chosen: list[Field] | None, first: Any) -> _Reader:
+    given = chosen or model._meta.sorted_fields
+    if chosen is None and len(first) < len(given):
+        given = _without(given, _auto_increment(model))
+    defaulted = _defaulted(model, given)
+    defaults = list(map(_default, defaulted))
+    names = ", ".join(field.name for field in given)
 
-    def __init__(self, model: type[Model], named: list[Field]) -> None:
-        others = _without(_all_fields(model), named)
-        self.model = model
-        self.defaulted = [field for field in others if field.default is not None]
-        self.fields = named + self.defaulted
-        if not self.fields:
-            raise DataError("row 1: expected a dict with values of some fields, got an empty one")
-
-    def read(self, row: Any, number: int) -> Sequence[Any]:
-        """The values of a row, counted from 1."""
-        raise NotImplementedError
-
-
-class _SequenceReader(_Reader):
-    def __init__(self, model: type[Model], chosen: list[Field] | None, first: Any) -> None:
-        self._given = chosen or _all_fields(model)
-        if chosen is None and len(first) < len(self._given):
-            self._given = _without(self._given, _auto_increment(model))
-        super().__init__(model, self._given)
-        self._defaults = [_default(field, 1) for field in self.defaulted]
-
-    def read(self, row: Any, number: int) -> Sequence[Any]:
+    def read(row: Any) -> Sequence[Any]:
         is_sequence = isinstance(row, (list, tuple)) or _is_sequence(row)
-        if not is_sequence or len(row) != len(self._given):
+        if not is_sequence or len(row) != len(given):
             got = len(row) if is_sequence else show(row)
-            names = ", ".join(field.name for field in self._given)
-            wanted = f"{len(self._given)} values ({names})"
-            raise DataError(f"row {number:,}: expected {wanted}, got {got}")
-        return [*row, *(make() for make in self._defaults)] if self._defaults else row
+            raise DataError(f"expected {len(given)} values ({names}), got {got}")
+        return [*row, *(make() for make in defaults)] if defaults else row
+
+    return given + defaulted, defaulted, read
 
 
-class _InstanceReader(_Reader):
-    def __init__(self, model: type[Model], chosen: list[Field] | None, first: Any) -> None:
-        keys = [] if chosen else _auto_increment(model)
-        missing = [key for key in keys if getattr(first, key.name, None) is None]
-        super().__init__(model, chosen or _without(_all_fields(model), missing))
-        self._keys = {key.name: not missing for key in keys}
-        # A foreign key by the name of its ID: Peewee would query for the related instance.
-        names = [field.safe_name for field in self.fields]  # type: ignore[attr-defined]
-        self._get = _getter(attrgetter, names)
+def _instance_reader(model: Any, chosen: list[Field] | None, first: Any) -> _Reader:
+    keys = [] if chosen else _auto_increment(model)
+    has_key = all(getattr(first, key.name, None) is not None for key in keys)
+    given = chosen or _without(model._meta.sorted_fields, [] if has_key else keys)
+    defaulted = _defaulted(model, given)
+    fields: list[Any] = given + defaulted
+    # A foreign key by the name of its ID: Peewee would query for the related instance.
+    get = _getter(attrgetter, [field.safe_name for field in fields])
 
-    def read(self, row: Any, number: int) -> Sequence[Any]:
-        if not isinstance(row, self.model):
-            name = self.model.__name__
-            raise DataError(f"row {number:,}: expected an instance of {name}, got {show(row)}")
-        for name, has_key in self._keys.items():
-            if (getattr(row, name) is not None) != has_key:
-                wanted = f"an instance {'with' if has_key else 'without'} {name}, as row 1 is"
-                raise DataError(f"row {number:,}: expected {wanted}: load the two kinds separately")
-        return self._get(row)
+    def read(row: Any) -> Sequence[Any]:
+        if not isinstance(row, model):
+            raise DataError(f"expected an instance of {model.__name__}, got {show(row)}")
+        for key in keys:
+            if (getattr(row, key.name) is not None) != has_key:
+                wanted = f"an instance {'with' if has_key else 'without'} {key.name}, as row 1 is"
+                raise DataError(f"expected {wanted}: load the two kinds separately")
+        return get(row)
+
+    return fields, defaulted, read
 
 
-class _DictReader(_Reader):
-    def __init__(self, model: type[Model], chosen: list[Field] | None, first: Any) -> None:
-        self._skips_unknown_keys = chosen is not None
-        keys = self._keys(model, first, 1)
-        super().__init__(model, chosen or [key for key in _all_fields(model) if key.name in keys])
-        given = [field for field in self.fields if field.name in keys]
-        missing = _without(self.fields, given)
-        self.fields = given + missing
-        self._first_keys = frozenset(first)
-        self._get = _getter(itemgetter, [keys[field.name] for field in given])
-        self._defaults = [_default(field, 1) for field in missing]
-
-    def read(self, row: Any, number: int) -> Sequence[Any]:
-        if not isinstance(row, Mapping):
-            raise DataError(f"row {number:,}: expected a dict, as row 1 is, got {show(row)}")
-        if row.keys() == self._first_keys:
-            values = self._get(row)
-            return [*values, *(make() for make in self._defaults)] if self._defaults else values
-        keys = self._keys(self.model, row, number)
-        others = keys.keys() - {field.name for field in self.fields}
-        if others and not self._skips_unknown_keys:
-            unknown = f"{min(others)!r} is not among the keys of row 1"
-            raise DataError(f"row {number:,}: {unknown}: name the fields to load")
-        values = []
-        for field in self.fields:
-            is_given = field.name in keys
-            values.append(row[keys[field.name]] if is_given else _default(field, number)())
-        return values
-
-    def _keys(self, model: type[Model], row: Mapping[Any, Any], number: int) -> dict[str, Any]:
+def _dict_reader(model: Any, chosen: list[Field] | None, first: Any) -> _Reader:
+    def keys_of(row: Mapping[Any, Any]) -> dict[str, Any]:
         """Names of fields to the row's keys."""
         keys: dict[str, Any] = {}
         for key in row:
             field = _field(model, key)
-            if field is None and not self._skips_unknown_keys:
-                names = _names(model)
-                raise DataError(f"row {number:,}: no field {show(key)}: there are {names}")
-            if field is None:
-                continue
-            if field.name in keys:
-                raise DataError(f"row {number:,}: expected {field.name!r} once, got it twice")
-            keys[field.name] = key
+            if field is not None and field.name in keys:
+                raise DataError(f"expected {field.name!r} once, got it twice")
+            if field is not None:
+                keys[field.name] = key
+            elif chosen is None:
+                raise DataError(f"no field {show(key)}: there are {_names(model)}")
         return keys
+
+    keys = keys_of(first)
+    named = chosen or [field for field in model._meta.sorted_fields if field.name in keys]
+    defaulted = _defaulted(model, named)
+    given = [field for field in named + defaulted if field.name in keys]
+    missing = _without(named + defaulted, given)
+    fields = given + missing
+    first_keys = frozenset(first)
+    get = _getter(itemgetter, [keys[field.name] for field in given])
+    defaults = list(map(_default, missing))
+
+    def read(row: Any) -> Sequence[Any]:
+        if not isinstance(row, Mapping):
+            raise DataError(f"expected a dict, as row 1 is, got {show(row)}")
+        if row.keys() == first_keys:
+            values = get(row)
+            return [*values, *(make() for make in defaults)] if defaults else values
+        keys = keys_of(row)
+        others = keys.keys() - {field.name for field in fields}
+        if others and chosen is None:
+            unknown = f"{min(others)!r} is not among the keys of row 1"
+            raise DataError(f"{unknown}: name the fields to load")
+        return [row[keys[each.name]] if each.name in keys else _default(each)() for each in fields]
+
+    return fields, defaulted, read
+
+
+def _defaulted(model: Any, named: list[Field]) -> list[Field]:
+    """The fields that were not asked for and have a default."""
+    others = _without(model._meta.sorted_fields, named)
+    defaulted = [field for field in others if field.default is not None]
+    if not named and not defaulted:
+        raise DataError("expected a dict with values of some fields, got an empty one")
+    return defaulted
 
 
 def _is_sequence(row: Any) -> bool:
@@ -306,38 +285,43 @@ def _is_sequence(row: Any) -> bool:
 
 
 def _getter(kind: Any, keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
-    """``itemgetter`` or ``attrgetter`` that gives a sequence for one key and for none, too."""
+    """``itemgetter`` or ``attrgetter``, which gives a sequence for any number of keys."""
     if len(keys) > 1:
-        getter: Callable[[Any], Sequence[Any]] = kind(*keys)
-        return getter
+        return kind(*keys)  # type: ignore[no-any-return]
     getters = [kind(key) for key in keys]
     return lambda row: [get(row) for get in getters]
 
 
-def _default(field: Field, number: int) -> Callable[[], Any]:
+def _default(field: Field) -> Callable[[], Any]:
     """What makes the value of a field that a row leaves out."""
     default = field.default
     if default is None and not field.null:
         wanted = f"a value for {field.name!r}, which has no default and is not null"
-        raise DataError(f"row {number:,}: expected {wanted}")
+        raise DataError(f"expected {wanted}")
     return default if callable(default) else lambda: default
 
 
 # Values
 
 
-def _converted(reader: _Reader, rows: Iterable[Any]) -> Iterator[Sequence[Any]]:
+def _converted(
+    fields: list[Field], read: Callable[[Any], Sequence[Any]], rows: Iterable[Any]
+) -> Iterator[Sequence[Any]]:
     """The rows with each value as COPY takes it."""
-    converters = list(map(_converter, reader.fields))
+    converters = list(map(_converter, fields))
     for number, row in enumerate(rows, 1):
-        values = reader.read(row, number)
+        try:
+            values = read(row)
+        except DataError as error:
+            _add_row(number, error)
+            raise
         try:
             converted = [
                 value if type(value) is unchanged or convert is None else convert(value)
                 for (unchanged, convert), value in zip(converters, values, strict=True)
             ]
         except Exception:
-            for field, value in zip(reader.fields, values, strict=True):
+            for field, value in zip(fields, values, strict=True):
                 _check(field, value, number)
             raise
         yield converted
@@ -354,7 +338,7 @@ def _converter(field: Field) -> tuple[type | None, Callable[[Any], Any] | None]:
 
 
 def _vector(field: VectorField | HalfVectorField, value: Any) -> Any:
-    """Plain numbers unchanged: COPY packs them directly, without a vector in between."""
+    """Plain numbers unchanged: COPY packs them without a vector in between."""
     is_plain = type(value) in _PLAIN_VECTORS or is_ndarray(value)
     if is_plain and field.dimensions in (None, len(value)):
         return value

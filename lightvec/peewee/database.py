@@ -32,6 +32,7 @@ from peewee import (
 from lightvec.errors import InvalidOption
 from lightvec.extension import NO_EXTENSION, ExtensionTypes
 from lightvec.peewee._seam import (
+    PooledDatabase,
     RowCursor,
     conflict_target,
     copy_with,
@@ -39,6 +40,7 @@ from lightvec.peewee._seam import (
     end_inherited_block,
     extend_playhouse,
     forget_connection,
+    forget_pool,
     inherited_blocks,
     open_connection,
     peewee_errors,
@@ -56,15 +58,12 @@ from lightvec.wire.identifiers import check_name
 from lightvec.wire.settings import WithSchema
 
 if TYPE_CHECKING:
-    from lightvec.pg8000.dbapi import Values
     from lightvec.wire.copy.load import Progress
 
-__all__ = ["ENVIRONMENT", "Pg8000Database"]
 
 #: A connection string that leaves everything to DATABASE_URL, PG* and the defaults.
 ENVIRONMENT = "postgresql://"
 
-#: How many searches' SQL a database caches.
 _MAX_CACHED_SEARCHES = 100
 
 #: A name that needs no quotes.
@@ -72,23 +71,22 @@ _PLAIN_NAME = re.compile(r"[^\WA-Z]+")
 
 _VECTOR_NAMES = {kind: name for name, kind in VECTOR_TYPES.items()}
 
-#: SQL, values, settings, and the searches in it.
+#: SQL, values, settings, searches.
 _Statement = tuple[str, Any, Mapping[str, object] | None, list[Any]]
 
 
 class _Context(Context):
-    """Peewee's builder of a statement. It checks names, and collects the searches it contains."""
+    """Peewee's builder of a statement; it checks names, and collects the searches."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
-        #: Nodes, and the same with lists converted, by the IDs of the nodes.
+        #: By the ID of a node: the node, and the same with lists converted.
         self._converted: dict[int, tuple[Node, Node]] = {}
         #: pgvector's schema, to write vectors as texts that are cast to its types.
         self.vectors_as_text = ""
 
     def value(self, value: Any, converter: Any = None, add_param: bool = True) -> Any:
-        """As in Peewee, but for vectors that are to be texts."""
         if not self.vectors_as_text or type(value) not in _VECTOR_NAMES:
             return super().value(value, converter, add_param)
         name = Entity(self.vectors_as_text, _VECTOR_NAMES[type(value)])
@@ -112,36 +110,34 @@ class _Context(Context):
         return obj.__sql__(self)
 
     def _with_vectors(self, node: Node) -> Node:
-        # Once for each node: GROUP BY needs the very parameter that SELECT has.
+        # Once a node: GROUP BY needs the very parameter that SELECT has.
         if id(node) not in self._converted:
             self._converted[id(node)] = (node, convert_lists(node))
         return self._converted[id(node)][1]
 
 
 class Pg8000Database(PostgresqlDatabase):
-    """A complete Peewee database for PostgreSQL, without a C driver.
+    """A Peewee database for PostgreSQL, without a C driver.
 
     ``Pg8000Database("postgresql://user@host/name")`` takes what :func:`lightvec.pg8000.connect`
-    takes, or Peewee's usual form, ``Pg8000Database("name", host=..., user=..., password=...)``.
-    Without an argument everything comes from the environment (``DATABASE_URL``, ``PG*``); None, as
-    everywhere in Peewee, leaves it to ``init()``. ``register_hstore`` and ``server_side_cursors``
-    are those of ``playhouse.postgres_ext.PostgresqlExtDatabase``.
+    takes, or Peewee's form, ``Pg8000Database("name", host=..., user=..., password=...)``. Without
+    an argument everything comes from the environment (``DATABASE_URL``, ``PG*``); None leaves it to
+    ``init()``. ``register_hstore`` and ``server_side_cursors`` are those of
+    ``playhouse.postgres_ext.PostgresqlExtDatabase``.
 
     Each statement is one round trip and, outside a transaction, leaves nothing on the session, so
     transaction poolers (PgBouncer, RDS Proxy) are safe. A broken connection is replaced at its next
-    use if no transaction is open. A forked process connects anew and leaves its parent's
-    connections and transactions alone.
+    use if no transaction is open. A forked process connects anew.
 
     ``deadline`` is a function that returns the milliseconds left, or None. It can be set at any
     time, as in an AWS Lambda function: ``db.deadline = context.get_remaining_time_in_millis``.
     """
 
-    #: Returns the milliseconds left, or None.
     deadline: Callable[[], float | None] | None = None
 
     context_class = _Context
 
-    #: Index definitions cannot take parameters, so Peewee writes their values into the SQL.
+    #: Index definitions take no parameters.
     index_value_literals = True
 
     def __init__(self, *args: Any, **params: Any) -> None:
@@ -157,7 +153,7 @@ class Pg8000Database(PostgresqlDatabase):
     def init(  # type: ignore[override]
         self, database: str | None, *, isolation_level: str | int | None = None, **params: Any
     ) -> None:
-        """Set the database, as in Peewee; what chooses a psycopg is ignored."""
+        """As in Peewee; what chooses a psycopg is ignored."""
         params.pop("prefer_psycopg3", None)
         params.pop("register_unicode", None)
         if (encoding := params.pop("encoding", None)) is not None:
@@ -187,10 +183,10 @@ class Pg8000Database(PostgresqlDatabase):
         array_size: int | None = None,
         **context_options: Any,
     ) -> dbapi.Cursor:
-        """Run a query, with the settings of the searches in it.
+        """Run a query, with the settings of the searches in it, and read all rows.
 
-        All rows are read at once. Server-side cursors (``ServerSide(query)``,
-        ``server_side_cursors=True``) and :meth:`stream` use bounded memory.
+        Server-side cursors (``ServerSide(query)``, ``server_side_cursors=True``) and :meth:`stream`
+        use bounded memory.
         """
         sql, params, settings, searches = self._written(query, **context_options)
         # A server-side cursor would search when it is fetched from, without the settings.
@@ -258,7 +254,7 @@ class Pg8000Database(PostgresqlDatabase):
     def execute_sql(
         self,
         sql: str,
-        params: Values | None = None,
+        params: dbapi.Values | None = None,
         *,
         settings: Mapping[str, object] | None = None,
         named_cursor: bool | None = None,
@@ -275,23 +271,22 @@ class Pg8000Database(PostgresqlDatabase):
         models = list(models)
         fields: list[Any] = [field for model in models for field in model._meta.sorted_fields]
         # An array has the type of its elements.
-        if not any(hasattr(field, "value_class") or field.field_type in VECTOR_TYPES for field in fields):
-            return super().create_tables(models, **options)
-        if not self.extension().oids:
+        has_vectors = any(hasattr(field, "value_class") or field.field_type in VECTOR_TYPES for field in fields)
+        if has_vectors and not self.extension().oids:
             with suppress(DatabaseError), self.atomic():
                 self.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")
-        if self.extension().oids:
-            return super().create_tables(models, **options)
+        is_missing = has_vectors and not self.extension().oids
         try:
             return super().create_tables(models, **options)
         except ProgrammingError as error:
-            raise error from None
+            if is_missing:
+                raise error from None
+            raise
 
     def get_tables(self, schema: str | None = None) -> list[str]:
         """As in Peewee, whose reflection and migrations begin with it: they learn the vector fields."""
         extend_playhouse()
-        tables: list[str] = super().get_tables(schema)
-        return tables
+        return super().get_tables(schema)
 
     def copy_rows(
         self,
@@ -319,35 +314,24 @@ class Pg8000Database(PostgresqlDatabase):
         the same key the last one wins. The result is then the number of rows inserted or updated.
         ``progress`` is called with the number of rows sent so far, and at the end with the total.
 
-        Without a transaction, the load is all or nothing. After an exception nothing is stored and
-        the connection is usable. ``peewee.DataError`` and :class:`~lightvec.errors.InvalidVector`
-        name the row, counted from 1; :class:`~lightvec.errors.InvalidOption` is an unknown field or
-        ``on_conflict``; exceptions of ``rows`` and ``progress`` are passed on.
+        After an exception nothing is stored and the connection is usable. ``peewee.DataError`` and
+        :class:`~lightvec.errors.InvalidVector` name the row, counted from 1;
+        :class:`~lightvec.errors.InvalidOption` is an unknown field or ``on_conflict``; exceptions
+        of ``rows`` and ``progress`` are passed on.
 
-        >>> from peewee import IntegerField, TextField
-        >>> from lightvec.peewee import VectorField
-        >>> class Item(Model):
-        ...     title = TextField()
-        ...     number = IntegerField(default=0)
-        ...     embedding = VectorField(2, null=True)
-        ...     class Meta:
-        ...         database = database
-        ...         temporary = True
-        >>> Item.create_table()
-        >>> database.copy_rows(Item, ({"title": title, "embedding": [1, 2]} for title in "abc"))
+        >>> Doc.create_table()
+        >>> database.copy_rows(Doc, ({"embedding": [1, 2, number]} for number in range(3)))
         3
-        >>> rows = [(3, "c", 7), (4, "d", 8)]
-        >>> database.copy_rows(Item, rows, ["id", "title", "number"], on_conflict="update")
-        2
-        >>> list(Item.select(Item.number, Item.embedding).where(Item.id >= 3).tuples())
-        [(7, Vector([1.0, 2.0])), (8, None)]
+        >>> database.copy_rows(Doc, [(3, [0, 0, 1])], ["id", "embedding"], on_conflict="update")
+        1
+        >>> Doc.drop_table()
         """
         from lightvec.peewee.copy_rows import copy_rows
 
-        return copy_rows(self, model, rows, fields, on_conflict=on_conflict, progress=progress)
+        return copy_rows(self, model, rows, fields, on_conflict, progress)
 
     def conflict_update(self, on_conflict: Any, query: Any) -> Any:
-        """As in Peewee; on a distributed table the target must have the distribution column."""
+        """As in Peewee; checks the target on a distributed table."""
         if values := update_values(on_conflict):
             on_conflict = copy_with(on_conflict, update=convert_update(values))
         model = getattr(query, "model", None)
@@ -358,7 +342,6 @@ class Pg8000Database(PostgresqlDatabase):
         return super().conflict_update(on_conflict, query)
 
     def sequence_exists(self, sequence: str, *schema: str | None) -> bool:
-        """As in Peewee, which writes the name unquoted into a column's default."""
         for name in filter(None, (*schema, sequence)):
             if not all(map(_PLAIN_NAME.fullmatch, name.split("."))):
                 raise InvalidOption(
@@ -369,7 +352,7 @@ class Pg8000Database(PostgresqlDatabase):
         return bool(super().sequence_exists(sequence, *schema))
 
     def extension(self) -> ExtensionTypes:
-        """pgvector's version, schema and the OIDs of its types, as the database has them."""
+        """pgvector's version, schema and the OIDs of its types."""
         # Without a check of the socket (7 of 470 µs of a search), which the next statement does.
         conn = open_connection(self)
         known = NO_EXTENSION if conn is None else conn.session.extension
@@ -379,21 +362,18 @@ class Pg8000Database(PostgresqlDatabase):
             return self.live_connection().extension()
 
     def path_to_extension(self) -> dict[str, object]:
-        """The setting that adds pgvector's schema to the search path, if that lacks it."""
+        """The setting that adds pgvector's schema to a search path without it."""
         schema = self.extension().out_of_path
         return {"search_path": WithSchema(schema)} if schema else {}
 
     def _path_for(self, params: Sequence[Any]) -> dict[str, object] | None:
-        """The same for a statement with these values; takes no needless round trip."""
-        conn: dbapi.Connection | None = open_connection(self)
-        if conn is not None and conn.session.extension.oids and not conn.session.extension.out_of_path:
-            return None
-        conn = conn or self.live_connection()
-        is_known = conn.session.extension.oids or lacks_types(conn.session, params)
+        """The same for a statement with these values, without a needless round trip."""
+        session = (open_connection(self) or self.live_connection()).session
+        is_known = session.extension.oids or lacks_types(session, params)
         return (self.path_to_extension() or None) if is_known else None
 
     def rollback(self) -> None:
-        """Roll back. For a broken connection the server has done it."""
+        """Roll back. On a broken connection the server has done it."""
         conn = open_connection(self)
         if conn is None and inherited_blocks(self):
             return  # The parent process began it.
@@ -403,11 +383,11 @@ class Pg8000Database(PostgresqlDatabase):
             super().rollback()
 
     def pop_transaction(self) -> Any:
-        """As in Peewee, but a block begun before a fork stays the parent's."""
+        """As in Peewee; a block begun before a fork stays the parent's."""
         return None if end_inherited_block(self) else super().pop_transaction()
 
     def commit(self) -> Any:
-        """Commit. A broken connection is an error, because its transaction is lost."""
+        """Commit. A broken connection is an error: its transaction is lost."""
         conn = open_connection(self)
         if conn is None:
             return super().commit()
@@ -419,7 +399,7 @@ class Pg8000Database(PostgresqlDatabase):
         return None if self.deadline is None else self.deadline()
 
     def live_connection(self) -> dbapi.Connection:
-        """The open connection. A broken one is replaced unless a transaction was open on it."""
+        """The open connection; a broken one is replaced unless a transaction was open."""
         conn = open_connection(self)
         if conn is not None and not conn.session.belongs_here:
             self.discard_connections()
@@ -430,7 +410,7 @@ class Pg8000Database(PostgresqlDatabase):
         return live
 
     def forget_connections(self) -> list[Any]:
-        """Drop the references to all connections, without closing them, and return them."""
+        """Drop all connections without closing them, and return them."""
         return forget_connection(self)
 
     def discard_connections(self) -> None:
@@ -439,8 +419,22 @@ class Pg8000Database(PostgresqlDatabase):
             conn.session.discard()
 
 
+class PooledPg8000Database(PooledDatabase, Pg8000Database):  # type: ignore[misc]
+    """A :class:`~lightvec.peewee.Pg8000Database` that keeps its connections open for the next user.
+
+    ``max_connections``, ``stale_timeout`` and ``timeout`` are those of ``playhouse.pool``.
+    """
+
+    def __init__(self, *args: object, **params: object) -> None:
+        if not args:
+            args = (params.pop("database", params.pop("dsn", ENVIRONMENT)),)
+        super().__init__(*args, **params)
+
+    def forget_connections(self) -> list[Any]:
+        return forget_pool(self) + super().forget_connections()
+
+
 def _rows_from(row: Any, rows: Iterator[Any]) -> Iterator[Any]:
-    """The row, if there is one, and the rows after it."""
     while row is not None:
         yield row
         with peewee_errors:
@@ -452,7 +446,6 @@ def _after_fork() -> None:
         database.discard_connections()
 
 
-#: The databases that may have connections when the process forks.
 _databases: WeakSet[Pg8000Database] = WeakSet()
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork.

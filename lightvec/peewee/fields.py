@@ -30,16 +30,15 @@ if TYPE_CHECKING:
 
     Owner = TypeVar("Owner", bound=Model)
 
-__all__ = ["FixedBitField", "HalfVectorField", "SparseVectorField", "VectorField"]
 
 _INDEXES: Mapping[str, Callable[..., VectorIndex]] = {"hnsw": HnswIndex, "ivfflat": IvfflatIndex}
 
-#: Peewee's ArrayField binds its element field as this and its own name.
+#: The prefix of the name that Peewee's ArrayField gives its element field.
 _ELEMENT = "__array_"
 
 
 class _DistanceField(TypedField[V, M]):
-    """What the four fields share. Whatever the value class takes can be written and compared."""
+    """What the four fields share."""
 
     value_class: ClassVar[Any]
     metrics: ClassVar[tuple[str, ...]]
@@ -73,7 +72,7 @@ class _DistanceField(TypedField[V, M]):
             declare_index(model, _INDEXES[self.index_method](self, quantize=form))
 
     def clone(self) -> Any:
-        """A copy, of which playhouse.migrate creates the column and, if ``index`` is true, an index."""
+        """A copy, of which playhouse.migrate creates the column and its index."""
         copy = super().clone()
         if self.index_method is not None:
             copy.index, copy.index_type = True, IndexOfField(self.index_method, copy)
@@ -85,22 +84,18 @@ class _DistanceField(TypedField[V, M]):
     # Values
 
     def db_value(self, value: Any) -> Any:
-        """The value to send; :class:`~lightvec.errors.InvalidVector` names the field.
-
-        The driver of another database does not know the types, so it gets text.
-        """
+        """The value to send, which is text for the drivers of other databases."""
         if value is None or isinstance(value, Node):
             return value
         vector = column_value(self.value_class, value, self.dimensions, self.display_name)
         return vector if self._other_database is None else vector.wire_text()
 
     def python_value(self, value: Any) -> Any:
-        """The value, also from the text that a driver gives which does not know the type."""
+        """The value, also from the text that other drivers give."""
         return self.value_class.from_text(value) if isinstance(value, str) else value
 
     def to_value(self, value: Any) -> Any:
-        # Converted here, so that an expression that is in a query twice has the same object twice,
-        # and the wire sends it once. converter=False turns Peewee's conversion off.
+        # Converted here: where the expression is in a query twice, the wire sends one object once.
         if isinstance(value, Node):
             return value
         return Value(self.db_value(value), converter=False, unpack=False)
@@ -113,7 +108,7 @@ class _DistanceField(TypedField[V, M]):
 
     @property
     def display_name(self) -> str:
-        """The model's name and the field's, for messages."""
+        """The name for messages."""
         if not hasattr(self, "model"):
             return type(self).__name__
         return f"{self.model.__name__}.{self.name.removeprefix(_ELEMENT)}"
@@ -158,11 +153,11 @@ class _DistanceField(TypedField[V, M]):
     # Distances
 
     def distance(self, vector: Any, *, metric: str | None = None) -> Expression:
-        """The distance by the declared metric, or by ``metric``."""
+        """The distance by ``metric`` or the declared one."""
         return self.distance_by(self.resolve_metric(metric), vector)
 
     def score(self, vector: Any, *, metric: str | None = None) -> Expression:
-        """The score, higher is better; :mod:`lightvec.metrics` has the formulas."""
+        """The score, higher is better (formulas: :mod:`lightvec.metrics`)."""
         resolved = self.resolve_metric(metric)
         score: Expression = resolved.score.of(self.distance_by(resolved, vector))
         return score
@@ -186,21 +181,19 @@ class _DistanceField(TypedField[V, M]):
         only and travel with it in one round trip.
 
         - ``metric`` overrides the field's own.
-        - ``exact=True`` compares with every row and leaves the vector index alone. By default that
-          is done in a second statement if the index finds fewer than ``k`` rows, and ``.fallback``
-          says so; ``exact=False`` forbids it. Searches in another statement and ``stream`` have no
-          second statement.
-        - ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall. ``ef_search`` is
-          raised to ``k`` where it is smaller, and ``probes`` to the square root of the lists of the
-          model's index.
-        - ``iterative_scan`` lets an index search on until enough rows pass the filter (pgvector
-          0.8). It is on by itself if the query has one, and can be ``"strict_order"``,
-          ``"relaxed_order"`` or False.
+        - ``exact=True`` compares with every row, without an index. By default a second statement
+          does so if the index finds fewer than ``k`` rows, and ``.fallback`` says so;
+          ``exact=False`` forbids it. ``stream`` and searches in another statement have none.
+        - ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall. ``ef_search`` is at
+          least ``k``; ``probes`` is by default the square root of the lists of the model's index.
+        - ``iterative_scan`` (pgvector 0.8) lets an index search on until enough rows pass the
+          filter. By default it does if there is one; else ``"strict_order"``, ``"relaxed_order"``,
+          True or False.
         - ``min_score`` leaves out rows with a lower score.
 
         If fewer than ``k`` rows come, ``.shortfall`` says why. Rows without a vector are never
-        found. By cosine an index leaves out vectors of zeros, too; ``exact`` puts them last, at the
-        distance NaN.
+        found. By cosine an index leaves out vectors of zeros, too; ``exact=True`` puts them last,
+        at the distance NaN.
         """
         from lightvec.peewee.nearest import Nearest
 
@@ -209,34 +202,19 @@ class _DistanceField(TypedField[V, M]):
                 f"{self.display_name}.nearest needs a lightvec.peewee.Pg8000Database: on a "
                 f"{type(self._other_database).__name__}, order by a distance method, and limit"
             )
-        return Nearest(
-            self,
-            vector,
-            k,
-            metric=metric,
-            exact=exact,
-            ef_search=ef_search,
-            probes=probes,
-            iterative_scan=iterative_scan,
-            min_score=min_score,
-        )
+        return Nearest(self, vector, k, metric, exact, ef_search, probes, iterative_scan, min_score)
 
     def resolve_metric(self, metric: str | None = None) -> Metric:
         """The metric of this name, or the declared one."""
-        if metric is None and self.metric is not None:
-            return METRICS[self.metric]
         name = metric or self.metric
         return metric_of_call(name, self.display_name, type(self).__name__, self.metrics)
 
     def distance_by(self, metric: Metric, vector: Any) -> Expression:
-        """The distance by a metric of the field."""
         # Peewee's SQL goes to the driver with %s placeholders, so % is doubled.
         return Expression(self, metric.operator.replace("%", "%%"), self.to_value(vector))
 
 
 class _NumericField(_DistanceField[V, M]):
-    """Fields of numbers, with pgvector's four distances for them."""
-
     metrics = metrics_of("vector")
 
     def l2_distance(self, vector: Any) -> Expression:
@@ -244,11 +222,11 @@ class _NumericField(_DistanceField[V, M]):
         return self.distance_by(METRICS["l2"], vector)
 
     def max_inner_product(self, vector: Any) -> Expression:
-        """The negative inner product, as pgvector's operator gives it: less is nearer."""
+        """The negative inner product."""
         return self.distance_by(METRICS["ip"], vector)
 
     def cosine_distance(self, vector: Any) -> Expression:
-        """1 minus the cosine of the angle; NaN if one of the two is all zeros."""
+        """1 minus the cosine of the angle; NaN for zeros."""
         return self.distance_by(METRICS["cosine"], vector)
 
     def l1_distance(self, vector: Any) -> Expression:

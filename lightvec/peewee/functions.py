@@ -1,4 +1,4 @@
-"""pgvector's functions, each of a vector field or an expression that gives a vector."""
+"""pgvector's functions of a vector field or an expression that gives a vector."""
 
 from __future__ import annotations
 
@@ -6,24 +6,14 @@ from typing import Any
 
 from peewee import Function, fn
 
-__all__ = [
-    "avg",
-    "binary_quantize",
-    "l2_normalize",
-    "subvector",
-    "sum",
-    "vector_dims",
-    "vector_norm",
-]
-
 
 def avg(vector: Any) -> Function:
-    """The mean of the group's vectors, element by element; NULL for no rows."""
+    """The mean by element; NULL for no rows."""
     return fn.avg(vector)
 
 
 def sum(vector: Any) -> Function:
-    """The sum of the group's vectors, element by element; NULL for no rows."""
+    """The sum by element; NULL for no rows."""
     return fn.sum(vector)
 
 
@@ -49,6 +39,6 @@ def vector_dims(vector: Any) -> Function:
 
 def vector_norm(vector: Any) -> Function:
     """The Euclidean norm; of a ``halfvec`` or ``sparsevec`` it must be given a field."""
-    # pgvector's vector_norm() is for the type vector only.
+    # pgvector's vector_norm() takes no other type than vector.
     is_other = getattr(vector, "field_type", "") in ("halfvec", "sparsevec")
     return Function("l2_norm" if is_other else "vector_norm", (vector,)).coerce(False)

@@ -1,8 +1,4 @@
-"""Generic bases of fields and queries, for type checkers; at run time they are plain classes.
-
-``Doc.embedding`` knows its model, so ``Doc.embedding.nearest(...)`` gives rows of ``Doc``;
-``doc.embedding`` is the value.
-"""
+"""Bases of fields and queries that are generic for type checkers only."""
 
 from __future__ import annotations
 
@@ -17,13 +13,9 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=Model, default=Model)
 
     class TypedField(Field[V], Generic[V, M]):
-        """A field of the model ``M`` with values of ``V``."""
-
         def __set__(self, instance: object, value: Any) -> None: ...
 
     class TypedSelect(ModelSelect[M]):
-        """A query whose rows are of the model ``M``."""
-
         @overload
         def __getitem__(self, value: int) -> M: ...
         @overload
@@ -44,16 +36,11 @@ else:
     V, M = TypeVar("V"), TypeVar("M")
 
     class _Subscriptable:
-        __slots__ = ()
-
         def __class_getitem__(cls, parameters):  # noqa: ANN001, ANN204
             return cls
 
     class TypedField(_Subscriptable, Field):
-        """A field."""
+        pass
 
     class TypedSelect(_Subscriptable, ModelSelect):
-        """A query."""
-
-
-__all__ = ["M", "TypedField", "TypedSelect", "V"]
+        pass

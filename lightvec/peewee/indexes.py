@@ -203,9 +203,12 @@ class VectorIndex(Index):
                 f"{most}: " + (f"say quantize={coarser!r}" if coarser else "search without an index")
             )
         if field.dimensions is None:
+            # A model of an existing table has no code to change.
+            remedy = getattr(field, "dimensions_remedy", "write {field}(384) with the number that your model gives")
+            names = {"table": field.model._meta.table_name, "column": field.column_name, "type": field.field_type}
             raise InvalidOption(
-                f"{field.display_name} declares no dimensions, and an index needs them: write "
-                f"{type(field).__name__}(384) with the number that your model gives"
+                f"{field.display_name} declares no dimensions, and an index needs them: "
+                f"{remedy.format(field=type(field).__name__, **names)}"
             )
 
     def __sql__(self, ctx: Any) -> Any:

@@ -1,13 +1,13 @@
-"""The nearest-neighbor query: a Peewee query ordered by distance, with settings of its own."""
+"""Searches: Peewee queries ordered by distance, with settings of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from math import inf, isnan, isqrt
 from numbers import Integral, Real
 from operator import and_, le
-from typing import Any, cast
+from typing import Any, overload
 
 from peewee import (
     CTE,
@@ -20,13 +20,22 @@ from peewee import (
     Model,
     ModelSelect,
     NodeList,
+    Select,
+    SelectBase,
     Value,
 )
 
 from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.index_options import OPTIONS, check_range
-from lightvec.metrics import Metric, Score
-from lightvec.peewee._seam import RowCursor, copy_with, has_unusual_clauses, is_nested
+from lightvec.metrics import Metric
+from lightvec.peewee._seam import (
+    RowCursor,
+    copy_with,
+    database_of_query,
+    has_unusual_clauses,
+    is_nested,
+    set_rows,
+)
 from lightvec.peewee.generics import M
 from lightvec.peewee.indexes import IvfflatIndex, VectorIndex
 from lightvec.peewee.quantization import Quantization
@@ -35,20 +44,17 @@ from lightvec.types import SparseVector
 from lightvec.types.inputs import show
 from lightvec.wire.settings import AtLeast
 
-__all__ = ["MOST_EF_SEARCH", "Nearest", "checked_count", "settings_of"]
-
 #: PostgreSQL counts rows by a bigint.
 MOST_ROWS = 2**63 - 1
 
 #: pgvector's default of ``hnsw.ef_search``, and its maximum.
 _DEFAULT_EF_SEARCH, MOST_EF_SEARCH = 40, 1_000
 
-_ITERATIVE_SCANS = ("strict_order", "relaxed_order")
+_ITERATIVE_SCANS = (None, "strict_order", "relaxed_order")
 
-#: A column of float8, as PEP 249 describes it.
+#: PEP 249's description of a float8 column.
 _SCORE_COLUMN = ("score", 701, None, None, None, None, None)
 
-#: The WITH query that looks up the vector of a row.
 _ROW = "lightvec_row"
 
 
@@ -60,15 +66,13 @@ class Nearest(ScoredSelect[M]):
     it is a source (``alias``, ``cte``, ``union``) with both columns, or a value (``in_``) with what
     was selected.
 
-    Rows are sorted by ``distance``, also where an index gives them in another order. Pages
-    (``offset``, ``paginate``) of IVFFlat and quantized indexes are each sorted by themselves.
+    Rows are sorted by ``distance``; pages (``offset``, ``paginate``) of IVFFlat and quantized
+    indexes each by themselves.
     """
 
-    # The distance is in the statement once, because computing it takes the server time. The score
-    # is computed in Python, unless the query is part of another one or another column may be called
-    # distance.
+    # The distance is in the statement once, because it takes the server time. The score is computed
+    # in Python, unless the query is part of another or another column may be called distance.
 
-    # Peewee's annotations lack these.
     _cte_list: Any
     _distinct: Any
     _from_list: Any
@@ -79,7 +83,7 @@ class Nearest(ScoredSelect[M]):
     _where: Any
     _order_by: Any
 
-    #: Why the search ran again with ``exact=True``, as a sentence; None if it did not.
+    #: Why the search ran again with ``exact=True``; None if it did not.
     fallback: str | None = None
 
     def __init__(
@@ -87,20 +91,22 @@ class Nearest(ScoredSelect[M]):
         field: Any,
         vector: Any,
         k: int,
-        *,
-        metric: str | None = None,
-        exact: bool | None = None,
-        ef_search: int | None = None,
-        probes: int | None = None,
-        iterative_scan: str | bool | None = None,
-        min_score: float | None = None,
+        metric: str | None,
+        exact: bool | None,
+        ef_search: int | None,
+        probes: int | None,
+        iterative_scan: str | bool | None,
+        min_score: float | None,
     ) -> None:
         if vector is None:
             raise InvalidVector(f"{field.display_name}.nearest expected a vector, got None")
         check_range("ef_search", ef_search, 1, MOST_EF_SEARCH)
         check_range("probes", probes, 1, OPTIONS["ivfflat"]["lists"].most)
+        if not (isinstance(iterative_scan, bool) or iterative_scan in _ITERATIVE_SCANS):
+            wanted = "'strict_order', 'relaxed_order', True or False"
+            raise InvalidOption(f"expected iterative_scan to be {wanted}, got {iterative_scan!r}")
         conditions = [field.is_null(False)] if field.null else []
-        #: The WITH query that gives the vector, where that is of a stored row.
+        #: The WITH query that gives the vector of a stored row.
         self._row: CTE | None = None
         if isinstance(vector, Model):
             key = _row_condition(field, vector)
@@ -111,7 +117,10 @@ class Nearest(ScoredSelect[M]):
         self._distance = field.distance_by(self.metric, vector)
         self._is_looked_up = not isinstance(self._distance.rhs, Value)
         if self._is_looked_up:
-            conditions.append(self._has_distance())
+            # An index would give any rows for NULL or, by cosine, zeros. The distance of these is
+            # NaN, which PostgreSQL sorts after infinity.
+            is_cosine, distance = self.metric.name == "cosine", self._distance
+            conditions.append(distance < inf if is_cosine else distance.is_null(False))
         else:
             _check_direction(field, self.metric, self._distance.rhs.value)
         if min_score is not None:
@@ -119,11 +128,10 @@ class Nearest(ScoredSelect[M]):
             conditions.append(self._distance <= limit)
         self._has_min_score = min_score is not None
         self._k = checked_count(k)
-        #: None to search again without the index if that finds too few rows.
         self._exact = exact
         self._ef_search = ef_search
         self._probes = probes
-        self._iterative_scan = _checked_scan(iterative_scan)
+        self._iterative_scan = iterative_scan
         self._form, self._lists = (None, None) if exact else _index_options(field, self.metric)
         score = self.metric.score.of(self._distance)
         self._own = (Alias(self._distance, "distance"), Alias(score, "score"))
@@ -132,29 +140,20 @@ class Nearest(ScoredSelect[M]):
         self._order_by = self._by_distance = self._own[:1]
         self._limit = self._k
 
-    def _has_distance(self) -> Any:
-        """Excludes all rows if the vector is NULL or, by cosine, zeros: an index would give any.
-
-        The distance of zeros is NaN, which PostgreSQL sorts after infinity.
-        """
-        distance = self._distance
-        return distance < inf if self.metric.name == "cosine" else distance.is_null(False)
-
     # The statement
 
     def __sql__(self, ctx: Any) -> Any:
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)  # The statement needs the settings.
-        query = self._reranked() if self._needs_rerank else self
-        return super(Nearest, query._as_sent(is_nested(ctx))).__sql__(ctx)
+        return super(Nearest, self._reranked()._as_sent(is_nested(ctx))).__sql__(ctx)
 
     def _as_sent(self, nested: bool) -> Nearest[M]:
         distance, score = self._own
         returning, order_by, limit = list(self._returning), self._order_by, self._limit
         column, expression = distance, self._distance
         if self._exact or nested:
-            # An index serves only the distance itself. In a query around this one the server would
-            # trust the order of the index scan, which may be only roughly by distance.
+            # An index serves only the distance itself. A query around this one would trust the
+            # order of its scan, which may be only roughly by distance.
             column = Alias(self._distance + 0.0, "distance")
             returning = [column if each is distance else each for each in returning]
             expression = column.node if self._exact else expression
@@ -169,16 +168,14 @@ class Nearest(ScoredSelect[M]):
             returning.pop()
         if not nested and self._can_reuse_plan:
             limit = SQL(str(limit))
-        with_queries = self._cte_list
-        if self._row is not None:
-            with_queries = (*(self._cte_list or ()), self._row)
+        own_with = () if self._row is None else (self._row,)
         return copy_with(
             self,
             own=(column, score),
             returning=returning,
             order_by=order_by,
             limit=limit,
-            cte_list=with_queries,
+            cte_list=(*(self._cte_list or ()), *own_with) or None,
         )
 
     @property
@@ -189,8 +186,7 @@ class Nearest(ScoredSelect[M]):
     def _can_reuse_plan(self) -> bool:
         """Whether to write the limit as a number, so that the server can keep a generic plan.
 
-        For an unknown limit it expects a tenth of the rows, so it plans each run anew: 100 of
-        500 µs. With a filter, a plan for its values may be worth that.
+        An unknown limit makes it plan each run anew: 100 of 500 µs. Filters may be worth that.
         """
         if self._offset is not None or self.is_filtered or self._has_min_score:
             return False
@@ -198,7 +194,7 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def _makes_scores(self) -> bool:
-        """Whether the columns end with distance and score, and no other is called distance."""
+        """Whether distance and score come last, and no other column is called distance."""
         *others, distance, score = self._returning if len(self._returning) > 1 else (None, None)
         if distance is not self._own[0] or score is not self._own[1]:
             return False
@@ -210,20 +206,22 @@ class Nearest(ScoredSelect[M]):
 
         Peewee takes 60 to 90 of 500 µs to write the statement.
         """
-        if self._exact or self._form is not None or self._is_looked_up:
-            return None
-        if not self._can_reuse_plan or self._order_by is not self._by_distance:
-            return None
-        model = self.model
-        if len(self._from_list) != 1 or self._from_list[0] is not model:
-            return None
-        if has_unusual_clauses(self) or not self._makes_scores:
-            return None
+        model, meta = self.model, self.model._meta
+        is_plain = (
+            not self._exact
+            and self._form is None
+            and not self._is_looked_up
+            and self._can_reuse_plan
+            and self._order_by is self._by_distance
+            and len(self._from_list) == 1
+            and self._from_list[0] is model
+            and not has_unusual_clauses(self)
+            and self._makes_scores
+        )
         columns = self._returning[:-2]
-        if any(getattr(column, "model", None) is not model for column in columns):
+        if not is_plain or any(getattr(each, "model", None) is not model for each in columns):
             return None
         names = [column.column_name for column in columns]
-        meta = model._meta
         if not meta.columns.keys() >= set(names):
             return None  # A composite key does not say its columns.
         search = (self._field.column_name, self.metric.name, self._limit, self._where is None)
@@ -231,28 +229,24 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def vector(self) -> Any:
-        """The vector, which is the only parameter of a statement that has a ``statement_key``."""
+        """The only parameter of a statement that has a ``statement_key``."""
         return self._distance.rhs.value
 
     # Quantized indexes
 
     @property
-    def _needs_rerank(self) -> bool:
-        if self._form is None or not self._is_by_distance:
-            return False
-        # SELECT DISTINCT takes no ORDER BY of an expression that is not selected.
-        is_distinct = self._simple_distinct or self._distinct is not None
-        return self._overfetch > 1 or is_distinct
-
-    @property
     def _overfetch(self) -> int:
-        """How many rows the index must find for each that is wanted."""
+        """The rows that the index must find for each that is wanted."""
         return self._form.overfetch if self._form is not None and self._is_by_distance else 1
 
     def _reranked(self) -> Nearest[M]:
-        """The nearest rows by the whole vector, among those nearest by its coarser form."""
+        """The nearest by the whole vector, among those by its coarser form."""
+        # SELECT DISTINCT takes no ORDER BY of an expression that is not selected.
+        is_distinct = self._simple_distinct or self._distinct is not None
+        if self._form is None or not self._is_by_distance or not (self._overfetch > 1 or is_distinct):
+            return self
         outer = copy_with(self, form=None)
-        if self._form is None or self._limit is None:
+        if self._limit is None:
             return outer
         key = _row_key(self.model)
         among = copy_with(
@@ -265,8 +259,7 @@ class Nearest(ScoredSelect[M]):
             simple_distinct=False,
             row=None,
         )
-        is_among = key.in_(among)
-        return copy_with(outer, where=is_among if self._where is None else self._where & is_among)
+        return outer.where(key.in_(among))
 
     # Rows
 
@@ -280,17 +273,16 @@ class Nearest(ScoredSelect[M]):
                 rows = _sorted_by(list(rows), distance)
             if not has_scores:
                 columns = [*columns, _SCORE_COLUMN]
-                rows = _with_scores(rows, self.metric.score)
+                score = self.metric.score.of
+                rows = ((*row, None if row[-1] is None else score(row[-1])) for row in rows)
             cursor = RowCursor(columns, rows)
         return super()._get_cursor_wrapper(cursor)  # type: ignore[misc]
 
     @property
     def _may_come_unsorted(self) -> bool:
-        """Whether rows may come in another order than the server believes.
-
-        Relaxed iterative scans sort each batch by itself; another query in the statement, or the
-        session, may have turned them on. A quantized index sorts by its coarser form.
-        """
+        """Whether rows may come in another order than the server believes."""
+        # Relaxed iterative scans sort each batch by itself; another query in the statement, or the
+        # session, may have turned them on. A quantized index sorts by its coarser form.
         return self._is_by_distance and not self._exact and self._limit is not None
 
     def _distance_column(self, description: Any) -> int | None:
@@ -303,13 +295,11 @@ class Nearest(ScoredSelect[M]):
     # Fewer rows than were wanted
 
     def exact_fallback(self, found: int, database: Any) -> Nearest[M] | None:
-        """The search to run if this one found too few rows; None if its result is final.
-
-        With ``min_score`` few rows are usual, and a scan that can go on has seen all near enough.
-        """
+        """The search to run if this one found too few rows; None if its result is final."""
         self.fallback = None
         if self._exact is not None or not self._is_short(found) or not self._is_by_distance:
             return None
+        # With min_score few rows are usual, and an iterative scan has seen all near enough.
         if self._has_min_score and (not self.is_filtered or self._scans_iteratively(database)):
             return None
         self.fallback = (
@@ -323,7 +313,7 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def shortfall(self) -> str | None:
-        """Why fewer rows came than the limit and what to do, as a sentence; None if all came.
+        """Why fewer rows came than the limit, and what to do; None if all came.
 
         Runs the query if it has not run yet.
         """
@@ -351,13 +341,13 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def is_filtered(self) -> bool:
-        """Whether a condition or a join may drop rows that the index finds."""
+        """Whether a condition or join may drop rows of the index."""
         return self._where is not self._own_filter or bool(self._joins)
 
     # Settings
 
     def settings(self, database: Any) -> dict[str, object] | None:
-        """The server's settings for this query, by its version of pgvector."""
+        """The server's settings for this query."""
         if self._exact:
             return None
         settings: dict[str, object] = {}
@@ -378,7 +368,7 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def _found(self) -> int:
-        """The number of rows that the index must find."""
+        """The rows that the index must find."""
         if self._limit is None:
             return MOST_ROWS
         rows = (self._limit, self._offset or 0)
@@ -388,12 +378,9 @@ class Nearest(ScoredSelect[M]):
         return min(wanted * self._overfetch, MOST_ROWS)
 
     def _scans_iteratively(self, database: Any) -> bool:
-        """Whether the index searches on until there are enough rows.
-
-        A filter drops rows, and the lists of an IVFFlat index may have fewer than a larger ``k``.
-        """
         scan = self._iterative_scan
         if scan is None:
+            # A filter drops rows, and the lists of an IVFFlat index may have fewer than a larger k.
             scan = self.is_filtered or self._found > _DEFAULT_EF_SEARCH
         if not scan:
             return False
@@ -410,12 +397,10 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def _scan_order(self) -> str:
-        """Strict order drops rows that the scan finds too late, which costs recall.
-
-        Where rows are sorted afterwards it has no use, except for the order of pages.
-        """
         if isinstance(self._iterative_scan, str):
             return self._iterative_scan
+        # Strict order drops rows that the scan finds too late. Where rows are sorted afterwards it
+        # is of use for pages only.
         is_sorted = self._may_come_unsorted and not self._offset
         return "relaxed_order" if is_sorted else "strict_order"
 
@@ -430,20 +415,61 @@ def settings_of(queries: Iterable[Nearest], database: Any) -> Mapping[str, objec
     return merged or None
 
 
+# Several searches in one round trip
+
+
+@overload
+def run_many(queries: Iterable[ModelSelect[M]]) -> list[list[M]]: ...
+@overload
+def run_many(queries: Iterable[Any]) -> list[list[Any]]: ...
+def run_many(queries: Iterable[Any]) -> list[list[Any]]:
+    """Run several selects in one statement, and return the rows of each.
+
+    The selects must have columns of the same types in the same order, as searches of one model
+    have. If searches differ in a setting, the larger value holds for all. A search that finds too
+    few rows runs again by itself. Afterwards each query has its rows, as if it had run.
+
+    >>> from lightvec.peewee import run_many
+    >>> Doc.create_table()
+    >>> _ = Doc.insert_many([{"embedding": [1, 0, 0]}, {"embedding": [0, 1, 0]}]).execute()
+    >>> vectors = [1, 0.1, 0], [0, 1, 0.1]
+    >>> found = run_many(Doc.embedding.nearest(vector, k=1) for vector in vectors)
+    >>> [[doc.id for doc in docs] for docs in found]
+    [[1], [2]]
+    >>> Doc.drop_table()
+    """
+    selects: list[Any] = list(queries)
+    if not selects:
+        return []
+    for query in selects:
+        if not isinstance(query, SelectBase):
+            example = "Doc.embedding.nearest(...)"
+            raise InvalidOption(f"expected Peewee selects, such as {example}, got {show(query)}")
+    database = database_of_query(selects[0])
+    if any(database_of_query(query) is not database for query in selects):
+        raise InvalidOption("expected queries of one database: run those of another by themselves")
+    numbered = (
+        Select([query.alias("each")], [SQL(f"{number:d}").alias("query"), SQL('"each".*')])
+        for number, query in enumerate(selects)
+    )
+    cursor = database.execute(NodeList(tuple(numbered), glue=" UNION ALL "))
+    results: list[list[Any]] = [[] for _ in selects]
+    for number, *row in cursor.fetchall():
+        results[number].append(tuple(row))
+    for query, rows in zip(selects, results, strict=True):
+        set_rows(query, RowCursor(cursor.description[1:], rows, is_nested=True))
+        if isinstance(query, Nearest) and (exact := query.exact_fallback(len(rows), database)):
+            set_rows(query, database.execute(exact))
+    return [list(query) for query in selects]
+
+
 # Parts of the statement
 
 
 def _index_options(field: Any, metric: Metric) -> tuple[Quantization | None, int | None]:
-    """The coarser form that the model's indexes hold, and the lists of its IVFFlat index.
-
-    None if an index holds the vectors themselves, and None without an IVFFlat index.
-    """
-    indexes = [
-        index
-        for index in field.model._meta.indexes
-        if isinstance(index, VectorIndex) and index.is_bound and index.field is field
-    ]
-    indexes = [index for index in indexes if index.finds(metric)]
+    """The coarser form, if no index holds the vectors themselves; the lists of an IVFFlat index."""
+    declared = [each for each in field.model._meta.indexes if isinstance(each, VectorIndex)]
+    indexes = [each for each in declared if each.is_bound and each.field is field and each.finds(metric)]
     forms = [index.quantization for index in indexes if index.quantization is not None]
     form = min(forms, key=lambda each: each.overfetch) if forms else None
     lists = [index.lists for index in indexes if isinstance(index, IvfflatIndex)]
@@ -451,7 +477,6 @@ def _index_options(field: Any, metric: Metric) -> tuple[Quantization | None, int
 
 
 def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -> Expression:
-    """The distance in a coarser form, as an index of that has it."""
     field, vector = distance.lhs, distance.rhs
     operator = form.metric(metric).operator
     return Expression(form.of(field, field.dimensions), operator, form.of(vector, field.dimensions))
@@ -465,7 +490,7 @@ def _row_key(model: Any) -> Any:
 
 
 def _row_condition(field: Any, row: Model) -> Any:
-    """The condition for a stored row of the field's model."""
+    """The condition that finds a stored row."""
     wanted = f"{field.display_name}.nearest expected"
     name = field.model.__name__
     if not isinstance(row, field.model):
@@ -478,10 +503,8 @@ def _row_condition(field: Any, row: Model) -> Any:
 
 
 def _row_vector(field: Any, condition: Any) -> tuple[CTE, Any]:
-    """A WITH query for the vector of a row, and the expression that reads it.
-
-    Materialized, because Citus takes no subquery on a distributed table beside another one.
-    """
+    """A WITH query for the vector of a row, and the expression that reads it."""
+    # Materialized, because Citus takes no subquery on a distributed table beside another one.
     query = ModelSelect(field.model, [field]).where(condition)
     read = (SQL("SELECT"), Entity(field.column_name), SQL("FROM"), Entity(_ROW))
     return CTE(_ROW, query, materialized=True), NodeList(read, parens=True)
@@ -495,13 +518,6 @@ def _output_name(column: Any) -> str:
 
 
 # Rows
-
-
-def _with_scores(rows: Iterable[tuple[Any, ...]], score: Score) -> Iterator[tuple[Any, ...]]:
-    """Rows that end with the distance, each with its score."""
-    for row in rows:
-        distance = row[-1]
-        yield (*row, None if distance is None else score.of(distance))
 
 
 def _sorted_by(rows: list[Any], column: int) -> list[Any]:
@@ -521,11 +537,11 @@ def _sort_key(distance: float | None) -> tuple[bool, float]:
 
 
 def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
-    """Refuse zeros by cosine, which are as far from one row as from any other."""
+    """Refuse zeros by cosine."""
     if metric.name != "cosine":
         return
     numbers = vector.values() if isinstance(vector, SparseVector) else vector
-    # The first one alone tells of most vectors; reading all takes 6 µs.
+    # For most vectors the first number tells; reading all takes 6 µs.
     if not numbers or not (numbers[0] or any(numbers)):
         raise InvalidVector(
             f"{field.display_name}.nearest got a vector of zeros, which has no direction, so "
@@ -533,11 +549,11 @@ def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
         )
 
 
-def checked_count(number: object, name: str = "k", of: str = "") -> int:
-    """A number of rows; :class:`~lightvec.errors.InvalidOption` for anything else."""
+def checked_count(number: Any, name: str = "k", of: str = "") -> int:
+    """A number of rows, checked."""
     is_count = isinstance(number, Integral) and not isinstance(number, bool)
-    if is_count and 1 <= (count := int(cast("int", number))) <= MOST_ROWS:
-        return count
+    if is_count and 1 <= int(number) <= MOST_ROWS:
+        return int(number)
     wanted = f"{name}, the number of rows{of}, to be at least 1"
     raise InvalidOption(f"expected {wanted}, got {show(number)}")
 
@@ -546,10 +562,3 @@ def _checked_score(score: object) -> float:
     if isinstance(score, bool) or not isinstance(score, Real) or isnan(score):
         raise InvalidOption(f"expected min_score to be a number, got {score!r}")
     return float(score)
-
-
-def _checked_scan(value: str | bool | None) -> str | bool | None:
-    if not (value is None or isinstance(value, bool) or value in _ITERATIVE_SCANS):
-        wanted = "'strict_order', 'relaxed_order', True or False"
-        raise InvalidOption(f"expected iterative_scan to be {wanted}, got {value!r}")
-    return value

@@ -1,4 +1,4 @@
-"""Coarser forms of a vector, for an index that cannot hold the vector itself or should be smaller.
+"""Coarser forms of a vector for its index.
 
 Source: pgvector 0.8, README, "Half-Precision Indexing" and "Binary Quantization".
 """
@@ -15,15 +15,9 @@ from lightvec.errors import InvalidOption
 from lightvec.metrics import INDEX_DIMENSIONS, METRICS, Metric
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["QUANTIZATIONS", "Quantization", "quantization", "usual_quantization"]
-
 
 class Quantization(NamedTuple):
-    """One form of the vectors in ``column_types``, which finds neighbors by ``metrics``.
-
-    An index must find ``overfetch`` rows for each that is wanted: the nearest of them by the whole
-    vector are the result.
-    """
+    """A form of ``column_types``, which finds ``overfetch`` rows for each that is wanted."""
 
     name: str
     column_types: tuple[str, ...]
@@ -31,18 +25,18 @@ class Quantization(NamedTuple):
     overfetch: int
 
     def of(self, vector: Node, dimensions: int, schema: str = "") -> Any:
-        """The SQL of a vector, or a column, in this form; ``schema`` qualifies pgvector's names."""
+        """The SQL of a vector in this form; ``schema`` is pgvector's."""
         prefix = identifier(schema) + "." if schema else ""
         if self.name != "bit":
             return Cast(vector, f"{prefix}{self.name}({dimensions:d})")
         return Cast(Function(f"{prefix}binary_quantize", (vector,), coerce=False), f"bit({dimensions:d})")
 
     def metric(self, metric: Metric) -> Metric:
-        """The metric of this form whose order is the nearest to that of the vectors."""
+        """The metric by which this form is searched."""
         return METRICS["hamming"] if self.name == "bit" else metric
 
     def check(self, subject: str, column_type: str, metric: Metric) -> None:
-        """:class:`~lightvec.errors.InvalidOption` for a column or a metric without this form."""
+        """Refuse columns and metrics without this form."""
         this = f"quantize={self.name!r}"
         if column_type not in self.column_types:
             raise InvalidOption(
@@ -56,9 +50,8 @@ class Quantization(NamedTuple):
             )
 
 
-# A bit is a number's sign, which tells angles. Of the 10 nearest of 30,000 embeddings of 384
-# dimensions, 0.89 are among 4 times as many by bits, 0.97 among 10 times, and 0.99 among 20 times,
-# which take twice as long as 4.
+# Of the 10 nearest of 30,000 embeddings of 384 dimensions, 0.89 are among 4 times as many by bits,
+# 0.97 among 10 times, and 0.99 among 20 times, which take twice as long as 4.
 _FORMS = (
     Quantization("halfvec", ("vector",), ("l2", "ip", "cosine", "l1"), overfetch=1),
     Quantization("bit", ("vector", "halfvec"), ("l2", "ip", "cosine"), overfetch=20),
@@ -67,12 +60,7 @@ QUANTIZATIONS: Mapping[str, Quantization] = MappingProxyType({form.name: form fo
 
 
 def quantization(name: str | None) -> Quantization | None:
-    """The form of this name; None for None.
-
-    >>> quantization("half")
-    Traceback (most recent call last):
-    lightvec.errors.InvalidOption: expected quantize='halfvec' or quantize='bit', got 'half'
-    """
+    """The form of this name; None for None."""
     if name is None:
         return None
     if name not in QUANTIZATIONS:
@@ -81,11 +69,7 @@ def quantization(name: str | None) -> Quantization | None:
 
 
 def usual_quantization(column_type: str, dimensions: int | None) -> str | None:
-    """The finest form that an index can hold, None for the vector itself.
-
-    >>> [usual_quantization("vector", dimensions) for dimensions in (2_000, 3_072, 4_096)]
-    [None, 'halfvec', 'bit']
-    """
+    """The finest form that an index can hold, None for the vector itself."""
     size = dimensions or 0
     if column_type == "sparsevec" or size <= INDEX_DIMENSIONS[column_type]:
         return None

@@ -43,8 +43,9 @@ VECTOR_FIELDS: Mapping[str, type[Any]] = MappingProxyType(
 _COLUMNS = """\
 SELECT a.attname, t.typname, t.typcategory::text,
     CASE d.typbasetype WHEN 0 THEN a.atttypmod ELSE d.typtypmod END,
-    coalesce(a.attnum = ANY(p.indkey), false)
+    coalesce(a.attnum = ANY(p.indkey), false), c.relkind::text
 FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
 JOIN pg_catalog.pg_type t ON t.oid = coalesce(nullif(d.typbasetype, 0), d.oid)
 LEFT JOIN pg_catalog.pg_index p ON p.indrelid = a.attrelid AND p.indisprimary
@@ -79,20 +80,30 @@ class TextColumn(BareField):
         return value
 
 
+#: How a column gets dimensions, by the kind of the relation.
+_DIMENSIONS_REMEDIES = {
+    "r": "run ALTER TABLE {table} ALTER COLUMN {column} TYPE {type}(384) with the number that your model gives",
+    "m": "cast it in the query of this materialized view, such as avg(embedding)::{type}(384)",
+    "v": "this is a view, so build the index on its table",
+}
+
+
 class _Column(NamedTuple):
     name: str
     type: str
     category: str
     modifier: int
     is_key: bool
+    relation_kind: str
 
     def field(self, indexes: Sequence[ExistingIndex]) -> Field:
         if self.type in VECTOR_FIELDS:
             size = self.modifier if self.modifier > 0 else None
             # An index of the vectors themselves comes first; one of their bits does not tell the metric.
             metrics = [index.metric for index in indexes if index.column == self.name and index.quantize != "bit"]
-            field: Field = VECTOR_FIELDS[self.type](size, metric=next(filter(None, metrics), None), null=True)
-            return field
+            field: Any = VECTOR_FIELDS[self.type](size, metric=next(filter(None, metrics), None), null=True)
+            field.dimensions_remedy = _DIMENSIONS_REMEDIES.get(self.relation_kind, _DIMENSIONS_REMEDIES["r"])
+            return field  # type: ignore[no-any-return]
         if self.type in _JSON_TYPES:
             return JsonColumn(_JSON_TYPES[self.type], null=True)
         # Category S: text, varchar, char, name, citext (PostgreSQL documentation, 52.64 "pg_type").

@@ -151,14 +151,20 @@ def _set_up_in_transaction(
     Waiting for the lock inside a transaction would be a deadlock: CREATE INDEX CONCURRENTLY, which another set-up
     runs under the same lock, waits for the end of older transactions.
     """
+    created: list[Step] = []
     for _ in _attempts(database):
         with database.atomic():
             if _exists(database, "SELECT nullif(pg_try_advisory_xact_lock(%s), false)", _LOCK):
                 # The index of a table with rows takes its time.
                 database.execute_sql("SELECT set_config('statement_timeout', '0', true)")
                 steps = plan(database, models, **options)
-                _run(database, [step for step in steps if not step.outside_transaction])
-                return steps
+                new_schema = [step for step in steps if step.kind in ("extension", "schema") and not step.exists]
+                if not (new_schema and any(step.kind == "distribution" for step in steps)):
+                    _run(database, [step for step in steps if not step.outside_transaction])
+                    return [*created, *steps[len(created) :]]
+                # Without superuser rights, Citus distributes over connections that must see the schema.
+                _run(database, new_schema)
+                created = [step for step in steps if step.kind in ("extension", "schema")]
     raise AssertionError("the attempts end with an error")
 
 

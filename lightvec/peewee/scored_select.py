@@ -1,9 +1,9 @@
-"""Selects whose rows have columns such as a score, whatever is selected."""
+"""The base of searches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from peewee import CommaNodeList, InterfaceError
 
@@ -12,21 +12,18 @@ from lightvec.peewee.generics import M, TypedSelect
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ScoredSelect"]
-
 
 class ScoredSelect(TypedSelect[M]):
-    """A select of a model that adds the columns ``_own`` to those that are selected."""
+    """A select of a model whose rows have the columns ``_own``, whatever is selected."""
 
     _own: Sequence[Any]
 
-    # Peewee's annotations lack these.
     _is_default: bool
     _database: Any
     _returning: Any
 
     def execute(self, database: Any = None) -> Any:
-        """Run the query. Where no database is bound, the error says how to bind one."""
+        """As in Peewee; without a database the error says how to bind one."""
         if not (database or self._database):
             name = self.model.__name__
             raise InterfaceError(
@@ -36,13 +33,13 @@ class ScoredSelect(TypedSelect[M]):
         return super().execute(database)
 
     def select(self, *fields: Any) -> Self:
-        """Choose the columns of each row; the query's own columns are always added."""
-        return cast("Self", super().select(*fields, *self._own)) if fields else self
+        """Choose the columns of each row, beside the query's own."""
+        return super().select(*fields, *self._own) if fields else self  # type: ignore[return-value]
 
     def __sql_selection__(self, ctx: Any, is_subquery: bool = False) -> Any:
         """A value in another query (``in_``, a column) has only the columns that were selected."""
         if is_subquery and not self._is_default:
-            own = {id(column) for column in self._own}
+            own = set(map(id, self._own))
             columns = [column for column in self._returning if id(column) not in own]
             return ctx.sql(CommaNodeList(columns or self._returning))
         return super().__sql_selection__(ctx, is_subquery)

@@ -1,4 +1,4 @@
-"""Settings of a session, for statements that cannot run in a transaction."""
+"""Settings for statements that cannot run in a transaction."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["backend_pid", "session_settings"]
-
 _EXCHANGE = "SELECT current_setting($1), set_config($1, $2, false)"
 
 
 @contextmanager
 def session_settings(conn: Any, settings: Mapping[str, str]) -> Iterator[None]:
-    """Set these for the session, and restore the former values at the end."""
+    """Set these, and restore the former values at the end."""
     former = _exchange(conn, settings)
     try:
         yield
@@ -23,13 +21,10 @@ def session_settings(conn: Any, settings: Mapping[str, str]) -> Iterator[None]:
 
 
 def _exchange(conn: Any, settings: Mapping[str, str]) -> dict[str, str]:
-    former = {}
-    for name, value in settings.items():
-        former[name] = conn.execute_unnamed(_EXCHANGE, [name, value]).rows[0][0]
-    return former
+    return {name: conn.execute_unnamed(_EXCHANGE, [name, value]).rows[0][0] for name, value in settings.items()}
 
 
 def backend_pid(conn: Any) -> int | None:
-    """The process ID of the server; None behind a pooler, which gives clients an ID of its own."""
+    """The server's process ID; None behind a pooler, which gives clients its own."""
     pid: int = conn.execute_unnamed("SELECT pg_catalog.pg_backend_pid()").rows[0][0]
     return pid if pid == conn.backend_pid else None

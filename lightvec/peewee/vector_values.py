@@ -1,4 +1,4 @@
-"""Lists of numbers in CASE and function calls, whose values Peewee does not convert to vectors."""
+"""Lists in CASE and function calls, which Peewee does not convert to vectors."""
 
 from __future__ import annotations
 
@@ -10,20 +10,14 @@ from peewee import SQL, Case, Field, FieldAlias, Function, Node, Value
 
 from lightvec.types.inputs import is_ndarray
 
-__all__ = ["convert_lists", "convert_update"]
-
 #: Functions whose result has the type of their arguments.
 _SAME_TYPE = ("coalesce", "greatest", "least", "nullif")
 
 
 def convert_lists(node: Any, target: Any = None) -> Any:
-    """A Case or Function with lists converted by the vector field among its values.
-
-    Without one, values that are assigned to the vector field ``target`` are converted by that.
-    """
+    """A Case or Function with lists converted by the vector field among its values, or ``target``."""
     if isinstance(node, Case):
-        values = [*(value for _, value in node.expression_tuples), node.default]
-        field, compared = _vector_field(values) or target, _vector_field([node.predicate])
+        field, compared = _vector_field(_results(node)) or target, _vector_field([node.predicate])
         case = node.clone()
         case.expression_tuples = tuple(
             (_converted(expression, compared), _converted(value, field)) for expression, value in node.expression_tuples
@@ -51,16 +45,19 @@ def convert_update(values: Mapping[Any, Any]) -> dict[Any, Any]:
 def _assigned(value: Any, field: Any) -> Any:
     if _vector_field([field]):
         value = convert_lists(value, field)
-    if isinstance(value, Case) and isinstance(field, Field) and _is_null(value):
+    if isinstance(value, Case) and isinstance(field, Field) and all(map(_is_null, _results(value))):
         # PostgreSQL takes a CASE of untyped NULLs for text.
         value = value.clone()
         value.default = Case(None, [(SQL("false"), field)])
     return value
 
 
-def _is_null(case: Any) -> bool:
-    values = [*(value for _, value in case.expression_tuples), case.default]
-    return all(value is None or (type(value) is Value and value.value is None) for value in values)
+def _results(case: Any) -> list[Any]:
+    return [*(value for _, value in case.expression_tuples), case.default]
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (type(value) is Value and value.value is None)
 
 
 def _converted(value: Any, field: Any) -> Any:
@@ -73,7 +70,6 @@ def _converted(value: Any, field: Any) -> Any:
 
 
 def _vector_field(nodes: Iterable[Any]) -> Any:
-    """The first vector field among these; None without one."""
     for node in nodes:
         field = node.field if isinstance(node, FieldAlias) else node
         if isinstance(field, Field) and hasattr(field, "distance_by"):

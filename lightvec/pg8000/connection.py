@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lightvec.extension import ExtensionTypes
 from lightvec.wire.connecting import open_session, pg8000_target
 from lightvec.wire.execute import execute, execute_script
-from lightvec.wire.lookup import look_up
+from lightvec.wire.lookup import read_catalog
 from lightvec.wire.results import Result, RowClass
 from lightvec.wire.session import Session
 
@@ -152,7 +152,7 @@ class BaseConnection:
         """The OIDs, version and schema of pgvector; a round trip if they are not known yet."""
         if not self.session.extension.oids:
             self.session.check_usable()
-            look_up(self.session)
+            read_catalog(self.session)
         return self.session.extension
 
     @property

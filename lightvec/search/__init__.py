@@ -1,4 +1,4 @@
-"""Hybrid search, and whether an index serves a query, how much it finds, and which setting is enough.
+"""Hybrid search, and tools that explain, measure and tune index searches.
 
 >>> from lightvec.search import recall
 >>> _ = Doc.insert_many([{"embedding": [1, n, 0]} for n in range(4)]).execute()
@@ -9,7 +9,8 @@
 which read the output of EXPLAIN. ``recall_measurement`` and ``tuning`` are :func:`recall` and :func:`tune`, and
 ``plots`` draws them. ``doctor`` runs the checks in ``doctor_connection``,
 ``doctor_server``, ``doctor_tables`` and ``doctor_indexes`` on what ``table_statistics`` reads; ``citus_shards`` is for
-Citus. ``findings`` has the texts of all that explain and doctor report.
+Citus. ``scan_settings`` reads the settings of index scans, and ``findings`` has the texts of everything that explain
+and doctor report.
 """
 
 from __future__ import annotations

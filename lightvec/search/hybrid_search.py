@@ -18,7 +18,7 @@ from peewee import JOIN, SQL, Cast, Expression, Field, Join, Select, Tuple, Valu
 from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
-from lightvec.peewee._seam import copy_with
+from lightvec.peewee._seam import copy_with, limit_of
 from lightvec.peewee.generics import M, TypedField
 from lightvec.peewee.nearest import Nearest, checked_count
 from lightvec.peewee.scored_select import ScoredSelect
@@ -125,7 +125,7 @@ class Hybrid(ScoredSelect[M]):
         self._weights, self._candidates = weights, candidates
         self._own = [SQL(identifier("ranks", name)).alias(name) for name in _OWN]
         super().__init__(model, [model, *self._own], is_default=True)
-        self._limit = nearest._limit
+        self._limit = limit_of(nearest)
 
     def __sql__(self, ctx: Any) -> Any:
         ranks = self._ranks()

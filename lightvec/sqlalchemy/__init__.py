@@ -22,6 +22,9 @@ field annotated ``Any``, a vector is a list of numbers; a sparse vector and bits
 
 Alembic compares the types by itself; ``context.configure(render_item=render_item, …)`` gives migrations the import.
 The modules that migrations made with pgvector's package name (``pgvector.sqlalchemy.vector.VECTOR``) exist here, too.
+
+``types`` has what the four types share, each of which has a module. ``comparators``: distances. ``functions``:
+aggregates. ``arrays``: arrays of vectors. ``migrations``: Alembic. ``remedies``: what errors advise.
 """
 
 from __future__ import annotations

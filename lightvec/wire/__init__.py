@@ -9,8 +9,9 @@ It knows no ORM and no driver's interface. From below:
   connection.
 - ``placeholders``, ``identifiers``, ``advice``: the text of SQL, names, remedies.
 - ``results``: the result of a statement. ``statements``: what a connection remembers of statements.
-- ``session``: a phase, and requests whose answers come in their order.
-- ``settings``: settings that hold for one statement. ``lookup``: what each connection asks once.
+- ``session``: the connection's state, and responses matched to requests in order; whether a
+  statement that failed may have taken effect (``in_doubt``).
+- ``settings``: settings for one statement. ``lookup``: what each connection reads from the catalog.
 - ``execute``: run one statement. ``pipeline``: many under one Sync. ``portal``: rows in batches.
   ``fetch``: rows as arrays. ``copy``: COPY.
 - ``libpq``: connection strings and parameters. ``sockets``, ``tls``, ``auth``, ``scram``, ``cancel``,

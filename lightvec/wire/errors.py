@@ -88,7 +88,7 @@ class Error(LightvecError):
         join_pg8000()
         return super().__new__(cls, *args, **kwargs)
 
-    def leave_in_doubt(self) -> None:
+    def mark_in_doubt(self) -> None:
         """Set ``in_doubt`` and add it to the message, once."""
         if self.in_doubt:
             return
@@ -160,7 +160,7 @@ class ConnectionLost(OperationalError):
         super().__init__(what if _CLOSED in what else f"{what}; the {_CLOSED}")
         self.what = what
         if in_doubt:
-            self.leave_in_doubt()
+            self.mark_in_doubt()
 
 
 class CannotConnect(OperationalError):

@@ -14,7 +14,7 @@ from lightvec.wire.errors import (
     InternalError,
     MissingExtension,
 )
-from lightvec.wire.lookup import look_up, look_up_requests
+from lightvec.wire.lookup import catalog_requests, read_catalog
 from lightvec.wire.placeholders import may_be_several
 from lightvec.wire.protocol import IDLE, TEXT, Parameter
 from lightvec.wire.results import Result, RowClass
@@ -31,7 +31,7 @@ _CONTROL = re.compile(
 
 #: The prepared statement does not exist or has other columns now. With the server's routine
 #: (src/backend/utils/cache/plancache.c, src/backend/commands/prepare.c): a function may raise the code, too.
-_PREPARED_IN_VAIN = (("0A000", "RevalidateCachedQuery"), ("26000", "FetchPreparedStatement"))
+_STALE_PLAN_ERRORS = (("0A000", "RevalidateCachedQuery"), ("26000", "FetchPreparedStatement"))
 #: Types that no longer exist, unless PL/pgSQL's RAISE reports it (src/pl/plpgsql/src/pl_exec.c).
 _INTERNAL, _RAISE = "XX000", "exec_stmt_raise"
 _BIND_REFUSED = "08P01"
@@ -65,11 +65,11 @@ def execute(
     """
     parameters = parameters_of(session, values, oids)
     if settings:
-        look_up_framing(session)
+        read_settings_scope(session)
     request = request_of(session, sql, parameters, row_class, result_formats)
     requests = [request]
-    if settings or begin is not None or not session.is_looked_up:
-        before, after = company(session, sql, settings, begin)
+    if settings or begin is not None or not session.catalog_is_read:
+        before, after = surrounding_requests(session, sql, settings, begin)
         requests = [*before, request, *after]
     was_inside = session.transaction_status != IDLE
     try:
@@ -100,7 +100,7 @@ def execute(
         path = session.extension.out_of_path
         settings = ({"search_path": WithSchema(path)} if path else {}) | others
         return execute(session, sql, values, oids, settings=settings, begin=begin, row_class=row_class)
-    if not session.is_looked_up and session.extension.oids and not session.in_failed_transaction:
+    if not session.catalog_is_read and session.extension.oids and not session.in_failed_transaction:
         _decode_renewed(session, request)
     if result_formats is None:
         for each in requests:
@@ -115,24 +115,24 @@ def _has_other_columns(session: Session, request: Request) -> bool:
     return is_guess and not session.adapters.can_read(request.columns)
 
 
-def look_up_framing(session: Session) -> None:
-    """Look up now, if that was not done yet, how settings are made to hold for one statement."""
-    if not session.is_looked_up or (session.framing is None and not session.in_transaction):
-        look_up(session)
+def read_settings_scope(session: Session) -> None:
+    """Determine how settings can be made to hold for one statement, unless that is known."""
+    if not session.catalog_is_read or (session.settings_scope is None and not session.in_transaction):
+        read_catalog(session)
 
 
-def company(
+def surrounding_requests(
     session: Session, sql: str, settings: Mapping[str, object] | None, begin: str | None = None
 ) -> tuple[list[Request], list[Request]]:
-    """The requests that go with a statement in its write: those before it and those behind it.
+    """The requests to send before and after a statement in the same write.
 
-    The look-up of types costs no round trip there. It goes only ahead of statements that give rows:
-    what cannot run inside a transaction block (VACUUM, CREATE INDEX CONCURRENTLY) cannot share its
-    Sync with another statement either.
+    There the query of the catalog takes no round trip. It precedes only statements that return
+    rows: one that cannot run inside a transaction block (VACUUM, CREATE INDEX CONCURRENTLY) cannot
+    share its Sync either.
     """
     before = [] if begin is None else [step(session, begin)]
-    if not session.is_looked_up and not session.in_failed_transaction and gives_rows(sql):
-        before += look_up_requests(session)
+    if not session.catalog_is_read and not session.in_failed_transaction and gives_rows(sql):
+        before += catalog_requests(session)
     if not settings:
         return before, []
     if _CONTROL.match(sql):
@@ -141,7 +141,7 @@ def company(
             "give them to the statements in the transaction"
         )
     inside = session.in_transaction or begin is not None
-    first, last = (session.framing or IMPLICIT).around(settings, inside=inside)
+    first, last = (session.settings_scope or IMPLICIT).around(settings, inside=inside)
     return before + [step(session, *each) for each in first], [step(session, *each) for each in last]
 
 
@@ -222,7 +222,7 @@ def parameters_of(session: Session, values: Sequence[Any], oids: Sequence[int | 
         return adapters.parameters(values, oids) if oids else [adapters.parameter(each) for each in values]
     except MissingExtension:
         pass  # Looked up below, so that a second error is not chained to this one.
-    look_up(session)
+    read_catalog(session)
     return adapters.parameters(values, oids)
 
 
@@ -246,30 +246,30 @@ def _forget_changed(session: Session, request: Request, error: DatabaseError) ->
 
     statement, sqlstate = request.statement, error.sqlstate
     routine = error.fields.get("R")
-    is_in_vain = (sqlstate, routine) in _PREPARED_IN_VAIN or (sqlstate == _INTERNAL and routine != _RAISE)
+    is_in_vain = (sqlstate, routine) in _STALE_PLAN_ERRORS or (sqlstate == _INTERNAL and routine != _RAISE)
     is_out_of_date = (bool(statement.name) and is_in_vain) or (statement.asks_binary and sqlstate == _BIND_REFUSED)
     if is_out_of_date or (statement.name and not statement.is_prepared):
         session.statements.forget(request)
     if is_out_of_date and isinstance(error.fields, ErrorFields):
         error.fields.remedy = "what the statement uses was altered since it was prepared: roll back, and run it again"
-    if session.is_looked_up and not session.in_transaction:
+    if session.catalog_is_read and not session.in_transaction:
         is_missing = sqlstate in _MISSING
         may_have_vectors = _has_vectors(session, request)
         if (is_missing and (may_have_vectors or may_be_pgvectors(request.sql))) or (
             is_out_of_date and may_have_vectors
         ):
-            is_out_of_date = _has_new_types(session) or is_out_of_date
+            is_out_of_date = _refresh_types(session) or is_out_of_date
     return is_out_of_date
 
 
-def _has_new_types(session: Session) -> bool:
+def _refresh_types(session: Session) -> bool:
     """Look pgvector's types up again; whether they have changed."""
     known = session.extension
-    look_up(session)
+    read_catalog(session)
     return session.extension != known
 
 
-def renewed(session: Session, error: BaseException | None = None) -> bool:
+def refresh_after(session: Session, error: BaseException | None = None) -> bool:
     """Whether pgvector's types are others than were known.
 
     A round trip if an error, or a column of an unknown type, makes that likely.
@@ -277,12 +277,12 @@ def renewed(session: Session, error: BaseException | None = None) -> bool:
     if session.in_transaction or session.closed or not session.extension.oids:
         return False
     is_missing = getattr(error, "sqlstate", None) in _MISSING
-    return (is_missing or not session.is_looked_up) and _has_new_types(session)
+    return (is_missing or not session.catalog_is_read) and _refresh_types(session)
 
 
 def _decode_renewed(session: Session, result: Result) -> None:
     """Decode vectors that came as texts of an unknown type, because the extension was created anew."""
-    has_new_types = _has_new_types(session)
+    has_new_types = _refresh_types(session)
     adapters, columns = session.adapters, result.columns or ()
     if not has_new_types or not result.rows:
         return
@@ -314,10 +314,10 @@ def _explain(session: Session, error: DatabaseError, sql: str, values: Sequence[
     if error.sqlstate in _ADVISED and isinstance(error.fields, ErrorFields):
         from lightvec.wire.advice import advice, may_be_pgvectors
 
-        is_unknown = is_missing and not session.is_looked_up and not session.in_transaction
+        is_unknown = is_missing and not session.catalog_is_read and not session.in_transaction
         if is_unknown and may_be_pgvectors(sql):
-            look_up(session)
-        types = session.extension if session.is_looked_up else None
+            read_catalog(session)
+        types = session.extension if session.catalog_is_read else None
         error.fields.remedy = advice(types, sql, error.sqlstate, values) or error.fields.remedy
     if is_missing and session.in_transaction:
-        session.is_looked_up = False  # Look it up again after the transaction.
+        session.catalog_is_read = False  # Look it up again after the transaction.

@@ -15,7 +15,7 @@ from lightvec.types.inputs import MAX_DIMENSIONS
 from lightvec.wire import protocol
 from lightvec.wire.datatypes import BY_OID, DENSE
 from lightvec.wire.errors import DataError, InternalError
-from lightvec.wire.execute import company, execute, parameters_of, renewed
+from lightvec.wire.execute import execute, parameters_of, refresh_after, surrounding_requests
 from lightvec.wire.portal import describe
 from lightvec.wire.protocol import (
     BINARY,
@@ -49,7 +49,7 @@ def fetch_columns(session: Session, sql: str, values: Sequence[Any], oids: Seque
         return {each.name: [row[i] for row in rows] for i, each in enumerate(result.columns or ())}
     session.check_usable()
     parameters = parameters_of(session, values, oids)
-    before, _ = company(session, sql, None)
+    before, _ = surrounding_requests(session, sql, None)
     result = Result(sql)
     columns: list[_ListColumn] = []
     with session.turn("idle", [result]):
@@ -59,7 +59,7 @@ def fetch_columns(session: Session, sql: str, values: Sequence[Any], oids: Seque
         else:
             session.send(SYNC, takes_effect=True)
             session.read_ready([result])
-    if renewed(session, result.error):
+    if refresh_after(session, result.error):
         return fetch_columns(session, sql, values, oids)
     if result.error is not None:
         raise result.error

@@ -29,12 +29,12 @@ FROM (SELECT pg_catalog.lpad(pg_catalog.pg_backend_pid()::text, 10, '0') AS pid)
 LEFT JOIN ({TYPES_SQL}) AS types ON true"""
 
 
-def look_up(session: Session) -> None:
+def read_catalog(session: Session) -> None:
     """Run the queries now, in one round trip."""
-    session.run(look_up_requests(session))
+    session.run(catalog_requests(session))
 
 
-def look_up_requests(session: Session) -> list[Request]:
+def catalog_requests(session: Session) -> list[Request]:
     """The requests; the session knows their result before the next reply is read."""
     encoding = session.adapters.encoding
     timestamp, catalog = (CatalogRequest(sql, (), encoding) for sql in (_TIMESTAMP, _CATALOG))
@@ -57,11 +57,11 @@ def _store(session: Session, rows: list[Any], began: str | None) -> None:
     if extension != session.extension:
         session.statements.clear()
         session.adapters.extension = extension
-    session.is_looked_up = True
+    session.catalog_is_read = True
     session.statements.may_prepare = session.prepare and int(rows[0][0]) == session.backend_pid
     if extension.citus:
-        from lightvec.citus.framing import CITUS
+        from lightvec.citus.settings_scope import CITUS
 
-        session.framing = CITUS
+        session.settings_scope = CITUS
     elif began is not None:
-        session.framing = IMPLICIT if began == rows[0][1] else EXPLICIT
+        session.settings_scope = IMPLICIT if began == rows[0][1] else EXPLICIT

@@ -9,8 +9,8 @@ from typing import Any
 
 from lightvec.wire import protocol
 from lightvec.wire.errors import InterfaceError, InternalError
-from lightvec.wire.execute import check_count, end_transaction, lacks_types, renewed, step
-from lightvec.wire.lookup import look_up
+from lightvec.wire.execute import check_count, end_transaction, lacks_types, refresh_after, step
+from lightvec.wire.lookup import read_catalog
 from lightvec.wire.protocol import DESCRIBE_PORTAL, SYNC
 from lightvec.wire.results import Result, RowClass
 from lightvec.wire.session import Session
@@ -46,10 +46,10 @@ def execute_many(
     if first is None:
         return Result(row_class=row_class)
     session.check_usable()  # The caller's iterable may have used the connection.
-    if (not session.is_looked_up or lacks_types(session, first[1])) and not session.in_failed_transaction:
-        look_up(session)
+    if (not session.catalog_is_read or lacks_types(session, first[1])) and not session.in_failed_transaction:
+        read_catalog(session)
     was_inside = session.in_transaction
-    is_framed = session.framing is EXPLICIT and begin is None and not was_inside
+    is_framed = session.settings_scope is EXPLICIT and begin is None and not was_inside
     pipeline = _Pipeline(session, oids, row_class)
     if begin is not None or is_framed:
         pipeline.add_step(begin or "BEGIN")
@@ -58,7 +58,7 @@ def execute_many(
     except Exception as error:
         if begin is None and not was_inside and not session.closed:
             end_transaction(session, "ROLLBACK")
-        if isinstance(statements, Sequence) and begin is None and renewed(session, error):
+        if isinstance(statements, Sequence) and begin is None and refresh_after(session, error):
             return execute_many(session, statements, oids, row_class=row_class)
         raise
     if begin is None and not was_inside:

@@ -12,12 +12,12 @@ from typing import Any
 from lightvec.wire import protocol
 from lightvec.wire.errors import DatabaseError, InterfaceError, InternalError
 from lightvec.wire.execute import (
-    company,
     execute,
-    look_up_framing,
     parameters_of,
-    renewed,
+    read_settings_scope,
+    refresh_after,
     step,
+    surrounding_requests,
 )
 from lightvec.wire.protocol import (
     DESCRIBE_PORTAL,
@@ -65,7 +65,7 @@ def _rows(
     settings: Mapping[str, object] | None,
 ) -> Generator[Any, None, None]:
     session.check_usable()
-    if session.framing is EXPLICIT:
+    if session.settings_scope is EXPLICIT:
         # pgpool-II does not forward PortalSuspended.
         sql, row_class = result.sql, result.row_class
         whole = execute(session, sql, values, oids, settings=settings, row_class=row_class)
@@ -74,8 +74,8 @@ def _rows(
         return
     parameters = parameters_of(session, values, oids)
     if settings:
-        look_up_framing(session)
-    before, after = company(session, result.sql, settings)
+        read_settings_scope(session)
+    before, after = surrounding_requests(session, result.sql, settings)
     try:
         try:
             yield from _batches(session, result, parameters, before, batch)
@@ -88,7 +88,7 @@ def _rows(
     except BaseException:
         session.abandon()  # For an interrupt before the end.
         raise
-    if result.columns is None and renewed(session, result.error):
+    if result.columns is None and refresh_after(session, result.error):
         result.reset()
         yield from _rows(session, result, values, oids, batch, settings)
     elif result.error is not None:

@@ -1,4 +1,4 @@
-"""One session with a server: a phase, and requests whose answers come in their order.
+"""A session with a server: tracks its state and matches responses to requests in order.
 
 Statements, pipelines, portals and COPY are made of what is here: :meth:`Session.run` sends requests
 under one Sync and reads their answers; :meth:`Session.turn` is for exchanges of several steps. Any
@@ -38,7 +38,7 @@ from lightvec.wire.timeouts import GRACE, Deadline, Limits
 if TYPE_CHECKING:
     from lightvec.wire.auth import Backend
     from lightvec.wire.cancel import Canceller
-    from lightvec.wire.settings import Framing
+    from lightvec.wire.settings import SettingsScope
     from lightvec.wire.transport import Transport
 
 __all__ = ["Phase", "Session", "in_doubt"]
@@ -58,8 +58,8 @@ _NOT_IDLE: dict[str, str] = {
     "connection; collect the values in a list first, or use another connection",
     "copying": "rows are being copied on this connection: wait for the end of the COPY",
 }
-#: Seconds without use after which the socket is looked at first: a look is 0.4 µs of 20, and what ends
-#: a connection, or is sent unasked, rarely comes while it is in use.
+#: Idle seconds after which the socket is polled before sending. Polling takes 0.4 µs of a query's 20,
+#: and unsolicited messages rarely arrive on a busy connection.
 _GAP = 0.001
 _QUERY_CANCELED = "57014"
 #: Seconds to search what has arrived for the error by which the server ended the connection.
@@ -132,8 +132,8 @@ class Session:
         self.notices: deque[dict[bytes, bytes]] = deque(backend.notices, maxlen=100)
         self.notifications: deque[tuple[int, str, str]] = deque(maxlen=100)
         #: Whether the server was asked for pgvector's types, and how settings hold for one statement.
-        self.is_looked_up = False
-        self.framing: Framing | None = None
+        self.catalog_is_read = False
+        self.settings_scope: SettingsScope | None = None
         #: Whether what makes the statements of the exchange take effect was sent.
         self.is_sent = False
         self._canceller = canceller
@@ -411,11 +411,11 @@ class Session:
             if not isinstance(error, Exception):
                 self._interrupt()
                 return
-            last = self._last_words() if isinstance(error, ConnectionLost) else None
+            last = self._final_error() if isinstance(error, ConnectionLost) else None
             self._break()
             fatal = last or error
             if isinstance(fatal, Error) and self._is_doubtful(fatal, results):
-                fatal.leave_in_doubt()
+                fatal.mark_in_doubt()
             if last is not None:
                 raise last from None
         finally:
@@ -438,7 +438,7 @@ class Session:
             fatal=fatal,
         )
 
-    def _last_words(self) -> DatabaseError | None:
+    def _final_error(self) -> DatabaseError | None:
         """The error by which the server ended the connection, if it has arrived."""
         result, patience = Result(), Deadline(_LAST_WORDS)
         try:
@@ -484,7 +484,7 @@ class Session:
             if adapters.is_unknown(oid) and oid not in self._unknown_types:
                 # Perhaps a vector of an extension created since: ask again, once for each type.
                 self._unknown_types.add(oid)
-                self.is_looked_up = False
+                self.catalog_is_read = False
         decoders = [adapters.decoder(column.type_oid, column.format) for column in columns]
         result.describe(columns, decoders)
 
@@ -577,7 +577,7 @@ class Session:
     def forget_extension(self) -> None:
         """Look pgvector's types up again before they are needed."""
         self.adapters.extension = NO_EXTENSION
-        self.is_looked_up = False
+        self.catalog_is_read = False
         self.statements.clear()
 
     # --- time, and the end --------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lightvec.wire.errors import InterfaceError
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["EXPLICIT", "IMPLICIT", "AtLeast", "Framing", "Step", "WithSchema", "restoring", "setting"]
+__all__ = ["EXPLICIT", "IMPLICIT", "AtLeast", "SettingsScope", "Step", "WithSchema", "restore_step", "set_step"]
 
 _FORMER = "lightvec.former_"
 
@@ -42,7 +42,7 @@ class Step(NamedTuple):
 BEGIN, COMMIT = Step("BEGIN"), Step("COMMIT")
 
 
-class Framing:
+class SettingsScope:
     """The statements around one that has settings."""
 
     #: Whether the tag of an INSERT counts the rows that were stored, not those that were sent.
@@ -50,10 +50,10 @@ class Framing:
 
     def around(self, settings: Mapping[str, object], *, inside: bool) -> tuple[list[Step], list[Step]]:
         """The statements before and after it; ``inside`` a transaction block."""
-        return [setting(settings, keep=inside)], [restoring(settings)] if inside else []
+        return [set_step(settings, keep=inside)], [restore_step(settings)] if inside else []
 
 
-class ExplicitFraming(Framing):
+class ExplicitScope(SettingsScope):
     """An explicit transaction, where the implicit one of a Sync is not kept."""
 
     def around(self, settings: Mapping[str, object], *, inside: bool) -> tuple[list[Step], list[Step]]:
@@ -61,13 +61,13 @@ class ExplicitFraming(Framing):
         return (before, after) if inside else ([BEGIN, *before], [COMMIT])
 
 
-IMPLICIT, EXPLICIT = Framing(), ExplicitFraming()
+IMPLICIT, EXPLICIT = SettingsScope(), ExplicitScope()
 
 
-def setting(settings: Mapping[str, object], *, keep: bool) -> Step:
+def set_step(settings: Mapping[str, object], *, keep: bool) -> Step:
     """The statement that applies settings; ``keep`` also saves the former values.
 
-    >>> tuple(setting({"hnsw.ef_search": 100}, keep=False))
+    >>> tuple(set_step({"hnsw.ef_search": 100}, keep=False))
     ('SELECT set_config($1, $2, true)', ['hnsw.ef_search', '100'])
     """
     saves: list[str] = []
@@ -93,8 +93,8 @@ def setting(settings: Mapping[str, object], *, keep: bool) -> Step:
     return Step(f"SELECT {', '.join(saves + calls)}", values)
 
 
-def restoring(settings: Mapping[str, object]) -> Step:
-    """The statement that restores what ``setting(..., keep=True)`` saved.
+def restore_step(settings: Mapping[str, object]) -> Step:
+    """The statement that restores what ``set_step(..., keep=True)`` saved.
 
     A former value was saved with an equals sign before it; without one the setting was unset, and NULL
     resets it.

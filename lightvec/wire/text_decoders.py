@@ -1,4 +1,4 @@
-"""Python values from the text that the types' ``*_out`` functions write; else ``ValueError``."""
+"""Convert PostgreSQL's text output to Python values; ``ValueError`` if the text is malformed."""
 
 from __future__ import annotations
 
@@ -52,32 +52,32 @@ _BOUND = rf'(?:"({_IN_DOUBLED_QUOTES})"|([^",()\[\]\\]*))'
 _RANGE = rf"(?s)([\[(]){_BOUND},{_BOUND}([\])])"
 
 
-def _no(what: str, data: str) -> ValueError:
+def _malformed(what: str, data: str) -> ValueError:
     return ValueError(f"expected {what}, got {show(data)}")
 
 
 def bool_from_text(data: str) -> bool:
     if data not in ("t", "f"):
-        raise _no("t or f", data)
+        raise _malformed("t or f", data)
     return data == "t"
 
 
 def date_from_text(data: str) -> date | str:
     """A str if Python's class cannot hold it."""
-    return date.fromisoformat(data) if _compiled(_DATE).fullmatch(data) else _beyond(data, _BEYOND_DATE)
+    return date.fromisoformat(data) if _compiled(_DATE).fullmatch(data) else _unrepresentable(data, _BEYOND_DATE)
 
 
 def timestamp_from_text(data: str) -> datetime | str:
     """A str if Python's class cannot hold it."""
     found = _compiled(_TIMESTAMP).fullmatch(data)
-    return datetime.fromisoformat(_iso(found)) if found and found[1] else _beyond(data, _BEYOND_TIMESTAMP)
+    return datetime.fromisoformat(_iso(found)) if found and found[1] else _unrepresentable(data, _BEYOND_TIMESTAMP)
 
 
 def time_from_text(data: str) -> time:
     """``time`` and ``timetz``."""
     found = _compiled(_TIMESTAMP).fullmatch(data)
     if found is None or found[1]:
-        raise _no("a time like 01:02:03", data)
+        raise _malformed("a time like 01:02:03", data)
     return time.fromisoformat(_iso(found))
 
 
@@ -88,7 +88,7 @@ def _iso(found: re.Match[str]) -> str:
     return f"{day}{clock}.{fraction:0<6}{offset}"
 
 
-def _beyond(data: str, pattern: str) -> str:
+def _unrepresentable(data: str, pattern: str) -> str:
     if not _compiled(pattern).fullmatch(data):
         raise ValueError(f"expected a date or time in ISO's style, got {show(data)}: SET DateStyle = 'ISO'")
     return data
@@ -106,9 +106,9 @@ def interval_from_text(data: str) -> timedelta | PGInterval:
 
 
 def _interval(part: dict[str, str]) -> timedelta | PGInterval:
-    """The sign of years holds for months, that of hours for the time; ``ago`` negates all.
+    """The sign of the years also applies to the months, that of the hours to the time; ``ago`` negates all.
 
-    In SQL's style the sign of the days also holds for a time without a sign.
+    In the sql_standard style, the sign of the days also applies to a time without a sign.
     """
     ago = -1 if part.get("ago") == "ago" else 1
     is_of_all = "sql" in part and not part["sign"] and part["days"][0] == "-"
@@ -148,7 +148,7 @@ def integers_from_text(data: str) -> list[int]:
 def point_from_text(data: str) -> tuple[float, ...]:
     numbers = data[1:-1].split(",")
     if (data[:1], data[-1:], len(numbers)) != ("(", ")", 2):
-        raise _no("a point like (1,2)", data)
+        raise _malformed("a point like (1,2)", data)
     return tuple(map(float, numbers))
 
 
@@ -157,10 +157,10 @@ def bytes_from_text(data: str) -> bytes:
     if data.startswith("\\x"):
         read = bytes.fromhex(data[2:])
         if 2 + 2 * len(read) != len(data):
-            raise _no("hexadecimal digits", data)
+            raise _malformed("hexadecimal digits", data)
         return read
     if not _compiled(r"[^\\]*(?:\\(?:\\|[0-3][0-7]{2})[^\\]*)*").fullmatch(data):
-        raise _no("bytes in the escape style", data)
+        raise _malformed("bytes in the escape style", data)
     return re.sub(rb"\\(\\|[0-7]{3})", _byte, data.encode("ascii"))
 
 
@@ -173,7 +173,7 @@ def record_from_text(data: str) -> tuple[str | None, ...]:
     if data == "()":
         return ()
     if data[:1] != "(" or data[-1:] != ")":
-        raise _no("a record like (1,a)", data)
+        raise _malformed("a record like (1,a)", data)
     return tuple(_fields(f",{data[1:-1]}"))
 
 
@@ -182,7 +182,7 @@ def _fields(data: str) -> Iterator[str | None]:
     while position < len(data):
         found = pattern.match(data, position)
         if found is None:
-            raise _no("the fields of a record", data)
+            raise _malformed("the fields of a record", data)
         yield _unquoted(found[1], found[2])
         position = found.end()
 
@@ -202,7 +202,7 @@ def range_decoder(element: Convert) -> Convert:
             return Range(is_empty=True)
         found = _compiled(_RANGE).fullmatch(data)
         if found is None:
-            raise _no("a range like [1,5)", data)
+            raise _malformed("a range like [1,5)", data)
         before, *texts, behind = found.groups()
         bounds = [_unquoted(*texts[:2]), _unquoted(*texts[2:])]
         lower, upper = (None if bound is None else element(bound) for bound in bounds)
@@ -217,7 +217,7 @@ def multirange_decoder(element: Convert) -> Convert:
 
     def convert(data: str) -> list[Range]:
         if data[:1] != "{" or data[-1:] != "}":
-            raise _no("ranges like {[1,5)}", data)
+            raise _malformed("ranges like {[1,5)}", data)
         return list(map(one, _ranges(data)))
 
     return convert
@@ -228,6 +228,6 @@ def _ranges(data: str) -> Iterator[str]:
     while position < end or position == end > 1:
         found = pattern.match(data, position)
         if found is None or (data[found.end()] != "," and found.end() != end):
-            raise _no("ranges with commas between", data)
+            raise _malformed("ranges with commas between", data)
         yield found[0]
         position = found.end() + 1

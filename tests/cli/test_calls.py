@@ -273,7 +273,7 @@ def test_interrupted_in_the_middle(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lightvec.peewee.schema._make", interrupt)
+    monkeypatch.setattr("lightvec.peewee.schema.set_up", interrupt)
     outcome = run("init-db", "--table", "t", "--dimensions", 2, "--url", empty_url, *arguments)
     assert outcome.status == 1
     assert outcome.err.startswith(f"lightvec: interrupted: {told}")

@@ -99,7 +99,7 @@ THREE = PARSE_COMPLETE + (BIND_COMPLETE + complete("UPDATE 2")) * 3
 def test_other_answers_than_statements(turn: bytes, eager: bool) -> None:
     with playing([LOGIN, turn, READY], eager=eager) as played:
         conn = connect(URL)
-        conn.session.is_looked_up = True
+        conn.session.catalog_is_read = True
         with pytest.raises(InternalError):
             many(conn)
         assert conn.closed
@@ -110,7 +110,7 @@ def test_a_notification_right_behind_the_answers() -> None:
     """It is no answer of theirs, and is heard with the next statement."""
     with playing([LOGIN, THREE + READY + notification("a", "b")], eager=True) as played:
         conn = connect(URL)
-        conn.session.is_looked_up = True
+        conn.session.catalog_is_read = True
         assert many(conn) == 6
         check_in_step(conn, played)
         assert len(conn.notifications) == 1
@@ -120,7 +120,7 @@ def test_a_batch_that_is_not_full() -> None:
     described, batch = PARSE_COMPLETE + message("t", b"\0\0") + COLUMN, BIND_COMPLETE + ONE + message("s")
     with playing([LOGIN, described, batch, READY]) as played:
         conn = connect(URL)
-        conn.session.is_looked_up = True
+        conn.session.catalog_is_read = True
         with pytest.raises(InternalError, match="rows were lost"):
             list(conn.stream("SELECT a FROM t", batch=2))
         check_in_step(conn, played)
@@ -130,7 +130,7 @@ def fetched(columns: bytes, *said: bytes) -> Any:
     """What fetch_columns gives for a query whose rows are these."""
     with playing([LOGIN, PARSE_COMPLETE + columns, BIND_COMPLETE + b"".join(said) + READY]) as played:
         conn = connect(URL)
-        conn.session.is_looked_up = True
+        conn.session.catalog_is_read = True
         try:
             return {name: list(values) for name, values in conn.fetch_columns("SELECT a FROM t").items()}
         finally:

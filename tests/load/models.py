@@ -85,7 +85,7 @@ class Models(Program):
     def _nearest(self) -> None:
         token, vector = self._token(), self._vector()
         setting = fn.current_setting("hnsw.ef_search").alias("setting")
-        query: Any = self._row.embedding.nearest(vector, 5, ef_search=600 + self.number).where(
+        query: Any = self._row.embedding.nearest(vector, 5, exact=False, ef_search=600 + self.number).where(
             self._row.client == self.number
         )
         rows = list(query.select(self._row, Value(token).alias("said"), setting))

@@ -41,7 +41,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     "wire/advice.py:_newer": dict.fromkeys(
         ("found[0]", "'.'.join(map(str, version))", "'.'.join(map(str, types.version))"), "a sentence"
     ),
-    "wire/settings.py:setting": {"', '.join(saves + calls)": _CALLS},
+    "wire/settings.py:set_step": {"', '.join(saves + calls)": _CALLS},
     "peewee/estimates.py:estimate": {"percent": "a number, written as one"},
     "search/explaining.py:": {"NEVER_ANALYZED": "a constant of table_statistics.py"},
     "search/explaining.py:_planned": {"sql": "what Peewee has written"},

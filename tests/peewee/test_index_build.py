@@ -71,6 +71,22 @@ def test_a_view_has_no_index(base: Pg8000Database) -> None:
 
 
 @pytest.mark.parametrize(
+    ("relation", "remedy"),
+    [
+        ("MATERIALIZED VIEW mean AS SELECT avg(e) AS e FROM built", r"such as avg\(embedding\)::vector\(384\)"),
+        ("VIEW mean AS SELECT avg(e) AS e FROM built", "this is a view, so build the index on its table"),
+        ("TABLE mean (e vector)", r"run ALTER TABLE mean ALTER COLUMN e TYPE vector\(384\)"),
+    ],
+)
+def test_the_remedy_for_a_column_without_dimensions(base: Pg8000Database, relation: str, remedy: str) -> None:
+    with base.connection_context(), base.atomic() as transaction:
+        base.execute_sql(f"CREATE {relation}")
+        with pytest.raises(InvalidOption, match=f"mean.e declares no dimensions.*{remedy}"):
+            HnswIndex(vector_field(model_of(base, "mean")), metric="l2")
+        transaction.rollback()
+
+
+@pytest.mark.parametrize(
     ("text", "size"),
     [
         ("64MB", 64 * MB),

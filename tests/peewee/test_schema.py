@@ -15,8 +15,9 @@ from playhouse.postgres_ext import ArrayField
 
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField, catalog
+from lightvec.peewee.distribution import Distribution
 from lightvec.peewee.reflect import model_with
-from lightvec.peewee.schema import plan, set_up
+from lightvec.peewee.schema import plan, set_schema, set_up
 from lightvec.pg8000 import connect
 
 INDEX = "doc_embedding_cosine_hnsw"
@@ -308,3 +309,26 @@ def test_create_tables_of_a_user_who_may_not(empty: Pg8000Database, in_transacti
     finally:
         empty.execute_sql("RESET ROLE; DROP OWNED BY modest; DROP ROLE modest")
     assert (refused.value.__cause__, refused.value.__suppress_context__) == (None, True)
+
+
+# Citus, as far as one server shows it
+
+
+def test_a_distributed_table_in_a_new_schema(empty: Pg8000Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema is committed first: the connections over which Citus distributes must see it."""
+    empty.execute_sql(
+        "CREATE TABLE seen (n int); CREATE FUNCTION create_reference_table(name text) RETURNS void LANGUAGE sql AS "
+        "'INSERT INTO seen SELECT count(*) FROM pg_namespace WHERE nspname = ''fresh'' "
+        "AND NOT pg_current_xact_id_if_assigned()::xid::text = pg_namespace.xmin::text'"
+    )
+    monkeypatch.setattr("lightvec.peewee.schema.require_citus", lambda database: None)
+    model = doc()
+    set_schema([model], "fresh")
+    steps = set_up(empty, [model], schema="fresh", distribution=Distribution(reference=True))
+    assert [(step.kind, step.exists) for step in steps][:4] == [
+        ("extension", False),
+        ("schema", False),
+        ("table", False),
+        ("distribution", False),
+    ]
+    assert empty.execute_sql("SELECT n FROM seen").fetchall() == [(1,)]

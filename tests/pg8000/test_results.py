@@ -161,7 +161,7 @@ def test_a_type_that_stays_unknown_is_asked_for_once(empty_url: str, conn: Conne
         connection.run("CREATE TYPE mood AS ENUM ('good')")
         for _ in range(3):
             assert connection.run("SELECT 'good'::mood") == [["good"]]
-        assert connection.session.is_looked_up
+        assert connection.session.catalog_is_read
 
 
 def test_the_look_up_does_not_read_what_the_caller_registered(url: str) -> None:
@@ -249,7 +249,7 @@ def test_a_vector_that_became_something_else(
 
 @pytest.mark.parametrize("prepare", [False, True])
 @pytest.mark.parametrize("runs", [1, 2, 3])
-@pytest.mark.parametrize("way", ["renamed", "path", "setting", "renewed"])
+@pytest.mark.parametrize("way", ["renamed", "path", "setting", "refresh_after"])
 def test_a_query_of_other_columns(way: str, runs: int, prepare: bool, empty_url: str) -> None:
     sql, both = "SELECT id, e FROM m", Vector([1, 2])
     with connect(empty_url, prepare=prepare) as conn, connect(empty_url) as other:
@@ -264,7 +264,7 @@ def test_a_query_of_other_columns(way: str, runs: int, prepare: bool, empty_url:
             found = [both, 1]
         elif way == "path":
             conn.run("SET search_path TO s2, public")
-        elif way == "renewed":
+        elif way == "refresh_after":
             other.run(f"DROP TABLE m; DROP EXTENSION vector CASCADE; CREATE EXTENSION vector; {create}")
             found = [1, both]
         for _ in range(4):

@@ -104,18 +104,23 @@ def test_is_alive_while_another_thread_works(threads: int, conn: Connection) -> 
     # Three that never wait leave the worker little of the interpreter's time.
     statements = STATEMENTS if threads == 1 else STATEMENTS // 20
 
+    ready = threading.Barrier(threads + 1)
+
     def work() -> None:
+        ready.wait(PATIENCE)
         for number in range(statements):
             assert conn.run("SELECT CAST(:n AS int), CAST(:v AS vector)", n=number, v=Vector([number])) == [
                 [number, Vector([number])]
             ]
 
+    def look() -> None:
+        ready.wait(PATIENCE)
+        answers.append(conn.is_alive())
+        answers.extend(polled(conn.is_alive, worker))
+
     answers: list[bool] = []
     with running(work) as worker:
-        others = [
-            threading.Thread(target=lambda: answers.extend(polled(conn.is_alive, worker)), daemon=True)
-            for _ in range(threads)
-        ]
+        others = [threading.Thread(target=look, daemon=True) for _ in range(threads)]
         for other in others:
             other.start()
         worker.join(PATIENCE)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -68,7 +69,6 @@ def test_pyarrow_reads_a_vector_without_a_copy(vector: Any) -> None:
 
 
 def test_pandas(url: str, tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame([VALUES], columns=[*COLUMNS])
     frame.to_csv(tmp_path / "rows.csv", index=False)
     frame.to_json(tmp_path / "rows.jsonl", orient="records", lines=True, default_handler=str)

@@ -8,8 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas
+import polars
 import pyarrow as pa
 import pytest
+import xarray
 
 from lightvec.errors import InvalidVector
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
@@ -187,15 +190,7 @@ def test_a_pyarrow_array_needs_no_numpy(monkeypatch: pytest.MonkeyPatch) -> None
     assert Vector(WithoutNumpy(NUMBERS)) == NUMBERS
 
 
-# Libraries that the tests do not require
-
-
-def loaded(name: str) -> Any:
-    return pytest.importorskip(name)
-
-
 def test_pandas() -> None:
-    pandas = loaded("pandas")
     frame = pandas.DataFrame([[0.1, 0.2, 0.3], NUMBERS])
     for kind in KINDS:
         for dtype in ("float64", "Float64", "float32[pyarrow]", "object", "Int64"):
@@ -210,7 +205,6 @@ def test_pandas() -> None:
 
 
 def test_polars_and_xarray() -> None:
-    polars, xarray = loaded("polars"), loaded("xarray")
     for kind in KINDS:
         assert kind(polars.Series(NUMBERS)).to_list() == NUMBERS
         assert kind(xarray.DataArray(NUMBERS)).to_list() == NUMBERS

@@ -12,7 +12,7 @@ from lightvec.wire.copy.target import Target
 from lightvec.wire.errors import ProgrammingError
 from lightvec.wire.execute import ask, execute
 from lightvec.wire.identifiers import identifier
-from lightvec.wire.lookup import look_up
+from lightvec.wire.lookup import read_catalog
 from lightvec.wire.session import Session
 from lightvec.wire.settings import IMPLICIT
 
@@ -87,9 +87,9 @@ def _on_conflict(target: Target, key: _Key) -> str:
 
 
 def _inserted(session: Session, insert: str) -> int:
-    if not session.is_looked_up:
-        look_up(session)
-    if (session.framing or IMPLICIT).counts_inserts:
+    if not session.catalog_is_read:
+        read_catalog(session)
+    if (session.settings_scope or IMPLICIT).counts_inserts:
         return execute(session, insert).row_count
     answer = execute(session, f"WITH inserted AS ({insert} RETURNING 1) SELECT count(*) FROM inserted")
     return int(answer.rows[0][0]) if answer.rows else 0

@@ -15,7 +15,7 @@ from lightvec.wire.copy.arrays import array_blocks, items
 from lightvec.wire.copy.blocks import Block, binary_blocks, line_blocks, text_blocks
 from lightvec.wire.copy.conflict import check_on_conflict, load_by_insert
 from lightvec.wire.copy.copy_in import copy_in
-from lightvec.wire.copy.target import Target, look_up
+from lightvec.wire.copy.target import Target, describe_target
 from lightvec.wire.errors import DatabaseError, DataError, ErrorFields, InterfaceError, InternalError
 from lightvec.wire.results import CopyResult
 from lightvec.wire.session import Session
@@ -79,7 +79,7 @@ def copy_rows(
             f"expected an iterable of rows, got a {type(rows).__name__}: pass its rows, such as "
             f".itertuples(index=False), or a dict of its columns to copy_columns"
         )
-    target = look_up(session, table, columns, left_alone)
+    target = describe_target(session, table, columns, left_alone)
     binary = _is_binary(session, target)
     blocks = _row_blocks(session, target, rows, binary)
     return _load(session, target, binary, blocks, on_conflict, progress)
@@ -101,7 +101,7 @@ def copy_texts(
     2
     """
     check_on_conflict(on_conflict)
-    target = look_up(session, table, columns)
+    target = describe_target(session, table, columns)
     return _load(session, target, False, line_blocks(rows), on_conflict, progress)
 
 
@@ -130,7 +130,7 @@ def copy_columns(
     check_on_conflict(on_conflict)
     if not isinstance(columns, Mapping):
         raise InterfaceError(f"expected a dict of column names to lists or arrays, got {show(columns)}")
-    target = look_up(session, table, list(columns))
+    target = describe_target(session, table, list(columns))
     binary = _is_binary(session, target)
     values, length = list(columns.values()), _length(columns)
     blocks = array_blocks(target, values, length) if binary else None

@@ -17,7 +17,7 @@ from lightvec.wire.execute import ask
 from lightvec.wire.identifiers import identifier
 from lightvec.wire.session import Session
 
-__all__ = ["Column", "Target", "look_up"]
+__all__ = ["Column", "Target", "describe_target"]
 
 #: A domain has the binary format of its base type (``domain_recv``), an enum's is its label.
 #: Arrays are found by their element's ``typarray``: int2vector and oidvector have elements, too.
@@ -104,7 +104,7 @@ class Target:
         return None if None in encoders else encoders  # type: ignore[return-value]
 
 
-def look_up(
+def describe_target(
     session: Session, table: str | tuple[str, ...], columns: Iterable[str], left_alone: Collection[str] = ()
 ) -> Target:
     """The table and its columns, in one round trip; :class:`ProgrammingError` if one does not exist."""

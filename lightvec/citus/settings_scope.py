@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lightvec.wire.settings import BEGIN, COMMIT, Framing, Step
+from lightvec.wire.settings import BEGIN, COMMIT, SettingsScope, Step
 
 __all__ = ["CITUS"]
 
@@ -42,7 +42,7 @@ END $lightvec$"""
 )
 
 
-class CitusFraming(Framing):
+class CitusScope(SettingsScope):
     """A transaction around the statement, or the one that is open."""
 
     begins = True
@@ -58,4 +58,4 @@ class CitusFraming(Framing):
         return [BEGIN, *before], [COMMIT]
 
 
-CITUS = CitusFraming()
+CITUS = CitusScope()
