@@ -88,6 +88,7 @@ def command(
     """
     from lightvec.cli.loading import ColumnMap, Loader
     from lightvec.peewee.reflect import model_of, vector_field
+    from lightvec.wire.identifiers import identifier
 
     format = format_of(file, given)
     is_matrix = format in MATRICES and not (format == "hdf5" and maps)
@@ -117,10 +118,11 @@ def command(
                 loader = Loader(database, model, column_map, on_conflict, progress)
                 loaded = loader.load(file, format, column, vectors, delimiter)
         seconds = time.monotonic() - start
-        with _analyzing(loader.table):
+        name = identifier(*filter(None, (schema, table)))
+        with _analyzing(name):
             _report(table, loaded, loader.read - loaded, on_conflict, seconds, as_json)
             if loaded:
-                database.execute_sql(f"ANALYZE {loader.table}", settings=_ANALYZE_SETTINGS)
+                database.execute_sql(f"ANALYZE {name}", settings=_ANALYZE_SETTINGS)
 
 
 #: VACUUM, among others, holds a lock that ANALYZE needs.

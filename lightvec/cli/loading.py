@@ -145,11 +145,10 @@ class Loader:
     ) -> None:
         meta: Any = model._meta
         self._name: Any = tuple(filter(None, (meta.schema, meta.table_name)))
-        self.table = identifier(*self._name)
         self._session: Any = database.connection().session
         found = describe_target(self._session, self._name, column_map.columns).columns
         self._columns = {column.name: column for column in found}
-        rows = database.execute_sql(_DEFAULTS, (self.table,)).fetchall()
+        rows = database.execute_sql(_DEFAULTS, (identifier(*self._name),)).fetchall()
         self._defaults = {name for (name,) in rows}
         self._map = column_map
         self._on_conflict = on_conflict
