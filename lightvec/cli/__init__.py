@@ -1,14 +1,12 @@
 """The command-line interface. Each command is a module that wraps a library call.
 
-Data goes to stdout, messages to stderr. The exit status is 0, 1 for a failure, and 2 for wrong
-usage; an error is one line that says what to do.
+Data goes to stdout, messages to stderr; the exit status is 0, 1 for a failure, 2 for wrong usage.
 
 - ``commands``: the group, which loads a command's module when it runs. ``options``, ``output``,
-  ``streams``, ``progress``, ``errors``: shared by the commands. ``models``: models by their names.
+  ``streams``, ``errors``: shared by the commands.
 - ``load``: the command; ``loading``: a file into a table; ``files``: formats and text files;
-  ``vector_files`` and ``arrow_files``: binary ones; ``column_map`` and ``column_texts``: columns.
-- ``search``, with ``filters``; ``init_db``, ``create_index``, ``doctor``, ``recall``, ``tune``,
-  ``server``: a command each.
+  ``vector_files`` and ``arrow_files``: binary ones; ``column_texts``: values as texts.
+- ``init_db``, ``create_index``, ``search``, ``doctor``, ``recall``, ``tune``, ``server``: commands.
 """
 
 from __future__ import annotations

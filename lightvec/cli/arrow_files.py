@@ -9,6 +9,7 @@ from typing import Any
 from lightvec.cli.files import NumberedRows, Rows, check_headings
 from lightvec.errors import InvalidOption, MissingExtra
 
+#: Rows converted at once.
 _BATCH = 1_024
 
 
@@ -61,7 +62,6 @@ def arrow_rows(path: Path, format: str, is_loaded: Callable[[str], bool]) -> Row
         rows(),
         getattr(file, "close", lambda: None),
         lambda done: done / count if count else None,
-        unit="row",
         names=names,
         is_binary=True,
     )
@@ -98,15 +98,13 @@ def _with_objects(types: Any, kind: Any, value: Any) -> Any:
 
 
 def _vectors(column: Any) -> Sequence[Any]:
-    values = column.flatten()
-    width, rest = divmod(len(values), max(len(column), 1))
-    has_nulls = column.null_count or values.null_count or rest
-    is_even = not has_nulls and {*column.value_lengths().to_pylist()} <= {width}
     try:
         import numpy  # noqa: F401  (to_numpy needs it)
     except ImportError:
-        is_even = False
-    if not is_even:
         return list(column.to_pylist())
-    rows: Sequence[Any] = values.to_numpy(zero_copy_only=False).reshape(len(column), width)
+    values = column.flatten()
+    lengths = {*column.value_lengths().to_pylist()}
+    if column.null_count or values.null_count or len(lengths) != 1:
+        return list(column.to_pylist())
+    rows: Sequence[Any] = values.to_numpy(zero_copy_only=False).reshape(len(column), *lengths)
     return rows

@@ -34,7 +34,7 @@ def needs_numbers(column: Column, in_binary: bool) -> bool:
     return is_number or is_json(column) or column.vector in _CLASSES
 
 
-def text_writer(name: str, column: Column, *, texts_are_json: bool) -> Callable[[Any], str]:
+def text_writer(name: str, column: Column, texts_are_json: bool) -> Callable[[Any], str]:
     """What writes a value of this column."""
     expected = f"{name} is {column.type}"
     write: Callable[[Any], str]

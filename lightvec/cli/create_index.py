@@ -9,9 +9,15 @@ from typing import Any
 import click
 
 from lightvec.cli.errors import reporting_build
-from lightvec.cli.options import COUNT, metric_option, not_empty, open_field, table_options
-from lightvec.cli.output import print_json, print_sql
-from lightvec.cli.progress import Line, duration, size
+from lightvec.cli.options import (
+    COUNT,
+    dry_run_option,
+    metric_option,
+    not_empty,
+    open_field,
+    table_options,
+)
+from lightvec.cli.output import Line, duration, print_json, print_sql, size
 from lightvec.cli.streams import tell
 
 #: The method that an option is for.
@@ -19,7 +25,6 @@ _METHODS = {"m": "hnsw", "ef_construction": "hnsw", "lists": "ivfflat"}
 
 
 @click.command("create-index")
-@click.argument("table")
 @click.option(
     "--method",
     type=click.Choice(["hnsw", "ivfflat"]),
@@ -65,7 +70,7 @@ _METHODS = {"m": "hnsw", "ef_construction": "hnsw", "lists": "ivfflat"}
     type=click.IntRange(0, COUNT.max),
     help="Parallel workers (max_parallel_maintenance_workers; default: the server's).",
 )
-@click.option("--dry-run", is_flag=True, help="Print the SQL that would run, and change nothing.")
+@dry_run_option
 @table_options
 def command(
     table: str,
@@ -113,8 +118,8 @@ def command(
 
         def plan_with(**options: Any) -> Any:
             index = cls(field, name=name, concurrently=concurrently, **own, **options)
-            any_name = name is None
-            return index, plan_index(database, index, maintenance_work_mem=memory, workers=workers, any_name=any_name)
+            settings = {"maintenance_work_mem": memory, "workers": workers}
+            return index, plan_index(database, index, **settings, any_name=name is None)
 
         index, plan = plan_with()
         if not plan.exists and method == "ivfflat" and "lists" not in own:
@@ -164,10 +169,11 @@ def _print_needs(plan: Any, index: Any) -> None:
     if not needs.fits:
         # Parallel workers take some of it, too.
         enough = (needs.needed * 1.1 / (1 << 20) + 8) // 64 * 64 + 64
-        slow = "a build that exceeds it is many times slower"
-        effect = slow if index.method == "hnsw" else "the build will fail"
-        option = f"--maintenance-work-mem {enough:.0f}MB"
-        remedy = f"; {effect}: use {option}, if the server has that much"
+        effect = "the build will fail"
+        if index.method == "hnsw":
+            effect = "a build that exceeds it is many times slower"
+        use = f"use --maintenance-work-mem {enough:.0f}MB"
+        remedy = f"; {effect}: {use}, if the server has that much"
     tell(
         f"about {needs.rows:,} rows: the build needs about {size(needs.needed)} of memory, "
         f"and maintenance_work_mem is {size(needs.allowed)}{remedy}"

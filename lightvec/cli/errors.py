@@ -13,8 +13,6 @@ import click
 from lightvec.cli.streams import discard, messages, tell
 from lightvec.errors import InvalidOption, LightvecError
 
-_FAILED, _WRONG_USAGE = 1, 2
-
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -59,9 +57,9 @@ def exit_status(run: Callable[[], object]) -> int:
         return _report("interrupted")
     except BrokenPipeError:
         discard(sys.stdout)
-        return _FAILED
+        return 1
     except InvalidOption as error:
-        return _report(error, _WRONG_USAGE)
+        return _report(error, 2)
     except OSError as error:
         if error.filename is not None or error.errno not in _UNWRITTEN:
             return _report(error)
@@ -74,7 +72,7 @@ def exit_status(run: Callable[[], object]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _report(error: object, status: int = _FAILED) -> int:
+def _report(error: object, status: int = 1) -> int:
     tell(f"lightvec: {' '.join(str(error).split())}")
     return status
 

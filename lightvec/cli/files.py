@@ -39,6 +39,8 @@ _SIGNATURES = {
     b"SQLite format 3": "an SQLite database",
     b"<?xml": "XML",
     b"<!": "XML or HTML",
+    b"\x1f\x8b": "a gzip file",
+    b"PK\x03\x04": "a zip archive",
 }
 
 NumberedRows = Iterator[tuple[int, dict[str, Any]]]
@@ -51,7 +53,7 @@ _STDIN = Path("-")
 
 @dataclass
 class Rows:
-    """The rows of a file with their numbers, counted in ``unit``; ``names`` if the file lists them.
+    """The rows of a file with their numbers, as they are read; ``names`` if the file lists them.
 
     ``is_json``: texts are JSON strings; elsewhere a text for a ``json`` column is JSON.
     ``is_binary``: values have types of their own.
@@ -61,13 +63,13 @@ class Rows:
     rows: NumberedRows
     close: Callable[[], object]
     read_part: ReadPart
-    unit: str = "line"
     names: Sequence[str] | None = None
     is_json: bool = False
     is_binary: bool = False
 
     def place(self, number: int) -> str:
-        return f"{self.path}, {self.unit} {number:,}"
+        unit = "row" if self.is_binary else "line"
+        return f"{self.path}, {unit} {number:,}"
 
 
 def format_of(path: Path, format: str | None = None) -> str:
@@ -88,10 +90,10 @@ def format_of(path: Path, format: str | None = None) -> str:
     if found in _ANY_BYTES:
         return found
     held = next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), found)
-    if head.startswith(b"\x1f\x8b"):
-        held = "jsonl.gz" if found == "jsonl.gz" else "a gzip file"
-    if head.startswith(b"PK\x03\x04"):
-        held = "npz" if b".npy" in head[:200] or found == "npz" else "a zip archive"
+    if held == "a gzip file" and found == "jsonl.gz":
+        held = found
+    if held == "a zip archive" and (b".npy" in head[:200] or found == "npz"):
+        held = "npz"
     if found in FORMATS and held == found:
         return found
     endings = ", ".join(f".{name}" for name in FORMATS)
@@ -176,10 +178,6 @@ def _object(line: bytes, where: str, with_numbers: frozenset[str]) -> dict[str, 
     return found
 
 
-#: PostgreSQL's limit. Python's, 131,072, is too small for a vector of 16,000 dimensions.
-_LONGEST_CELL = 1 << 30
-
-
 def _csv(file: BinaryIO, path: Path, read_part: ReadPart, delimiter: str | None) -> Rows:
     """Rows of a CSV file; the server refuses bytes that are not UTF-8."""
     text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
@@ -202,7 +200,8 @@ def _csv(file: BinaryIO, path: Path, read_part: ReadPart, delimiter: str | None)
 
 
 def _csv_lines(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
-    usual = csv.field_size_limit(_LONGEST_CELL)
+    # Python's own limit, 131,072, is too small for a vector of 16,000 dimensions.
+    usual = csv.field_size_limit(1 << 30)
     end = 0
     try:
         for row in reader:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import click
 
 from lightvec.cli.errors import reporting_build
-from lightvec.cli.models import models_of
 from lightvec.cli.options import (
     COUNT,
+    dry_run_option,
     json_option,
     not_empty,
     open_database,
@@ -22,14 +27,11 @@ from lightvec.cli.streams import tell
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.metrics import INDEX_DIMENSIONS
 
-if TYPE_CHECKING:
-    from peewee import Model
-
 
 @click.command("init-db")
 @click.argument("models", nargs=-1, metavar="[PACKAGE.MODULE[:MODEL]]...")
 @url_option
-@click.option("--dry-run", is_flag=True, help="Print the SQL that would run, and change nothing.")
+@dry_run_option
 @click.option(
     "--create-extension/--no-create-extension",
     default=True,
@@ -102,8 +104,14 @@ def command(
     lightvec init-db --table doc --dimensions 384 --column tenant:int --distribute-by tenant
     """
     from lightvec.peewee import schema as schema_setup
+    from lightvec.peewee.distribution import Distribution
 
-    distribution = _distribution(distribute_by, shards, reference)
+    if shards is not None and distribute_by is None:
+        raise click.UsageError("--shards needs --distribute-by COLUMN")
+    if reference and distribute_by is not None:
+        raise click.UsageError("expected --distribute-by or --reference, got both")
+    is_distributed = reference or distribute_by
+    distribution = Distribution(distribute_by, shards, reference) if is_distributed else None
     if distribute_schema and schema is None:
         raise click.UsageError("--distribute-schema needs --schema NAME")
     wanted = _wanted(models, table, distribute_by)
@@ -111,8 +119,8 @@ def command(
         schema_setup.set_schema(wanted, schema)
     set_up: Any = schema_setup.plan if dry_run else schema_setup.set_up
     own = None if url else _own_database(wanted)
-    builds_concurrently = concurrently and not dry_run
-    with open_database(url, own) as database, reporting_build(builds_concurrently, "nothing was kept"):
+    reporting = reporting_build(concurrently and not dry_run, "nothing was kept")
+    with open_database(url, own) as database, reporting:
         steps: list[Any] = set_up(
             database,
             wanted,
@@ -136,25 +144,12 @@ def command(
 
 def _as_json(step: Any, dry_run: bool) -> dict[str, Any]:
     created = not (step.exists or step.differs or dry_run)
-    result: dict[str, Any] = {"kind": step.kind, "name": step.name, "created": created}
-    if step.differs:
-        result["differs"] = step.differs
-    if dry_run:
-        result |= {"exists": step.exists, "sql": () if step.exists else step.sql}
-    return result
+    differs = {"differs": step.differs} if step.differs else {}
+    sql = {"exists": step.exists, "sql": () if step.exists else step.sql} if dry_run else {}
+    return {"kind": step.kind, "name": step.name, "created": created, **differs, **sql}
 
 
-def _distribution(by: str | None, shards: int | None, reference: bool) -> Any:
-    from lightvec.peewee.distribution import Distribution
-
-    if shards is not None and by is None:
-        raise click.UsageError("--shards needs --distribute-by COLUMN")
-    if reference and by is not None:
-        raise click.UsageError("expected --distribute-by or --reference, got both")
-    return Distribution(by, shards, reference) if by or reference else None
-
-
-def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list[type[Model]]:
+def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list[Any]:
     if table["table"] is None:
         for name in table:
             if table[name]:
@@ -163,12 +158,80 @@ def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list
         if not paths:
             model = "a model (package.module or package.module:Model)"
             raise click.UsageError(f"name {model} or a table (--table NAME)")
-        return models_of(paths)
+        return list(dict.fromkeys(model for path in paths for model in _models_at(path)))
     if paths:
         raise click.UsageError("name models or --table, not both")
     if table["dimensions"] is None:
         raise click.UsageError("--table needs --dimensions, those of your embedding model")
     return [_table_model(**table, distribute_by=by)]
+
+
+def _models_at(path: str) -> list[Any]:
+    """The models in a module or below it, but bases that only carry ``Meta``, or one by name."""
+    module_name, _, model_name = path.partition(":")
+    module = _import(module_name, path)
+    named = getattr(module, model_name, None) if model_name else None
+    if _is_model(named):
+        return [named]
+    models = {name: value for name, value in vars(module).items() if _is_model(value)}
+    own = f"{module.__name__}."
+    known = {
+        name: model
+        for name, model in models.items()
+        if f"{model.__module__}.".startswith(own) and not _is_base(model, models.values())
+    }
+    if not known:
+        raise InvalidOption(f"{path}: the module {module_name} holds no Peewee model")
+    if not model_name:
+        return list(known.values())
+    near = " or ".join(get_close_matches(model_name, known, n=1) or sorted(known)[:5])
+    what = f"the module {module_name} has no model {model_name}"
+    raise InvalidOption(f"{path}: {what}: did you mean {near}?")
+
+
+def _is_model(value: Any) -> bool:
+    from peewee import Model
+
+    return isinstance(value, type) and issubclass(value, Model) and value is not Model
+
+
+def _is_base(model: Any, models: Iterable[Any]) -> bool:
+    has_fields = not all(field.auto_increment for field in model._meta.sorted_fields)
+    subclasses = (other for other in models if issubclass(other, model) and other is not model)
+    return not has_fields and any(subclasses)
+
+
+def _import(name: str, path: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")) or Path(name).is_file():
+        dotted = ".".join(Path(name).parts).removesuffix(".py")
+        hint = f": write {dotted}" if name.endswith(".py") else ""
+        raise InvalidOption(f"expected package.module or package.module:Model, got {path!r}{hint}")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return import_module(name)
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{name}.".startswith(f"{missing}."):
+            raise InvalidOption(
+                f"there is no module {missing} in {here} or among the installed packages: run the "
+                f"command where `python -c 'import {name}'` works"
+            ) from error
+        why = f"{type(error).__name__}: {error}"
+        raise InvalidOption(f"the module {name} cannot be imported: {why}") from error
+
+
+#: The types of ``--column``.
+_TYPES = {
+    **dict.fromkeys(("int", "integer"), "integer"),
+    **dict.fromkeys(("float", "double precision"), "double precision"),
+    **dict.fromkeys(("bool", "boolean"), "boolean"),
+    **dict.fromkeys(("timestamp", "timestamptz"), "timestamp with time zone"),
+    **dict.fromkeys(("json", "jsonb"), "jsonb"),
+    **dict.fromkeys(("bytes", "bytea"), "bytea"),
+    **{name: name for name in ("text", "bigint", "numeric", "date", "uuid")},
+}
 
 
 def _table_model(
@@ -179,7 +242,7 @@ def _table_model(
     index: str | None,
     columns: Sequence[str],
     distribute_by: str | None,
-) -> type[Model]:
+) -> Any:
     import peewee
 
     from lightvec.peewee.distribution import CountedField
@@ -189,10 +252,14 @@ def _table_model(
     has_own_key = distribute_by in (None, "id")
     fields: dict[str, Any] = {"id": peewee.BigAutoField() if has_own_key else CountedField()}
     for column in columns:
-        name, field = _column(column)
+        name, _, given = column.rpartition(":")
+        if not name or given.lower() not in _TYPES:
+            types = ", ".join(_TYPES)
+            raise InvalidOption(f"--column {column}: expected NAME:TYPE, with a TYPE of {types}")
         if name in (*fields, "embedding"):
             raise InvalidOption(f"--column {column}: the table has a column {name} already")
-        fields[name] = field
+        fields[name] = peewee.Field(null=True)
+        fields[name].field_type = _TYPES[given.lower()]
     cls = VECTOR_FIELDS[vector_type or "vector"]
     method = False if index == "none" else index or "hnsw"
     metric = metric or default_metric(cls)
@@ -203,55 +270,20 @@ def _table_model(
     return model_with(table, fields, [distribute_by, "id"])
 
 
-#: The types of ``--column``.
-_TYPES = {
-    "text": "text",
-    "int": "integer",
-    "integer": "integer",
-    "bigint": "bigint",
-    "float": "double precision",
-    "double precision": "double precision",
-    "numeric": "numeric",
-    "bool": "boolean",
-    "boolean": "boolean",
-    "date": "date",
-    "timestamp": "timestamp with time zone",
-    "timestamptz": "timestamp with time zone",
-    "uuid": "uuid",
-    "json": "jsonb",
-    "jsonb": "jsonb",
-    "bytes": "bytea",
-    "bytea": "bytea",
-}
-
-
-def _column(text: str) -> tuple[str, Any]:
-    from peewee import Field
-
-    name, _, given = text.rpartition(":")
-    if not name or given.lower() not in _TYPES:
-        types = ", ".join(_TYPES)
-        raise InvalidOption(f"--column {text}: expected NAME:TYPE, with a TYPE of {types}")
-    field: Any = Field(null=True)
-    field.field_type = _TYPES[given.lower()]
-    return name, field
-
-
-def _own_database(models: Sequence[type[Model]]) -> Any:
+def _own_database(models: Sequence[Any]) -> Any:
     """The database of the models; None if they have none or it is deferred."""
     from lightvec.peewee import Pg8000Database
     from lightvec.peewee._seam import database_of
 
-    databases = {database_of(model) for model in models} - {None}
-    if len(databases) > 1:
+    own, *others = {database_of(model) for model in models} - {None} or {None}
+    if others:
         raise SchemaMismatch("the models belong to different databases: name one with --url")
-    own = databases.pop() if databases else None
-    if own is not None and not isinstance(own, Pg8000Database):
-        raise SchemaMismatch(
-            f"the models belong to a {type(own).__name__}, which lightvec cannot use: name the "
-            "PostgreSQL database with --url, or declare them on a Pg8000Database"
-        )
-    return None if own is None or own.deferred else own
+    if own is None or isinstance(own, Pg8000Database):
+        return None if own is None or own.deferred else own
+    raise SchemaMismatch(
+        f"the models belong to a {type(own).__name__}, which lightvec cannot use: name the "
+        "PostgreSQL database with --url, or declare them on a Pg8000Database"
+    )
 
 
 def _print_sql(steps: Sequence[Any], extension_schema: str) -> None:
@@ -271,8 +303,10 @@ def _print_sql(steps: Sequence[Any], extension_schema: str) -> None:
 def _print_steps(steps: Sequence[Any]) -> None:
     width = max(9, *(len(step.kind) for step in steps))
     for step in steps:
-        word = click.style("exists ", dim=True) if step.exists else click.style("created", fg="green")
+        word = click.style("created", fg="green")
         name = in_a_line(step.name)
         if step.differs:
             word, name = click.style("differs", fg="yellow"), f"{name}: {in_a_line(step.differs)}"
+        elif step.exists:
+            word = click.style("exists ", dim=True)
         click.echo(f"{word}  {step.kind:<{width}}  {name}")

@@ -14,14 +14,11 @@ import click
 from lightvec.cli.errors import reporting_interrupt
 from lightvec.cli.files import ARRAYS, FORMATS, MATRICES, format_of
 from lightvec.cli.options import FILE, open_database, table_options
-from lightvec.cli.output import in_a_line, print_json
-from lightvec.cli.progress import Line, duration
+from lightvec.cli.output import Line, duration, in_a_line, print_json
 from lightvec.cli.streams import discard, tell
 
 
 @click.command("load")
-@click.argument("table")
-@click.argument("file", type=click.Path(True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option(
     "--format",
     "given",
@@ -60,6 +57,7 @@ from lightvec.cli.streams import discard, tell
     help="Keep or overwrite a row that exists (default: an error).",
 )
 @table_options
+@click.argument("file", type=click.Path(True, dir_okay=False, allow_dash=True, path_type=Path))
 def command(
     table: str,
     file: Path,
@@ -88,16 +86,15 @@ def command(
     lightvec load doc docs.parquet --map text:title --skip url --on-conflict update
     lightvec load gloss glosses.jsonl.gz --vectors base.f16.npy
     """
-    from lightvec.cli.column_map import ColumnMap
-    from lightvec.cli.loading import Loader
+    from lightvec.cli.loading import ColumnMap, Loader
     from lightvec.peewee.reflect import model_of, vector_field
     from lightvec.wire.identifiers import identifier
 
     format = format_of(file, given)
     is_matrix = format in MATRICES and not (format == "hdf5" and maps)
     if is_matrix and (maps or skips):
-        remedy = "say --vector-column"
-        raise click.UsageError(f"{file} is one matrix, without names to --map or --skip: {remedy}")
+        names = "without names to --map or --skip: say --vector-column"
+        raise click.UsageError(f"{file} is one matrix, {names}")
     if only and not maps:
         raise click.UsageError("--only loads what --map names: name something")
     if delimiter and format != "csv":
@@ -117,12 +114,9 @@ def command(
             column = vector_field(model, vector_column).column_name if needs_column else None
             with Line() as line, database.atomic():
                 column_map = ColumnMap(table, list(model._meta.columns), maps, skips, only)
-                loader = Loader(database, model, column_map, on_conflict)
                 progress = partial(_show, line, start)
-                if format in ARRAYS:
-                    loaded = loader.load_arrays(file, format, column, progress)
-                else:
-                    loaded = loader.load_rows(file, format, column, vectors, delimiter, progress)
+                loader = Loader(database, model, column_map, on_conflict, progress)
+                loaded = loader.load(file, format, column, vectors, delimiter)
         seconds = time.monotonic() - start
         name = identifier(*filter(None, (schema, table)))
         with _analyzing(name):
@@ -151,25 +145,24 @@ def _analyzing(name: str) -> Iterator[None]:
 
 
 def _show(line: Line, start: float, done: int, part: float | None) -> None:
-    if line.is_due:
-        took = max(time.monotonic() - start, 0.001)
-        words = [f"loading  {done:,} rows", f"{done / took:,.0f} rows/s"]
-        if part:
-            words += [f"{part:.0%}", f"{duration(took / part - took)} left"]
-        line.show("  ".join(words))
+    took = max(time.monotonic() - start, 0.001)
+    words = [f"loading  {done:,} rows", f"{done / took:,.0f} rows/s"]
+    if part:
+        words += [f"{part:.0%}", f"{duration(took / part - took)} left"]
+    line.show("  ".join(words))
 
 
 def _report(
     table: str,
     loaded: int,
     left_out: int,
-    on_conflict: str | None,
+    conflict: str | None,
     seconds: float,
     as_json: bool,
 ) -> None:
     """The rows are there, so the exit status is 0 even if the output fails."""
     if as_json:
-        others = {"left_out": left_out} if on_conflict else {}
+        others = {"left_out": left_out} if conflict else {}
         try:
             print_json({"table": table, "rows": loaded, **others})
         except OSError as error:
@@ -180,5 +173,5 @@ def _report(
     else:
         speed = f" in {seconds:.1f} s, {loaded / seconds:,.0f} rows/s" if seconds >= 0.1 else ""
         why = {"ignore": "existed already", "update": "came again further down"}
-        rest = f"; {left_out:,} {why[on_conflict]}" if on_conflict and left_out else ""
+        rest = f"; {left_out:,} {why[conflict]}" if conflict and left_out else ""
         tell(f"{loaded:,} rows loaded into {table}{speed}{rest}")

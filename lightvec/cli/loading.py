@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,11 +15,10 @@ from typing import Any
 from peewee import Model
 
 from lightvec.cli.arrow_files import arrow_rows
-from lightvec.cli.column_map import ColumnMap
 from lightvec.cli.column_texts import is_json, needs_numbers, rewrites_texts, text_writer
-from lightvec.cli.files import TEXTS, Rows, text_rows
+from lightvec.cli.files import ARRAYS, TEXTS, Rows, text_rows
 from lightvec.cli.vector_files import arrays, matrix
-from lightvec.errors import InvalidVector, LightvecError, SchemaMismatch
+from lightvec.errors import InvalidOption, InvalidVector, LightvecError, SchemaMismatch
 from lightvec.peewee import Pg8000Database
 from lightvec.pg8000 import Jsonb
 from lightvec.pg8000.exceptions import DatabaseError, DataError, ErrorFields
@@ -28,9 +27,6 @@ from lightvec.wire.copy import load
 from lightvec.wire.copy.target import Column, describe_target
 from lightvec.wire.datatypes import TYPES, oids
 from lightvec.wire.identifiers import identifier
-
-#: Called with the number of rows, and the part of the file if known.
-Progress = Callable[[int, float | None], object]
 
 #: A row's number in the file, and its values by the table's columns.
 _Row = tuple[int, dict[str, Any]]
@@ -56,6 +52,60 @@ _DEFAULTS = """\
 SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
   AND (a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL)"""
+
+
+class ColumnMap:
+    """``--map``, ``--skip`` and ``--only``: which column a name in the file is loaded into."""
+
+    def __init__(
+        self,
+        table: str,
+        columns: Sequence[str],
+        maps: Sequence[str],
+        skips: Sequence[str],
+        only: bool,
+    ) -> None:
+        self.table, self.columns = table, columns
+        self.maps = dict(_parse(each, columns) for each in maps)
+        if len(self.maps) < len(maps):
+            raise InvalidOption("expected each name of the file in one --map")
+        self._skips = frozenset(skips)
+        self._only = only
+        self._sources: dict[str, str] = {}
+
+    def is_loaded(self, name: str) -> bool:
+        return name not in self._skips and (name in self.maps or not self._only)
+
+    def column(self, name: str) -> str | None:
+        """None if the options leave this name out."""
+        if not self.is_loaded(name):
+            return None
+        column = self.maps.get(name, name)
+        if column not in self.columns:
+            raise SchemaMismatch(self._no_column(name))
+        source = self._sources.setdefault(column, name)
+        if source != name:
+            both = f"{source!r} and {name!r}"
+            raise SchemaMismatch(f"the file has {both} for the column {column}: skip one of them")
+        return column
+
+    def _no_column(self, name: str) -> str:
+        if not name:
+            return "the file has a column without a name: name it, or leave it out with --skip ''"
+        if any("\udc80" <= letter <= "\udcff" for letter in name):
+            return f"expected names in UTF-8, got {name!r}: save the file as UTF-8"
+        return (
+            f"the file has {name!r}, and the table {self.table} no such column: it has "
+            f"{', '.join(self.columns)} (--map {name}:COLUMN loads it into one, "
+            f"--skip {name} leaves it out)"
+        )
+
+    def check_maps(self) -> None:
+        """Refuse a ``--map`` of a name that the file did not have."""
+        found = {*self._sources.values(), *self._skips}
+        unused = [name for name in self.maps if name not in found]
+        if unused and (self._sources or self._only):
+            raise SchemaMismatch(f"the file has no {unused[0]!r}, which --map names")
 
 
 class _Places:
@@ -91,21 +141,21 @@ class Loader:
         model: type[Model],
         column_map: ColumnMap,
         on_conflict: str | None,
+        progress: Callable[[int, float | None], object],
     ) -> None:
         meta: Any = model._meta
-        self._name = (meta.schema, meta.table_name) if meta.schema else meta.table_name
+        self._name: Any = tuple(filter(None, (meta.schema, meta.table_name)))
         self._session: Any = database.connection().session
         found = describe_target(self._session, self._name, column_map.columns).columns
         self._columns = {column.name: column for column in found}
-        qualified = identifier(*filter(None, (meta.schema, meta.table_name)))
-        rows = database.execute_sql(_DEFAULTS, (qualified,)).fetchall()
+        rows = database.execute_sql(_DEFAULTS, (identifier(*self._name),)).fetchall()
         self._defaults = {name for (name,) in rows}
         self._map = column_map
         self._on_conflict = on_conflict
+        self._progress = progress
         self.read = 0
 
-    def load_arrays(self, file: Path, format: str, column: str | None, progress: Progress) -> int:
-        """Load a matrix or arrays; the number of rows inserted or updated."""
+    def _load_arrays(self, file: Path, format: str, column: str | None) -> int:
         if column is not None:
             found = {column: matrix(file, format)}
         else:
@@ -113,8 +163,8 @@ class Loader:
             found = {to: each for name, each in named.items() if (to := self._map.column(name))}
             self._map.check_maps()
         if not found:
-            table = self._map.table
-            raise SchemaMismatch(f"{file}: expected an array for a column of {table}, got none")
+            wanted = f"an array for a column of {self._map.table}"
+            raise SchemaMismatch(f"{file}: expected {wanted}, got none")
         self.read = count = len(next(iter(found.values())))
         for name, values in found.items():
             if is_json(self._columns[name]) and values.dtype.kind == "U":
@@ -125,28 +175,29 @@ class Loader:
                 self._name,
                 found,
                 on_conflict=self._on_conflict,
-                progress=lambda done: progress(done, done / count if count else None),
+                progress=lambda done: self._progress(done, done / count if count else None),
             )
 
-    def load_rows(
+    def load(
         self,
         file: Path,
         format: str,
         column: str | None,
         vectors: Path | None,
         delimiter: str | None,
-        progress: Progress,
     ) -> int:
-        """Load rows, with ``vectors`` for the column; the number of rows inserted or updated.
+        """Load the file, with ``vectors`` for the column; the number of rows inserted or updated.
 
         A new COPY begins where the columns change: one that a row leaves out gets its default, or
         by an update keeps its value.
         """
+        if format in ARRAYS:
+            return self._load_arrays(file, format, column)
         if format in TEXTS:
-            in_binary = bool(vectors)
             columns = self._columns.values()
-            numbers = [each.name for each in columns if needs_numbers(each, in_binary)]
-            source = text_rows(file, format, column, self._map.names_of(numbers), delimiter)
+            numbers = {each.name for each in columns if needs_numbers(each, bool(vectors))}
+            numbers |= {name for name, to in self._map.maps.items() if to in numbers}
+            source = text_rows(file, format, column, numbers, delimiter)
         else:
             source = arrow_rows(file, format, self._map.is_loaded)
         is_binary = source.is_binary or bool(vectors)
@@ -167,7 +218,7 @@ class Loader:
             if vectors and column:
                 rows = _with_vectors(rows, column, matrix(vectors))
             copies = groupby(rows, copy_of)
-            return sum(self._copy(*key, group, source, progress) for key, group in copies)
+            return sum(self._copy(*key, group, source) for key, group in copies)
 
     def _copy(
         self,
@@ -175,7 +226,6 @@ class Loader:
         names: frozenset[str],
         rows: Iterable[_Row],
         source: Rows,
-        progress: Progress,
     ) -> int:
         columns, before, places = sorted(names), self.read, _Places(source)
 
@@ -187,17 +237,14 @@ class Loader:
 
         if not is_binary:
             rows = self._texts(rows, source)
-        copy: Any = load.copy_rows if is_binary else load.copy_texts
+        copy: Callable[..., int] = load.copy_rows if is_binary else load.copy_texts
+
+        def show(done: int) -> None:
+            self._progress(before + done, source.read_part(before + done))
+
         with self._explained(source.path, places):
-            loaded: int = copy(
-                self._session,
-                self._name,
-                columns,
-                fields(),
-                on_conflict=self._on_conflict,
-                progress=lambda done: progress(before + done, source.read_part(before + done)),
-            )
-        return loaded
+            session, table, conflict = self._session, self._name, self._on_conflict
+            return copy(session, table, columns, fields(), on_conflict=conflict, progress=show)
 
     def _rows(self, source: Rows) -> Iterator[_Row]:
         columns = {name: self._map.column(name) for name in source.names or ()}
@@ -218,13 +265,9 @@ class Loader:
         self._map.check_maps()
 
     def _texts(self, rows: Iterable[_Row], source: Rows) -> Iterator[_Row]:
-        columns = self._columns
-        is_text = not source.is_json
-        writers = {
-            name: text_writer(f"{self._map.table}.{name}", column, texts_are_json=is_text)
-            for name, column in columns.items()
-        }
-        rewritten = {name for name in columns if not is_text and rewrites_texts(columns[name])}
+        columns, table, is_text = self._columns.items(), self._map.table, not source.is_json
+        writers = {name: text_writer(f"{table}.{name}", each, is_text) for name, each in columns}
+        rewritten = {name for name, each in columns if not is_text and rewrites_texts(each)}
         for number, values in rows:
             try:
                 texts = {
@@ -259,21 +302,20 @@ class Loader:
         code, remedy = fields.get("C"), fields.remedy
         if code == _WRONG_OBJECT_TYPE:
             return "load the rows into the table behind it (and REFRESH MATERIALIZED VIEW)"
-        parts = []
+        parts: list[str | None] = []
         if context := _CONTEXT.search(fields.get("W", "")):
             row = int(context[1])
             place = places.of(row) if places else f"{file}, row {row:,}"
             parts.append(f"{place}, {context[2]}" if context[2] else place)
             if remedy == f"it was row {row:,} of the load":
                 remedy = None
-        if remedy:
-            parts.append(remedy)
+        parts.append(remedy)
         if code == _WRONG_BYTES:
             parts.append("save the file as UTF-8, with no zero characters in texts")
         if code == _UNIQUE_VIOLATION and self._on_conflict is None:
             keeps = "--on-conflict ignore keeps the row that exists"
             parts.append(f"{keeps}, --on-conflict update overwrites it")
-        return "; ".join(parts) or None
+        return "; ".join(filter(None, parts)) or None
 
 
 def _fits_binary(column: Column, value: Any) -> bool:
@@ -287,10 +329,22 @@ def _fits_binary(column: Column, value: Any) -> bool:
 
 
 def _with_vectors(rows: Iterable[_Row], column: str, matrix: Any) -> Iterator[_Row]:
-    count = 0
+    wanted, count = len(matrix), 0
     for count, (number, values) in enumerate(rows, 1):
-        if count > len(matrix):
-            raise SchemaMismatch(f"expected as many rows as the matrix, {len(matrix)}, got more")
+        if count > wanted:
+            break
         yield number, {**values, column: matrix[count - 1]}
-    if count < len(matrix):
-        raise SchemaMismatch(f"expected as many rows as the matrix, {len(matrix)}, got {count}")
+    if count != wanted:
+        got = "more" if count > wanted else count
+        raise SchemaMismatch(f"expected as many rows as the matrix, {wanted}, got {got}")
+
+
+def _parse(text: str, columns: Sequence[str]) -> tuple[str, str]:
+    # Both may hold colons.
+    colons = (at for at, letter in enumerate(text) if letter == ":" and at)
+    splits = [(text[:at], text[at + 1 :]) for at in colons if text[at + 1 :] in columns]
+    if len(splits) != 1:
+        why = "which of the colons is it" if splits else f"the columns are {', '.join(columns)}"
+        wanted = "NAME:COLUMN, with a column of the table"
+        raise InvalidOption(f"--map {text}: expected {wanted} ({why})")
+    return splits[0]

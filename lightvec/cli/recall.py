@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from lightvec.cli.options import COUNT, FILE, metric_option, open_field, table_options
-from lightvec.cli.output import print_json
-from lightvec.cli.progress import Line
+from lightvec.cli.options import (
+    COUNT,
+    FILE,
+    k_option,
+    metric_option,
+    open_field,
+    setting_options,
+    table_options,
+)
+from lightvec.cli.output import Line, print_json
 from lightvec.cli.streams import printable, tell
 from lightvec.cli.vector_files import matrix
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_k_option = click.option("-k", default=10, show_default=True, type=COUNT, help="Rows of a query.")
 _queries_option = click.option(
     "--queries",
     type=FILE,
@@ -30,7 +33,7 @@ _plot_option = click.option(
 )
 
 
-def measuring_options(sample: int) -> Callable[[F], F]:
+def measuring_options(sample: int) -> Callable[[Any], Any]:
     """The options of ``recall`` and ``tune``."""
     sample_option = click.option(
         "--sample",
@@ -40,19 +43,17 @@ def measuring_options(sample: int) -> Callable[[F], F]:
         help="How many rows to search with.",
     )
 
-    def add(command: F) -> F:
+    def add(command: Any) -> Any:
         own = metric_option(_plot_option(table_options(command)))
-        return _k_option(sample_option(_queries_option(own)))
+        return k_option(sample_option(_queries_option(own)))
 
     return add
 
 
 @click.command("recall")
-@click.argument("table")
-@click.option("--ef-search", type=int, help="HNSW: the rows to consider (1 to 1,000).")
-@click.option("--probes", type=int, help="IVFFlat: the lists to search.")
+@setting_options
 @measuring_options(sample=100)
-def command(ef_search: int | None, probes: int | None, **options: Any) -> None:
+def command(**options: Any) -> None:
     """Print how many of the true nearest rows in TABLE its index finds, and how fast.
 
     What the index finds for some queries is compared with the exact answers. Nothing is changed.
@@ -63,47 +64,36 @@ def command(ef_search: int | None, probes: int | None, **options: Any) -> None:
     """
     from lightvec.search import recall
 
-    with measuring(**options) as (field, given):
-        result = recall(field, ef_search=ef_search, probes=probes, **given)
-    print_result(result, **options)
+    measure(recall, **options)
 
 
-@contextmanager
-def measuring(
+def measure(
+    run: Any,
     table: str,
-    *,
     url: str | None,
     schema: str | None,
     vector_column: str | None,
     metric: str | None,
     queries: Path | None,
     plot: Path | None,
-    k: int,
-    sample: int,
     as_json: bool,
-) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The field, and the options for the library."""
+    **settings: Any,
+) -> None:
+    """Run ``recall`` or ``tune`` with progress on stderr, and print and draw the result."""
     if plot is not None:
-        from lightvec.search.plots import check_plot
+        from lightvec.search import plots
 
-        check_plot(plot)
+        plots.check_plot(plot)
     vectors = None if queries is None else matrix(queries)
-    with open_field(table, schema, vector_column, url, metric) as (_, field, metric), Line() as line:
-        given = {
-            "k": k,
-            "sample": sample,
-            "metric": metric,
-            "queries": vectors,
-            "progress": lambda what, done, total: line.show(f"{what}: {done:,} of {total:,}"),
-        }
-        yield field, given
+    opened = open_field(table, schema, vector_column, url, metric)
+    with opened as (_, field, metric), Line() as line:
 
+        def progress(what: str, done: int, total: int) -> None:
+            line.show(f"{what}: {done:,} of {total:,}")
 
-def print_result(result: Any, *, as_json: bool, plot: Path | None, **others: Any) -> None:
+        result = run(field, metric=metric, queries=vectors, progress=progress, **settings)
     if plot is not None:
-        from lightvec.search.plots import plot as draw
-
-        draw(result, plot)
+        plots.plot(result, plot)
         tell(f"drawn into {plot}")
     if as_json:
         index = result.index and {"name": result.index.name, "method": result.index.method}
@@ -112,5 +102,5 @@ def print_result(result: Any, *, as_json: bool, plot: Path | None, **others: Any
             found["curve"] = [vars(trial) for trial in result.curve]
         print_json(found)
     else:
-        for line in str(result).splitlines():
-            click.echo(printable(line))
+        for text in str(result).splitlines():
+            click.echo(printable(text))

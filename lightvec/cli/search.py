@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from lightvec.cli.files import standard_input
-from lightvec.cli.options import COUNT, metric_option, open_field, table_options
+from lightvec.cli.options import k_option, metric_option, open_field, setting_options, table_options
 from lightvec.cli.output import print_json, print_table
 from lightvec.cli.streams import tell
 from lightvec.cli.vector_files import matrix
@@ -18,7 +19,6 @@ from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
 
 
 @click.command("search")
-@click.argument("table")
 @click.option(
     "--vector",
     metavar="VECTOR",
@@ -39,7 +39,7 @@ from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
     metavar="NAME",
     help="Where --text looks (default: the table's only column of text).",
 )
-@click.option("-k", default=10, show_default=True, type=COUNT, help="How many rows.")
+@k_option
 @click.option(
     "--where",
     "conditions",
@@ -55,16 +55,7 @@ from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
     help="A column to show (default: all but vectors).",
 )
 @metric_option
-@click.option(
-    "--ef-search",
-    type=int,
-    help="HNSW: rows looked at, 1 to 1,000; more find more (default: 40).",
-)
-@click.option(
-    "--probes",
-    type=int,
-    help="IVFFlat: clusters looked at; more find more (default: 1).",
-)
+@setting_options
 @click.option("--exact", is_flag=True, help="Compare with every row, without the vector index.")
 @table_options
 def command(
@@ -94,7 +85,6 @@ def command(
     The measure of each row comes first and is called score, higher is better; a column of that name
     is shown as score_.
     """
-    from lightvec.cli.filters import condition
     from lightvec.peewee.reflect import plain_fields
 
     if sum(given is not None for given in (vector, like, text)) != 1:
@@ -104,7 +94,7 @@ def command(
     with open_field(table, schema, vector_column, url, metric) as (database, field, metric):
         model = field.model
         plain = {each.column_name: each for each in plain_fields(model)}
-        where: list[Any] = [condition(each, plain) for each in conditions]
+        where: list[Any] = [_condition(each, plain) for each in conditions]
         columns = [_column(model, name) for name in dict.fromkeys(shown)] or list(plain.values())
         target: Any
         if vector is not None:
@@ -116,9 +106,8 @@ def command(
             found, target = _row_by_text(column, field, text or "")
             where.append((column.cast("text") != found) | column.is_null())
         query = field.nearest(target, k, metric=metric, exact=exact or None, **settings)
+        query = query.where(*where) if where else query
         names = [_shown_name(each.column_name, model._meta.columns) for each in columns]
-        for each in where:
-            query = query.where(each)
         with _naming(conditions):
             # Tuples, as the table may have columns named distance and score, too.
             found_rows = list(query.select(*columns).tuples().execute(database))
@@ -131,6 +120,46 @@ def command(
         ended = ", or the index ended its search early (--exact looks at every row)"
         why = f"no other row has a vector and passes{'' if exact else ended}"
         tell(f"{len(rows)} of {k} rows: {why}")
+
+
+_OPERATORS = {name: name for name in ("=", "!=", "<=", ">=", "<", ">", "~")}
+_OPERATORS |= {"==": "=", "<>": "!=", "like": "LIKE"}
+
+# All signs are taken as the operator; taking only some would silently be another condition.
+_OPERATOR = re.compile(r"\s*(~\*|[<>=!~]+)|\s+(like)(?=\s)", re.IGNORECASE)
+
+
+def _condition(text: str, columns: Mapping[str, Any]) -> Any:
+    """``COLUMN OP VALUE`` as an expression; the value is a parameter that the server reads.
+
+    Quotes around it are removed; a value that begins as an operator needs them, or a blank before.
+
+    >>> from peewee import TextField
+    >>> _condition("kind != 'a b'", {"kind": TextField(column_name="kind")}).op
+    '!='
+    """
+    from peewee import Expression, Value
+
+    unknown = ""
+    for start in (text, text.strip()):
+        for name in sorted(columns, key=len, reverse=True):
+            found = _OPERATOR.match(start, len(name)) if start.startswith(name) else None
+            if found is None:
+                continue
+            written = (found[1] or found[2]).lower()
+            if written in _OPERATORS:
+                value = start[found.end() :].strip()
+                if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+                    value = value[1:-1]
+                column, operator = columns[name], _OPERATORS[written]
+                left = column.cast("text") if operator in ("~", "LIKE") else column
+                # The field's own converter would take the text for a value of another kind.
+                return Expression(left, operator, Value(value, converter=False))
+            unknown = f"; {written} is none (quote a value that begins so)"
+    raise InvalidOption(
+        f"--where {text!r}: expected COLUMN OP VALUE, with an OP of "
+        f"= != < <= > >= ~ like and a COLUMN of {', '.join(columns)}{unknown}"
+    )
 
 
 #: Invalid text, number, date and regular expression.
@@ -188,27 +217,27 @@ def _row_by_text(column: Any, field: Any, words: str) -> tuple[str, Any]:
     """The text and vector of the one row with this text, or that begins so."""
     from peewee import fn
 
-    text = column.cast("text")
-    model: Any = column.model
+    text, table = column.cast("text"), column.model._meta.table_name
     rows: Sequence[Any] = ()
     for matches in (text == words, fn.starts_with(text, words)):
-        rows = list(model.select(text, field).where(matches).order_by(text).limit(6).tuples())
+        query = column.model.select(text, field).where(matches).order_by(text).limit(6)
+        rows = list(query.tuples())
         if rows:
             break
-    table = model._meta.table_name
-    if not rows:
+    else:
         what = f"whose {column.column_name} is {words!r} or begins with it"
         raise SchemaMismatch(f"the table {table} has no row {what}")
-    if len(rows) > 1 and all(row[0] == words for row in rows):
+    found, vector = rows[0]
+    if len(rows) > 1 and found == words:
         raise SchemaMismatch(f"several rows have the text {words!r}, so search with --like")
     if len(rows) > 1:
         listed = ", ".join(repr(row[0][:40]) for row in rows[:5])
         more = " and more" if len(rows) > 5 else ""
         begin = f"several rows begin with {words!r}, so give more of its text"
         raise SchemaMismatch(f"{begin}: {listed}{more}")
-    if rows[0][1] is None:
-        raise SchemaMismatch(f"the row {rows[0][0]!r} of {table} has no embedding")
-    return rows[0]  # type: ignore[no-any-return]
+    if vector is None:
+        raise SchemaMismatch(f"the row {found!r} of {table} has no embedding")
+    return found, vector
 
 
 def _row_by_key(model: Any, field: Any, key: str) -> Any:
@@ -234,28 +263,23 @@ def _row_by_key(model: Any, field: Any, key: str) -> Any:
 
 
 def _vector(text: str, field: Any) -> Any:
-    if text == "-":
-        text = standard_input().read()
-    elif text.startswith("@"):
-        path = Path(text[1:])
-        if path.suffix == ".npy":
-            rows = matrix(path)
-            if len(rows) != 1:
-                raise InvalidOption(f"{path}: expected a matrix of one row, got {len(rows)}")
-            return rows[0]
-        text = _text_of(path)
+    path = Path(text[1:])
+    if text.startswith("@") and path.suffix == ".npy":
+        rows = matrix(path)
+        if len(rows) != 1:
+            raise InvalidOption(f"{path}: expected a matrix of one row, got {len(rows)}")
+        return rows[0]
     try:
+        if text == "-":
+            text = standard_input().read()
+        elif text.startswith("@"):
+            text = path.read_text(encoding="utf-8")
         return field.value_class.from_text(text.strip())
-    except InvalidVector as error:
-        raise InvalidVector(f"--vector: {error}") from error
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
     except OSError as error:
         wanted = "a file with a vector, such as [1,2,3], which cannot be read"
-        raise InvalidOption(f"--vector @{path}: expected {wanted}: {error.strerror}") from error
+        raise InvalidOption(f"--vector {text}: expected {wanted}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         wanted = "a vector as text, such as [1,2,3], or a .npy file"
         raise InvalidOption(f"{path}: expected {wanted}: {error}") from error
+    except InvalidVector as error:
+        raise InvalidVector(f"--vector: {error}") from error

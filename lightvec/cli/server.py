@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from lightvec.cli.options import EMBEDDED_PATH, embedded_path, json_option, not_empty
 from lightvec.cli.output import print_json
 from lightvec.cli.streams import tell
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _path_option = click.option(
     "--path",
@@ -31,17 +29,19 @@ _url_option = click.option(
 )
 
 
-def _place_options(function: F) -> F:
-    return _path_option(_url_option(function))
+def _folder_options(function: Any) -> Any:
+    """Pass the folder that the options name."""
 
+    @_path_option
+    @_url_option
+    @wraps(function)
+    def call(path: str | None, url: str | None, **options: Any) -> Any:
+        folder = embedded_path(url) if path is None else Path(path)
+        if folder is None and url not in (None, os.environ.get("LIGHTVEC_URL")):
+            raise click.UsageError(f"expected --url embedded:PATH, got {url}")
+        return function(folder or EMBEDDED_PATH, **options)
 
-def _folder(path: str | None, url: str | None) -> Path:
-    if path is not None:
-        return Path(path)
-    folder = embedded_path(url)
-    if folder is None and url not in (None, os.environ.get("LIGHTVEC_URL")):
-        raise click.UsageError(f"expected --url embedded:PATH, got {url}")
-    return folder or EMBEDDED_PATH
+    return call
 
 
 @click.group("server")
@@ -56,8 +56,8 @@ def command() -> None:
 
 
 @command.command()
-@_place_options
-def start(path: str | None, url: str | None) -> None:
+@_folder_options
+def start(folder: Path) -> None:
     """Start the server, or find it running, and print its URL.
 
     It runs until it is stopped.
@@ -68,15 +68,15 @@ def start(path: str | None, url: str | None) -> None:
     """
     from lightvec import server
 
-    started = server.start(_folder(path, url))
+    started = server.start(folder)
     if started.data.parent != started.path:
         tell(f"its data is in {started.data}, where the server's account can reach it")
     click.echo(started.url)
 
 
 @command.command()
-@_place_options
-def stop(path: str | None, url: str | None) -> None:
+@_folder_options
+def stop(folder: Path) -> None:
     """Stop the server; its data stays.
 
     \b
@@ -84,14 +84,13 @@ def stop(path: str | None, url: str | None) -> None:
     """
     from lightvec import server
 
-    folder = _folder(path, url)
     tell("stopped" if server.stop(folder) else f"no server runs in {folder}")
 
 
 @command.command()
-@_place_options
+@_folder_options
 @json_option
-def status(path: str | None, url: str | None, as_json: bool) -> None:
+def status(folder: Path, as_json: bool) -> None:
     """Print whether the server runs and where its data is.
 
     Exit status 1 if it does not run.
@@ -101,7 +100,7 @@ def status(path: str | None, url: str | None, as_json: bool) -> None:
     """
     from lightvec import server
 
-    found = server.status(_folder(path, url))
+    found = server.status(folder)
     if as_json:
         print_json(vars(found))
     else:
@@ -114,8 +113,8 @@ def status(path: str | None, url: str | None, as_json: bool) -> None:
 
 
 @command.command("url")
-@_place_options
-def print_url(path: str | None, url: str | None) -> None:
+@_folder_options
+def print_url(folder: Path) -> None:
     """Print the URL of the running server.
 
     Exit status 1 if it does not run.
@@ -126,7 +125,6 @@ def print_url(path: str | None, url: str | None) -> None:
     from lightvec import server
     from lightvec.errors import ServerError
 
-    folder = _folder(path, url)
     found = server.status(folder).url
     if found is None:
         place = "" if folder == EMBEDDED_PATH else f" --path {shlex.quote(str(folder))}"

@@ -6,20 +6,20 @@ from typing import Any
 
 import click
 
-from lightvec.cli.recall import measuring, measuring_options, print_result
+from lightvec.cli.recall import measure, measuring_options
 
 
 @click.command("tune")
-@click.argument("table")
 @click.option(
     "--target",
+    "target_recall",
     default=0.95,
     show_default=True,
     type=click.FloatRange(0, 1, min_open=True),
     help="The share of the true nearest rows to be found.",
 )
 @measuring_options(sample=200)
-def command(target: float, **options: Any) -> None:
+def command(**options: Any) -> None:
     """Print the smallest ef_search (HNSW) or probes (IVFFlat) with which an index finds enough.
 
     It is chosen by every other query, with a margin for chance, and tried on the rest. Nothing is
@@ -31,6 +31,4 @@ def command(target: float, **options: Any) -> None:
     """
     from lightvec.search import tune
 
-    with measuring(**options) as (field, given):
-        result = tune(field, target, **given)
-    print_result(result, **options)
+    measure(tune, **options)

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import binascii
 import zlib
 from array import array
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from sys import byteorder
 from typing import Any
 from zipfile import BadZipFile
 
 from lightvec.errors import InvalidOption, MissingExtra
+from lightvec.types.inputs import require_numpy
 
-#: The elements of http://corpus-texmex.irisa.fr's files, where each vector begins with its size.
+#: The elements of the files of http://corpus-texmex.irisa.fr.
 _ELEMENTS = {"fvecs": "<f4", "ivecs": "<i4", "bvecs": "u1"}
 
 
 def matrix(path: Path, format: str = "npy") -> Any:
     """The matrix in a file, a row a vector; mapped, where the format allows."""
     if format == "hdf5":
-        found = _hdf5_matrix(path)
+        (found,) = _hdf5(path).values()
     elif format == "npy":
         found = _npy(path)
     else:
-        read = _fbin if format == "fbin" else _vecs
         try:
-            found = read(path, format)
+            found = _counted(path, format)
         except (ValueError, IndexError) as error:
             raise InvalidOption(f"{path}: expected a whole .{format} file: {error}") from error
     if getattr(found, "ndim", 0) != 2:
@@ -38,23 +37,15 @@ def matrix(path: Path, format: str = "npy") -> Any:
 
 def arrays(path: Path, format: str, names: Sequence[str]) -> dict[str, Any]:
     """The arrays in a .npz file, or those of these names in .hdf5; all of one length."""
-    found = _npz(path) if format == "npz" else _hdf5(path, lambda file: [*names])
+    found = _npz(path) if format == "npz" else _hdf5(path, names)
     lengths = {name: len(each) if each.ndim else None for name, each in found.items()}
     if not found or None in lengths.values() or len({*lengths.values()}) > 1:
         raise InvalidOption(f"{path}: expected arrays of one length, got {lengths}")
     return found
 
 
-def _numpy(path: Path) -> Any:
-    try:
-        import numpy
-    except ImportError as error:
-        raise MissingExtra("numpy", f"reading {path.name}") from error
-    return numpy
-
-
 def _npy(path: Path) -> Any:
-    numpy = _numpy(path)
+    numpy = require_numpy(f"reading {path.name}")
     try:
         return numpy.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, BadZipFile) as error:
@@ -64,7 +55,7 @@ def _npy(path: Path) -> Any:
 
 
 def _npz(path: Path) -> dict[str, Any]:
-    numpy = _numpy(path)
+    numpy = require_numpy(f"reading {path.name}")
     try:
         # Opened here: NumPy leaves a file open that turns out to be broken.
         with path.open("rb") as file:
@@ -75,47 +66,35 @@ def _npz(path: Path) -> dict[str, Any]:
         raise InvalidOption(f"{path}: expected {wanted}") from error
 
 
-def _vecs(path: Path, format: str) -> Any:
-    numpy = _numpy(path)
+def _counted(path: Path, format: str) -> Any:
+    """A matrix behind its size, as in big-ann-benchmarks, or vectors each behind its size."""
+    numpy = require_numpy(f"reading {path.name}")
     data = numpy.memmap(path, "u1", "r")
-    dimensions = int(data[:4].view("<i4")[0])
+    first, *others = data[:8].view("<u4").tolist()
+    if format == "fbin":
+        return data[8:].view("<f4").reshape(first, *others)
     element = numpy.dtype(_ELEMENTS[format])
-    rows = data.reshape(-1, 4 + max(dimensions, 1) * element.itemsize)
-    if (rows[:, :4].view("<i4") != dimensions).any():
-        raise ValueError(f"not all vectors have {dimensions} dimensions, as the first one")
+    rows = data.reshape(-1, 4 + max(first, 1) * element.itemsize)
+    if (rows[:, :4].view("<u4") != first).any():
+        raise ValueError(f"not all vectors have {first} dimensions, as the first one")
     return rows[:, 4:].view(element)
 
 
-def _fbin(path: Path, format: str) -> Any:
-    """The numbers of rows and dimensions, and the matrix, as in big-ann-benchmarks."""
-    data = _numpy(path).memmap(path, "<u4", "r")
-    return data[2:].reshape(int(data[0]), int(data[1])).view("<f4")
-
-
-def _hdf5_matrix(path: Path) -> Any:
-    """The dataset ``train`` of a file of ann-benchmarks, or the only one."""
-
-    def choose(file: Mapping[str, Any]) -> list[str]:
-        names = ["train"] if "train" in file else [*file]
-        if len(names) != 1:
-            raise InvalidOption(
-                f"{path}: expected a dataset train, or one that --map DATASET:COLUMN names, "
-                f"got {', '.join(file) or 'none'}"
-            )
-        return names
-
-    (found,) = _hdf5(path, choose).values()
-    return found
-
-
-def _hdf5(path: Path, choose: Callable[[Mapping[str, Any]], list[str]]) -> dict[str, Any]:
+def _hdf5(path: Path, names: Sequence[str] = ()) -> dict[str, Any]:
+    """The datasets of these names, or else ``train``, as in ann-benchmarks, or the only one."""
     try:
         import h5py
     except ImportError as error:
         raise MissingExtra("hdf5", f"reading {path.name}") from error
     try:
         with h5py.File(path) as file:
-            return {name: file[name][()] for name in choose(file)}
+            chosen = names or (["train"] if "train" in file else [*file])
+            if not names and len(chosen) != 1:
+                raise InvalidOption(
+                    f"{path}: expected a dataset train, or one that --map DATASET:COLUMN names, "
+                    f"got {', '.join(file) or 'none'}"
+                )
+            return {name: file[name][()] for name in chosen}
     except KeyError as error:
         raise InvalidOption(f"{path}: it has no dataset of a name in --map: {error}") from error
     except (OSError, TypeError, AttributeError) as error:
@@ -161,10 +140,7 @@ def _embedding(value: Any) -> Any:
     """A list, or float32 numbers in little-endian byte order as base64."""
     if not isinstance(value, str):
         return value
-    try:
-        numbers = array("f", b64decode(value, validate=True))
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error
+    numbers = array("f", b64decode(value, validate=True))
     if byteorder == "big":
         numbers.byteswap()
     return numbers.tolist()

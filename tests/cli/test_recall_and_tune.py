@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightvec.cli.progress import Line
+from lightvec.cli.output import Line
 from lightvec.pg8000 import connect
 from tests.cli.conftest import Run
 from tests.search.conftest import load_embeddings, read_wordnet
