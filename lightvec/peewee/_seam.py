@@ -32,7 +32,7 @@ _logger = getLogger("peewee")
 
 
 def run_logged(database: Any, sql: str, params: Any, run: Callable[[], T]) -> T:
-    """Call ``run``, with Peewee's exceptions, log and query hooks."""
+    """Call ``run`` with Peewee's exceptions, log and query hooks."""
     if _logger.isEnabledFor(DEBUG):
         is_sequence = isinstance(params, (list, tuple))
         _logger.debug((sql, type(params)(map(shortened, params)) if is_sequence else shortened(params)))
@@ -86,7 +86,7 @@ _UNUSUAL_CLAUSES = (
 
 
 def has_unusual_clauses(query: Any) -> bool:
-    """Whether a select has clauses beside columns, FROM, WHERE, ORDER BY, LIMIT and OFFSET."""
+    """Whether there are others than columns, FROM, WHERE, ORDER BY, LIMIT and OFFSET."""
     return any(query.__dict__.get(clause) is not None for clause in _UNUSUAL_CLAUSES)
 
 
@@ -99,7 +99,6 @@ def copy_with(query: Q, **clauses: Any) -> Q:
 
 
 def limit_of(query: Any) -> Any:
-    """The LIMIT of a query, or None."""
     return query._limit
 
 
@@ -128,7 +127,7 @@ def set_rows(query: Any, cursor: Any) -> None:
 
 
 def database_of(model: Any) -> Any:
-    """The database that a model is bound to, if any, also behind a proxy."""
+    """The model's database, if any, also behind a proxy."""
     database = model._meta.database
     return database.obj if isinstance(database, Proxy) else database
 
@@ -163,9 +162,8 @@ def _definition(context: Any) -> str:
 
 
 def sequence_parts(field: Any) -> tuple[str | None, str]:
-    """The schema and name of a field's sequence."""
-    schema, name = field._sequence_parts()
-    return schema, name
+    """Schema and name."""
+    return field._sequence_parts()  # type: ignore[no-any-return]
 
 
 def index_name(index: Any) -> str:
@@ -188,20 +186,18 @@ def index_parts(index: Any) -> tuple[list[Any], bool, str, Any]:
 
 
 def index_using(index: Any) -> Any:
-    """The method that an index was declared with."""
     return index._using
 
 
 def index_table(index: Any) -> tuple[str, str | None]:
-    """The name and the schema of the table of an index."""
+    """Name and schema."""
     return index._table.__name__, index._table._schema
 
 
 def unique_fields(index: Any) -> list[Field]:
     """The fields of a unique index; [] of others."""
-    if not getattr(index, "_unique", False):
-        return []
-    return [each for each in index._expressions if isinstance(each, Field)]
+    expressions = index._expressions if getattr(index, "_unique", False) else []
+    return [each for each in expressions if isinstance(each, Field)]
 
 
 # Connections
@@ -237,7 +233,7 @@ def end_inherited_block(database: Any) -> bool:
 
 
 def forget_connection(database: Any) -> list[Any]:
-    """Drop the connection, its transactions and contexts without closing it, and return it."""
+    """Drop the connection without closing it, and return it."""
     state = database._state
     conn = state.conn
     state.inherited_blocks = inherited_blocks(database) + len(state.transactions)

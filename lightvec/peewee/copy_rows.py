@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -66,21 +67,30 @@ def copy_rows(
     if not isinstance(rows, Iterable) or is_table(rows):
         raise InvalidOption(f"expected an iterable of rows to load into {name}, got {show(rows)}")
     chosen = None if fields is None else _chosen_fields(model, fields)
-    caller = _CallerCode()
+    callers_error: BaseException | None = None
+
+    @contextmanager
+    def callers_code() -> Iterator[None]:
+        nonlocal callers_error
+        try:
+            yield
+        except BaseException as error:
+            callers_error = error
+            raise
 
     def given() -> Iterator[Any]:
-        with caller:
+        with callers_code():
             yield from rows
 
     def report(count: int) -> None:
-        with caller:
+        with callers_code():
             if progress is not None:
                 progress(count)
 
     try:
         return _load(database, model, given(), chosen, on_conflict, report)
     except Exception as error:
-        if error is caller.error:
+        if error is callers_error:
             raise
         is_about_rows = isinstance(error, (DataError, ProgrammingError, InvalidVector))
         if is_about_rows and not getattr(error, "fields", None):
@@ -116,19 +126,6 @@ def _load(
         left_alone=[field.column_name for field in defaulted],
         progress=progress,
     )
-
-
-class _CallerCode:
-    """Remembers an exception of the caller's code, which must be passed on unchanged."""
-
-    error: BaseException | None = None
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None:
-            self.error = error
 
 
 def _add_row(number: int, error: DataError) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 from weakref import WeakSet
 
 from peewee import (
@@ -32,6 +33,7 @@ from peewee import (
 from lightvec.errors import InvalidOption
 from lightvec.extension import NO_EXTENSION, ExtensionTypes
 from lightvec.peewee._seam import (
+    DriverAdapter,
     PooledDatabase,
     RowCursor,
     conflict_target,
@@ -48,10 +50,10 @@ from lightvec.peewee._seam import (
     run_logged,
     update_values,
 )
-from lightvec.peewee.adapter import Pg8000Adapter
 from lightvec.peewee.indexes import check_entity, index_of_added_column, with_short_name
+from lightvec.peewee.nearest import settings_of
 from lightvec.peewee.vector_values import convert_lists, convert_update
-from lightvec.pg8000 import dbapi
+from lightvec.pg8000 import Json, Jsonb, dbapi
 from lightvec.types.columns import VECTOR_TYPES
 from lightvec.wire.execute import lacks_types
 from lightvec.wire.identifiers import check_name
@@ -70,9 +72,6 @@ _MAX_CACHED_SEARCHES = 100
 _PLAIN_NAME = re.compile(r"[^\WA-Z]+")
 
 _VECTOR_NAMES = {kind: name for name, kind in VECTOR_TYPES.items()}
-
-#: SQL, values, settings, searches.
-_Statement = tuple[str, Any, Mapping[str, object] | None, list[Any]]
 
 
 class _Context(Context):
@@ -116,6 +115,74 @@ class _Context(Context):
         return self._converted[id(node)][1]
 
 
+class _Adapter(DriverAdapter):
+    """The driver as PostgresqlDatabase uses it."""
+
+    isolation_levels = dbapi.ISOLATION_LEVELS
+    json_type = Json
+    jsonb_type = Jsonb
+    cast_json_case = False
+
+    def check_driver(self) -> None:
+        """Always there."""
+
+    def get_binary_type(self) -> type[bytes]:
+        return bytes
+
+    def connect(self, db: Any, **params: Any) -> dbapi.Connection:
+        connection = dbapi.connect(db.database, deadline=db.milliseconds_left, **params)
+        connection.paramstyle = "format"  # Peewee's, whatever dbapi.paramstyle is.
+        return connection
+
+    def get_server_version(self, conn: dbapi.Connection) -> int:
+        return conn.server_version
+
+    def isolation_level_int(self, isolation_level: Any) -> Any:
+        """The number of an isolation level, or of its name in any case."""
+        level = isolation_level
+        if isinstance(level, str):
+            level = self.isolation_levels_inv.get(level.upper().replace("_", " "))
+        if level in self.isolation_levels or isolation_level is None:
+            return level
+        names = ", ".join(self.isolation_levels.values())
+        wanted = f"an isolation level of {names}, or its number"
+        raise InvalidOption(f"expected {wanted}, got {isolation_level!r}")
+
+    def isolation_level_str(self, isolation_level: Any) -> Any:
+        """The name, which Peewee writes after BEGIN."""
+        return self.isolation_levels[self.isolation_level_int(isolation_level)]
+
+    def is_connection_usable(self, conn: dbapi.Connection) -> bool:
+        return not conn.closed and not conn.in_failed_transaction
+
+    def is_connection_reusable(self, conn: dbapi.Connection) -> bool:
+        """Whether a pool can keep it."""
+        return conn.session.phase != "streaming" and self._idle(conn)
+
+    def is_connection_closed(self, conn: dbapi.Connection) -> bool:
+        """Whether a pool must discard it."""
+        return not self._idle(conn)
+
+    def server_side_cursor(self, conn: dbapi.Connection) -> dbapi.Cursor:
+        return conn.cursor(uuid4().hex, withhold=not conn.in_transaction)
+
+    def register_hstore(self, conn: dbapi.Connection) -> None:
+        from lightvec.pg8000.hstore import register_hstore
+
+        register_hstore(conn)
+
+    def _idle(self, conn: dbapi.Connection) -> bool:
+        if not conn.session.belongs_here:
+            conn.session.discard()
+        if not conn.is_alive():
+            return False
+        try:
+            conn.rollback()
+        except dbapi.Error:
+            return False
+        return True
+
+
 class Pg8000Database(PostgresqlDatabase):
     """A Peewee database for PostgreSQL, without a C driver.
 
@@ -127,7 +194,8 @@ class Pg8000Database(PostgresqlDatabase):
 
     Each statement is one round trip and, outside a transaction, leaves nothing on the session, so
     transaction poolers (PgBouncer, RDS Proxy) are safe. A broken connection is replaced at its next
-    use if no transaction is open. A forked process connects anew.
+    use if no transaction is open. A forked process connects anew, and leaves its parent's
+    connections alone.
 
     ``deadline`` is a function that returns the milliseconds left, or None. It can be set at any
     time, as in an AWS Lambda function: ``db.deadline = context.get_remaining_time_in_millis``.
@@ -161,7 +229,7 @@ class Pg8000Database(PostgresqlDatabase):
         self.deadline = params.pop("deadline", None)
         # PostgresqlDatabase.init only chooses between psycopg 2 and 3.
         Database.init(self, database, **params)
-        self._adapter = Pg8000Adapter()
+        self._adapter = _Adapter()
         self._isolation_level = self._adapter.isolation_level_int(isolation_level)
 
     def _connect(self) -> dbapi.Connection:
@@ -206,12 +274,6 @@ class Pg8000Database(PostgresqlDatabase):
 
         Until the last row is read, or the iterator is closed, other statements on the connection
         are errors. Use a server-side cursor where they are needed.
-
-        >>> Doc.create_table()
-        >>> _ = Doc.insert_many([{"embedding": [1, 0, 0]}, {"embedding": [0, 1, 0]}]).execute()
-        >>> [row["id"] for row in database.stream(Doc.select(Doc.id).order_by(Doc.id).dicts())]
-        [1, 2]
-        >>> Doc.drop_table()
         """
         if not isinstance(query, BaseQuery):
             raise InvalidOption(f"expected a Peewee query, got {type(query).__name__}")
@@ -230,7 +292,8 @@ class Pg8000Database(PostgresqlDatabase):
             with peewee_errors:
                 source.close()
 
-    def _written(self, query: Any, **context_options: Any) -> _Statement:
+    def _written(self, query: Any, **context_options: Any) -> tuple[str, Any, Mapping[str, object] | None, list[Any]]:
+        """SQL, values, settings and searches."""
         key = None if context_options else getattr(query, "statement_key", None)
         sql = self._searches.get(key)
         if sql is None:
@@ -243,8 +306,6 @@ class Pg8000Database(PostgresqlDatabase):
             params, searches = [query.vector], [query]
         settings: Mapping[str, object] | None = None
         if searches:
-            from lightvec.peewee.nearest import settings_of
-
             settings = settings_of(searches, self)
         elif isinstance(query, BaseQuery) and not isinstance(query, RawQuery):
             # Not for DDL, some of which must run alone, nor for the caller's own SQL.
@@ -284,7 +345,7 @@ class Pg8000Database(PostgresqlDatabase):
             raise
 
     def get_tables(self, schema: str | None = None) -> list[str]:
-        """As in Peewee, whose reflection and migrations begin with it: they learn the vector fields."""
+        """As in Peewee, whose reflection and migrations begin with it."""
         extend_playhouse()
         return super().get_tables(schema)
 
@@ -318,13 +379,6 @@ class Pg8000Database(PostgresqlDatabase):
         :class:`~lightvec.errors.InvalidVector` name the row, counted from 1;
         :class:`~lightvec.errors.InvalidOption` is an unknown field or ``on_conflict``; exceptions
         of ``rows`` and ``progress`` are passed on.
-
-        >>> Doc.create_table()
-        >>> database.copy_rows(Doc, ({"embedding": [1, 2, number]} for number in range(3)))
-        3
-        >>> database.copy_rows(Doc, [(3, [0, 0, 1])], ["id", "embedding"], on_conflict="update")
-        1
-        >>> Doc.drop_table()
         """
         from lightvec.peewee.copy_rows import copy_rows
 

@@ -19,14 +19,13 @@ from lightvec.peewee.indexes import (
     bind_indexes,
     declare_index,
 )
+from lightvec.peewee.nearest import Nearest
 from lightvec.peewee.quantization import usual_quantization
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import check_dimensions, column_value
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
-
-    from lightvec.peewee.nearest import Nearest
 
     Owner = TypeVar("Owner", bound=Model)
 
@@ -108,7 +107,6 @@ class _DistanceField(TypedField[V, M]):
 
     @property
     def display_name(self) -> str:
-        """The name for messages."""
         if not hasattr(self, "model"):
             return type(self).__name__
         return f"{self.model.__name__}.{self.name.removeprefix(_ELEMENT)}"
@@ -195,8 +193,6 @@ class _DistanceField(TypedField[V, M]):
         found. By cosine an index leaves out vectors of zeros, too; ``exact=True`` puts them last,
         at the distance NaN.
         """
-        from lightvec.peewee.nearest import Nearest
-
         if self._other_database is not None:
             raise InvalidOption(
                 f"{self.display_name}.nearest needs a lightvec.peewee.Pg8000Database: on a "
@@ -205,7 +201,6 @@ class _DistanceField(TypedField[V, M]):
         return Nearest(self, vector, k, metric, exact, ef_search, probes, iterative_scan, min_score)
 
     def resolve_metric(self, metric: str | None = None) -> Metric:
-        """The metric of this name, or the declared one."""
         name = metric or self.metric
         return metric_of_call(name, self.display_name, type(self).__name__, self.metrics)
 

@@ -36,10 +36,9 @@ from lightvec.peewee._seam import (
     is_nested,
     set_rows,
 )
-from lightvec.peewee.generics import M
+from lightvec.peewee.generics import M, ScoredSelect
 from lightvec.peewee.indexes import IvfflatIndex, VectorIndex
 from lightvec.peewee.quantization import Quantization
-from lightvec.peewee.scored_select import ScoredSelect
 from lightvec.types import SparseVector
 from lightvec.types.inputs import show
 from lightvec.wire.settings import AtLeast
@@ -236,7 +235,6 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def _overfetch(self) -> int:
-        """The rows that the index must find for each that is wanted."""
         return self._form.overfetch if self._form is not None and self._is_by_distance else 1
 
     def _reranked(self) -> Nearest[M]:
@@ -295,7 +293,7 @@ class Nearest(ScoredSelect[M]):
     # Fewer rows than were wanted
 
     def exact_fallback(self, found: int, database: Any) -> Nearest[M] | None:
-        """The search to run if this one found too few rows; None if its result is final."""
+        """The search to run if this one found too few rows."""
         self.fallback = None
         if self._exact is not None or not self._is_short(found) or not self._is_by_distance:
             return None
@@ -368,7 +366,6 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def _found(self) -> int:
-        """The rows that the index must find."""
         if self._limit is None:
             return MOST_ROWS
         rows = (self._limit, self._offset or 0)
@@ -415,9 +412,6 @@ def settings_of(queries: Iterable[Nearest], database: Any) -> Mapping[str, objec
     return merged or None
 
 
-# Several searches in one round trip
-
-
 @overload
 def run_many(queries: Iterable[ModelSelect[M]]) -> list[list[M]]: ...
 @overload
@@ -428,15 +422,6 @@ def run_many(queries: Iterable[Any]) -> list[list[Any]]:
     The selects must have columns of the same types in the same order, as searches of one model
     have. If searches differ in a setting, the larger value holds for all. A search that finds too
     few rows runs again by itself. Afterwards each query has its rows, as if it had run.
-
-    >>> from lightvec.peewee import run_many
-    >>> Doc.create_table()
-    >>> _ = Doc.insert_many([{"embedding": [1, 0, 0]}, {"embedding": [0, 1, 0]}]).execute()
-    >>> vectors = [1, 0.1, 0], [0, 1, 0.1]
-    >>> found = run_many(Doc.embedding.nearest(vector, k=1) for vector in vectors)
-    >>> [[doc.id for doc in docs] for docs in found]
-    [[1], [2]]
-    >>> Doc.drop_table()
     """
     selects: list[Any] = list(queries)
     if not selects:
@@ -463,9 +448,6 @@ def run_many(queries: Iterable[Any]) -> list[list[Any]]:
     return [list(query) for query in selects]
 
 
-# Parts of the statement
-
-
 def _index_options(field: Any, metric: Metric) -> tuple[Quantization | None, int | None]:
     """The coarser form, if no index holds the vectors themselves; the lists of an IVFFlat index."""
     declared = [each for each in field.model._meta.indexes if isinstance(each, VectorIndex)]
@@ -483,14 +465,12 @@ def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -
 
 
 def _row_key(model: Any) -> Any:
-    """The primary key, or ``ctid`` (PostgreSQL documentation, 5.6 "System Columns")."""
     # On Citus a ctid is unique in a shard only; taking rows of others, too, finds no fewer.
     key = model._meta.primary_key
     return Column(model._meta.table, "ctid") if not key or model._meta.composite_key else key
 
 
 def _row_condition(field: Any, row: Model) -> Any:
-    """The condition that finds a stored row."""
     wanted = f"{field.display_name}.nearest expected"
     name = field.model.__name__
     if not isinstance(row, field.model):
@@ -517,9 +497,6 @@ def _output_name(column: Any) -> str:
     return column.name if isinstance(column, Alias) else "distance"
 
 
-# Rows
-
-
 def _sorted_by(rows: list[Any], column: int) -> list[Any]:
     distances = [row[column] for row in rows]
     # Most are sorted already.
@@ -531,9 +508,6 @@ def _sorted_by(rows: list[Any], column: int) -> list[Any]:
 def _sort_key(distance: float | None) -> tuple[bool, float]:
     """PostgreSQL sorts NaN and NULL after all numbers."""
     return (True, 0.0) if distance is None or isnan(distance) else (False, distance)
-
-
-# Arguments
 
 
 def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
@@ -550,7 +524,6 @@ def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
 
 
 def checked_count(number: Any, name: str = "k", of: str = "") -> int:
-    """A number of rows, checked."""
     is_count = isinstance(number, Integral) and not isinstance(number, bool)
     if is_count and 1 <= int(number) <= MOST_ROWS:
         return int(number)

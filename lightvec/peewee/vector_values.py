@@ -20,7 +20,7 @@ def convert_lists(node: Any, target: Any = None) -> Any:
         field, compared = _vector_field(_results(node)) or target, _vector_field([node.predicate])
         case = node.clone()
         case.expression_tuples = tuple(
-            (_converted(expression, compared), _converted(value, field)) for expression, value in node.expression_tuples
+            (_converted(test, compared), _converted(value, field)) for test, value in node.expression_tuples
         )
         case.default = _converted(node.default, field)
         return case
@@ -30,7 +30,7 @@ def convert_lists(node: Any, target: Any = None) -> Any:
     if field is None:
         return node
     call = node.clone()
-    call.arguments = tuple(_converted(argument, field) for argument in node.arguments)
+    call.arguments = tuple(_converted(each, field) for each in node.arguments)
     return call
 
 
