@@ -6,7 +6,7 @@ A subclass of one of Peewee's classes may use, on ``self``, listed names that it
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from logging import DEBUG, getLogger
 from threading import Condition, Lock, RLock
@@ -86,16 +86,16 @@ _UNUSUAL_CLAUSES = (
 
 
 def has_unusual_clauses(query: Any) -> bool:
-    """Whether there are others than columns, FROM, WHERE, ORDER BY, LIMIT and OFFSET."""
+    """Whether it has others than columns, FROM, WHERE, ORDER BY, LIMIT, OFFSET."""
     return any(query.__dict__.get(clause) is not None for clause in _UNUSUAL_CLAUSES)
 
 
 def copy_with(query: Q, **clauses: Any) -> Q:
     """A copy of a query with other clauses, such as ``order_by``."""
-    copy: Any = query.clone()  # type: ignore[attr-defined]
+    copy: Q = query.clone()  # type: ignore[attr-defined]
     for name, value in clauses.items():
         setattr(copy, f"_{name}", value)
-    return copy  # type: ignore[no-any-return]
+    return copy
 
 
 def limit_of(query: Any) -> Any:
@@ -105,7 +105,7 @@ def limit_of(query: Any) -> Any:
 class RowCursor:
     """A cursor over rows; ``is_nested`` if the query was part of another statement."""
 
-    def __init__(self, description: Sequence[Any], rows: Iterable[Any], is_nested: bool = False) -> None:
+    def __init__(self, description: Any, rows: Iterable[Any], is_nested: bool = False) -> None:
         self.description = description
         self.rows = iter(rows)
         self.is_nested = is_nested
@@ -122,7 +122,6 @@ def cursor_wrapper(query: Any, cursor: Any) -> Any:
 
 
 def set_rows(query: Any, cursor: Any) -> None:
-    """Give a query its rows, as if it had run."""
     query._cursor_wrapper = cursor_wrapper(query, cursor)
 
 
@@ -162,7 +161,6 @@ def _definition(context: Any) -> str:
 
 
 def sequence_parts(field: Any) -> tuple[str | None, str]:
-    """Schema and name."""
     return field._sequence_parts()  # type: ignore[no-any-return]
 
 
@@ -190,7 +188,6 @@ def index_using(index: Any) -> Any:
 
 
 def index_table(index: Any) -> tuple[str, str | None]:
-    """Name and schema."""
     return index._table.__name__, index._table._schema
 
 
@@ -224,7 +221,7 @@ def inherited_blocks(database: Any) -> int:
 
 
 def end_inherited_block(database: Any) -> bool:
-    """Whether the block that ends now is one of them; it is then no longer counted."""
+    """Whether the block that ends now is one of them; it no longer counts."""
     state = database._state
     if state.transactions or not inherited_blocks(database):
         return False

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 from weakref import WeakSet
 
@@ -59,10 +59,6 @@ from lightvec.wire.execute import lacks_types
 from lightvec.wire.identifiers import check_name
 from lightvec.wire.settings import WithSchema
 
-if TYPE_CHECKING:
-    from lightvec.wire.copy.load import Progress
-
-
 #: A connection string that leaves everything to DATABASE_URL, PG* and the defaults.
 ENVIRONMENT = "postgresql://"
 
@@ -80,9 +76,9 @@ class _Context(Context):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
-        #: By the ID of a node: the node, and the same with lists converted.
+        #: Nodes by their ID, each with the one that has lists converted.
         self._converted: dict[int, tuple[Node, Node]] = {}
-        #: pgvector's schema, to write vectors as texts that are cast to its types.
+        #: pgvector's schema, to cast texts to its types.
         self.vectors_as_text = ""
 
     def value(self, value: Any, converter: Any = None, add_param: bool = True) -> Any:
@@ -156,11 +152,9 @@ class _Adapter(DriverAdapter):
         return not conn.closed and not conn.in_failed_transaction
 
     def is_connection_reusable(self, conn: dbapi.Connection) -> bool:
-        """Whether a pool can keep it."""
         return conn.session.phase != "streaming" and self._idle(conn)
 
     def is_connection_closed(self, conn: dbapi.Connection) -> bool:
-        """Whether a pool must discard it."""
         return not self._idle(conn)
 
     def server_side_cursor(self, conn: dbapi.Connection) -> dbapi.Cursor:
@@ -198,7 +192,7 @@ class Pg8000Database(PostgresqlDatabase):
     connections alone.
 
     ``deadline`` is a function that returns the milliseconds left, or None. It can be set at any
-    time, as in an AWS Lambda function: ``db.deadline = context.get_remaining_time_in_millis``.
+    time, as in AWS Lambda: ``db.deadline = context.get_remaining_time_in_millis``.
     """
 
     deadline: Callable[[], float | None] | None = None
@@ -292,7 +286,7 @@ class Pg8000Database(PostgresqlDatabase):
             with peewee_errors:
                 source.close()
 
-    def _written(self, query: Any, **context_options: Any) -> tuple[str, Any, Mapping[str, object] | None, list[Any]]:
+    def _written(self, query: Any, **context_options: Any) -> tuple[str, Any, Any, list[Any]]:
         """SQL, values, settings and searches."""
         key = None if context_options else getattr(query, "statement_key", None)
         sql = self._searches.get(key)
@@ -304,7 +298,7 @@ class Pg8000Database(PostgresqlDatabase):
                 self._searches[key] = sql
         else:
             params, searches = [query.vector], [query]
-        settings: Mapping[str, object] | None = None
+        settings = None
         if searches:
             settings = settings_of(searches, self)
         elif isinstance(query, BaseQuery) and not isinstance(query, RawQuery):
@@ -328,11 +322,11 @@ class Pg8000Database(PostgresqlDatabase):
         return run_logged(self, sql, params, run)
 
     def create_tables(self, models: Iterable[type[Model]], **options: Any) -> None:
-        """As in Peewee; creates the extension if a model needs it and this user may create it."""
+        """As in Peewee; creates the extension if a model needs it and the user may."""
         models = list(models)
         fields: list[Any] = [field for model in models for field in model._meta.sorted_fields]
         # An array has the type of its elements.
-        has_vectors = any(hasattr(field, "value_class") or field.field_type in VECTOR_TYPES for field in fields)
+        has_vectors = any(hasattr(each, "value_class") or each.field_type in VECTOR_TYPES for each in fields)
         if has_vectors and not self.extension().oids:
             with suppress(DatabaseError), self.atomic():
                 self.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")
@@ -355,11 +349,11 @@ class Pg8000Database(PostgresqlDatabase):
         rows: Iterable[Any],
         fields: Iterable[Field | str] | None = None,
         on_conflict: str | None = None,
-        progress: Progress | None = None,
+        progress: Callable[[int], object] | None = None,
     ) -> int:
         """Load rows into a model's table by binary COPY, and return the number of rows.
 
-        ``rows`` is any iterable, of which a block is in memory. All rows are of one kind:
+        ``rows`` is any iterable, and never held as a whole. All are of one kind:
 
         - dicts by names of fields or columns, or by fields; the first one's keys are the fields to
           load, unless ``fields`` names some of them;
@@ -376,9 +370,8 @@ class Pg8000Database(PostgresqlDatabase):
         ``progress`` is called with the number of rows sent so far, and at the end with the total.
 
         After an exception nothing is stored and the connection is usable. ``peewee.DataError`` and
-        :class:`~lightvec.errors.InvalidVector` name the row, counted from 1;
-        :class:`~lightvec.errors.InvalidOption` is an unknown field or ``on_conflict``; exceptions
-        of ``rows`` and ``progress`` are passed on.
+        :class:`~lightvec.errors.InvalidVector` name the row, counted from 1; exceptions of ``rows``
+        and ``progress`` are passed on.
         """
         from lightvec.peewee.copy_rows import copy_rows
 
@@ -407,7 +400,7 @@ class Pg8000Database(PostgresqlDatabase):
 
     def extension(self) -> ExtensionTypes:
         """pgvector's version, schema and the OIDs of its types."""
-        # Without a check of the socket (7 of 470 µs of a search), which the next statement does.
+        # The next statement checks the socket, which is 7 of 470 µs of a search.
         conn = open_connection(self)
         known = NO_EXTENSION if conn is None else conn.session.extension
         if known.oids:
@@ -449,7 +442,6 @@ class Pg8000Database(PostgresqlDatabase):
             return conn.cursor().execute("COMMIT")
 
     def milliseconds_left(self) -> float | None:
-        """The milliseconds until ``deadline``, or None."""
         return None if self.deadline is None else self.deadline()
 
     def live_connection(self) -> dbapi.Connection:
@@ -464,7 +456,6 @@ class Pg8000Database(PostgresqlDatabase):
         return live
 
     def forget_connections(self) -> list[Any]:
-        """Drop all connections without closing them, and return them."""
         return forget_connection(self)
 
     def discard_connections(self) -> None:

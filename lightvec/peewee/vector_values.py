@@ -10,12 +10,12 @@ from peewee import SQL, Case, Field, FieldAlias, Function, Node, Value
 
 from lightvec.types.inputs import is_ndarray
 
-#: Functions whose result has the type of their arguments.
+#: Their result has the type of their arguments.
 _SAME_TYPE = ("coalesce", "greatest", "least", "nullif")
 
 
 def convert_lists(node: Any, target: Any = None) -> Any:
-    """A Case or Function with lists converted by the vector field among its values, or ``target``."""
+    """A Case or Function with lists converted by the vector field in it, or ``target``."""
     if isinstance(node, Case):
         field, compared = _vector_field(_results(node)) or target, _vector_field([node.predicate])
         case = node.clone()
