@@ -40,6 +40,7 @@ from lightvec.wire.copy.load import Progress
 _Read = Callable[[Any], Sequence[Any]]
 _Reader = tuple[list[Any], list[Any], _Read]
 
+_NO_SEQUENCES = (str, bytes, bytearray, memoryview, Mapping, Set, Node)
 _PLAIN_VECTORS = frozenset([list, tuple, array])
 
 #: Fields whose ``adapt`` returns values of this type unchanged. Calling it for each of them made
@@ -189,7 +190,7 @@ def _sequence_reader(model: Any, chosen: list[Field] | None, first: Any) -> _Rea
     defaults = list(map(_default, defaulted))
 
     def read(row: Any) -> Sequence[Any]:
-        is_sequence = isinstance(row, (list, tuple)) or _is_sequence(row)
+        is_sequence = _is_sequence(row)
         if not is_sequence or len(row) != len(given):
             got = len(row) if is_sequence else show(row)
             raise DataError(f"expected {len(given)} values ({_names(given)}), got {got}")
@@ -270,8 +271,9 @@ def _defaulted(model: Any, named: list[Field]) -> list[Field]:
 
 
 def _is_sequence(row: Any) -> bool:
-    others = (str, bytes, bytearray, memoryview, Mapping, Set, Node)
-    return hasattr(row, "__len__") and not isinstance(row, others)
+    if isinstance(row, (list, tuple)):
+        return True
+    return hasattr(row, "__len__") and not isinstance(row, _NO_SEQUENCES)
 
 
 def _getter(kind: Any, keys: Sequence[Any]) -> _Read:

@@ -160,11 +160,6 @@ class _Adapter(DriverAdapter):
     def server_side_cursor(self, conn: dbapi.Connection) -> dbapi.Cursor:
         return conn.cursor(uuid4().hex, withhold=not conn.in_transaction)
 
-    def register_hstore(self, conn: dbapi.Connection) -> None:
-        from lightvec.pg8000.hstore import register_hstore
-
-        register_hstore(conn)
-
     def _idle(self, conn: dbapi.Connection) -> bool:
         if not conn.session.belongs_here:
             conn.session.discard()
@@ -228,9 +223,10 @@ class Pg8000Database(PostgresqlDatabase):
 
     def _connect(self) -> dbapi.Connection:
         conn: dbapi.Connection = super()._connect()  # type: ignore[misc]
-        conn.deadline = self.milliseconds_left
         if self._hstore:
-            self._adapter.register_hstore(conn)
+            from lightvec.pg8000.hstore import register_hstore
+
+            register_hstore(conn)
         return conn
 
     def cursor(self, named_cursor: bool | None = None) -> dbapi.Cursor:
@@ -417,7 +413,7 @@ class Pg8000Database(PostgresqlDatabase):
         """The same for a statement with these values, without a needless round trip."""
         session = (open_connection(self) or self.live_connection()).session
         is_known = session.extension.oids or lacks_types(session, params)
-        return (self.path_to_extension() or None) if is_known else None
+        return self.path_to_extension() if is_known else None
 
     def rollback(self) -> None:
         """Roll back. On a broken connection the server has done it."""

@@ -133,9 +133,7 @@ class _DistanceField(TypedField[V, M]):
         return None if value is None else self.to_value(value)
 
     def _operands(self, vectors: Any) -> Any:
-        if isinstance(vectors, Node):
-            return vectors
-        return [self.to_value(vector) for vector in vectors]
+        return vectors if isinstance(vectors, Node) else list(map(self.to_value, vectors))
 
     def distance(self, vector: Any, *, metric: str | None = None) -> Expression:
         """The distance by ``metric`` or the declared one."""
@@ -190,7 +188,7 @@ class _DistanceField(TypedField[V, M]):
         return metric_of_call(name, self.display_name, type(self).__name__, self.metrics)
 
     def distance_by(self, metric: Metric, vector: Any) -> Expression:
-        # Peewee's SQL goes to the driver with %s placeholders, so % is doubled.
+        # The driver gets %s placeholders, so % is doubled.
         return Expression(self, metric.operator.replace("%", "%%"), self.to_value(vector))
 
 
@@ -319,6 +317,6 @@ class FixedBitField(_DistanceField[V, M]):
         def __get__(self, instance: object, owner: Any) -> V: ...
         def __get__(self, instance: object | None, owner: Any) -> Any: ...
     else:
-        # Here, because mypy would prefer it to the __new__ above.
+        # Here, as mypy would prefer it to __new__.
         def __init__(self, max_length: int | None = None, **options: Any) -> None:
             super().__init__(max_length, **options)

@@ -457,9 +457,8 @@ def _row_key(model: Any) -> Any:
 def _stored_row(field: Any, row: Model) -> tuple[Any, CTE, Any]:
     """The row's condition, a WITH query for its vector, and the expression that reads it."""
     wanted = f"{field.display_name}.nearest expected"
-    name = field.model.__name__
     if not isinstance(row, field.model):
-        other = type(row).__name__
+        name, other = field.model.__name__, type(row).__name__
         raise InvalidVector(f"{wanted} a vector or a row of {name}, got a row of {other}")
     key = field.model._meta.primary_key
     if not key or row.get_id() is None:
