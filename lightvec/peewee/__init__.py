@@ -11,11 +11,11 @@
 >>> [(doc.id, doc.score) for doc in Doc.embedding.nearest([1, 0.1, 0], k=1)]  # doctest: +ELLIPSIS
 [(1, 0.995...)]
 
-- ``database``: the databases. ``adapter``: the driver. ``_seam``: all private names of Peewee.
+- ``database``: the databases and their driver. ``_seam``: all private names of Peewee.
 - ``fields`` and ``functions``: the vector fields and pgvector's functions. ``vector_values``: lists
-  as vectors where Peewee does not convert values. ``generics``: types for type checkers.
-- ``nearest``: the search, a ``scored_select``, and :func:`run_many`. ``quantization``: coarser
-  forms of vectors. ``copy_rows``: rows by binary COPY.
+  as vectors where Peewee does not convert values. ``generics``: bases of fields and searches.
+- ``nearest``: searches and :func:`run_many`. ``quantization``: coarser forms of vectors.
+  ``copy_rows``: rows by binary COPY.
 - ``indexes``: index definitions. ``schema``: repeatable set-up. ``index_build``,
   ``build_progress``, ``invalid_indexes``, ``estimates`` and ``session_settings``: building an
   index. ``catalog`` and ``reflect``: what the database has.

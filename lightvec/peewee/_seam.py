@@ -6,7 +6,7 @@ A subclass of one of Peewee's classes may use, on ``self``, listed names that it
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from logging import DEBUG, getLogger
 from threading import Condition, Lock, RLock
@@ -32,7 +32,7 @@ _logger = getLogger("peewee")
 
 
 def run_logged(database: Any, sql: str, params: Any, run: Callable[[], T]) -> T:
-    """Call ``run``, with Peewee's exceptions, log and query hooks."""
+    """Call ``run`` with Peewee's exceptions, log and query hooks."""
     if _logger.isEnabledFor(DEBUG):
         is_sequence = isinstance(params, (list, tuple))
         _logger.debug((sql, type(params)(map(shortened, params)) if is_sequence else shortened(params)))
@@ -86,27 +86,26 @@ _UNUSUAL_CLAUSES = (
 
 
 def has_unusual_clauses(query: Any) -> bool:
-    """Whether a select has clauses beside columns, FROM, WHERE, ORDER BY, LIMIT and OFFSET."""
+    """Whether it has others than columns, FROM, WHERE, ORDER BY, LIMIT, OFFSET."""
     return any(query.__dict__.get(clause) is not None for clause in _UNUSUAL_CLAUSES)
 
 
 def copy_with(query: Q, **clauses: Any) -> Q:
     """A copy of a query with other clauses, such as ``order_by``."""
-    copy: Any = query.clone()  # type: ignore[attr-defined]
+    copy: Q = query.clone()  # type: ignore[attr-defined]
     for name, value in clauses.items():
         setattr(copy, f"_{name}", value)
-    return copy  # type: ignore[no-any-return]
+    return copy
 
 
 def limit_of(query: Any) -> Any:
-    """The LIMIT of a query, or None."""
     return query._limit
 
 
 class RowCursor:
     """A cursor over rows; ``is_nested`` if the query was part of another statement."""
 
-    def __init__(self, description: Sequence[Any], rows: Iterable[Any], is_nested: bool = False) -> None:
+    def __init__(self, description: Any, rows: Iterable[Any], is_nested: bool = False) -> None:
         self.description = description
         self.rows = iter(rows)
         self.is_nested = is_nested
@@ -123,12 +122,11 @@ def cursor_wrapper(query: Any, cursor: Any) -> Any:
 
 
 def set_rows(query: Any, cursor: Any) -> None:
-    """Give a query its rows, as if it had run."""
     query._cursor_wrapper = cursor_wrapper(query, cursor)
 
 
 def database_of(model: Any) -> Any:
-    """The database that a model is bound to, if any, also behind a proxy."""
+    """The model's database, if any, also behind a proxy."""
     database = model._meta.database
     return database.obj if isinstance(database, Proxy) else database
 
@@ -163,9 +161,7 @@ def _definition(context: Any) -> str:
 
 
 def sequence_parts(field: Any) -> tuple[str | None, str]:
-    """The schema and name of a field's sequence."""
-    schema, name = field._sequence_parts()
-    return schema, name
+    return field._sequence_parts()  # type: ignore[no-any-return]
 
 
 def index_name(index: Any) -> str:
@@ -188,20 +184,17 @@ def index_parts(index: Any) -> tuple[list[Any], bool, str, Any]:
 
 
 def index_using(index: Any) -> Any:
-    """The method that an index was declared with."""
     return index._using
 
 
 def index_table(index: Any) -> tuple[str, str | None]:
-    """The name and the schema of the table of an index."""
     return index._table.__name__, index._table._schema
 
 
 def unique_fields(index: Any) -> list[Field]:
     """The fields of a unique index; [] of others."""
-    if not getattr(index, "_unique", False):
-        return []
-    return [each for each in index._expressions if isinstance(each, Field)]
+    expressions = index._expressions if getattr(index, "_unique", False) else []
+    return [each for each in expressions if isinstance(each, Field)]
 
 
 # Connections
@@ -228,7 +221,7 @@ def inherited_blocks(database: Any) -> int:
 
 
 def end_inherited_block(database: Any) -> bool:
-    """Whether the block that ends now is one of them; it is then no longer counted."""
+    """Whether the block that ends now is one of them; it no longer counts."""
     state = database._state
     if state.transactions or not inherited_blocks(database):
         return False
@@ -237,7 +230,7 @@ def end_inherited_block(database: Any) -> bool:
 
 
 def forget_connection(database: Any) -> list[Any]:
-    """Drop the connection, its transactions and contexts without closing it, and return it."""
+    """Drop the connection without closing it, and return it."""
     state = database._state
     conn = state.conn
     state.inherited_blocks = inherited_blocks(database) + len(state.transactions)

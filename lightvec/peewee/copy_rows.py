@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -36,8 +37,10 @@ from lightvec.wire.copy.conflict import check_on_conflict
 from lightvec.wire.copy.load import Progress
 
 #: The fields to load, those among them that were not asked for, and the reader of a row's values.
-_Reader = tuple[list[Any], list[Any], Callable[[Any], Sequence[Any]]]
+_Read = Callable[[Any], Sequence[Any]]
+_Reader = tuple[list[Any], list[Any], _Read]
 
+_NO_SEQUENCES = (str, bytes, bytearray, memoryview, Mapping, Set, Node)
 _PLAIN_VECTORS = frozenset([list, tuple, array])
 
 #: Fields whose ``adapt`` returns values of this type unchanged. Calling it for each of them made
@@ -58,7 +61,6 @@ def copy_rows(
     on_conflict: str | None,
     progress: Progress | None,
 ) -> int:
-    """What :meth:`lightvec.peewee.Pg8000Database.copy_rows` does."""
     check_on_conflict(on_conflict)
     if not (isinstance(model, type) and issubclass(model, Model)):
         raise InvalidOption(f"expected a model class to load rows into, got {model!r}")
@@ -66,21 +68,30 @@ def copy_rows(
     if not isinstance(rows, Iterable) or is_table(rows):
         raise InvalidOption(f"expected an iterable of rows to load into {name}, got {show(rows)}")
     chosen = None if fields is None else _chosen_fields(model, fields)
-    caller = _CallerCode()
+    callers_error: BaseException | None = None
+
+    @contextmanager
+    def callers_code() -> Iterator[None]:
+        nonlocal callers_error
+        try:
+            yield
+        except BaseException as error:
+            callers_error = error
+            raise
 
     def given() -> Iterator[Any]:
-        with caller:
+        with callers_code():
             yield from rows
 
     def report(count: int) -> None:
-        with caller:
+        with callers_code():
             if progress is not None:
                 progress(count)
 
     try:
         return _load(database, model, given(), chosen, on_conflict, report)
     except Exception as error:
-        if error is caller.error:
+        if error is callers_error:
             raise
         is_about_rows = isinstance(error, (DataError, ProgrammingError, InvalidVector))
         if is_about_rows and not getattr(error, "fields", None):
@@ -118,50 +129,34 @@ def _load(
     )
 
 
-class _CallerCode:
-    """Remembers an exception of the caller's code, which must be passed on unchanged."""
-
-    error: BaseException | None = None
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None:
-            self.error = error
-
-
 def _add_row(number: int, error: DataError) -> None:
     error.args = (f"row {number:,}: {error}",)
 
 
-# Fields
-
-
 def _chosen_fields(model: Any, fields: Iterable[Field | str]) -> list[Field]:
     name = model.__name__
+    wanted = f"expected the fields of {name} to load"
     if isinstance(fields, (str, Field)) or not isinstance(fields, Iterable):
-        raise InvalidOption(f"expected the fields of {name} to load as a list, got {fields!r}")
+        raise InvalidOption(f"{wanted} as a list, got {fields!r}")
     chosen: dict[Field, None] = {}
     for key in fields:
         field = _field(model, key)
         if field is None:
-            raise InvalidOption(f"{name} has no field {show(key)}: it has {_names(model)}")
+            raise InvalidOption(f"{name} has no field {show(key)}: it has {_names(model._meta.sorted_fields)}")
         if field in chosen:
             raise InvalidOption(f"expected each field of {name} once, got {field.name!r} twice")
         chosen[field] = None
     if not chosen:
-        raise InvalidOption(f"expected the fields of {name} to load, got none")
+        raise InvalidOption(f"{wanted}, got none")
     return list(chosen)
 
 
 def _field(model: Any, key: Any) -> Field | None:
-    """The field of a model by itself, its name, its column's or that of a foreign key's ID."""
-    meta = model._meta
+    """The field by itself, its name, its column's or that of a foreign key's ID."""
     if isinstance(key, str):
-        key = meta.combined.get(key) or getattr(model, key, None)
-    field: Field | None = meta.fields.get(key.name) if isinstance(key, Field) else None
-    return field if field is key else None
+        key = model._meta.combined.get(key) or getattr(model, key, None)
+    is_own = isinstance(key, Field) and model._meta.fields.get(key.name) is key
+    return key if is_own else None
 
 
 def _without(fields: Iterable[Field], others: Iterable[Field]) -> list[Field]:
@@ -173,15 +168,11 @@ def _auto_increment(model: Any) -> list[Field]:
     return [model._meta.primary_key] if model._meta.auto_increment else []
 
 
-def _names(model: Any) -> str:
-    return ", ".join(field.name for field in model._meta.sorted_fields)
-
-
-# Readers: from a row to the values of the fields
+def _names(fields: Iterable[Field]) -> str:
+    return ", ".join(field.name for field in fields)
 
 
 def _reader(model: Any, chosen: list[Field] | None, first: Any) -> _Reader:
-    """The reader for rows like the first one."""
     if isinstance(first, Mapping):
         return _dict_reader(model, chosen, first)
     if isinstance(first, Model):
@@ -197,13 +188,12 @@ def _sequence_reader(model: Any, chosen: list[Field] | None, first: Any) -> _Rea
         given = _without(given, _auto_increment(model))
     defaulted = _defaulted(model, given)
     defaults = list(map(_default, defaulted))
-    names = ", ".join(field.name for field in given)
 
     def read(row: Any) -> Sequence[Any]:
-        is_sequence = isinstance(row, (list, tuple)) or _is_sequence(row)
+        is_sequence = _is_sequence(row)
         if not is_sequence or len(row) != len(given):
             got = len(row) if is_sequence else show(row)
-            raise DataError(f"expected {len(given)} values ({names}), got {got}")
+            raise DataError(f"expected {len(given)} values ({_names(given)}), got {got}")
         return [*row, *(make() for make in defaults)] if defaults else row
 
     return given + defaulted, defaulted, read
@@ -231,8 +221,10 @@ def _instance_reader(model: Any, chosen: list[Field] | None, first: Any) -> _Rea
 
 
 def _dict_reader(model: Any, chosen: list[Field] | None, first: Any) -> _Reader:
+    every = model._meta.sorted_fields
+
     def keys_of(row: Mapping[Any, Any]) -> dict[str, Any]:
-        """Names of fields to the row's keys."""
+        """The row's keys by the fields' names."""
         keys: dict[str, Any] = {}
         for key in row:
             field = _field(model, key)
@@ -241,11 +233,11 @@ def _dict_reader(model: Any, chosen: list[Field] | None, first: Any) -> _Reader:
             if field is not None:
                 keys[field.name] = key
             elif chosen is None:
-                raise DataError(f"no field {show(key)}: there are {_names(model)}")
+                raise DataError(f"no field {show(key)}: there are {_names(every)}")
         return keys
 
     keys = keys_of(first)
-    named = chosen or [field for field in model._meta.sorted_fields if field.name in keys]
+    named = chosen or [field for field in every if field.name in keys]
     defaulted = _defaulted(model, named)
     given = [field for field in named + defaulted if field.name in keys]
     missing = _without(named + defaulted, given)
@@ -271,7 +263,6 @@ def _dict_reader(model: Any, chosen: list[Field] | None, first: Any) -> _Reader:
 
 
 def _defaulted(model: Any, named: list[Field]) -> list[Field]:
-    """The fields that were not asked for and have a default."""
     others = _without(model._meta.sorted_fields, named)
     defaulted = [field for field in others if field.default is not None]
     if not named and not defaulted:
@@ -280,11 +271,12 @@ def _defaulted(model: Any, named: list[Field]) -> list[Field]:
 
 
 def _is_sequence(row: Any) -> bool:
-    others = (str, bytes, bytearray, memoryview, Mapping, Set, Node)
-    return hasattr(row, "__len__") and not isinstance(row, others)
+    if isinstance(row, (list, tuple)):
+        return True
+    return hasattr(row, "__len__") and not isinstance(row, _NO_SEQUENCES)
 
 
-def _getter(kind: Any, keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
+def _getter(kind: Any, keys: Sequence[Any]) -> _Read:
     """``itemgetter`` or ``attrgetter``, which gives a sequence for any number of keys."""
     if len(keys) > 1:
         return kind(*keys)  # type: ignore[no-any-return]
@@ -293,21 +285,14 @@ def _getter(kind: Any, keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
 
 
 def _default(field: Field) -> Callable[[], Any]:
-    """What makes the value of a field that a row leaves out."""
+    """What makes the value that a row leaves out."""
     default = field.default
     if default is None and not field.null:
-        wanted = f"a value for {field.name!r}, which has no default and is not null"
-        raise DataError(f"expected {wanted}")
+        raise DataError(f"expected a value for {field.name!r}, which has no default and is not null")
     return default if callable(default) else lambda: default
 
 
-# Values
-
-
-def _converted(
-    fields: list[Field], read: Callable[[Any], Sequence[Any]], rows: Iterable[Any]
-) -> Iterator[Sequence[Any]]:
-    """The rows with each value as COPY takes it."""
+def _converted(fields: list[Field], read: _Read, rows: Iterable[Any]) -> Iterator[Sequence[Any]]:
     converters = list(map(_converter, fields))
     for number, row in enumerate(rows, 1):
         try:
@@ -328,7 +313,7 @@ def _converted(
 
 
 def _converter(field: Field) -> tuple[type | None, Callable[[Any], Any] | None]:
-    """A type whose values need no conversion, and the conversion, if there is one."""
+    """A type whose values need no conversion, and the conversion."""
     db_value, adapt = type(field).db_value, getattr(field.adapt, "__func__", None)
     if isinstance(field, (VectorField, HalfVectorField)) and db_value is VectorField.db_value:
         return None, partial(_vector, field)
@@ -357,7 +342,7 @@ def _db_value(field: Field, value: Any) -> Any:
 
 
 def _check(field: Field, value: Any, number: int) -> None:
-    """Convert a value, with the row and the field in the exception."""
+    """Convert a value, to name the row and the field in the exception."""
     try:
         _db_value(field, value)
     except Exception as error:

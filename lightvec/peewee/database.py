@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import uuid4
 from weakref import WeakSet
 
 from peewee import (
@@ -32,6 +33,7 @@ from peewee import (
 from lightvec.errors import InvalidOption
 from lightvec.extension import NO_EXTENSION, ExtensionTypes
 from lightvec.peewee._seam import (
+    DriverAdapter,
     PooledDatabase,
     RowCursor,
     conflict_target,
@@ -48,18 +50,14 @@ from lightvec.peewee._seam import (
     run_logged,
     update_values,
 )
-from lightvec.peewee.adapter import Pg8000Adapter
 from lightvec.peewee.indexes import check_entity, index_of_added_column, with_short_name
+from lightvec.peewee.nearest import settings_of
 from lightvec.peewee.vector_values import convert_lists, convert_update
-from lightvec.pg8000 import dbapi
+from lightvec.pg8000 import Json, Jsonb, dbapi
 from lightvec.types.columns import VECTOR_TYPES
 from lightvec.wire.execute import lacks_types
 from lightvec.wire.identifiers import check_name
 from lightvec.wire.settings import WithSchema
-
-if TYPE_CHECKING:
-    from lightvec.wire.copy.load import Progress
-
 
 #: A connection string that leaves everything to DATABASE_URL, PG* and the defaults.
 ENVIRONMENT = "postgresql://"
@@ -71,9 +69,6 @@ _PLAIN_NAME = re.compile(r"[^\WA-Z]+")
 
 _VECTOR_NAMES = {kind: name for name, kind in VECTOR_TYPES.items()}
 
-#: SQL, values, settings, searches.
-_Statement = tuple[str, Any, Mapping[str, object] | None, list[Any]]
-
 
 class _Context(Context):
     """Peewee's builder of a statement; it checks names, and collects the searches."""
@@ -81,9 +76,9 @@ class _Context(Context):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.nearest: list[Any] = []
-        #: By the ID of a node: the node, and the same with lists converted.
+        #: Nodes by their ID, each with the one that has lists converted.
         self._converted: dict[int, tuple[Node, Node]] = {}
-        #: pgvector's schema, to write vectors as texts that are cast to its types.
+        #: pgvector's schema, to cast texts to its types.
         self.vectors_as_text = ""
 
     def value(self, value: Any, converter: Any = None, add_param: bool = True) -> Any:
@@ -116,6 +111,67 @@ class _Context(Context):
         return self._converted[id(node)][1]
 
 
+class _Adapter(DriverAdapter):
+    """The driver as PostgresqlDatabase uses it."""
+
+    isolation_levels = dbapi.ISOLATION_LEVELS
+    json_type = Json
+    jsonb_type = Jsonb
+    cast_json_case = False
+
+    def check_driver(self) -> None:
+        """Always there."""
+
+    def get_binary_type(self) -> type[bytes]:
+        return bytes
+
+    def connect(self, db: Any, **params: Any) -> dbapi.Connection:
+        connection = dbapi.connect(db.database, deadline=db.milliseconds_left, **params)
+        connection.paramstyle = "format"  # Peewee's, whatever dbapi.paramstyle is.
+        return connection
+
+    def get_server_version(self, conn: dbapi.Connection) -> int:
+        return conn.server_version
+
+    def isolation_level_int(self, isolation_level: Any) -> Any:
+        """The number of an isolation level, or of its name in any case."""
+        level = isolation_level
+        if isinstance(level, str):
+            level = self.isolation_levels_inv.get(level.upper().replace("_", " "))
+        if level in self.isolation_levels or isolation_level is None:
+            return level
+        names = ", ".join(self.isolation_levels.values())
+        wanted = f"an isolation level of {names}, or its number"
+        raise InvalidOption(f"expected {wanted}, got {isolation_level!r}")
+
+    def isolation_level_str(self, isolation_level: Any) -> Any:
+        """The name, which Peewee writes after BEGIN."""
+        return self.isolation_levels[self.isolation_level_int(isolation_level)]
+
+    def is_connection_usable(self, conn: dbapi.Connection) -> bool:
+        return not conn.closed and not conn.in_failed_transaction
+
+    def is_connection_reusable(self, conn: dbapi.Connection) -> bool:
+        return conn.session.phase != "streaming" and self._idle(conn)
+
+    def is_connection_closed(self, conn: dbapi.Connection) -> bool:
+        return not self._idle(conn)
+
+    def server_side_cursor(self, conn: dbapi.Connection) -> dbapi.Cursor:
+        return conn.cursor(uuid4().hex, withhold=not conn.in_transaction)
+
+    def _idle(self, conn: dbapi.Connection) -> bool:
+        if not conn.session.belongs_here:
+            conn.session.discard()
+        if not conn.is_alive():
+            return False
+        try:
+            conn.rollback()
+        except dbapi.Error:
+            return False
+        return True
+
+
 class Pg8000Database(PostgresqlDatabase):
     """A Peewee database for PostgreSQL, without a C driver.
 
@@ -127,10 +183,11 @@ class Pg8000Database(PostgresqlDatabase):
 
     Each statement is one round trip and, outside a transaction, leaves nothing on the session, so
     transaction poolers (PgBouncer, RDS Proxy) are safe. A broken connection is replaced at its next
-    use if no transaction is open. A forked process connects anew.
+    use if no transaction is open. A forked process connects anew, and leaves its parent's
+    connections alone.
 
     ``deadline`` is a function that returns the milliseconds left, or None. It can be set at any
-    time, as in an AWS Lambda function: ``db.deadline = context.get_remaining_time_in_millis``.
+    time, as in AWS Lambda: ``db.deadline = context.get_remaining_time_in_millis``.
     """
 
     deadline: Callable[[], float | None] | None = None
@@ -161,14 +218,15 @@ class Pg8000Database(PostgresqlDatabase):
         self.deadline = params.pop("deadline", None)
         # PostgresqlDatabase.init only chooses between psycopg 2 and 3.
         Database.init(self, database, **params)
-        self._adapter = Pg8000Adapter()
+        self._adapter = _Adapter()
         self._isolation_level = self._adapter.isolation_level_int(isolation_level)
 
     def _connect(self) -> dbapi.Connection:
         conn: dbapi.Connection = super()._connect()  # type: ignore[misc]
-        conn.deadline = self.milliseconds_left
         if self._hstore:
-            self._adapter.register_hstore(conn)
+            from lightvec.pg8000.hstore import register_hstore
+
+            register_hstore(conn)
         return conn
 
     def cursor(self, named_cursor: bool | None = None) -> dbapi.Cursor:
@@ -206,12 +264,6 @@ class Pg8000Database(PostgresqlDatabase):
 
         Until the last row is read, or the iterator is closed, other statements on the connection
         are errors. Use a server-side cursor where they are needed.
-
-        >>> Doc.create_table()
-        >>> _ = Doc.insert_many([{"embedding": [1, 0, 0]}, {"embedding": [0, 1, 0]}]).execute()
-        >>> [row["id"] for row in database.stream(Doc.select(Doc.id).order_by(Doc.id).dicts())]
-        [1, 2]
-        >>> Doc.drop_table()
         """
         if not isinstance(query, BaseQuery):
             raise InvalidOption(f"expected a Peewee query, got {type(query).__name__}")
@@ -230,7 +282,8 @@ class Pg8000Database(PostgresqlDatabase):
             with peewee_errors:
                 source.close()
 
-    def _written(self, query: Any, **context_options: Any) -> _Statement:
+    def _written(self, query: Any, **context_options: Any) -> tuple[str, Any, Any, list[Any]]:
+        """SQL, values, settings and searches."""
         key = None if context_options else getattr(query, "statement_key", None)
         sql = self._searches.get(key)
         if sql is None:
@@ -241,10 +294,8 @@ class Pg8000Database(PostgresqlDatabase):
                 self._searches[key] = sql
         else:
             params, searches = [query.vector], [query]
-        settings: Mapping[str, object] | None = None
+        settings = None
         if searches:
-            from lightvec.peewee.nearest import settings_of
-
             settings = settings_of(searches, self)
         elif isinstance(query, BaseQuery) and not isinstance(query, RawQuery):
             # Not for DDL, some of which must run alone, nor for the caller's own SQL.
@@ -267,11 +318,11 @@ class Pg8000Database(PostgresqlDatabase):
         return run_logged(self, sql, params, run)
 
     def create_tables(self, models: Iterable[type[Model]], **options: Any) -> None:
-        """As in Peewee; creates the extension if a model needs it and this user may create it."""
+        """As in Peewee; creates the extension if a model needs it and the user may."""
         models = list(models)
         fields: list[Any] = [field for model in models for field in model._meta.sorted_fields]
         # An array has the type of its elements.
-        has_vectors = any(hasattr(field, "value_class") or field.field_type in VECTOR_TYPES for field in fields)
+        has_vectors = any(hasattr(each, "value_class") or each.field_type in VECTOR_TYPES for each in fields)
         if has_vectors and not self.extension().oids:
             with suppress(DatabaseError), self.atomic():
                 self.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")
@@ -284,7 +335,7 @@ class Pg8000Database(PostgresqlDatabase):
             raise
 
     def get_tables(self, schema: str | None = None) -> list[str]:
-        """As in Peewee, whose reflection and migrations begin with it: they learn the vector fields."""
+        """As in Peewee, whose reflection and migrations begin with it."""
         extend_playhouse()
         return super().get_tables(schema)
 
@@ -294,11 +345,11 @@ class Pg8000Database(PostgresqlDatabase):
         rows: Iterable[Any],
         fields: Iterable[Field | str] | None = None,
         on_conflict: str | None = None,
-        progress: Progress | None = None,
+        progress: Callable[[int], object] | None = None,
     ) -> int:
         """Load rows into a model's table by binary COPY, and return the number of rows.
 
-        ``rows`` is any iterable, of which a block is in memory. All rows are of one kind:
+        ``rows`` is any iterable, and never held as a whole. All are of one kind:
 
         - dicts by names of fields or columns, or by fields; the first one's keys are the fields to
           load, unless ``fields`` names some of them;
@@ -315,16 +366,8 @@ class Pg8000Database(PostgresqlDatabase):
         ``progress`` is called with the number of rows sent so far, and at the end with the total.
 
         After an exception nothing is stored and the connection is usable. ``peewee.DataError`` and
-        :class:`~lightvec.errors.InvalidVector` name the row, counted from 1;
-        :class:`~lightvec.errors.InvalidOption` is an unknown field or ``on_conflict``; exceptions
-        of ``rows`` and ``progress`` are passed on.
-
-        >>> Doc.create_table()
-        >>> database.copy_rows(Doc, ({"embedding": [1, 2, number]} for number in range(3)))
-        3
-        >>> database.copy_rows(Doc, [(3, [0, 0, 1])], ["id", "embedding"], on_conflict="update")
-        1
-        >>> Doc.drop_table()
+        :class:`~lightvec.errors.InvalidVector` name the row, counted from 1; exceptions of ``rows``
+        and ``progress`` are passed on.
         """
         from lightvec.peewee.copy_rows import copy_rows
 
@@ -353,7 +396,7 @@ class Pg8000Database(PostgresqlDatabase):
 
     def extension(self) -> ExtensionTypes:
         """pgvector's version, schema and the OIDs of its types."""
-        # Without a check of the socket (7 of 470 µs of a search), which the next statement does.
+        # The next statement checks the socket, which is 7 of 470 µs of a search.
         conn = open_connection(self)
         known = NO_EXTENSION if conn is None else conn.session.extension
         if known.oids:
@@ -370,7 +413,7 @@ class Pg8000Database(PostgresqlDatabase):
         """The same for a statement with these values, without a needless round trip."""
         session = (open_connection(self) or self.live_connection()).session
         is_known = session.extension.oids or lacks_types(session, params)
-        return (self.path_to_extension() or None) if is_known else None
+        return self.path_to_extension() if is_known else None
 
     def rollback(self) -> None:
         """Roll back. On a broken connection the server has done it."""
@@ -395,7 +438,6 @@ class Pg8000Database(PostgresqlDatabase):
             return conn.cursor().execute("COMMIT")
 
     def milliseconds_left(self) -> float | None:
-        """The milliseconds until ``deadline``, or None."""
         return None if self.deadline is None else self.deadline()
 
     def live_connection(self) -> dbapi.Connection:
@@ -410,7 +452,6 @@ class Pg8000Database(PostgresqlDatabase):
         return live
 
     def forget_connections(self) -> list[Any]:
-        """Drop all connections without closing them, and return them."""
         return forget_connection(self)
 
     def discard_connections(self) -> None:

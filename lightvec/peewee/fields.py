@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from peewee import Database, Expression, Field, Model, Node, Value
 
@@ -15,31 +14,24 @@ from lightvec.peewee.indexes import (
     HnswIndex,
     IndexOfField,
     IvfflatIndex,
-    VectorIndex,
     bind_indexes,
     declare_index,
 )
+from lightvec.peewee.nearest import Nearest
 from lightvec.peewee.quantization import usual_quantization
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import check_dimensions, column_value
 
-if TYPE_CHECKING:
-    from typing_extensions import TypeVar
-
-    from lightvec.peewee.nearest import Nearest
-
-    Owner = TypeVar("Owner", bound=Model)
+Owner = TypeVar("Owner", bound=Model)
 
 
-_INDEXES: Mapping[str, Callable[..., VectorIndex]] = {"hnsw": HnswIndex, "ivfflat": IvfflatIndex}
+_INDEXES: dict[str, Any] = {"hnsw": HnswIndex, "ivfflat": IvfflatIndex}
 
 #: The prefix of the name that Peewee's ArrayField gives its element field.
 _ELEMENT = "__array_"
 
 
 class _DistanceField(TypedField[V, M]):
-    """What the four fields share."""
-
     value_class: ClassVar[Any]
     metrics: ClassVar[tuple[str, ...]]
 
@@ -84,8 +76,6 @@ class _DistanceField(TypedField[V, M]):
     def get_modifiers(self) -> list[int] | None:
         return None if self.dimensions is None else [self.dimensions]
 
-    # Values
-
     def db_value(self, value: Any) -> Any:
         """The value to send, which is text for the drivers of other databases."""
         if value is None or isinstance(value, Node):
@@ -111,12 +101,9 @@ class _DistanceField(TypedField[V, M]):
 
     @property
     def display_name(self) -> str:
-        """The name for messages."""
         if not hasattr(self, "model"):
             return type(self).__name__
         return f"{self.model.__name__}.{self.name.removeprefix(_ELEMENT)}"
-
-    # Comparisons
 
     def __eq__(self, other: object) -> Any:
         return super().__eq__(self._operand(other))
@@ -149,18 +136,14 @@ class _DistanceField(TypedField[V, M]):
         return None if value is None else self.to_value(value)
 
     def _operands(self, vectors: Any) -> Any:
-        if isinstance(vectors, Node):
-            return vectors
-        return [self.to_value(vector) for vector in vectors]
-
-    # Distances
+        return vectors if isinstance(vectors, Node) else list(map(self.to_value, vectors))
 
     def distance(self, vector: Any, *, metric: str | None = None) -> Expression:
         """The distance by ``metric`` or the declared one."""
         return self.distance_by(self.resolve_metric(metric), vector)
 
     def score(self, vector: Any, *, metric: str | None = None) -> Expression:
-        """The score, higher is better (formulas: :mod:`lightvec.metrics`)."""
+        """The score, higher is better (:mod:`lightvec.metrics`)."""
         resolved = self.resolve_metric(metric)
         score: Expression = resolved.score.of(self.distance_by(resolved, vector))
         return score
@@ -179,9 +162,8 @@ class _DistanceField(TypedField[V, M]):
     ) -> Nearest[M]:
         """The ``k`` rows nearest to a vector, nearest first, as a Peewee query.
 
-        Instead of a vector it takes a stored row of the model, to find rows like it, or a query
-        that gives a vector. Each row has ``.distance`` and ``.score``. Settings hold for this query
-        only and travel with it in one round trip.
+        ``vector`` may be a stored row of the model, to find rows like it, or a query that gives a
+        vector. Each row has ``.distance`` and ``.score``. Settings hold for this query only.
 
         - ``metric`` overrides the field's own.
         - ``exact=True`` compares with every row, without an index. By default a second statement
@@ -189,17 +171,14 @@ class _DistanceField(TypedField[V, M]):
           ``exact=False`` forbids it. ``stream`` and searches in another statement have none.
         - ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall. ``ef_search`` is at
           least ``k``; ``probes`` is by default the square root of the lists of the model's index.
-        - ``iterative_scan`` (pgvector 0.8) lets an index search on until enough rows pass the
-          filter. By default it does if there is one; else ``"strict_order"``, ``"relaxed_order"``,
-          True or False.
+        - ``iterative_scan`` (pgvector 0.8): ``"strict_order"``, ``"relaxed_order"``, True or False.
+          The index searches on until enough rows pass the filter; by default if there is one.
         - ``min_score`` leaves out rows with a lower score.
 
         If fewer than ``k`` rows come, ``.shortfall`` says why. Rows without a vector are never
         found. By cosine an index leaves out vectors of zeros, too; ``exact=True`` puts them last,
         at the distance NaN.
         """
-        from lightvec.peewee.nearest import Nearest
-
         if self._other_database is not None:
             raise InvalidOption(
                 f"{self.display_name}.nearest needs a lightvec.peewee.Pg8000Database: on a "
@@ -208,12 +187,11 @@ class _DistanceField(TypedField[V, M]):
         return Nearest(self, vector, k, metric, exact, ef_search, probes, iterative_scan, min_score)
 
     def resolve_metric(self, metric: str | None = None) -> Metric:
-        """The metric of this name, or the declared one."""
         name = metric or self.metric
         return metric_of_call(name, self.display_name, type(self).__name__, self.metrics)
 
     def distance_by(self, metric: Metric, vector: Any) -> Expression:
-        # Peewee's SQL goes to the driver with %s placeholders, so % is doubled.
+        # The driver gets %s placeholders, so % is doubled.
         return Expression(self, metric.operator.replace("%", "%%"), self.to_value(vector))
 
 
@@ -342,6 +320,6 @@ class FixedBitField(_DistanceField[V, M]):
         def __get__(self, instance: object, owner: Any) -> V: ...
         def __get__(self, instance: object | None, owner: Any) -> Any: ...
     else:
-        # Here, because mypy would prefer it to the __new__ above.
+        # Here, as mypy would prefer it to __new__.
         def __init__(self, max_length: int | None = None, **options: Any) -> None:
             super().__init__(max_length, **options)

@@ -28,7 +28,7 @@ def binary_quantize(vector: Any) -> Function:
 
 
 def subvector(vector: Any, start: int, count: int) -> Function:
-    """``count`` elements from ``start``, which counts from 1."""
+    """``count`` elements from ``start``, counted from 1."""
     return fn.subvector(vector, start, count).coerce(False)
 
 

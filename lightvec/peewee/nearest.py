@@ -36,10 +36,9 @@ from lightvec.peewee._seam import (
     is_nested,
     set_rows,
 )
-from lightvec.peewee.generics import M
+from lightvec.peewee.generics import M, ScoredSelect
 from lightvec.peewee.indexes import IvfflatIndex, VectorIndex
 from lightvec.peewee.quantization import Quantization
-from lightvec.peewee.scored_select import ScoredSelect
 from lightvec.types import SparseVector
 from lightvec.types.inputs import show
 from lightvec.wire.settings import AtLeast
@@ -63,15 +62,14 @@ class Nearest(ScoredSelect[M]):
 
     Each row has ``distance`` and ``score``, whatever is selected. A field of the model with one of
     these names keeps it; select it under another (``alias``) if both are wanted. In another query
-    it is a source (``alias``, ``cte``, ``union``) with both columns, or a value (``in_``) with what
-    was selected.
+    it is a source (``alias``, ``cte``, ``union``) with both columns, or a value (``in_``) without.
 
     Rows are sorted by ``distance``; pages (``offset``, ``paginate``) of IVFFlat and quantized
     indexes each by themselves.
     """
 
-    # The distance is in the statement once, because it takes the server time. The score is computed
-    # in Python, unless the query is part of another or another column may be called distance.
+    # The distance is in the statement once, as it takes the server time. Python computes the score,
+    # unless the query is part of another or another column may be called distance.
 
     _cte_list: Any
     _distinct: Any
@@ -96,7 +94,7 @@ class Nearest(ScoredSelect[M]):
         ef_search: int | None,
         probes: int | None,
         iterative_scan: str | bool | None,
-        min_score: float | None,
+        min_score: Any,
     ) -> None:
         if vector is None:
             raise InvalidVector(f"{field.display_name}.nearest expected a vector, got None")
@@ -109,22 +107,23 @@ class Nearest(ScoredSelect[M]):
         #: The WITH query that gives the vector of a stored row.
         self._row: CTE | None = None
         if isinstance(vector, Model):
-            key = _row_condition(field, vector)
-            self._row, vector = _row_vector(field, key)
-            conditions.append(~key)
+            is_row, self._row, vector = _stored_row(field, vector)
+            conditions.append(~is_row)
         self.metric = field.resolve_metric(metric)
         self._field = field
         self._distance = field.distance_by(self.metric, vector)
         self._is_looked_up = not isinstance(self._distance.rhs, Value)
         if self._is_looked_up:
-            # An index would give any rows for NULL or, by cosine, zeros. The distance of these is
-            # NaN, which PostgreSQL sorts after infinity.
+            # An index would give any rows for NULL or, by cosine, zeros, whose distance is NaN:
+            # PostgreSQL sorts it after infinity.
             is_cosine, distance = self.metric.name == "cosine", self._distance
             conditions.append(distance < inf if is_cosine else distance.is_null(False))
         else:
             _check_direction(field, self.metric, self._distance.rhs.value)
         if min_score is not None:
-            limit = self.metric.score.to_distance(_checked_score(min_score))
+            if isinstance(min_score, bool) or not isinstance(min_score, Real) or isnan(min_score):
+                raise InvalidOption(f"expected min_score to be a number, got {min_score!r}")
+            limit = self.metric.score.to_distance(float(min_score))
             conditions.append(self._distance <= limit)
         self._has_min_score = min_score is not None
         self._k = checked_count(k)
@@ -140,8 +139,6 @@ class Nearest(ScoredSelect[M]):
         self._order_by = self._by_distance = self._own[:1]
         self._limit = self._k
 
-    # The statement
-
     def __sql__(self, ctx: Any) -> Any:
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)  # The statement needs the settings.
@@ -152,8 +149,8 @@ class Nearest(ScoredSelect[M]):
         returning, order_by, limit = list(self._returning), self._order_by, self._limit
         column, expression = distance, self._distance
         if self._exact or nested:
-            # An index serves only the distance itself. A query around this one would trust the
-            # order of its scan, which may be only roughly by distance.
+            # An index serves only the distance itself, and a query around this one would trust the
+            # order of its scan.
             column = Alias(self._distance + 0.0, "distance")
             returning = [column if each is distance else each for each in returning]
             expression = column.node if self._exact else expression
@@ -195,10 +192,8 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def _can_reuse_plan(self) -> bool:
-        """Whether to write the limit as a number, so that the server can keep a generic plan.
-
-        An unknown limit makes it plan each run anew: 100 of 500 µs. Filters may be worth that.
-        """
+        """Whether to write the limit as a number, so that the server can keep a generic plan."""
+        # An unknown limit makes it plan each run anew: 100 of 500 µs. Filters may be worth that.
         if self._offset is not None or self.is_filtered or self._has_min_score:
             return False
         return isinstance(self._limit, int)
@@ -213,10 +208,8 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def statement_key(self) -> tuple[Any, ...] | None:
-        """All that the SQL of a plain search depends on; None for any other search.
-
-        Peewee takes 60 to 90 of 500 µs to write the statement.
-        """
+        """All that the SQL of a plain search depends on; None for any other search."""
+        # Peewee takes 60 to 90 of 500 µs to write the statement.
         model, meta = self.model, self.model._meta
         is_plain = (
             not self._exact
@@ -240,21 +233,18 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def vector(self) -> Any:
-        """The only parameter of a statement that has a ``statement_key``."""
         return self._distance.rhs.value
-
-    # Quantized indexes
 
     @property
     def _overfetch(self) -> int:
-        """The rows that the index must find for each that is wanted."""
         return self._form.overfetch if self._form is not None and self._is_by_distance else 1
 
     def _reranked(self) -> Nearest[M]:
         """The nearest by the whole vector, among those by its coarser form."""
         # SELECT DISTINCT takes no ORDER BY of an expression that is not selected.
         is_distinct = self._simple_distinct or self._distinct is not None
-        if self._form is None or not self._is_by_distance or not (self._overfetch > 1 or is_distinct):
+        is_reranked = self._is_by_distance and (self._overfetch > 1 or is_distinct)
+        if self._form is None or not is_reranked:
             return self
         outer = copy_with(self, form=None)
         if self._limit is None:
@@ -271,8 +261,6 @@ class Nearest(ScoredSelect[M]):
             row=None,
         )
         return outer.where(key.in_(among))
-
-    # Rows
 
     def _get_cursor_wrapper(self, cursor: Any) -> Any:
         is_read = isinstance(cursor, RowCursor)
@@ -303,10 +291,8 @@ class Nearest(ScoredSelect[M]):
                 return column
         return None
 
-    # Fewer rows than were wanted
-
     def exact_fallback(self, found: int, database: Any) -> Nearest[M] | None:
-        """The search to run if this one found too few rows; None if its result is final."""
+        """The search to run if this one found too few rows."""
         self.fallback = None
         if self._exact is not None or not self._is_short(found) or not self._is_by_distance:
             return None
@@ -324,11 +310,8 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def shortfall(self) -> str | None:
-        """Why fewer rows came than the limit, and what to do; None if all came.
-
-        Runs the query if it has not run yet.
-        """
-        found = len(self)
+        """Why fewer rows came than the limit, and what to do; None if all came."""
+        found = len(self)  # Runs the query if it has not run yet.
         if not self._is_short(found):
             return None
         return f"{found} of {self._limit} rows: {self._why_fewer(found)}"
@@ -355,10 +338,7 @@ class Nearest(ScoredSelect[M]):
         """Whether a condition or join may drop rows of the index."""
         return self._where is not self._own_filter or bool(self._joins)
 
-    # Settings
-
     def settings(self, database: Any) -> dict[str, object] | None:
-        """The server's settings for this query."""
         if self._exact:
             return None
         settings: dict[str, object] = {}
@@ -379,7 +359,6 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def _found(self) -> int:
-        """The rows that the index must find."""
         if self._limit is None:
             return MOST_ROWS
         rows = (self._limit, self._offset or 0)
@@ -410,23 +389,21 @@ class Nearest(ScoredSelect[M]):
     def _scan_order(self) -> str:
         if isinstance(self._iterative_scan, str):
             return self._iterative_scan
-        # Strict order drops rows that the scan finds too late. Where rows are sorted afterwards it
-        # is of use for pages only.
+        # Strict order drops rows that the scan finds too late. Sorting afterwards serves as well,
+        # except for pages.
         is_sorted = self._may_come_unsorted and not self._offset
         return "relaxed_order" if is_sorted else "strict_order"
 
 
 def settings_of(queries: Iterable[Nearest], database: Any) -> Mapping[str, object] | None:
-    """The settings for a statement with several searches: the larger number, strict order."""
+    """The settings for a statement with these searches."""
     merged: dict[str, Any] = database.path_to_extension()
     for query in queries:
         for name, value in (query.settings(database) or {}).items():
             values = (merged.get(name, value), value)
+            # The larger number, or strict order.
             merged[name] = max(values, key=lambda each: getattr(each, "value", each))
     return merged or None
-
-
-# Several searches in one round trip
 
 
 @overload
@@ -439,15 +416,6 @@ def run_many(queries: Iterable[Any]) -> list[list[Any]]:
     The selects must have columns of the same types in the same order, as searches of one model
     have. If searches differ in a setting, the larger value holds for all. A search that finds too
     few rows runs again by itself. Afterwards each query has its rows, as if it had run.
-
-    >>> from lightvec.peewee import run_many
-    >>> Doc.create_table()
-    >>> _ = Doc.insert_many([{"embedding": [1, 0, 0]}, {"embedding": [0, 1, 0]}]).execute()
-    >>> vectors = [1, 0.1, 0], [0, 1, 0.1]
-    >>> found = run_many(Doc.embedding.nearest(vector, k=1) for vector in vectors)
-    >>> [[doc.id for doc in docs] for docs in found]
-    [[1], [2]]
-    >>> Doc.drop_table()
     """
     selects: list[Any] = list(queries)
     if not selects:
@@ -474,17 +442,15 @@ def run_many(queries: Iterable[Any]) -> list[list[Any]]:
     return [list(query) for query in selects]
 
 
-# Parts of the statement
-
-
 def _index_options(field: Any, metric: Metric) -> tuple[Quantization | None, int | None]:
     """The coarser form, if no index holds the vectors themselves; the lists of an IVFFlat index."""
     declared = [each for each in field.model._meta.indexes if isinstance(each, VectorIndex)]
-    indexes = [each for each in declared if each.is_bound and each.field is field and each.finds(metric)]
-    forms = [index.quantization for index in indexes if index.quantization is not None]
-    form = min(forms, key=lambda each: each.overfetch) if forms else None
+    bound = [index for index in declared if index.is_bound and index.field is field]
+    indexes = [index for index in bound if index.finds(metric)]
+    forms: list[Any] = [index.quantization for index in indexes]
+    form = None if None in forms else min(forms, key=lambda each: each.overfetch, default=None)
     lists = [index.lists for index in indexes if isinstance(index, IvfflatIndex)]
-    return form if len(forms) == len(indexes) else None, max(lists, default=None)
+    return form, max(lists, default=None)
 
 
 def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -> Expression:
@@ -494,31 +460,25 @@ def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -
 
 
 def _row_key(model: Any) -> Any:
-    """The primary key, or ``ctid`` (PostgreSQL documentation, 5.6 "System Columns")."""
     # On Citus a ctid is unique in a shard only; taking rows of others, too, finds no fewer.
     key = model._meta.primary_key
     return Column(model._meta.table, "ctid") if not key or model._meta.composite_key else key
 
 
-def _row_condition(field: Any, row: Model) -> Any:
-    """The condition that finds a stored row."""
+def _stored_row(field: Any, row: Model) -> tuple[Any, CTE, Any]:
+    """The row's condition, a WITH query for its vector, and the expression that reads it."""
     wanted = f"{field.display_name}.nearest expected"
-    name = field.model.__name__
     if not isinstance(row, field.model):
-        other = type(row).__name__
+        name, other = field.model.__name__, type(row).__name__
         raise InvalidVector(f"{wanted} a vector or a row of {name}, got a row of {other}")
     key = field.model._meta.primary_key
     if not key or row.get_id() is None:
         raise InvalidVector(f"{wanted} a row that is stored and has a key: give its vector")
-    return key == row.get_id()
-
-
-def _row_vector(field: Any, condition: Any) -> tuple[CTE, Any]:
-    """A WITH query for the vector of a row, and the expression that reads it."""
-    # Materialized, because Citus takes no subquery on a distributed table beside another one.
-    query = ModelSelect(field.model, [field]).where(condition)
+    is_row = key == row.get_id()
+    query = ModelSelect(field.model, [field]).where(is_row)
     read = (SQL("SELECT"), Entity(field.column_name), SQL("FROM"), Entity(_ROW))
-    return CTE(_ROW, query, materialized=True), NodeList(read, parens=True)
+    # Materialized, because Citus takes no subquery on a distributed table beside another one.
+    return is_row, CTE(_ROW, query, materialized=True), NodeList(read, parens=True)
 
 
 def _output_name(column: Any) -> str:
@@ -526,9 +486,6 @@ def _output_name(column: Any) -> str:
     if isinstance(column, Field):
         return str(column.column_name)
     return column.name if isinstance(column, Alias) else "distance"
-
-
-# Rows
 
 
 def _sorted_by(rows: list[Any], column: int) -> list[Any]:
@@ -544,11 +501,7 @@ def _sort_key(distance: float | None) -> tuple[bool, float]:
     return (True, 0.0) if distance is None or isnan(distance) else (False, distance)
 
 
-# Arguments
-
-
 def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
-    """Refuse zeros by cosine."""
     if metric.name != "cosine":
         return
     numbers = vector.values() if isinstance(vector, SparseVector) else vector
@@ -561,15 +514,8 @@ def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
 
 
 def checked_count(number: Any, name: str = "k", of: str = "") -> int:
-    """A number of rows, checked."""
     is_count = isinstance(number, Integral) and not isinstance(number, bool)
     if is_count and 1 <= int(number) <= MOST_ROWS:
         return int(number)
     wanted = f"{name}, the number of rows{of}, to be at least 1"
     raise InvalidOption(f"expected {wanted}, got {show(number)}")
-
-
-def _checked_score(score: object) -> float:
-    if isinstance(score, bool) or not isinstance(score, Real) or isnan(score):
-        raise InvalidOption(f"expected min_score to be a number, got {score!r}")
-    return float(score)

@@ -6,7 +6,6 @@ Source: pgvector 0.8, README, "Half-Precision Indexing" and "Binary Quantization
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from peewee import Cast, Function, Node
@@ -56,7 +55,7 @@ _FORMS = (
     Quantization("halfvec", ("vector",), ("l2", "ip", "cosine", "l1"), overfetch=1),
     Quantization("bit", ("vector", "halfvec"), ("l2", "ip", "cosine"), overfetch=20),
 )
-QUANTIZATIONS: Mapping[str, Quantization] = MappingProxyType({form.name: form for form in _FORMS})
+QUANTIZATIONS: Mapping[str, Quantization] = {form.name: form for form in _FORMS}
 
 
 def quantization(name: str | None) -> Quantization | None:

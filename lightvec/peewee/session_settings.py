@@ -21,7 +21,10 @@ def session_settings(conn: Any, settings: Mapping[str, str]) -> Iterator[None]:
 
 
 def _exchange(conn: Any, settings: Mapping[str, str]) -> dict[str, str]:
-    return {name: conn.execute_unnamed(_EXCHANGE, [name, value]).rows[0][0] for name, value in settings.items()}
+    former = {}
+    for name, value in settings.items():
+        former[name] = conn.execute_unnamed(_EXCHANGE, [name, value]).rows[0][0]
+    return former
 
 
 def backend_pid(conn: Any) -> int | None:

@@ -10,17 +10,17 @@ from peewee import SQL, Case, Field, FieldAlias, Function, Node, Value
 
 from lightvec.types.inputs import is_ndarray
 
-#: Functions whose result has the type of their arguments.
+#: Their result has the type of their arguments.
 _SAME_TYPE = ("coalesce", "greatest", "least", "nullif")
 
 
 def convert_lists(node: Any, target: Any = None) -> Any:
-    """A Case or Function with lists converted by the vector field among its values, or ``target``."""
+    """A Case or Function with lists converted by the vector field in it, or ``target``."""
     if isinstance(node, Case):
         field, compared = _vector_field(_results(node)) or target, _vector_field([node.predicate])
         case = node.clone()
         case.expression_tuples = tuple(
-            (_converted(expression, compared), _converted(value, field)) for expression, value in node.expression_tuples
+            (_converted(test, compared), _converted(value, field)) for test, value in node.expression_tuples
         )
         case.default = _converted(node.default, field)
         return case
@@ -30,7 +30,7 @@ def convert_lists(node: Any, target: Any = None) -> Any:
     if field is None:
         return node
     call = node.clone()
-    call.arguments = tuple(_converted(argument, field) for argument in node.arguments)
+    call.arguments = tuple(_converted(each, field) for each in node.arguments)
     return call
 
 

@@ -19,9 +19,8 @@ from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
 from lightvec.peewee._seam import copy_with, limit_of
-from lightvec.peewee.generics import M, TypedField
+from lightvec.peewee.generics import M, ScoredSelect, TypedField
 from lightvec.peewee.nearest import Nearest, checked_count
-from lightvec.peewee.scored_select import ScoredSelect
 from lightvec.wire.identifiers import identifier
 
 __all__ = ["Hybrid", "hybrid"]
