@@ -89,12 +89,12 @@ class Nearest(ScoredSelect[M]):
         field: Any,
         vector: Any,
         k: int,
-        metric: str | None,
-        exact: bool | None,
-        ef_search: int | None,
-        probes: int | None,
-        iterative_scan: str | bool | None,
-        min_score: Any,
+        metric: str | None = None,
+        exact: bool | None = None,
+        ef_search: int | None = None,
+        probes: int | None = None,
+        iterative_scan: str | bool | None = None,
+        min_score: Any = None,
     ) -> None:
         if vector is None:
             raise InvalidVector(f"{field.display_name}.nearest expected a vector, got None")
@@ -104,10 +104,11 @@ class Nearest(ScoredSelect[M]):
             wanted = "'strict_order', 'relaxed_order', True or False"
             raise InvalidOption(f"expected iterative_scan to be {wanted}, got {iterative_scan!r}")
         conditions = [field.is_null(False)] if field.null else []
-        #: The WITH query that gives the vector of a stored row.
-        self._row: CTE | None = None
+        #: The WITH query that gives the vector, if that is of a stored row.
+        self._row: tuple[CTE, ...] = ()
         if isinstance(vector, Model):
-            is_row, self._row, vector = _stored_row(field, vector)
+            is_row, row, vector = _stored_row(field, vector)
+            self._row = (row,)
             conditions.append(~is_row)
         self.metric = field.resolve_metric(metric)
         self._field = field
@@ -165,14 +166,13 @@ class Nearest(ScoredSelect[M]):
             returning.pop()
         if not nested and self._can_reuse_plan:
             limit = SQL(str(limit))
-        own_with = () if self._row is None else (self._row,)
         return copy_with(
             self,
             own=(column, score),
             returning=returning,
             order_by=order_by,
             limit=limit,
-            cte_list=(*(self._cte_list or ()), *own_with) or None,
+            cte_list=(*(self._cte_list or ()), *self._row) or None,
         )
 
     @property
@@ -258,7 +258,7 @@ class Nearest(ScoredSelect[M]):
             offset=None,
             distinct=None,
             simple_distinct=False,
-            row=None,
+            row=(),
         )
         return outer.where(key.in_(among))
 
@@ -363,8 +363,7 @@ class Nearest(ScoredSelect[M]):
             return MOST_ROWS
         rows = (self._limit, self._offset or 0)
         wanted = sum(rows) if all(isinstance(number, int) for number in rows) else self._k
-        if self._row is not None:
-            wanted += 1  # The row itself, which is left out.
+        wanted += len(self._row)  # The row itself, which is left out.
         return min(wanted * self._overfetch, MOST_ROWS)
 
     def _scans_iteratively(self, database: Any) -> bool:
