@@ -216,6 +216,20 @@ STRUCT = pa.struct([("tags", pa.map_(pa.string(), pa.string())), ("n", pa.int64(
 @pytest.mark.parametrize("ending", ["parquet", "feather"])
 def test_json_columns(run: Run, doc: str, tmp_path: Path, values: Any, kind: Any, ending: str) -> None:
     table = pa.table({"meta": pa.array(values, kind)})
+def test_a_stream_of_arrow(run: Run, doc: str, tmp_path: Path) -> None:
+    """As Hugging Face's data sets are stored."""
+    table = pa.table({"title": ["a", "b"], "embedding": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]})
+    with pa.OSFile(str(tmp_path / "d.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1)
+    outcome = run("load", "doc", "d.arrow", "--url", doc)
+    assert outcome.status == 0, outcome.err
+    assert contents(doc) == [["a", [1, 2, 3]], ["b", [4, 5, 6]]]
+    whole = (tmp_path / "d.arrow").read_bytes()
+    (tmp_path / "half.arrow").write_bytes(whole[:-200])
+    outcome = run("load", "doc", "half.arrow", "--url", doc)
+    assert (outcome.status, "expected a whole Arrow file" in outcome.err) == (2, True), outcome
+
+
     write = pq.write_table if ending == "parquet" else pyarrow.feather.write_feather
     write(table, tmp_path / f"d.{ending}")
     outcome = run("load", "doc", f"d.{ending}", "--url", doc)
@@ -229,6 +243,8 @@ def test_json_columns(run: Run, doc: str, tmp_path: Path, values: Any, kind: Any
     assert stored(doc, "meta") == [[value] for value in expected]
 
 
+        ([[1.5, 2.0], [0.5, -1.0], [3.0, 4.0]], pa.list_(pa.float64())),
+        ([[1.5], None, []], pa.list_(pa.float32())),
 def test_the_logical_type_json(run: Run, doc: str, tmp_path: Path) -> None:
     storage = pa.array(['{"source": "web"}', None])
     pq.write_table(pa.table({"meta": pa.ExtensionArray.from_storage(pa.json_(), storage)}), tmp_path / "d.parquet")
@@ -242,6 +258,8 @@ def test_texts_of_an_npz_file_are_json(run: Run, doc: str, tmp_path: Path) -> No
     assert outcome.status == 0, outcome.err
     assert stored(doc, "title, meta") == [["{", {"source": "web"}], ["x", [1]]]
 
+        pa.list_(pa.float64()): values,
+        pa.list_(pa.float32()): values,
 
 @pytest.mark.parametrize(
     ("values", "kind"),
@@ -272,6 +290,14 @@ pq.write_table(pa.table({"title": ["a"]}), PARQUET)
 
 
 @pytest.mark.parametrize(
+def test_bytes_are_no_keys_of_an_object(run: Run, doc: str, tmp_path: Path) -> None:
+    values = pa.array([[(b"a", "x")]], pa.map_(pa.binary(), pa.string()))
+    pq.write_table(pa.table({"meta": values}), tmp_path / "d.parquet")
+    outcome = run("load", "doc", "d.parquet", "--url", doc)
+    assert (outcome.status, "texts as keys of a map, got bytes" in outcome.err) == (1, True), outcome
+    assert stored(doc) == []
+
+
     ("name", "body", "told"),
     [
         ("d.jsonl", PARQUET.getvalue().to_pybytes(), "d.jsonl: it holds parquet: name it .parquet, or say --format"),
