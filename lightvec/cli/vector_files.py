@@ -19,6 +19,9 @@ __all__ = ["arrays", "batch_rows", "matrix", "word_vectors"]
 #: The elements of http://corpus-texmex.irisa.fr's files, where each vector begins with its size.
 _ELEMENTS = {"fvecs": "<f4", "ivecs": "<i4", "bvecs": "u1"}
 
+#: More than any table takes, and less than the beginning of a text or another kind of file reads as.
+_MOST_DIMENSIONS = 1_000_000
+
 
 def matrix(path: Path, format: str = "npy") -> Any:
     """The matrix in a file, a row a vector; it is mapped where the format allows, not read."""
@@ -81,8 +84,10 @@ def _vecs(path: Path, format: str) -> Any:
     numpy = _numpy(path)
     data = numpy.memmap(path, "u1", "r")
     dimensions = int(data[:4].view("<i4")[0])
+    if not 1 <= dimensions <= _MOST_DIMENSIONS:
+        raise ValueError(f"its first vector would have {dimensions:,} dimensions")
     element = numpy.dtype(_ELEMENTS[format])
-    rows = data.reshape(-1, 4 + max(dimensions, 1) * element.itemsize)
+    rows = data.reshape(-1, 4 + dimensions * element.itemsize)
     if (rows[:, :4].view("<i4") != dimensions).any():
         raise ValueError(f"not all vectors have {dimensions} dimensions, as the first one")
     return rows[:, 4:].view(element)
@@ -117,11 +122,17 @@ def _hdf5(path: Path, choose: Callable[[Mapping[str, Any]], list[str]]) -> dict[
         raise MissingExtra("hdf5", f"reading {path.name}") from error
     try:
         with h5py.File(path) as file:
-            return {name: file[name][()] for name in choose(file)}
+            return {name: _dataset(file[name]) for name in choose(file)}
     except KeyError as error:
         raise InvalidOption(f"{path}: it has no dataset of a name in --map: {error}") from error
     except (OSError, TypeError, AttributeError) as error:
         raise InvalidOption(f"{path}: expected an HDF5 file with datasets: {error}") from error
+
+
+def _dataset(found: Any) -> Any:
+    """The array of a dataset; of texts, which HDF5 has as bytes, one of texts."""
+    is_text = found.dtype.kind in "SO"
+    return found.asstr()[()].astype("U") if is_text else found[()]
 
 
 def word_vectors(file: Iterable[bytes], path: Path, names: Sequence[str]) -> Iterator[Any]:
