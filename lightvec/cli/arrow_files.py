@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lightvec.cli.files import NumberedRows, Rows, check_headings
-from lightvec.errors import InvalidOption, MissingExtra
+from lightvec.errors import InvalidOption, MissingExtra, SchemaMismatch
 
 #: Rows converted at once.
 _BATCH = 1_024
+
+#: How Arrow's streams begin, such as those of Hugging Face's data sets; other files have a name.
+_STREAM = b"\xff\xff\xff\xff"
 
 
 def arrow_rows(path: Path, format: str, is_loaded: Callable[[str], bool]) -> Rows:
@@ -20,13 +23,17 @@ def arrow_rows(path: Path, format: str, is_loaded: Callable[[str], bool]) -> Row
         import pyarrow.parquet
     except ImportError as error:
         raise MissingExtra("parquet", f"reading {path.name}") from error
+    is_stream = False
     kind = "a Parquet" if format == "parquet" else "an Arrow"
     try:
         if format == "parquet":
             file = pyarrow.parquet.ParquetFile(path)
             schema, count = file.schema_arrow, file.metadata.num_rows
         else:
-            file = pyarrow.ipc.open_file(pyarrow.memory_map(str(path)))
+            source = pyarrow.memory_map(str(path))
+            is_stream = source.read(len(_STREAM)) == _STREAM
+            source.seek(0)
+            file = (pyarrow.ipc.open_stream if is_stream else pyarrow.ipc.open_file)(source)
             schema, count = file.schema, 0
     except (pyarrow.ArrowException, OSError) as error:
         raise InvalidOption(f"{path}: expected {kind} file: {error}") from error
@@ -39,8 +46,9 @@ def arrow_rows(path: Path, format: str, is_loaded: Callable[[str], bool]) -> Row
             columns = None if any("." in name for name in names) else names
             yield from file.iter_batches(_BATCH, columns=columns)
             return
-        for number in range(file.num_record_batches):
-            batch = file.get_batch(number)
+        numbers = range(getattr(file, "num_record_batches", 0))
+        # A stream is read in turn, and does not know how many it has.
+        for batch in file if is_stream else map(file.get_batch, numbers):
             yield from (batch.slice(start, _BATCH) for start in range(0, len(batch), _BATCH))
 
     def rows() -> NumberedRows:
@@ -89,12 +97,19 @@ def _with_objects(types: Any, kind: Any, value: Any) -> Any:
     if value is None or not types.is_nested(kind):
         return value
     if types.is_map(kind):
-        return {str(key): _with_objects(types, kind.item_type, item) for key, item in value}
+        return {_name(key): _with_objects(types, kind.item_type, item) for key, item in value}
     if types.is_struct(kind):
         return {field.name: _with_objects(types, field.type, value[field.name]) for field in kind}
     if _is_list(types, kind):
         return [_with_objects(types, kind.value_type, item) for item in value]
     return value
+
+
+def _name(key: Any) -> str:
+    """A map's key as the name in an object."""
+    if isinstance(key, bytes):
+        raise SchemaMismatch("expected texts as keys of a map, got bytes: leave them out")
+    return str(key)
 
 
 def _vectors(column: Any) -> Sequence[Any]:

@@ -54,6 +54,8 @@ def _json(expected: str, is_text: bool, value: Any) -> str:
     def default(value: Any) -> Any:
         if isinstance(value, bytes):
             raise SchemaMismatch(f"{expected}, got bytes, which JSON cannot hold: leave them out")
+        if hasattr(value, "tolist"):
+            return value.tolist()
         return float(value) if isinstance(value, Decimal) else str(value)
 
     return value if is_text and isinstance(value, str) else json.dumps(value, default=default)

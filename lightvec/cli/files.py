@@ -33,12 +33,19 @@ _SIGNATURES = {
     b"\x89HDF\r\n": "hdf5",
     b"PAR1": "parquet",
     b"ARROW1": "feather",
-    b"\x80\x04": "a Python pickle",
-    b"\x80\x05": "a Python pickle",
+    **dict.fromkeys((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), "a Python pickle"),
+    b"PARE": "encrypted Parquet",
+    b"FEA1": "Feather of version 1",
+    b"version https://git-lfs": "a pointer of Git LFS (git lfs pull brings the file)",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"\x28\xb5\x2f\xfd": "a zstandard file",
+    b"\xfd7zXZ": "an xz file",
+    b"BZh91AY&SY": "a bzip2 file",
     b"%PDF": "a PDF",
     b"SQLite format 3": "an SQLite database",
     b"<?xml": "XML",
     b"<!": "XML or HTML",
+    b"<html": "XML or HTML",
     b"\x1f\x8b": "a gzip file",
     b"PK\x03\x04": "a zip archive",
 }
@@ -148,10 +155,18 @@ def _json_lines(file: Iterable[bytes], path: Path, with_numbers: frozenset[str])
         if line.strip():
             where = f"{path}, line {number:,}"
             found = _object(line, where, with_numbers)
-            if "custom_id" in found and "response" in found:
+            if _is_of_a_batch(found):
                 yield from ((number, row) for row in batch_rows(found, where))
             else:
                 yield number, found
+
+
+def _is_of_a_batch(found: dict[str, Any]) -> bool:
+    """Whether a line of OpenAI's Batch API; one that failed has null as its response, or an error."""
+    response = found.get("response")
+    return "custom_id" in found and (
+        (isinstance(response, dict) and "body" in response) or (not response and "error" in found)
+    )
 
 
 def _json_lines_gz(file: BinaryIO, path: Path, with_numbers: frozenset[str]) -> NumberedRows:
@@ -181,8 +196,8 @@ def _object(line: bytes, where: str, with_numbers: frozenset[str]) -> dict[str, 
 def _csv(file: BinaryIO, path: Path, read_part: ReadPart, delimiter: str | None) -> Rows:
     """Rows of a CSV file; the server refuses bytes that are not UTF-8."""
     text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
-    is_tabbed = delimiter == "tab" or path.suffix == ".tsv"
-    letter = "\t" if is_tabbed else delimiter or ","
+    is_tabbed = delimiter is None and path.suffix.lower() == ".tsv"
+    letter = "\t" if is_tabbed or delimiter == "tab" else delimiter or ","
     lines = _csv_lines(csv.reader(text, strict=True, delimiter=letter), path)
     try:
         names = next((cells for _, cells in lines if "".join(cells).strip()), [])
@@ -211,7 +226,8 @@ def _csv_lines(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield number, row
     except csv.Error as error:
         raise InvalidOption(
-            f"{path}, line {reader.line_num:,}: expected CSV, with quotes around a cell: {error}"
+            f"{path}, line {reader.line_num:,}: expected CSV, with quotes around a cell: {error}; "
+            f"say --delimiter if commas do not separate the cells"
         ) from error
     finally:
         csv.field_size_limit(usual)

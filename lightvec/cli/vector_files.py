@@ -17,6 +17,9 @@ from lightvec.types.inputs import require_numpy
 #: The elements of the files of http://corpus-texmex.irisa.fr.
 _ELEMENTS = {"fvecs": "<f4", "ivecs": "<i4", "bvecs": "u1"}
 
+#: More than any table takes, and less than the beginning of a text or another kind of file reads as.
+_MOST_DIMENSIONS = 1_000_000
+
 
 def matrix(path: Path, format: str = "npy") -> Any:
     """The matrix in a file, a row a vector; mapped, where the format allows."""
@@ -73,8 +76,10 @@ def _counted(path: Path, format: str) -> Any:
     first, *others = data[:8].view("<u4").tolist()
     if format == "fbin":
         return data[8:].view("<f4").reshape(first, *others)
+    if not 1 <= first <= _MOST_DIMENSIONS:
+        raise ValueError(f"its first vector would have {first:,} dimensions")
     element = numpy.dtype(_ELEMENTS[format])
-    rows = data.reshape(-1, 4 + max(first, 1) * element.itemsize)
+    rows = data.reshape(-1, 4 + first * element.itemsize)
     if (rows[:, :4].view("<u4") != first).any():
         raise ValueError(f"not all vectors have {first} dimensions, as the first one")
     return rows[:, 4:].view(element)
@@ -94,11 +99,17 @@ def _hdf5(path: Path, names: Sequence[str] = ()) -> dict[str, Any]:
                     f"{path}: expected a dataset train, or one that --map DATASET:COLUMN names, "
                     f"got {', '.join(file) or 'none'}"
                 )
-            return {name: file[name][()] for name in chosen}
+            return {name: _dataset(file[name]) for name in chosen}
     except KeyError as error:
         raise InvalidOption(f"{path}: it has no dataset of a name in --map: {error}") from error
     except (OSError, TypeError, AttributeError) as error:
         raise InvalidOption(f"{path}: expected an HDF5 file with datasets: {error}") from error
+
+
+def _dataset(found: Any) -> Any:
+    """The array of a dataset; of texts, which HDF5 has as bytes, one of texts."""
+    is_text = found.dtype.kind in "SO"
+    return found.asstr()[()].astype("U") if is_text else found[()]
 
 
 def word_vectors(file: Iterable[bytes], path: Path, names: Sequence[str]) -> Iterator[Any]:

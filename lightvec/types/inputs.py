@@ -186,13 +186,18 @@ def _require_one_dimension(value: Any, who: str, item: str) -> None:
 def _readable(value: Any, who: str, item: str) -> Any:
     """The value, or the list of what another library's array holds: pandas', PyArrow's, a tensor."""
     if hasattr(value, "as_py"):  # PyArrow's scalar, such as a row of a column of lists
-        return value.as_py()
+        value = value.as_py()
+        if isinstance(value, str | bytes | Mapping):
+            raise InvalidVector(f"{who} expected an iterable of {item} and got {show(value)}.")
+        return value
     if hasattr(value, "__array__") and not isinstance(value, Sequence):
         try:
             value = value.__array__()
         except (ImportError, RuntimeError, TypeError, ValueError):
             return value  # no NumPy, or a tensor that cannot be its array: it is iterated
         _require_one_dimension(value, who, item)
+        if getattr(getattr(value, "dtype", None), "kind", "") in "mM":  # nanoseconds would be integers
+            raise InvalidVector(f"{who} expected an array of {item} and got the dtype {value.dtype}.")
     if is_ndarray(value) or isinstance(value, memoryview):
         return value.tolist()
     return value

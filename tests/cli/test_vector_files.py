@@ -183,6 +183,24 @@ def test_a_batch_request_that_failed(run: Run, doc: str, tmp_path: Path, line: s
     assert stored(doc) == []
 
 
+def test_columns_of_the_names_of_a_batch(run: Run, doc: str, tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_text('{"custom_id": "a", "response": "yes"}\n')
+    arguments = ("--map", "custom_id:title", "--map", "response:meta")
+    outcome = run("load", "doc", "d.jsonl", *arguments, "--url", doc)
+    assert outcome.status == 0, outcome.err
+    assert stored(doc, "title, meta") == [["a", "yes"]]
+
+
+def test_texts_of_hdf5(run: Run, doc: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.hdf5", "w") as file:
+        file["title"] = np.array([b"x", b"y"])
+        file["meta"] = ['{"source": "wéb"}', "[1]"]
+    arguments = ("--map", "title:title", "--map", "meta:meta")
+    outcome = run("load", "doc", "d.hdf5", *arguments, "--url", doc)
+    assert outcome.status == 0, outcome.err
+    assert stored(doc, "title, meta") == [["x", {"source": "wéb"}], ["y", [1]]]
+
+
 @pytest.mark.parametrize("ending", ["feather", "arrow"])
 def test_arrow(run: Run, doc: str, tmp_path: Path, ending: str) -> None:
     table = pa.table(
@@ -198,6 +216,20 @@ def test_arrow(run: Run, doc: str, tmp_path: Path, ending: str) -> None:
     assert (outcome.status, "expected an Arrow file" in outcome.err) == (2, True)
 
 
+def test_a_stream_of_arrow(run: Run, doc: str, tmp_path: Path) -> None:
+    """As Hugging Face's data sets are stored."""
+    table = pa.table({"title": ["a", "b"], "embedding": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]})
+    with pa.OSFile(str(tmp_path / "d.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1)
+    outcome = run("load", "doc", "d.arrow", "--url", doc)
+    assert outcome.status == 0, outcome.err
+    assert contents(doc) == [["a", [1, 2, 3]], ["b", [4, 5, 6]]]
+    whole = (tmp_path / "d.arrow").read_bytes()
+    (tmp_path / "half.arrow").write_bytes(whole[:-200])
+    outcome = run("load", "doc", "half.arrow", "--url", doc)
+    assert (outcome.status, "expected a whole Arrow file" in outcome.err) == (2, True), outcome
+
+
 # JSON
 
 
@@ -211,6 +243,8 @@ STRUCT = pa.struct([("tags", pa.map_(pa.string(), pa.string())), ("n", pa.int64(
         ([[("source", "web")], None, []], pa.map_(pa.string(), pa.string())),
         ([{"tags": [("a", "b")], "n": 1}, None, {"tags": None, "n": 2}], STRUCT),
         ([[{"tags": [("a", "b")], "n": 1}], None, []], pa.list_(STRUCT)),
+        ([[1.5, 2.0], [0.5, -1.0], [3.0, 4.0]], pa.list_(pa.float64())),
+        ([[1.5], None, []], pa.list_(pa.float32())),
     ],
 )
 @pytest.mark.parametrize("ending", ["parquet", "feather"])
@@ -224,6 +258,8 @@ def test_json_columns(run: Run, doc: str, tmp_path: Path, values: Any, kind: Any
         pa.string(): [{"source": "web"}, None, [1, "x"]],
         pa.map_(pa.string(), pa.string()): [{"source": "web"}, None, {}],
         STRUCT: [{"tags": {"a": "b"}, "n": 1}, None, {"tags": None, "n": 2}],
+        pa.list_(pa.float64()): values,
+        pa.list_(pa.float32()): values,
     }
     expected = others.get(kind, [[{"tags": {"a": "b"}, "n": 1}], None, []])
     assert stored(doc, "meta") == [[value] for value in expected]
@@ -251,6 +287,14 @@ def test_bytes_are_not_json(run: Run, doc: str, tmp_path: Path, values: Any, kin
     pq.write_table(pa.table({"meta": pa.array(values, kind)}), tmp_path / "d.parquet")
     outcome = run("load", "doc", "d.parquet", "--url", doc)
     assert (outcome.status, "d.parquet, row 1: doc.meta is jsonb, got bytes" in outcome.err) == (1, True), outcome
+    assert stored(doc) == []
+
+
+def test_bytes_are_no_keys_of_an_object(run: Run, doc: str, tmp_path: Path) -> None:
+    values = pa.array([[(b"a", "x")]], pa.map_(pa.binary(), pa.string()))
+    pq.write_table(pa.table({"meta": values}), tmp_path / "d.parquet")
+    outcome = run("load", "doc", "d.parquet", "--url", doc)
+    assert (outcome.status, "texts as keys of a map, got bytes" in outcome.err) == (1, True), outcome
     assert stored(doc) == []
 
 
@@ -283,6 +327,17 @@ pq.write_table(pa.table({"title": ["a"]}), PARQUET)
         ("d.pkl", b"\x80\x05\x95", "d.pkl: it holds a Python pickle; expected a file that ends in .jsonl,"),
         ("d.csv", b"PK\x03\x04xl/workbook.xml", "d.csv: it holds a zip archive; expected"),
         ("d.jsonl", b"<!doctype html>", "d.jsonl: it holds XML or HTML; expected"),
+        ("d.csv", b"<html><body>Not found", "d.csv: it holds XML or HTML; expected"),
+        ("d.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "d.csv: it holds an old Excel workbook; expected"),
+        ("d.csv", b"BZh91AY&SY", "d.csv: it holds a bzip2 file; expected"),
+        ("d.jsonl", b"\x28\xb5\x2f\xfd", "d.jsonl: it holds a zstandard file; expected"),
+        ("d.jsonl", b"\xfd7zXZ\0", "d.jsonl: it holds an xz file; expected"),
+        ("d.jsonl", b"\x80\x02]", "d.jsonl: it holds a Python pickle; expected"),
+        ("d.parquet", b"PARE", "d.parquet: it holds encrypted Parquet; expected"),
+        ("d.feather", b"FEA1", "d.feather: it holds Feather of version 1; expected"),
+        ("d.npy", b"version https://git-lfs.github.com/spec/v1", "d.npy: it holds a pointer of Git LFS (git lfs pull"),
+        ("d.fvecs", b"\x93NUMPY\x01\0", "d.fvecs: expected a whole .fvecs file: its first vector would have"),
+        ("d.bvecs", bytes(8), "d.bvecs: expected a whole .bvecs file: its first vector would have 0 dimensions"),
         ("d.txt", b"hello\n", "d.txt: expected a file that ends in .jsonl, .jsonl.gz, .csv, .vec"),
         ("d", b"", "d: expected a file that ends in"),
     ],
@@ -331,6 +386,18 @@ def test_tabs(run: Run, doc: str, tmp_path: Path) -> None:
     (tmp_path / "d.tsv").write_text("title\tembedding\nx\t[1,2,3]\n")
     assert run("load", "doc", "d.tsv", "--url", doc).status == 0
     assert contents(doc) == [["x", [1, 2, 3]]]
+
+
+def test_a_delimiter_goes_before_an_ending(run: Run, doc: str, tmp_path: Path) -> None:
+    (tmp_path / "d.tsv").write_text("title;embedding\nx;[1,2,3]\n")
+    assert run("load", "doc", "d.tsv", "--delimiter", ";", "--url", doc).status == 0
+    assert contents(doc) == [["x", [1, 2, 3]]]
+
+
+def test_quoted_headings_that_are_not_separated_by_commas(run: Run, doc: str, tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text('"title";"embedding"\n"x";"[1,2,3]"\n')
+    outcome = run("load", "doc", "d.csv", "--url", doc)
+    assert (outcome.status, "d.csv, line 1: " in outcome.err, "--delimiter" in outcome.err) == (2, True, True)
 
 
 @pytest.mark.parametrize("start", ["\n", "\r\n\r\n", "﻿\n", "  \n", ",,\n"])

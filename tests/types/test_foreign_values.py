@@ -215,3 +215,22 @@ def test_polars_and_xarray() -> None:
         ):
             with pytest.raises(InvalidVector):
                 kind(refused)
+
+
+@pytest.mark.parametrize("kind", [Vector, HalfVector, SparseVector])
+@pytest.mark.parametrize(
+    "value",
+    [
+        pandas.Series(np.array(["2020", "2021"], "M8[ns]")),
+        pandas.Series(np.array([1, 2], "m8[ns]")),
+        pa.array([1, 2], pa.timestamp("ns")),
+        polars.Series([1, 2]).cast(polars.Duration("ns")),
+        xarray.DataArray(np.array(["2020", "2021"], "M8[ns]")),
+        pa.scalar(b"abc"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_times_and_bytes_are_no_numbers(kind: type[Any], value: Any) -> None:
+    """NumPy gives nanoseconds as integers, and bytes iterate over integers."""
+    with pytest.raises(InvalidVector):
+        kind(value)
