@@ -249,7 +249,7 @@ def test_a_vector_that_became_something_else(
 
 @pytest.mark.parametrize("prepare", [False, True])
 @pytest.mark.parametrize("runs", [1, 2, 3])
-@pytest.mark.parametrize("way", ["renamed", "path", "setting", "refresh_after"])
+@pytest.mark.parametrize("way", ["renamed", "path", "setting", "renewed"])
 def test_a_query_of_other_columns(way: str, runs: int, prepare: bool, empty_url: str) -> None:
     sql, both = "SELECT id, e FROM m", Vector([1, 2])
     with connect(empty_url, prepare=prepare) as conn, connect(empty_url) as other:
@@ -264,7 +264,7 @@ def test_a_query_of_other_columns(way: str, runs: int, prepare: bool, empty_url:
             found = [both, 1]
         elif way == "path":
             conn.run("SET search_path TO s2, public")
-        elif way == "refresh_after":
+        elif way == "renewed":
             other.run(f"DROP TABLE m; DROP EXTENSION vector CASCADE; CREATE EXTENSION vector; {create}")
             found = [1, both]
         for _ in range(4):

@@ -596,15 +596,15 @@ def test_the_extension_is_renewed_within_a_transaction(face_name: str, renewal: 
 
 
 NATIVE_USES: dict[str, Callable[[Connection], Any]] = {
-    "copy_rows": lambda conn: conn.copy_rows("refresh_after", ["id", "v"], [[1, [1, 2]], [2, V]]),
-    "copy_columns": lambda conn: conn.copy_columns("refresh_after", {"id": [1], "v": np.ones((1, 2), np.float32)}),
+    "copy_rows": lambda conn: conn.copy_rows("renewed", ["id", "v"], [[1, [1, 2]], [2, V]]),
+    "copy_columns": lambda conn: conn.copy_columns("renewed", {"id": [1], "v": np.ones((1, 2), np.float32)}),
     "fetch_columns": lambda conn: conn.fetch_columns("SELECT CAST('[1,2]' AS vector) AS v")["v"].tolist(),
     "stream": lambda conn: list(conn.stream("SELECT CAST(:v AS vector)", v=V)),
     "array": lambda conn: conn.run("SELECT CAST(:v AS vector)", v=np.ones(2, np.float32)),
     "settings": lambda conn: conn.run("SELECT CAST(:v AS vector)", v=V, settings={"hnsw.ef_search": 50}),
     "where": lambda conn: conn.run("SELECT CAST(:v AS vector) WHERE :n = 1", v=V, n=1),
 }
-TABLE = "DROP TABLE IF EXISTS refresh_after; CREATE TABLE refresh_after (id int, v vector(2))"
+TABLE = "DROP TABLE IF EXISTS renewed; CREATE TABLE renewed (id int, v vector(2))"
 
 
 @pytest.mark.parametrize("renewal", RENEWALS)
@@ -640,7 +640,7 @@ def test_peewee_after_a_renewal(renewal: str, renewed_url: str) -> None:
         for sqls in ([], RENEWALS[renewal]):
             for sql in sqls:
                 other.run(sql)
-            other.run("DROP TABLE IF EXISTS refresh_after")
+            other.run("DROP TABLE IF EXISTS renewed")
             database.create_tables([Renewed])
             for _ in range(AGAIN):
                 fill(20)
@@ -651,7 +651,7 @@ def test_peewee_after_a_move_out_of_the_path(renewed_url: str) -> None:
     """Only a name with its schema finds the types and operators then; a new connection writes it, and so does this."""
     database = Pg8000Database(renewed_url)
     with database.bind_ctx([Renewed]), database.connection_context(), connect(renewed_url) as other:
-        other.run("DROP TABLE IF EXISTS refresh_after")
+        other.run("DROP TABLE IF EXISTS renewed")
         database.create_tables([Renewed])
         fill(20)
         for _ in range(AGAIN):
