@@ -1,4 +1,4 @@
-"""Measure: ``python -m tests.benchmarks [FIGURE ...] [--one-core] [--quick] [--json FILE]``."""
+"""Measure: ``python -m tests.benchmarks [FIGURE ...] [--quick] [--json FILE]``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.benchmarks import (
     streaming,
 )
 from tests.benchmarks.figures import Figure, Result, run
-from tests.benchmarks.workbench import Workbench, open_workbench, pin_to_one_core
+from tests.benchmarks.workbench import Workbench, open_workbench
 
 FIGURES: Sequence[Figure] = (
     *copy_in.FIGURES,
@@ -36,8 +36,6 @@ FIGURES: Sequence[Figure] = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; the exit status is 0 if every limit is kept."""
     options = _options(argv)
-    if options.one_core:
-        pin_to_one_core()
     chosen = [figure for figure in FIGURES if not options.figures or figure.name in options.figures]
     with open_workbench() as bench:
         results = _measure(chosen, bench, options.quick)
@@ -58,21 +56,13 @@ def _measure(figures: Sequence[Figure], bench: Workbench, quick: bool) -> list[R
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     names = [figure.name for figure in FIGURES]
-    on_one_core = [figure.name for figure in query.FIGURES]
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("figures", metavar="FIGURE", nargs="*", help=f"default: all of {', '.join(names)}")
-    parser.add_argument(
-        "--one-core",
-        action="store_true",
-        help=f"client and server share one core; default figures: {', '.join(on_one_core)}",
-    )
     parser.add_argument("--quick", action="store_true", help="a third of the rounds")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every sample there")
     options = parser.parse_args(argv)
     if unknown := set(options.figures) - set(names):
         parser.error(f"no such figure: {', '.join(sorted(unknown))} (there are {', '.join(names)})")
-    if options.one_core and not options.figures:
-        options.figures = on_one_core
     return options
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import CodeType
 
 from tests.benchmarks.timing import repeated
-from tests.benchmarks.workbench import open_workbench, pin_to_one_core
+from tests.benchmarks.workbench import open_workbench
 
 _COUNT = 20_000
 
@@ -18,8 +18,7 @@ def main() -> None:
 
     The profiler adds to the time of every call: use its numbers to compare functions.
     """
-    pin_to_one_core()
-    with open_workbench() as bench, bench.lightvec() as conn:
+    with open_workbench() as bench, bench.one_core(), bench.lightvec() as conn:
         query = partial(conn.run, "SELECT :v::vector IS NULL", v=bench.matrix[0])
         repeated(query, 1_000)
         print(f"{repeated(query, _COUNT).wall * 1e6:.1f} µs a query\n\n   calls  own µs   total")

@@ -20,6 +20,7 @@ def _measure(bench: Workbench, rounds: int, *, tcp: bool) -> Sequence[Pair]:
     vector = bench.matrix[0]
     with ExitStack() as stack:
         enter = stack.enter_context
+        enter(bench.one_core())
         ours = _ours(enter(bench.lightvec(tcp=tcp)), vector)
         theirs = _theirs(enter(bench.psycopg(tcp=tcp)), vector)
         ours_unprepared = _ours(enter(bench.lightvec(tcp=tcp, prepare=False)), vector)
