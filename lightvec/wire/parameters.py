@@ -177,21 +177,24 @@ def _scalar(value: Any) -> Any:
         return float(item) if type(item) is type(value) else item  # longdouble
     if type(item) is date:
         return datetime.combine(item, time())
-    if not isinstance(item, int):
+    is_span = value.dtype.kind == "m"
+    if item is None or (not is_span and not isinstance(item, int)):
         return item  # None for NaT
     unit, count = sys.modules["numpy"].datetime_data(value.dtype)
-    if value.dtype.kind == "m" and unit in ("Y", "M"):
+    if is_span:
+        item = int(value.astype("i8"))  # NumPy 1.26 wraps days and weeks in item().
+    if is_span and unit in ("Y", "M"):
         from pg8000.types import PGInterval
 
         return PGInterval(months=item * count * (12 if unit == "Y" else 1))
-    if ATTOSECONDS.get(unit, ATTOSECONDS["us"]) >= ATTOSECONDS["us"]:
-        # No unit at all, or more than Python's classes hold.
+    try:
+        span = timedelta(microseconds=item * count * ATTOSECONDS[unit] // 10**12)
+        return span if is_span else datetime(1970, 1, 1) + span
+    except (KeyError, OverflowError):  # no unit, or more than Python's classes hold
         raise DataError(
             f"expected a datetime64 from the year 1 to 9999, or a timedelta64 with a unit and of at most "
             f"a billion days, got {value!r}"
-        )
-    span = timedelta(microseconds=item * count * ATTOSECONDS[unit] // 10**12)
-    return span if value.dtype.kind == "m" else datetime(1970, 1, 1) + span
+        ) from None
 
 
 # --- lists ----------------------------------------------------------------------------------------
