@@ -18,7 +18,8 @@
   ``copy_rows``: rows by binary COPY.
 - ``indexes``: index definitions. ``schema``: repeatable set-up. ``index_build``,
   ``build_progress``, ``invalid_indexes``, ``estimates`` and ``session_settings``: building an
-  index. ``catalog`` and ``reflect``: what the database has.
+  index. ``catalog`` and ``reflect``: what the database has; ``differences``: from what models declare.
+- ``playhouse_hooks``: vector fields in playhouse's reflection and migrations.
 - ``distribution`` and ``citus``: distributed tables.
 """
 
