@@ -183,7 +183,8 @@ def _reader(model: Any, chosen: list[Field] | None, first: Any) -> _Reader:
 
 
 def _sequence_reader(model: Any, chosen: list[Field] | None, first: Any) -> _Reader:
-    given = chosen or model._meta.sorted_fields
+    # The hash of a vector's source (HashField) is for fill() to write.
+    given = chosen or [each for each in model._meta.sorted_fields if not hasattr(each, "vector_field")]
     if chosen is None and len(first) < len(given):
         given = _without(given, _auto_increment(model))
     defaulted = _defaulted(model, given)

@@ -328,11 +328,16 @@ class Pg8000Database(PostgresqlDatabase):
                 self.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")
         is_missing = has_vectors and not self.extension().oids
         try:
-            return super().create_tables(models, **options)
+            super().create_tables(models, **options)
         except ProgrammingError as error:
             if is_missing:
                 raise error from None
             raise
+        for model in models:
+            if any(getattr(field, "embedding_model", None) for field in model._meta.sorted_fields):
+                from lightvec.peewee.column_comments import record_origins
+
+                record_origins(self, model)
 
     def get_tables(self, schema: str | None = None) -> list[str]:
         """As in Peewee, whose reflection and migrations begin with it."""

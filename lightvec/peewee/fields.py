@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
-from peewee import Database, Expression, Field, Model, Node, Value
+from peewee import Database, Expression, Field, Model, ModelSelect, Node, Value
 
-from lightvec.errors import InvalidOption
+from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.metrics import METRICS, Metric, metric_for, metric_of_call, metrics_of
 from lightvec.peewee._seam import database_of, extend_playhouse
 from lightvec.peewee.generics import M, TypedField, V
@@ -41,6 +42,8 @@ class _DistanceField(TypedField[V, M]):
         *,
         metric: str | None = None,
         index: str | bool = False,
+        model: str | None = None,
+        source: str | Sequence[str] = (),
         **field_options: Any,
     ) -> None:
         self.dimensions = check_dimensions(dimensions, self.value_class)
@@ -48,6 +51,16 @@ class _DistanceField(TypedField[V, M]):
         self.index_method = index if isinstance(index, str) else None
         if self.index_method is not None and self.index_method not in _INDEXES:
             raise InvalidOption(f"expected index='hnsw' or index='ivfflat', got {index!r}")
+        #: The name of the embedding model, and the fields of the texts that it reads.
+        self.embedding_model = model
+        self.source = (source,) if isinstance(source, str) else tuple(source)
+        if model is not None and not (isinstance(model, str) and model):
+            raise InvalidOption(f"expected model= to be the name of an embedding model, got {model!r}")
+        if self.source:
+            if model is None:
+                raise InvalidOption("source= needs model=, the name of the embedding model")
+            # A row is stored before its vector is made.
+            field_options.setdefault("null", True)
         super().__init__(index=index is True, **field_options)
 
     def bind(self, model: Any, name: str, set_attribute: bool = True) -> None:
@@ -62,6 +75,10 @@ class _DistanceField(TypedField[V, M]):
         if self.index_method is not None:
             form = usual_quantization(self.field_type, self.dimensions)
             declare_index(model, _INDEXES[self.index_method](self, quantize=form))
+        if self.source:
+            from lightvec.peewee.embedding_source import add_hash
+
+            add_hash(model, self)
 
     def clone(self) -> Any:
         """A copy, of which playhouse.migrate creates the column and its index."""
@@ -159,6 +176,8 @@ class _DistanceField(TypedField[V, M]):
         probes: int | None = None,
         iterative_scan: str | bool | None = None,
         min_score: float | None = None,
+        model: str | None = None,
+        fresh: bool = False,
     ) -> Nearest[M]:
         """The ``k`` rows nearest to a vector, nearest first, as a Peewee query.
 
@@ -174,6 +193,8 @@ class _DistanceField(TypedField[V, M]):
         - ``iterative_scan`` (pgvector 0.8): ``"strict_order"``, ``"relaxed_order"``, True or False.
           The index searches on until enough rows pass the filter; by default if there is one.
         - ``min_score`` leaves out rows with a lower score.
+        - ``model`` is the embedding model of ``vector``: another than the field's is an error.
+        - ``fresh=True`` leaves out rows whose text has changed since their vector was made.
 
         If fewer than ``k`` rows come, ``.shortfall`` says why. Rows without a vector are never
         found. By cosine an index leaves out vectors of zeros, too; ``exact=True`` puts them last,
@@ -184,7 +205,33 @@ class _DistanceField(TypedField[V, M]):
                 f"{self.display_name}.nearest needs a lightvec.peewee.Pg8000Database: on a "
                 f"{type(self._other_database).__name__}, order by a distance method, and limit"
             )
-        return Nearest(self, vector, k, metric, exact, ef_search, probes, iterative_scan, min_score)
+        if model is not None:
+            self.check_model(model)
+        query: Nearest[M] = Nearest(self, vector, k, metric, exact, ef_search, probes, iterative_scan, min_score)
+        return query.where(~self._is_pending()) if fresh else query
+
+    def pending(self) -> ModelSelect[M]:
+        """The rows whose vector was not made by this model of their present text.
+
+        The server compares hashes, so it does not matter how the text was changed. Needs
+        ``source=``.
+        """
+        query: ModelSelect[M] = self.model.select().where(self._is_pending())
+        return query
+
+    def check_model(self, model: str) -> None:
+        """:class:`~lightvec.errors.SchemaMismatch` if the field's vectors are of another model."""
+        if model != self.embedding_model:
+            raise SchemaMismatch(
+                f"{self.display_name} holds vectors of "
+                f"{self.embedding_model or 'a model that it does not name (model=)'}, "
+                f"got one of {model}: distances between two models mean nothing"
+            )
+
+    def _is_pending(self) -> Expression:
+        from lightvec.peewee.embedding_source import is_pending
+
+        return is_pending(self)
 
     def resolve_metric(self, metric: str | None = None) -> Metric:
         name = metric or self.metric

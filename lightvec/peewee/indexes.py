@@ -36,6 +36,7 @@ __all__ = [
     "check_entity",
     "declare_index",
     "index_of_added_column",
+    "shortened_name",
     "with_short_name",
 ]
 
@@ -134,7 +135,7 @@ class VectorIndex(Index):
             return self._given_name
         stem = f"{self.field.model._meta.table_name}_{self.field.column_name}"
         form = "" if self.quantization is None else f"_{self.quantization.name}"
-        return _shortened(stem, f"_{self.metric.name}{form}_{self.method}")
+        return shortened_name(stem, f"_{self.metric.name}{form}_{self.method}")
 
     @property
     def _expressions(self) -> list[Any]:
@@ -354,7 +355,7 @@ def check_entity(entity: Entity) -> None:
 @lru_cache(maxsize=4_096)
 def _check_names(names: tuple[str, ...]) -> None:
     """Cached: Peewee makes the Entity of a name anew in each statement."""
-    if not names or not _is_shortened(names[-1]):
+    if not names or not _isshortened_name(names[-1]):
         for name in names or ("",):
             check_name(name)
 
@@ -367,11 +368,11 @@ def with_short_name(index: Any) -> Any:
     if not isinstance(index, ModelIndex):
         return index
     name = index_name(index)
-    is_truncated = isinstance(name, str) and _size(name) > MAX_BYTES and not _is_shortened(name)
-    return rename_index(index, _shortened(name)) if is_truncated and name == generated_index_name(index) else index
+    is_truncated = isinstance(name, str) and _size(name) > MAX_BYTES and not _isshortened_name(name)
+    return rename_index(index, shortened_name(name)) if is_truncated and name == generated_index_name(index) else index
 
 
-def _shortened(stem: str, suffix: str = "") -> str:
+def shortened_name(stem: str, suffix: str = "") -> str:
     """A name that PostgreSQL does not truncate, with a checksum where it is shortened."""
     room = MAX_BYTES - len(suffix)
     if _size(stem) > room:
@@ -384,7 +385,7 @@ def _size(name: str) -> int:
     return len(name.encode(errors="replace"))
 
 
-def _is_shortened(name: Any) -> bool:
+def _isshortened_name(name: Any) -> bool:
     """Whether Peewee shortened a name, to one character more than the server keeps of it."""
     fits = isinstance(name, str) and len(name) == MAX_BYTES + 1 and name.isascii()
     return fits and _PEEWEES_CHECKSUM.search(name) is not None

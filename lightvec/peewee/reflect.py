@@ -13,6 +13,7 @@ from peewee import BareField, CompositeKey, Field, Model, Node
 from lightvec.errors import SchemaMismatch
 from lightvec.index_options import OPTIONS
 from lightvec.peewee.catalog import ExistingIndex, vector_indexes
+from lightvec.peewee.column_comments import origin_in
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, declare_index
@@ -43,7 +44,8 @@ VECTOR_FIELDS: Mapping[str, type[Any]] = MappingProxyType(
 _COLUMNS = """\
 SELECT a.attname, t.typname, t.typcategory::text,
     CASE d.typbasetype WHEN 0 THEN a.atttypmod ELSE d.typtypmod END,
-    coalesce(a.attnum = ANY(p.indkey), false), c.relkind::text
+    coalesce(a.attnum = ANY(p.indkey), false), c.relkind::text,
+    pg_catalog.col_description(a.attrelid, a.attnum)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
@@ -95,13 +97,21 @@ class _Column(NamedTuple):
     modifier: int
     is_key: bool
     relation_kind: str
+    comment: str | None
 
     def field(self, indexes: Sequence[ExistingIndex]) -> Field:
         if self.type in VECTOR_FIELDS:
             size = self.modifier if self.modifier > 0 else None
             # An index of the vectors themselves comes first; one of their bits does not tell the metric.
             metrics = [index.metric for index in indexes if index.column == self.name and index.quantize != "bit"]
-            field: Any = VECTOR_FIELDS[self.type](size, metric=next(filter(None, metrics), None), null=True)
+            origin = origin_in(self.comment)
+            field: Any = VECTOR_FIELDS[self.type](
+                size,
+                metric=next(filter(None, metrics), None),
+                model=origin and origin.model,
+                source=origin.source if origin else (),
+                null=True,
+            )
             field.dimensions_remedy = _DIMENSIONS_REMEDIES.get(self.relation_kind, _DIMENSIONS_REMEDIES["r"])
             return field  # type: ignore[no-any-return]
         if self.type in _JSON_TYPES:
@@ -159,6 +169,8 @@ def model_with(table: str, fields: Mapping[str, Field], keys: Sequence[str] = ()
     model: Any = type(table, (Model,), {"Meta": options})
     # Not as attributes of the class: a column could be named Meta, or as one of Peewee's methods.
     for column, field in fields.items():
+        if column in model._meta.columns:
+            continue  # The hash of a vector's source came with the vector.
         field.column_name = column
         field.primary_key = field.primary_key or [column] == list(keys)
         add = model._meta.set_primary_key if field.primary_key else model._meta.add_field

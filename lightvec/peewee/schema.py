@@ -32,6 +32,7 @@ from lightvec.peewee._seam import (
 )
 from lightvec.peewee.catalog import ExistingIndex, indexes_named, vector_indexes
 from lightvec.peewee.citus import DistributionPlan, require_citus, schema_distribution_call
+from lightvec.peewee.column_comments import execute_comment, origin_statements
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.differences import describe, index_differences, is_same_form, table_differences
 from lightvec.peewee.distribution import Distribution, distributions
@@ -126,6 +127,7 @@ def plan(
             steps.append(table)
             if calls := distributed.calls(model, table_exists=table.exists or bool(table.differs)):
                 steps.append(Step("distribution", *calls))
+            steps += _embedding_models(database, model)
             steps += _indexes(database, model, concurrently)
     return steps
 
@@ -243,7 +245,8 @@ def _run(database: Pg8000Database, steps: Iterable[Step]) -> None:
             if step.kind in ("table", "index") and not step.outside_transaction:
                 _add_extension_to_path(database)
             for statement in step.create:
-                database.execute_sql(statement)
+                run = execute_comment if step.kind == "model" else Pg8000Database.execute_sql
+                run(database, statement)
         except ProgrammingError as error:
             if step.kind == "extension" and sqlstate_of(error) == _INSUFFICIENT_PRIVILEGE:
                 raise exceptions.ProgrammingError(
@@ -308,6 +311,13 @@ def _table(database: Pg8000Database, model: Any, keys_added_later: Sequence[Any]
     finally:
         for field in keys_added_later:
             field.deferred = False
+
+
+def _embedding_models(database: Pg8000Database, model: Any) -> Iterator[Step]:
+    table = model._meta.table_name
+    for field, exists, statement in origin_statements(database, model):
+        name = f"{table}.{field.column_name} {field.embedding_model}"
+        yield Step("model", name, exists, (statement,))
 
 
 def _indexes(database: Pg8000Database, model: Any, concurrently: bool) -> Iterator[Step]:
