@@ -14,6 +14,8 @@
 - ``database``: the databases and their driver. ``_seam``: all private names of Peewee.
 - ``fields`` and ``functions``: the vector fields and pgvector's functions. ``vector_values``: lists
   as vectors where Peewee does not convert values. ``generics``: bases of fields and searches.
+- ``embedding_source``, ``column_comments`` and ``filling``: what vectors are made of, the models
+  that make them, and :func:`fill`.
 - ``nearest``: searches and :func:`run_many`. ``quantization``: coarser forms of vectors.
   ``copy_rows``: rows by binary COPY.
 - ``indexes``: index definitions. ``schema``: repeatable set-up. ``index_build``,
@@ -24,6 +26,8 @@
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from playhouse.db_url import register_database
 
@@ -41,6 +45,9 @@ from lightvec.peewee.functions import (
 from lightvec.peewee.indexes import HnswIndex, IvfflatIndex
 from lightvec.peewee.nearest import Nearest, run_many
 
+if TYPE_CHECKING:
+    from lightvec.peewee.filling import fill
+
 __all__ = [
     "FixedBitField",
     "HalfVectorField",
@@ -53,6 +60,7 @@ __all__ = [
     "VectorField",
     "avg",
     "binary_quantize",
+    "fill",
     "l2_normalize",
     "run_many",
     "subvector",
@@ -63,3 +71,12 @@ __all__ = [
 
 register_database(Pg8000Database, "pg8000")
 register_database(PooledPg8000Database, "pg8000+pool")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "fill":
+        # Loaded lazily: a search does not need it.
+        from lightvec.peewee.filling import fill
+
+        return fill
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

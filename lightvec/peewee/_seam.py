@@ -142,8 +142,10 @@ def create_table_sql(model: Any) -> str:
     return _definition(model._schema._create_table(safe=False))
 
 
-def create_index_sql(model: Any, index: Any) -> str:
-    return _definition(model._schema._create_index(index, safe=False))
+def create_index_sql(model: Any, index: Any, *, concurrently: bool = False) -> str:
+    sql = _definition(model._schema._create_index(index, safe=False))
+    # Peewee cannot say it of an index of its own.
+    return sql.replace("INDEX ", "INDEX CONCURRENTLY ", 1) if concurrently else sql
 
 
 def create_sequence_sql(field: Any) -> str:

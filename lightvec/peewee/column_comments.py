@@ -28,6 +28,7 @@ __all__ = [
     "origin_in",
     "origin_statements",
     "other_model",
+    "record_origin",
     "record_origins",
     "with_origin",
 ]
@@ -108,6 +109,14 @@ def record_origins(database: Any, model: Any) -> None:
     for _, exists, statement in origin_statements(database, model):
         if not exists:
             execute_comment(database, statement)
+
+
+def record_origin(database: Any, field: Any) -> None:
+    """Name the field's model in its column's comment, whatever that names now."""
+    origin = declared_origin(field)
+    assert origin is not None
+    comment = comments_of(database, field.model).get(field.column_name)
+    execute_comment(database, comment_sql(field, with_origin(comment, origin)))
 
 
 def execute_comment(database: Any, statement: str) -> None:
