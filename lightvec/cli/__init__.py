@@ -2,8 +2,8 @@
 
 Data goes to stdout, messages to stderr; the exit status is 0, 1 for a failure, 2 for wrong usage.
 
-- ``commands``: the group, which loads a command's module when it runs. ``options``, ``output``,
-  ``streams``, ``errors``: shared by the commands.
+- ``commands``: the group, which loads a command's module when it runs. ``options``, ``imports``,
+  ``output``, ``streams``, ``errors``: shared by the commands.
 - ``load``: the command; ``loading``: a file into a table; ``files``: formats and text files;
   ``vector_files`` and ``arrow_files``: binary ones; ``column_texts``: values as texts.
 - ``init_db``, ``create_index``, ``search``, ``doctor``, ``recall``, ``tune``, ``server``: commands.

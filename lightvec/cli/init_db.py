@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from lightvec.cli.errors import reporting_build
+from lightvec.cli.imports import models_at
 from lightvec.cli.options import (
     COUNT,
     dry_run_option,
@@ -158,68 +154,12 @@ def _wanted(paths: Sequence[str], table: dict[str, Any], by: str | None) -> list
         if not paths:
             model = "a model (package.module or package.module:Model)"
             raise click.UsageError(f"name {model} or a table (--table NAME)")
-        return list(dict.fromkeys(model for path in paths for model in _models_at(path)))
+        return list(dict.fromkeys(model for path in paths for model in models_at(path)))
     if paths:
         raise click.UsageError("name models or --table, not both")
     if table["dimensions"] is None:
         raise click.UsageError("--table needs --dimensions, those of your embedding model")
     return [_table_model(**table, distribute_by=by)]
-
-
-def _models_at(path: str) -> list[Any]:
-    """The models in a module or below it, but bases that only carry ``Meta``, or one by name."""
-    module_name, _, model_name = path.partition(":")
-    module = _import(module_name, path)
-    named = getattr(module, model_name, None) if model_name else None
-    if _is_model(named):
-        return [named]
-    models = {name: value for name, value in vars(module).items() if _is_model(value)}
-    own = f"{module.__name__}."
-    known = {
-        name: model
-        for name, model in models.items()
-        if f"{model.__module__}.".startswith(own) and not _is_base(model, models.values())
-    }
-    if not known:
-        raise InvalidOption(f"{path}: the module {module_name} holds no Peewee model")
-    if not model_name:
-        return list(known.values())
-    near = " or ".join(get_close_matches(model_name, known, n=1) or sorted(known)[:5])
-    what = f"the module {module_name} has no model {model_name}"
-    raise InvalidOption(f"{path}: {what}: did you mean {near}?")
-
-
-def _is_model(value: Any) -> bool:
-    from peewee import Model
-
-    return isinstance(value, type) and issubclass(value, Model) and value is not Model
-
-
-def _is_base(model: Any, models: Iterable[Any]) -> bool:
-    has_fields = not all(field.auto_increment for field in model._meta.sorted_fields)
-    subclasses = (other for other in models if issubclass(other, model) and other is not model)
-    return not has_fields and any(subclasses)
-
-
-def _import(name: str, path: str) -> ModuleType:
-    if not all(part.isidentifier() for part in name.split(".")) or Path(name).is_file():
-        dotted = ".".join(Path(name).parts).removesuffix(".py")
-        hint = f": write {dotted}" if name.endswith(".py") else ""
-        raise InvalidOption(f"expected package.module or package.module:Model, got {path!r}{hint}")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return import_module(name)
-    except (Exception, SystemExit) as error:
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        if missing and f"{name}.".startswith(f"{missing}."):
-            raise InvalidOption(
-                f"there is no module {missing} in {here} or among the installed packages: run the "
-                f"command where `python -c 'import {name}'` works"
-            ) from error
-        why = f"{type(error).__name__}: {error}"
-        raise InvalidOption(f"the module {name} cannot be imported: {why}") from error
 
 
 #: The types of ``--column``.
