@@ -23,6 +23,9 @@ from lightvec.peewee.quantization import usual_quantization
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import check_dimensions, column_value
 
+if TYPE_CHECKING:
+    from uuid import UUID
+
 Owner = TypeVar("Owner", bound=Model)
 
 
@@ -218,6 +221,16 @@ class _DistanceField(TypedField[V, M]):
         """
         query: ModelSelect[M] = self.model.select().where(self._is_pending())
         return query
+
+    def hash_of(self, *texts: str | None) -> UUID | None:
+        """What to store beside a vector that the application made of these texts itself.
+
+        ``Doc.create(body=body, embedding=vector, embedding_hash=Doc.embedding.hash_of(body))`` is
+        not pending. The texts are in the order of ``source=``.
+        """
+        from lightvec.peewee.embedding_source import hash_of
+
+        return hash_of(self, texts)
 
     def check_model(self, model: str) -> None:
         """:class:`~lightvec.errors.SchemaMismatch` if the field's vectors are of another model."""
