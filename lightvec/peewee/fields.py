@@ -192,7 +192,8 @@ class _DistanceField(TypedField[V, M]):
           does so if the index finds fewer than ``k`` rows, and ``.fallback`` says so;
           ``exact=False`` forbids it. ``stream`` and searches in another statement have none.
         - ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall. ``ef_search`` is at
-          least ``k``; ``probes`` is by default the square root of the lists of the model's index.
+          least ``k``; ``probes`` is by default the square root of the lists of the model's index,
+          with a condition or join four times that.
         - ``iterative_scan`` (pgvector 0.8): ``"strict_order"``, ``"relaxed_order"``, True or False.
           The index searches on until enough rows pass the filter; by default if there is one.
         - ``min_score`` leaves out rows with a lower score.
