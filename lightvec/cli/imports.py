@@ -78,11 +78,11 @@ def embedder(path: str) -> Callable[[list[str]], list[Any]]:
         except (Exception, SystemExit) as error:
             why = f"{type(error).__name__}: {error}"
             raise LightvecError(f"--with {path}: the function raised {why}") from error
-        if vectors is None or len(vectors) != len(texts):
-            got = f"a {type(given).__name__}" if vectors is None else f"{len(vectors):,}"
-            what = f"a list with a vector for each of {len(texts):,} texts"
-            raise InvalidVector(f"--with {path}: expected {what}, got {got}")
-        return vectors
+        if vectors is not None and len(vectors) == len(texts):
+            return vectors
+        got = f"a {type(given).__name__}" if vectors is None else f"{len(vectors):,}"
+        what = f"a list with a vector for each of {len(texts):,} texts"
+        raise InvalidVector(f"--with {path}: expected {what}, got {got}")
 
     return embed
 
@@ -104,11 +104,11 @@ def own_database(models: Sequence[Any]) -> Any:
 
 
 def _vectors(given: Any) -> list[Any] | None:
-    """What a function gave as a list; None if it cannot be one."""
+    """What a function returned as a list without its None; None if it cannot be one."""
     if iscoroutine(given):
         given.close()  # Otherwise Python warns that nothing awaited it.
         return None
-    return list(given) if isinstance(given, Iterable) else None
+    return [each for each in given if each is not None] if isinstance(given, Iterable) else None
 
 
 def _is_model(value: Any) -> bool:

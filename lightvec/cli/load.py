@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lightvec.cli.errors import reporting_interrupt
 from lightvec.cli.files import ARRAYS, FORMATS, MATRICES, format_of
-from lightvec.cli.options import FILE, open_database, table_options
+from lightvec.cli.options import FILE, model_option, open_database, table_options
 from lightvec.cli.output import Line, duration, in_a_line, print_json
 from lightvec.cli.streams import discard, tell
+from lightvec.errors import SchemaMismatch
 
 
 @click.command("load")
@@ -56,6 +58,7 @@ from lightvec.cli.streams import discard, tell
     type=click.Choice(["ignore", "update"]),
     help="Keep or overwrite a row that exists (default: an error).",
 )
+@model_option
 @table_options
 @click.argument("file", type=click.Path(True, dir_okay=False, allow_dash=True, path_type=Path))
 def command(
@@ -68,6 +71,7 @@ def command(
     skips: tuple[str, ...],
     only: bool,
     on_conflict: str | None,
+    embedding_model: str | None,
     vector_column: str | None,
     schema: str | None,
     url: str | None,
@@ -84,7 +88,7 @@ def command(
     \b
     lightvec load doc docs.jsonl.gz
     lightvec load doc docs.parquet --map text:title --skip url --on-conflict update
-    lightvec load gloss glosses.jsonl.gz --vectors base.f16.npy
+    lightvec load gloss glosses.jsonl.gz --vectors base.f16.npy --model bge-small-en-v1.5
     """
     from lightvec.cli.loading import ColumnMap, Loader
     from lightvec.peewee.reflect import model_of, vector_field
@@ -102,7 +106,7 @@ def command(
     if vectors and format in ARRAYS:
         raise click.UsageError(f"--vectors goes with a file of rows, and {file} is one of arrays")
     needs_column = bool(vectors) or is_matrix or format == "vec"
-    if vector_column is not None and not needs_column:
+    if vector_column is not None and not needs_column and embedding_model is None:
         raise click.UsageError(
             f"--vector-column says where --vectors or a matrix go, and {file} names its columns "
             f"itself: leave it out, or say --map NAME:{vector_column}"
@@ -112,6 +116,8 @@ def command(
         with reporting_interrupt("no row was kept"):
             model = model_of(database, table, schema)
             column = vector_field(model, vector_column).column_name if needs_column else None
+            if embedding_model is not None:
+                _check_model(database, vector_field(model, vector_column), embedding_model)
             with Line() as line, database.atomic():
                 column_map = ColumnMap(table, list(model._meta.columns), maps, skips, only)
                 progress = partial(_show, line, start)
@@ -123,6 +129,20 @@ def command(
             _report(table, loaded, loader.read - loaded, on_conflict, seconds, as_json)
             if loaded:
                 database.execute_sql(f"ANALYZE {name}", settings=_ANALYZE_SETTINGS)
+
+
+def _check_model(database: Any, field: Any, name: str) -> None:
+    """Check that the column's comment names this embedding model."""
+    from lightvec.peewee.column_comments import Origin, comment_sql, comments_of, with_origin
+
+    if field.embedding_model is not None:
+        field.check_model(name)
+        return
+    remedy = f"declare the field with model={name!r} and run lightvec init-db"
+    # A message is one line, and a user's comment would be lines of their own.
+    if not comments_of(database, field.model).get(field.column_name):
+        remedy += f", or run {comment_sql(field, with_origin(None, Origin(name)))}"
+    raise SchemaMismatch(f"{field.display_name} names no model to check --model {name} with: {remedy}")
 
 
 #: VACUUM, among others, holds a lock that ANALYZE needs.

@@ -52,7 +52,14 @@ schema_option = click.option(
 metric_option = click.option(
     "--metric", metavar="NAME", help="The metric (default: the index's, else cosine or hamming)."
 )
-_vector_column_option = click.option(
+model_option = click.option(
+    "--model",
+    "embedding_model",
+    metavar="NAME",
+    callback=not_empty,
+    help="The embedding model of the vectors; an error if the column names another.",
+)
+vector_column_option = click.option(
     "--vector-column",
     metavar="NAME",
     help="The column of the embeddings (default: the table's only one).",
@@ -82,7 +89,7 @@ def setting_options(command: Any) -> Any:
 
 
 def table_options(command: Any) -> Any:
-    options = _vector_column_option(schema_option(url_option(json_option(command))))
+    options = vector_column_option(schema_option(url_option(json_option(command))))
     return click.argument("table")(options)
 
 

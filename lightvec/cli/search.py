@@ -1,4 +1,4 @@
-"""``lightvec search``: the rows nearest to a vector or to another row."""
+"""``lightvec search``: the rows nearest to a question, to a vector or to another row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from typing import Any
 import click
 
 from lightvec.cli.files import standard_input
-from lightvec.cli.options import k_option, metric_option, open_field, setting_options, table_options
+from lightvec.cli.imports import embedder, with_option
+from lightvec.cli.options import (
+    k_option,
+    metric_option,
+    model_option,
+    not_empty,
+    open_field,
+    setting_options,
+    table_options,
+)
 from lightvec.cli.output import print_json, print_table
 from lightvec.cli.streams import tell
 from lightvec.cli.vector_files import matrix
@@ -19,6 +28,7 @@ from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
 
 
 @click.command("search")
+@with_option
 @click.option(
     "--vector",
     metavar="VECTOR",
@@ -57,9 +67,14 @@ from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
 @metric_option
 @setting_options
 @click.option("--exact", is_flag=True, help="Compare with every row, without the vector index.")
+@model_option
+@click.option("--fresh", is_flag=True, help="Only rows whose vector is of their present text.")
 @table_options
+@click.argument("words", required=False, callback=not_empty)
 def command(
     table: str,
+    words: str | None,
+    function: str | None,
     vector: str | None,
     like: str | None,
     text: str | None,
@@ -69,15 +84,18 @@ def command(
     shown: tuple[str, ...],
     metric: str | None,
     exact: bool,
+    embedding_model: str | None,
+    fresh: bool,
     vector_column: str | None,
     schema: str | None,
     url: str | None,
     as_json: bool,
     **settings: int | None,
 ) -> None:
-    """Print the rows of TABLE nearest to a vector, nearest first.
+    """Print the rows of TABLE nearest to WORDS or to a vector, nearest first.
 
     \b
+    lightvec search doc 'words of a question' --with app:embed
     lightvec search doc --vector '[0.1,0.2,0.3]'
     lightvec search doc --text 'Moby' --text-column title --where 'year < 1900'
     lightvec search gloss --like 42 -k 5 --json
@@ -85,19 +103,29 @@ def command(
     The measure of each row comes first and is called score, higher is better; a column of that name
     is shown as score_.
     """
-    from lightvec.peewee.reflect import plain_fields
+    from lightvec.peewee.reflect import column_of, plain_fields
 
-    if sum(given is not None for given in (vector, like, text)) != 1:
-        raise click.UsageError("say what to search with: one of --vector or --like or --text")
+    if sum(given is not None for given in (words, vector, like, text)) != 1:
+        options = "one of --vector or --like or --text, or WORDS"
+        raise click.UsageError(f"say what to search with: {options}")
+    if (words is None) != (function is None):
+        what = "WORDS go with --with MODULE:FUNCTION, which makes a vector of them"
+        raise click.UsageError(f"{what}: give both or neither")
     if text_column is not None and text is None:
         raise click.UsageError("--text-column says where --text looks: give that, too")
+    embed = None if function is None else embedder(function)
     with open_field(table, schema, vector_column, url, metric) as (database, field, metric):
         model = field.model
         plain = {each.column_name: each for each in plain_fields(model)}
         where: list[Any] = [_condition(each, plain) for each in conditions]
-        columns = [_column(model, name) for name in dict.fromkeys(shown)] or list(plain.values())
+        columns = [column_of(model, name) for name in dict.fromkeys(shown)]
+        columns = columns or [each for each in plain.values() if not hasattr(each, "vector_field")]
+        if embedding_model is not None:
+            field.check_model(embedding_model)
         target: Any
-        if vector is not None:
+        if embed is not None and words is not None:
+            target = _embedded(embed, words, field, function)
+        elif vector is not None:
             target = _vector(vector, field)
         elif like is not None:
             target = _row_by_key(model, field, like)
@@ -105,7 +133,8 @@ def command(
             column = _text_column(model, plain, text_column)
             found, target = _row_by_text(column, field, text or "")
             where.append((column.cast("text") != found) | column.is_null())
-        query = field.nearest(target, k, metric=metric, exact=exact or None, **settings)
+        settings |= {"exact": exact or None, "fresh": fresh}
+        query = field.nearest(target, k, metric=metric, **settings)
         query = query.where(*where) if where else query
         names = [_shown_name(each.column_name, model._meta.columns) for each in columns]
         with _naming(conditions):
@@ -191,19 +220,11 @@ def _shown_name(column: str, columns: Collection[str]) -> str:
     return name
 
 
-def _column(model: Any, name: str) -> Any:
-    columns: Mapping[str, Any] = model._meta.columns
-    if name not in columns:
-        table = model._meta.table_name
-        raise SchemaMismatch(f"the table {table} has no column {name}: it has {', '.join(columns)}")
-    return columns[name]
-
-
 def _text_column(model: Any, plain: Mapping[str, Any], name: str | None) -> Any:
-    from lightvec.peewee.reflect import TextColumn
+    from lightvec.peewee.reflect import TextColumn, column_of
 
     if name is not None:
-        return _column(model, name)
+        return column_of(model, name)
     texts = [field for field in plain.values() if isinstance(field, TextColumn)]
     if len(texts) != 1:
         names = ", ".join(field.column_name for field in texts) or "none"
@@ -260,6 +281,14 @@ def _row_by_key(model: Any, field: Any, key: str) -> Any:
     if row.has_none:
         raise SchemaMismatch(f"the row {key} of {table} has no embedding")
     return row
+
+
+def _embedded(embed: Any, words: str, field: Any, function: str | None) -> Any:
+    (given,) = embed([words])
+    try:
+        return field.db_value(given)
+    except InvalidVector as error:
+        raise InvalidVector(f"--with {function}: {error}") from error
 
 
 def _vector(text: str, field: Any) -> Any:

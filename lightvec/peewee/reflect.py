@@ -25,6 +25,7 @@ __all__ = [
     "VECTOR_FIELDS",
     "JsonColumn",
     "TextColumn",
+    "column_of",
     "declare_existing",
     "default_metric",
     "model_of",
@@ -192,6 +193,15 @@ def vector_fields(model: type[Model]) -> list[Any]:
 def plain_fields(model: type[Model]) -> list[Field]:
     """The model's other fields, in the order of its columns."""
     return [field for field in model._meta.sorted_fields if not hasattr(field, "value_class")]
+
+
+def column_of(model: Any, name: str) -> Any:
+    """The field of a column; :class:`~lightvec.errors.SchemaMismatch` if there is none."""
+    columns: Mapping[str, Any] = model._meta.columns
+    if name not in columns:
+        table = model._meta.table_name
+        raise SchemaMismatch(f"the table {table} has no column {name}: it has {', '.join(columns)}")
+    return columns[name]
 
 
 def vector_field(model: type[Model], column: str | None = None) -> Any:

@@ -150,7 +150,7 @@ def test_a_command(run: Run, hour: Hour, where: str, typed: tuple[str, ...], sta
         (("search",), "search", "Missing argument 'TABLE'."),
         (("load", "doc", "nofile.jsonl"), "load", "Invalid value for 'FILE': File 'nofile.jsonl' does not exist."),
         (("init-db",), "init-db", "name a model (package.module or package.module:Model) or a table (--table NAME)"),
-        (("search", "doc"), "search", "say what to search with: one of --vector or --like or --text"),
+        (("search", "doc"), "search", "say what to search with: one of --vector or --like or --text, or WORDS"),
     ],
 )
 def test_a_call_that_cannot_be(run: Run, typed: tuple[str, ...], command: str, said: str) -> None:

@@ -848,3 +848,59 @@ def test_a_vector_column_that_nothing_goes_into(run: Run, doc: str, tmp_path: Pa
     assert outcome.status == 2
     assert "--vector-column says where --vectors or a matrix go, and d.jsonl names its columns" in outcome.err
     assert contents(doc) == []
+
+
+@pytest.fixture
+def named(doc: str) -> str:
+    """The same, whose vectors are of the model ``lengths``."""
+    with connect(doc) as conn:
+        conn.run("""COMMENT ON COLUMN doc.embedding IS 'Of the title.\nlightvec: {"model": "lengths"}'""")
+    return doc
+
+
+@pytest.mark.parametrize("data", [b'{"title": 1}\nno JSON', json_lines(ROWS)])
+def test_vectors_of_another_model(run: Run, named: str, tmp_path: Path, data: bytes) -> None:
+    """Nothing is read before."""
+    (tmp_path / "d.jsonl").write_bytes(data)
+    outcome = run("load", "doc", "d.jsonl", "--model", "other", "--url", named)
+    told = (
+        "lightvec: doc.embedding holds vectors of lengths, got one of other: distances between two models mean nothing"
+    )
+    assert (outcome.status, outcome.out, outcome.err) == (1, "", told + "\n")
+    assert contents(named) == []
+
+
+def test_vectors_of_the_same_model(run: Run, named: str, tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_bytes(json_lines(ROWS))
+    assert run("load", "doc", "d.jsonl", "--model", "lengths", "--url", named).status == 0
+    np.save(tmp_path / "d.npy", np.array([row["embedding"] for row in ROWS], np.float32))
+    assert run("load", "doc", "d.npy", "--model", "lengths", "--url", named).status == 0
+    assert len(contents(named)) == 2 * len(ROWS)
+
+
+def test_a_model_where_the_column_names_none(run: Run, doc: str, tmp_path: Path) -> None:
+    """The error says how to name it, and that works."""
+    (tmp_path / "d.jsonl").write_bytes(json_lines(ROWS))
+    words = ("load", "doc", "d.jsonl", "--model", "it's new", "--url", doc)
+    outcome = run(*words)
+    assert (outcome.status, outcome.out, contents(doc)) == (1, "", [])
+    assert outcome.err.startswith("lightvec: doc.embedding names no model to check --model it's new with: declare")
+    _, _, statement = outcome.err.partition(", or run ")
+    with connect(doc) as conn:
+        conn.run(statement)
+    assert run(*words).status == 0
+    with connect(doc) as conn:
+        conn.run("COMMENT ON COLUMN doc.embedding IS 'Of the title.'")
+    outcome = run(*words)
+    assert (outcome.status, "run lightvec init-db" in outcome.err, "COMMENT" in outcome.err) == (1, True, False)
+
+
+def test_a_model_of_one_of_several_columns(run: Run, named: str, tmp_path: Path) -> None:
+    with connect(named) as conn:
+        conn.run("ALTER TABLE doc ADD COLUMN other vector(3)")
+    (tmp_path / "d.jsonl").write_bytes(json_lines(ROWS))
+    words = ("load", "doc", "d.jsonl", "--model", "lengths", "--url", named)
+    outcome = run(*words)
+    assert (outcome.status, "one of them must be named (--vector-column)" in outcome.err) == (1, True)
+    assert run(*words, "--vector-column", "embedding").status == 0
+    assert contents(named) == expected()

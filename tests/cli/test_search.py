@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lightvec.peewee import Pg8000Database
+from lightvec.peewee.embedding_source import source_hash
+from lightvec.peewee.reflect import model_of
 from lightvec.pg8000 import connect
 from tests.cli.conftest import Run
 from tests.cli.rows import ROWS, contents, json_lines
@@ -334,3 +340,156 @@ def test_hostile_names(run: Run, empty_url: str, name: str) -> None:
         assert [row[name] for row in json.loads(outcome.out)] == found
     with connect(empty_url) as conn:
         assert conn.run("SELECT count(*) FROM untouched") == [[0]]
+
+
+APP = """
+def embed(texts):
+    assert isinstance(texts, list)
+    return [[len(text), text.count("a"), 1] for text in texts]
+
+class Client:
+    def embed(self, texts):
+        return (vector for vector in embed(texts))
+
+client = Client()
+number = 3
+
+async def later(texts):
+    return embed(texts)
+
+def fail(texts):
+    raise ValueError("no key\\nfor it")
+
+def leave(texts):
+    raise SystemExit("bye")
+"""
+for name, vectors in {
+    "nothing": "None",
+    "a_number": "7",
+    "flat": "[1, 2, 3]",
+    "two": "[[1, 2, 3], [1, 2, 3]]",
+    "short": "[[1, 2]]",
+    "nan": "[[1, 2, float('nan')]]",
+    "none": "[None]",
+    "words": "['three words here']",
+}.items():
+    APP += f"\ndef {name}(texts):\n    return {vectors}\n"
+
+
+@pytest.fixture
+def sourced(run: Run, empty_url: str, tmp_path: Path) -> str:
+    """A database with the model ``Page``, whose vectors are of the model ``lengths`` and follow their text."""
+    models = "from peewee import *\nfrom lightvec.peewee import *\n\nclass Page(Model):\n    body = TextField()\n"
+    models += "    embedding = VectorField(3, metric='l2', model='lengths', source='body')\n"
+    (tmp_path / "words_app.py").write_text(models + APP)
+    assert run("init-db", "words_app", "--url", empty_url).status == 0
+    return empty_url
+
+
+@pytest.fixture
+def pages(sourced: str) -> Iterator[str]:
+    """The same with two pages, of which the second has another text than its vector was made of."""
+    database = Pg8000Database(sourced)
+    with database.connection_context():
+        page: Any = model_of(database, "page")
+        for body in ("a cat", "a lion"):
+            page.insert(body=body, embedding=[len(body), 1, 1], embedding_hash=None).execute()
+        page.update(embedding_hash=source_hash(page.embedding)).execute()
+        page.update(body="seven elephants").where(page.id == 2).execute()
+    sys.modules.pop("words_app", None)
+    yield sourced
+    sys.modules.pop("words_app", None)
+
+
+@pytest.mark.parametrize("function", ["embed", "client.embed"])
+def test_by_words(run: Run, pages: str, function: str) -> None:
+    outcome = run(
+        "search", "page", "a dog", "--with", f"words_app:{function}", "--metric", "l2", "--url", pages, "--json"
+    )
+    assert outcome.status == 0
+    assert json.loads(outcome.out) == [
+        {"score": 1.0, "id": 1, "body": "a cat"},
+        {"score": 0.5, "id": 2, "body": "seven elephants"},
+    ]
+
+
+def test_by_words_fresh_rows_only(run: Run, pages: str) -> None:
+    words = ("search", "page", "a dog", "--with", "words_app:embed", "--url", pages, "--json")
+    assert [row["id"] for row in json.loads(run(*words, "--fresh").out)] == [1]
+    assert [row["id"] for row in json.loads(run(*words, "--fresh", "--model", "lengths").out)] == [1]
+    outcome = run("search", "page", "--like", 2, "--fresh", "--url", pages)
+    assert (outcome.status, "elephants" in outcome.out) == (0, False)
+
+
+def test_words_of_another_model(run: Run, pages: str, tmp_path: Path) -> None:
+    """The function, which may cost something, is not called."""
+    (tmp_path / "words_app.py").write_text("def embed(texts):\n    raise SystemExit('called')")
+    outcome = run("search", "page", "a dog", "--with", "words_app:embed", "--model", "other", "--url", pages)
+    assert (outcome.status, outcome.out) == (1, "")
+    told = "lightvec: page.embedding holds vectors of lengths, got one of other: distances between two models mean"
+    assert outcome.err.startswith(told)
+    assert outcome.err.count("\n") == 1
+
+
+def test_the_model_costs_no_round_trip(run: Run, pages: str, sent: list[bytes]) -> None:
+    def statements(*options: str) -> int:
+        sent.clear()
+        assert run("search", "page", "--vector", "[1,2,3]", "--url", pages, *options).status == 0
+        return len(sent)
+
+    assert statements("--model", "lengths") == statements()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("words_app", 2, "--with: expected package.module:function, got 'words_app'"),
+        ("words_app.py:embed", 2, "expected package.module:function, got 'words_app.py:embed': write words_app"),
+        ("words_app:", 2, "expected package.module:function"),
+        (":embed", 2, "expected package.module:function"),
+        ("no_such_app:embed", 2, "there is no module no_such_app"),
+        ("words_app:embedd", 2, "the module words_app has no function embedd: did you mean embed?"),
+        ("words_app:client.nothing", 2, "has no function client.nothing"),
+        ("words_app:number", 2, "expected a function from a list of texts to their vectors, got a int"),
+        ("words_app:fail", 1, "--with words_app:fail: the function raised ValueError: no key for it"),
+        ("words_app:leave", 1, "the function raised SystemExit: bye"),
+        ("words_app:later", 1, "expected a list with a vector for each of 1 texts, got a coroutine"),
+        ("words_app:nothing", 1, "expected a list with a vector for each of 1 texts, got a NoneType"),
+        ("words_app:a_number", 1, "got a int"),
+        ("words_app:flat", 1, "expected a list with a vector for each of 1 texts, got 3"),
+        ("words_app:two", 1, "got 2"),
+        ("words_app:short", 1, "--with words_app:short: page.embedding expected 3 dimensions, not 2"),
+        ("words_app:nan", 1, "--with words_app:nan: page.embedding: "),
+        ("words_app:none", 1, "expected a list with a vector for each of 1 texts, got 0"),
+        ("words_app:words", 1, "--with words_app:words: "),
+    ],
+)
+def test_functions_that_cannot_be(run: Run, pages: str, path: str, status: int, told: str) -> None:
+    outcome = run("search", "page", "a dog", "--with", path, "--url", pages)
+    assert (outcome.status, outcome.out) == (status, "")
+    assert told in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("a dog",),
+        ("--with", "words_app:embed"),
+        ("--vector", "[1,2,3]", "--with", "words_app:embed"),
+        ("a dog", "--vector", "[1,2,3]", "--with", "words_app:embed"),
+        ("a dog", "--like", "1", "--with", "words_app:embed"),
+        ("a dog", "--text", "a cat", "--with", "words_app:embed"),
+        ("", "--with", "words_app:embed"),
+        ("a dog", "--with", ""),
+    ],
+)
+def test_words_that_go_with_nothing(run: Run, url: str, arguments: tuple[str, ...]) -> None:
+    outcome = run("search", "page", *arguments, "--url", url)
+    assert (outcome.status, outcome.out) == (2, "")
+
+
+def test_fresh_without_a_source(run: Run, filled: str) -> None:
+    outcome = run("search", "doc", "--vector", "[1,2,3]", "--fresh", "--url", filled)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "doc.embedding says no text that it is made of" in outcome.err
