@@ -19,6 +19,7 @@ _COMMANDS = {
     "init-db": "Create the extension, and the tables and indexes of models.",
     "create-index": "Build a vector index, with progress.",
     "load": "Load a file into a table: all of it or nothing.",
+    "fill": "Make the vectors of rows whose text has changed.",
     "search": "Print the rows nearest to a vector.",
     "doctor": "Check a database for common problems.",
     "recall": "Measure how many of the nearest rows an index finds.",

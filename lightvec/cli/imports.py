@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import iscoroutine
@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from lightvec.cli.options import not_empty
-from lightvec.errors import InvalidOption, InvalidVector, LightvecError
+from lightvec.errors import InvalidOption, InvalidVector, LightvecError, SchemaMismatch
 
 with_option = click.option(
     "--with",
@@ -85,6 +85,22 @@ def embedder(path: str) -> Callable[[list[str]], list[Any]]:
         raise InvalidVector(f"--with {path}: expected {what}, got {got}")
 
     return embed
+
+
+def own_database(models: Sequence[Any]) -> Any:
+    """The database of the models; None if they have none or it is deferred."""
+    from lightvec.peewee import Pg8000Database
+    from lightvec.peewee._seam import database_of
+
+    own, *others = {database_of(model) for model in models} - {None} or {None}
+    if others:
+        raise SchemaMismatch("the models belong to different databases: name one with --url")
+    if own is None or isinstance(own, Pg8000Database):
+        return None if own is None or own.deferred else own
+    raise SchemaMismatch(
+        f"the models belong to a {type(own).__name__}, which lightvec cannot use: name the "
+        "PostgreSQL database with --url, or declare them on a Pg8000Database"
+    )
 
 
 def _vectors(given: Any) -> list[Any] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lightvec.cli.errors import reporting_build
-from lightvec.cli.imports import models_at
+from lightvec.cli.imports import models_at, own_database
 from lightvec.cli.options import (
     COUNT,
     dry_run_option,
@@ -20,7 +20,7 @@ from lightvec.cli.options import (
 )
 from lightvec.cli.output import in_a_line, print_json, print_sql
 from lightvec.cli.streams import tell
-from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.errors import InvalidOption
 from lightvec.metrics import INDEX_DIMENSIONS
 
 
@@ -114,7 +114,7 @@ def command(
     if schema is not None:
         schema_setup.set_schema(wanted, schema)
     set_up: Any = schema_setup.plan if dry_run else schema_setup.set_up
-    own = None if url else _own_database(wanted)
+    own = None if url else own_database(wanted)
     reporting = reporting_build(concurrently and not dry_run, "nothing was kept")
     with open_database(url, own) as database, reporting:
         steps: list[Any] = set_up(
@@ -208,22 +208,6 @@ def _table_model(
         return model_with(table, fields)
     fields[distribute_by].null = False
     return model_with(table, fields, [distribute_by, "id"])
-
-
-def _own_database(models: Sequence[Any]) -> Any:
-    """The database of the models; None if they have none or it is deferred."""
-    from lightvec.peewee import Pg8000Database
-    from lightvec.peewee._seam import database_of
-
-    own, *others = {database_of(model) for model in models} - {None} or {None}
-    if others:
-        raise SchemaMismatch("the models belong to different databases: name one with --url")
-    if own is None or isinstance(own, Pg8000Database):
-        return None if own is None or own.deferred else own
-    raise SchemaMismatch(
-        f"the models belong to a {type(own).__name__}, which lightvec cannot use: name the "
-        "PostgreSQL database with --url, or declare them on a Pg8000Database"
-    )
 
 
 def _print_sql(steps: Sequence[Any], extension_schema: str) -> None:

@@ -36,7 +36,7 @@ FROM (SELECT 1) AS one LEFT JOIN pg_catalog.pg_stat_progress_create_index p
   ON p.command LIKE 'CREATE INDEX%' AND (p.pid = CAST(:pid AS int) OR CAST(:pid AS int) = 0
     AND (p.relid = to_regclass(:table)
       OR p.relid IN (SELECT relid FROM pg_catalog.pg_partition_tree(to_regclass(:table)))))
-LIMIT 1"""
+ORDER BY p.pid LIMIT 1"""
 
 # On Citus each shard has a build of its own on the node that holds it.
 _SHARD_BUILDS = """\

@@ -106,7 +106,8 @@ class DistributionPlan:
 
 _FOREIGN_KEY = """\
 SELECT conname FROM pg_catalog.pg_constraint
-WHERE contype = 'f' AND conrelid = to_regclass(%s) AND confrelid = to_regclass(%s)"""
+WHERE contype = 'f' AND conrelid = to_regclass(%s) AND confrelid = to_regclass(%s)
+ORDER BY conname"""
 
 
 def _name(model: Any) -> str:

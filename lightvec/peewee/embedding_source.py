@@ -6,9 +6,11 @@ with the hash of the texts as they are now, so that an edit by psql counts, too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from hashlib import md5
 from typing import Any
+from uuid import UUID
 
 from peewee import SQL, BareField, CharField, Expression, Field, Index, TextField, UUIDField, fn
 
@@ -16,7 +18,7 @@ from lightvec.errors import InvalidOption
 from lightvec.peewee.indexes import shortened_name
 from lightvec.wire.identifiers import text_literal
 
-__all__ = ["HashField", "PendingIndex", "add_hash", "is_pending", "source_hash", "source_text"]
+__all__ = ["HashField", "PendingIndex", "add_hash", "hash_of", "is_pending", "source_hash", "source_text"]
 
 #: In place of the hash of a NULL among several texts.
 _NULL = "-"
@@ -115,8 +117,19 @@ def source_hash(field: Any) -> Any:
         each: list[Any] = [fn.COALESCE(found, null) for found in hashes]
         joined = reduce(_concat, each)
         texts = fn.NULLIF(joined, nulls)
-    model = SQL(text_literal(md5(field.embedding_model.encode(), usedforsecurity=False).hexdigest()))
+    model = SQL(text_literal(_md5(field.embedding_model)))
     return fn.MD5(_concat(model, texts)).cast("uuid")
+
+
+def hash_of(field: Any, texts: Sequence[str | None]) -> UUID | None:
+    """What :func:`source_hash` is for these texts."""
+    if len(texts) != len(source_fields(field)):
+        names = ", ".join(field.source)
+        raise InvalidOption(f"expected the texts of {names}, got {len(texts)}")
+    if all(text is None for text in texts):
+        return None
+    hashes = (_NULL if text is None else _md5(text) for text in texts)
+    return UUID(_md5(_md5(field.embedding_model) + "".join(hashes)))
 
 
 def is_pending(field: Any) -> Expression:
@@ -131,3 +144,7 @@ def hash_field(field: Any) -> Any:
 
 def _concat(left: Any, right: Any) -> Expression:
     return Expression(left, "||", right)
+
+
+def _md5(text: str) -> str:
+    return md5(text.encode(), usedforsecurity=False).hexdigest()

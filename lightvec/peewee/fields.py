@@ -23,6 +23,9 @@ from lightvec.peewee.quantization import usual_quantization
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
 from lightvec.types.columns import check_dimensions, column_value
 
+if TYPE_CHECKING:
+    from uuid import UUID
+
 Owner = TypeVar("Owner", bound=Model)
 
 
@@ -189,7 +192,8 @@ class _DistanceField(TypedField[V, M]):
           does so if the index finds fewer than ``k`` rows, and ``.fallback`` says so;
           ``exact=False`` forbids it. ``stream`` and searches in another statement have none.
         - ``ef_search`` (HNSW) and ``probes`` (IVFFlat) trade time for recall. ``ef_search`` is at
-          least ``k``; ``probes`` is by default the square root of the lists of the model's index.
+          least ``k``; ``probes`` is by default the square root of the lists of the model's index,
+          with a condition or join four times that.
         - ``iterative_scan`` (pgvector 0.8): ``"strict_order"``, ``"relaxed_order"``, True or False.
           The index searches on until enough rows pass the filter; by default if there is one.
         - ``min_score`` leaves out rows with a lower score.
@@ -218,6 +222,16 @@ class _DistanceField(TypedField[V, M]):
         """
         query: ModelSelect[M] = self.model.select().where(self._is_pending())
         return query
+
+    def hash_of(self, *texts: str | None) -> UUID | None:
+        """What to store beside a vector that the application made of these texts itself.
+
+        ``Doc.create(body=body, embedding=vector, embedding_hash=Doc.embedding.hash_of(body))`` is
+        not pending. The texts are in the order of ``source=``.
+        """
+        from lightvec.peewee.embedding_source import hash_of
+
+        return hash_of(self, texts)
 
     def check_model(self, model: str) -> None:
         """:class:`~lightvec.errors.SchemaMismatch` if the field's vectors are of another model."""

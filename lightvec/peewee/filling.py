@@ -117,12 +117,14 @@ def fill(
     ``in_place=True`` replaces them one after the other. Until it is done only searches with
     ``fresh=True`` are of one model.
 
-    >>> from lightvec.peewee import fill
+    >>> from peewee import Model, TextField
+    >>> from lightvec.peewee import VectorField, fill
     >>> class Page(Model):
     ...     body = TextField()
     ...     embedding = VectorField(2, metric="l2", model="lengths", source="body")
     ...     class Meta:
     ...         database = database
+    ...         temporary = True
     >>> database.create_tables([Page])
     >>> _ = Page.insert_many([{"body": "one"}, {"body": "three"}]).execute()
     >>> fill(Page.embedding, lambda texts: [[len(text), 1] for text in texts]).written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
-from math import inf, isnan, isqrt
+from math import inf, isnan
 from numbers import Integral, Real
 from operator import and_, le
 from typing import Any, overload
@@ -26,7 +26,7 @@ from peewee import (
 )
 
 from lightvec.errors import InvalidOption, InvalidVector
-from lightvec.index_options import OPTIONS, check_range
+from lightvec.index_options import OPTIONS, check_range, usual_probes
 from lightvec.metrics import Metric
 from lightvec.peewee._seam import (
     RowCursor,
@@ -161,7 +161,7 @@ class Nearest(ScoredSelect[M]):
                 first = _coarse_distance(self._form, self.metric, self._distance)
             elif nested or not self._makes_scores:
                 first = expression
-            order_by = (first, *order_by[1:], *self._tie_breakers)
+            order_by = (first, *order_by[1:], *(self._tie_breakers if self._exact else ()))
         if not nested and self._makes_scores:
             returning.pop()
         if not nested and self._can_reuse_plan:
@@ -177,12 +177,12 @@ class Nearest(ScoredSelect[M]):
 
     @property
     def _tie_breakers(self) -> Sequence[Any]:
-        """The key, so that equal rows of a comparison with every row are the same in each run.
+        """The key, so that of equal rows the same come in each run, where no index gives the order.
 
-        An index would have to be read on until all equal rows are found. SELECT DISTINCT and GROUP BY take only
-        what they select.
+        An index would have to be read on until all equal rows are found. SELECT DISTINCT and GROUP
+        BY take only what they select.
         """
-        if not self._exact or self._order_by is not self._by_distance or has_unusual_clauses(self):
+        if self._order_by is not self._by_distance or has_unusual_clauses(self):
             return ()
         return [key for key in self.model._meta.get_primary_keys() if key]
 
@@ -246,7 +246,7 @@ class Nearest(ScoredSelect[M]):
         is_reranked = self._is_by_distance and (self._overfetch > 1 or is_distinct)
         if self._form is None or not is_reranked:
             return self
-        outer = copy_with(self, form=None)
+        outer = copy_with(self, form=None, order_by=(*self._order_by, *self._tie_breakers))
         if self._limit is None:
             return outer
         key = _row_key(self.model)
@@ -351,7 +351,8 @@ class Nearest(ScoredSelect[M]):
         if self._probes is not None:
             settings["ivfflat.probes"] = self._probes
         elif self._lists is not None:
-            settings["ivfflat.probes"] = AtLeast(isqrt(self._lists), default=1)
+            probes = usual_probes(self._lists, is_filtered=self.is_filtered)
+            settings["ivfflat.probes"] = AtLeast(probes, default=1)
         if self._scans_iteratively(database):
             settings["hnsw.iterative_scan"] = self._scan_order
             settings["ivfflat.iterative_scan"] = "relaxed_order"  # The only one that it has.

@@ -18,6 +18,7 @@ _MANY_DEAD, _MANY_UPDATES = 1_000, 1_000
 
 
 def column_findings(table: Table) -> Iterator[Finding]:
+    is_being_built = any(partition["builds"] for partition in table.partitions)
     for column in table.columns:
         subject = f"{table.display_name}.{column.name}"
         if column.sample is not None:
@@ -26,7 +27,7 @@ def column_findings(table: Table) -> Iterator[Finding]:
             yield finding("not_readable", subject, schema=identifier(table.schema), name=table.sql)
         if column.dimensions is None:
             yield _no_dimensions(table, column, subject)
-        elif not table.indexes_of(column.name):
+        elif not table.indexes_of(column.name) and not is_being_built:
             # Above the dimensions that an index takes, create-index chooses a coarser form.
             command = index_command(table.name, table.schema, vector_column=column.name)
             level = PROBLEM if table.rows >= _MANY_ROWS else NOTE

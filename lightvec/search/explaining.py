@@ -16,10 +16,12 @@ from typing import Any
 from peewee import SelectBase
 
 from lightvec.errors import InvalidOption
+from lightvec.index_options import usual_probes
 from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.nearest import Nearest, settings_of
 from lightvec.peewee.quantization import QUANTIZATIONS
+from lightvec.search.citus_shards import BUILDS
 from lightvec.search.findings import Finding, display_name, finding, index_command, one_probe, unusable_index
 from lightvec.search.plan_expressions import Distance, column_names, conjuncts, read_distance
 from lightvec.search.query_plan import IndexName, Node, Plan
@@ -41,6 +43,8 @@ _NEVER_ANALYZED = f"""\
 SELECT {NEVER_ANALYZED}
 FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
 WHERE p.oid = to_regclass(%s)"""
+
+_BUILDS = f"SELECT {BUILDS} FROM pg_catalog.pg_class p WHERE p.oid = to_regclass(%s)"
 
 Indexes = Mapping[IndexName, ExistingIndex]
 
@@ -144,8 +148,10 @@ def _shortfalls(
         below = list(group)
         index = indexes[below[0].index]
         subject = display_name(index.schema, index.name)
-        if index.method == "ivfflat" and index.lists > 1 and found["ivfflat"].effort == 1:
-            yield one_probe(index)
+        drops = (_dropped_by(scan, limit, keys) for scan in below if limit)
+        dropped = shorten("; ".join(next(filter(None, drops), ())), 200, placeholder=" …")
+        if index.method == "ivfflat":
+            yield from _few_probes(index, found["ivfflat"].effort, dropped)
         if limit is None:
             yield finding("unlimited", subject)
         elif not any(found[indexes[scan.index].method].iterative_scan for scan in below):
@@ -155,10 +161,18 @@ def _shortfalls(
             values = {"wanted": f"{wanted:,}", "scanned": f"{scanned:,}", "method": index.method}
             if wanted > scanned:
                 yield finding(f"limit_over_{SETTINGS[index.method][0]}", subject, **values)
-            dropped = next(filter(None, (_dropped_by(scan, limit, keys) for scan in below)), None)
             if dropped:
-                text = shorten("; ".join(dropped), 200, placeholder=" …")
-                yield finding("filtered_short", subject, dropped=text, **values)
+                yield finding("filtered_short", subject, dropped=dropped, **values)
+
+
+def _few_probes(index: ExistingIndex, probes: int, dropped: str) -> Iterator[Finding]:
+    enough = usual_probes(index.lists, is_filtered=bool(dropped))
+    if dropped and probes < enough:
+        subject = display_name(index.schema, index.name)
+        values: dict[str, Any] = {"probes": probes, "lists": index.lists, "enough": enough}
+        yield finding("few_probes", subject, dropped=dropped, **values)
+    elif probes == 1 < index.lists:
+        yield one_probe(index)
 
 
 def _rows_scanned(scan: Node, index: ExistingIndex, settings: Mapping[str, ScanSettings]) -> int:
@@ -240,7 +254,7 @@ def _why_not(
         return
     found = [finding(code, column) for code in _wrong_forms(distance, is_first)]
     if table is not None and distance.column is not None:
-        found += _mismatches(table, distance, indexes)
+        found += _mismatches(database, table, distance, indexes)
     yield from found or [finding("grouped" if sort.groups else "unexplained", column)]
 
 
@@ -268,7 +282,9 @@ def _wrong_forms(distance: Distance, is_first: bool) -> Iterator[str]:
         yield "not_constant"
 
 
-def _mismatches(table: tuple[str, str], distance: Distance, indexes: Indexes) -> Iterator[Finding]:
+def _mismatches(
+    database: Pg8000Database, table: tuple[str, str], distance: Distance, indexes: Indexes
+) -> Iterator[Finding]:
     on_column = [
         index
         for index in indexes.values()
@@ -276,7 +292,12 @@ def _mismatches(table: tuple[str, str], distance: Distance, indexes: Indexes) ->
     ]
     command = index_command(table[1], table[0], vector_column=distance.column, metric=distance.metric)
     if not on_column:
-        yield finding("no_index", f"{display_name(*table)}.{distance.column}", command=command)
+        rows = database.execute_sql(_BUILDS, (identifier(*table),)).fetchall()
+        builds = [build for (found,) in rows for build in found]
+        for build in builds:
+            yield finding("build_running", display_name(*table), **build)
+        if not builds:
+            yield finding("no_index", f"{display_name(*table)}.{distance.column}", command=command)
     matching = [index for index in on_column if index.metric == distance.metric and _indexed(index) == distance.operand]
     for index in matching:
         if unusable := unusable_index(index):

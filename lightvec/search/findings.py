@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from math import isqrt
 
+from lightvec.index_options import usual_probes
 from lightvec.peewee.catalog import ExistingIndex
 from lightvec.wire.identifiers import identifier
 
@@ -131,6 +131,11 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     "one_probe": (
         "ivfflat.probes is 1: a search reads one of its {lists:,} lists, and misses the rows in the others",
         "nearest(vector, k, probes={probes}), or SET ivfflat.probes = {probes}, the square root of the lists",
+    ),
+    "few_probes": (
+        "a search with conditions ({dropped}) reads {probes:,} of its {lists:,} lists "
+        "(ivfflat.probes), and may miss the nearest rows that pass them",
+        "nearest(vector, k, probes={enough}), the default where the model declares the index, or exact=True",
     ),
     "ran_exactly": (
         "{fallback}",
@@ -443,8 +448,7 @@ def unusable_index(index: ExistingIndex) -> Finding | None:
 def one_probe(index: ExistingIndex, level: str | None = None) -> Finding:
     """That searches read one of the lists of an IVFFlat index."""
     subject = display_name(index.schema, index.name)
-    probes = max(2, isqrt(index.lists))
-    return finding("one_probe", subject, level, lists=index.lists, probes=probes)
+    return finding("one_probe", subject, level, lists=index.lists, probes=usual_probes(index.lists))
 
 
 def display_name(schema: str, name: str) -> str:

@@ -10,7 +10,7 @@ from lightvec.extension import ExtensionTypes
 from lightvec.metrics import METRICS
 from lightvec.wire.placeholders import VECTORS, first_placeholder
 
-__all__ = ["advice", "may_be_pgvectors"]
+__all__ = ["advice", "may_be_pgvectors", "newer_pgvector"]
 
 _UNDEFINED_FUNCTION, _OUT_OF_RANGE = "42883", "22003"
 _SYNTAX, _DATA = "42601", "22000"
@@ -66,8 +66,10 @@ def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: 
     if sqlstate in (_DATATYPE_MISMATCH, _INVALID_TEXT):
         return _AS_DOCUMENT if any(isinstance(value, list) for value in values) else None
     is_pgvectors = may_be_pgvectors(statement)
-    if types is not None and types.oids and sqlstate in _MISSING and (newer := _newer(types, statement)):
-        return newer
+    if types is not None and types.oids and sqlstate in _MISSING:
+        newer = newer_pgvector(types, statement)
+        if newer:
+            return newer
     if sqlstate == _SETTING:
         return None
     if sqlstate == _DATA:
@@ -88,8 +90,8 @@ def advice(types: ExtensionTypes | None, statement: str, sqlstate: str, values: 
     return None
 
 
-def _newer(types: ExtensionTypes, statement: str) -> str | None:
-    """What to do where the statement uses what only newer versions of pgvector have."""
+def newer_pgvector(types: ExtensionTypes, statement: str) -> str | None:
+    """What to do where a statement, or the name of a setting, needs a newer version of pgvector."""
     for version, names in _SINCE.items():
         if types.version < version and (found := re.search(names, statement, re.IGNORECASE)):
             return (

@@ -13,6 +13,7 @@ from lightvec.wire.errors import (
     InterfaceError,
     InternalError,
     MissingExtension,
+    NotSupportedError,
 )
 from lightvec.wire.lookup import catalog_requests, read_catalog
 from lightvec.wire.placeholders import may_be_several
@@ -140,9 +141,23 @@ def surrounding_requests(
             "settings hold for one statement, which cannot be one that begins or ends a transaction or a savepoint: "
             "give them to the statements in the transaction"
         )
+    if (0, 5) <= session.extension.version < (0, 8):
+        _check_settings(session, settings)
     inside = session.in_transaction or begin is not None
     first, last = (session.settings_scope or IMPLICIT).around(settings, inside=inside)
     return before + [step(session, *each) for each in first], [step(session, *each) for each in last]
+
+
+def _check_settings(session: Session, settings: Mapping[str, object]) -> None:
+    """Refuse settings of a newer pgvector, which a session that has not loaded it would ignore."""
+    from lightvec.wire.advice import newer_pgvector
+
+    names = " ".join(map(str, settings))
+    if not newer_pgvector(session.extension, names) or session.in_failed_transaction:
+        return
+    read_catalog(session)  # Another session may have updated it.
+    if newer := newer_pgvector(session.extension, names):
+        raise NotSupportedError(newer)
 
 
 def request_of(

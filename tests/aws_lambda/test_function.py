@@ -7,7 +7,11 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ import numpy as np
 import pytest
 
 from tests.aws_lambda.conftest import Shop, environment, glosses
-from tests.aws_lambda.function import Answer, Function, event
+from tests.aws_lambda.function import RUNTIME, Answer, Function, event
 
 SEARCH = event("url_search")
 VECTOR = json.loads(SEARCH["body"])["vector"]
@@ -280,3 +284,52 @@ def test_a_token_that_nobody_can_sign(shop: Shop, unpacked: Path) -> None:
     with Function(iam(shop), unpacked) as function:
         assert_refused(function.invoke(SEARCH), 503, "cannot be reached")
     assert "boto3" in function.log
+
+
+# The scheduled function
+
+
+class _Embedder(BaseHTTPRequestHandler):
+    """Gives each text a vector of its length."""
+
+    def do_POST(self) -> None:
+        texts = json.loads(self.rfile.read(int(self.headers["content-length"])))["texts"]
+        self.send_response(500 if "bad" in texts else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"vectors": [[len(text), *[1] * 383] for text in texts]}).encode())
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+
+def run_fill(shop: Shop, unpacked: Path) -> subprocess.CompletedProcess[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Embedder) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        code = (
+            f"import sys; sys.path[:0] = [{str(unpacked)!r}, {str(RUNTIME.parent)!r}]\n"
+            "from runtime import Context; from function.fill import handler; print(handler({}, Context(20_000)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", code],
+            env=environment(shop, EMBEDDER_URL=url, no_proxy="*"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        server.shutdown()
+        return done
+
+
+def test_the_schedule_embeds_what_came_without(function: Function, shop: Shop, unpacked: Path) -> None:
+    new = [{"id": f"new {number}", "title": f"new title {number}"} for number in range(40)]
+    assert function.invoke(event("api_upsert", {"documents": new})).body == {"written": 40}
+    try:
+        done = run_fill(shop, unpacked)
+        assert done.stdout == "{'written': 40, 'stopped': None}\n", done.stderr
+        bad = [{"id": "new 1", "title": "bad"}]
+        assert function.invoke(event("api_upsert", {"documents": bad})).status == 200
+        assert "1 documents failed, 0 written" in run_fill(shop, unpacked).stderr
+    finally:
+        with shop.database() as admin:
+            admin.run("DELETE FROM document WHERE id LIKE 'new %'")

@@ -136,6 +136,29 @@ def test_texts_do_not_run_into_each_other(database: Pg8000Database) -> None:
         assert len({row.embedding_hash for row in model.select()}) == len(rows)
 
 
+@given(st.lists(st.one_of(st.none(), st.text().filter(lambda text: "\0" not in text)), min_size=2, max_size=2))
+def test_the_hash_that_an_application_stores(texts: list[str | None]) -> None:
+    model = page("ü", ("title", "body"))
+    stored = HASHES.setdefault(tuple(texts), model.embedding.hash_of(*texts))
+    assert (stored is None) == (texts == [None, None])
+    assert list(HASHES.values()).count(stored) == 1
+
+
+HASHES: dict[Any, Any] = {}
+
+
+def test_the_server_computes_the_same_hash(database: Pg8000Database) -> None:
+    for source, texts in (("body", ["ä'\\%\n"]), ("body", [None]), (("title", "body"), ["é", None])):
+        model = page(source=source)
+        set_up(database, [model])
+        names = [source] if isinstance(source, str) else source
+        values = dict(zip(names, texts, strict=True))
+        with database.bind_ctx([model]):
+            model.create(**values, embedding=[1, 2, 3], embedding_hash=model.embedding.hash_of(*texts))
+            assert pending(model, database) == []
+            model.drop_table()
+
+
 def test_the_partial_index_serves(database: Pg8000Database) -> None:
     for source in ("body", ("title", "body")):
         model = page(source=source)

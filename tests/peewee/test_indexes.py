@@ -10,6 +10,7 @@ import pytest
 from peewee import SQL, IntegerField, Model, TextField
 
 from lightvec.errors import InvalidOption
+from lightvec.index_options import usual_probes
 from lightvec.metrics import METRICS
 from lightvec.peewee import (
     FixedBitField,
@@ -349,3 +350,11 @@ def test_nothing_is_missing_from_the_table(grid: Pg8000Database) -> None:
     ).fetchall()
     ours = {(method, METRICS[metric].operator_class(column, method)) for method, metric, column in CLASSES}
     assert set(rows) == ours
+
+
+@pytest.mark.parametrize(
+    ("lists", "plain", "filtered"),
+    [(1, 1, 1), (2, 2, 2), (3, 2, 3), (4, 2, 4), (5, 3, 5), (100, 10, 40), (101, 11, 44)],
+)
+def test_how_many_lists_a_search_reads(lists: int, plain: int, filtered: int) -> None:
+    assert (usual_probes(lists), usual_probes(lists, is_filtered=True)) == (plain, filtered)

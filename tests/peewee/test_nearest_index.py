@@ -304,6 +304,7 @@ def test_the_order_of_iterative_scans(db: Pg8000Database, query: Any) -> None:
 def test_probes_follow_the_lists_that_the_model_declares(db: Pg8000Database, query: Any) -> None:
     class Listed(Model):
         id: Any
+        rare = IntegerField()
         listed = VectorField(8, metric="l2")
 
         class Meta:
@@ -311,9 +312,12 @@ def test_probes_follow_the_lists_that_the_model_declares(db: Pg8000Database, que
             table_name = "peewee_big"
             indexes = (IvfflatIndex("listed", lists=50),)
 
-    assert used(Listed.listed.nearest(query), "ivfflat.probes") == ["7"]
+    assert used(Listed.listed.nearest(query), "ivfflat.probes") == ["8"]
     assert used(Listed.listed.nearest(query, probes=2), "ivfflat.probes") == ["2"]
     assert used(Listed.listed.nearest(query, metric="l1"), "ivfflat.probes") == ["1"], "no such index"
+    rare: Any = Listed.rare == 7
+    assert used(Listed.listed.nearest(query).where(rare), "ivfflat.probes") == ["32"]
+    assert used(Listed.listed.nearest(query, probes=2).where(rare), "ivfflat.probes") == ["2"]
     db.execute_sql("SET ivfflat.probes = 20")
     assert used(Listed.listed.nearest(query), "ivfflat.probes") == ["20"]
     db.execute_sql("RESET ivfflat.probes")

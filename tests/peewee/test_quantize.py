@@ -105,6 +105,16 @@ def test_an_index_of_bits_serves_each_metric_that_bits_are_for(metric: str, fill
         assert "coarse_bits_cosine_bit_hnsw" not in plan(model.bits.nearest(MATRIX[7], 10, metric="l1"), filled)
 
 
+def test_equal_rows_are_in_the_order_of_the_key(filled: Pg8000Database) -> None:
+    with filled.atomic() as transaction:
+        Coarse.update(bits=MATRIX[7]).where(Coarse.number < 8).execute()
+        # Where the rows lie in the table tells nothing of the key.
+        Coarse.update(half=MATRIX[7]).where(Coarse.number < 4).execute()
+        found = [row.number for row in Coarse.bits.nearest(MATRIX[7], 3)]
+        transaction.rollback()
+    assert found == [0, 1, 2]
+
+
 def test_an_index_on_the_vectors_comes_before_one_of_bits(filled: Pg8000Database) -> None:
     class Both(Model):
         bits = VectorField(DIMENSIONS, metric="l2")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from lightvec import Vector
 from lightvec.pg8000 import Connection, connect, dbapi
-from lightvec.pg8000.exceptions import DataError, Error, InterfaceError, ProgrammingError
+from lightvec.pg8000.exceptions import DataError, Error, InterfaceError, NotSupportedError, ProgrammingError
 from lightvec.wire.settings import AtLeast
 
 SHOWN = "SELECT current_setting('work_mem'), current_setting('hnsw.ef_search', true)"
@@ -205,3 +205,27 @@ def test_what_cannot_run_in_a_transaction_says_what_to_do(sql: str, conn: Connec
     with dbapi.connect(url) as implicit, pytest.raises(Error, match="set autocommit = True"):
         implicit.cursor().execute(sql)
     conn.run("DROP TABLE lone; DROP PROCEDURE ends")
+
+
+@pytest.mark.parametrize("name", ["hnsw.iterative_scan", "ivfflat.max_probes"])
+def test_settings_of_a_newer_pgvector(make_database: Callable[[], str], name: str) -> None:
+    """Where pgvector is not loaded yet, the server would take them, and drop them when it is."""
+    version = "UPDATE pg_extension SET extversion = :version WHERE extname = 'vector'"
+    url = make_database()
+    with connect(url) as admin, connect(url) as conn:
+        admin.run("CREATE EXTENSION vector")
+        ((installed,),) = admin.run("SELECT extversion FROM pg_extension WHERE extname = 'vector'") or []
+        admin.run(version, version="0.7.4")
+        message = rf"{name} needs pgvector 0\.8, this database has 0\.7\.4: .*ALTER EXTENSION vector UPDATE"
+        for sql in ("SELECT 1", "SELECT '[1]'::vector"):
+            with pytest.raises(NotSupportedError, match=message):
+                conn.run(sql, settings={name: 1})
+            with pytest.raises(NotSupportedError, match=message):
+                list(conn.stream(sql, settings={"work_mem": "5MB", name: 1}))
+        assert conn.run("SELECT 1", settings={"hnsw.ef_search": 50}) == [[1]]
+        with conn.transaction(), pytest.raises(NotSupportedError, match=message):
+            conn.run("SELECT 1", settings={name: 1})
+        admin.run(version, version=installed)
+        value = "7" if name.endswith("probes") else "strict_order"
+        shown = f"SELECT current_setting('{name}')"
+        assert conn.run(shown, settings={name: value}) == [[value]], "it was updated meanwhile"

@@ -14,7 +14,7 @@ import pytest
 from peewee import JOIN, SQL, Expression, IntegerField, Model, Select, TextField, fn
 
 from lightvec.errors import InvalidOption
-from lightvec.peewee import HalfVectorField, HnswIndex, Pg8000Database, VectorField
+from lightvec.peewee import HalfVectorField, HnswIndex, IvfflatIndex, Pg8000Database, VectorField
 from lightvec.pg8000 import connect
 from lightvec.search import explain, explaining
 from lightvec.search.explaining import Explanation
@@ -335,7 +335,7 @@ def test_more_rows_than_lists_hold(db: Pg8000Database) -> None:
     assert served(Doc.other.nearest(QUERY, 90, probes=10)) == "lists"
     run(db, "SET LOCAL ivfflat.probes = 2")
     assert served(listed.limit(20)) == "lists"
-    assert short(listed.where(Doc.kind == 3).limit(5)) == ["filtered_short"]
+    assert short(listed.where(Doc.kind == 3).limit(5)) == ["few_probes", "filtered_short"]
     run(db, "SET LOCAL ivfflat.probes = 10")
     assert served(listed.limit(90)) == "lists"
 
@@ -354,6 +354,39 @@ def test_one_probe_of_many_lists(db: Pg8000Database) -> None:
     assert served(listed) == "lists"
     run(db, "SET LOCAL ivfflat.probes = 1", "ALTER INDEX lists SET (lists = 1)", "REINDEX INDEX lists")
     assert served(listed) == "lists", "it is the only list"
+    assert served(Doc.other.nearest(QUERY, 5).where(Doc.kind == 3)) == "lists"
+
+
+def test_few_probes_for_a_filter(db: Pg8000Database) -> None:
+    run(
+        db,
+        'CREATE INDEX lists ON "explained doc" USING ivfflat (other vector_l2_ops) WITH (lists = 100)',
+        "SET LOCAL enable_seqscan = off",
+        "SET LOCAL enable_sort = off",
+    )
+    filtered: Any = Doc.other.nearest(QUERY, 5).where(Doc.kind == 3)
+    assert short(filtered) == ["few_probes"]
+    finding = explain(filtered).reasons[0]
+    assert "(t1.kind = " in finding.what
+    assert "reads 1 of its 100 lists" in finding.what
+    assert "probes=40)" in finding.remedy
+    assert short(Doc.other.nearest(QUERY, 5, probes=39).where(Doc.kind == 3)) == ["few_probes"]
+    assert served(Doc.other.nearest(QUERY, 5, probes=40).where(Doc.kind == 3)) == "lists"
+
+    class Listed(Model):
+        id: Any
+        kind = IntegerField()
+        other = VectorField(DIMENSIONS, metric="l2", null=True)
+
+        class Meta:
+            database = db
+            table_name = "explained doc"
+            indexes = (IvfflatIndex("other", lists=100),)
+
+    assert served(Listed.other.nearest(QUERY, 5)) == "lists"
+    listed: Any = Listed.other.nearest(QUERY, 5).where(Listed.kind == 3)
+    assert served(listed) == "lists"
+    assert served(Doc.select().where(Doc.id.in_(listed.select(Listed.id)))) == "lists"
 
 
 def test_conditions_that_cost_no_rows(db: Pg8000Database) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from peewee import CompositeKey, IntegerField, Model
+from peewee import CompositeKey, IntegerField, Model, fn
 
 from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
-from lightvec.peewee import HnswIndex, Pg8000Database, VectorField
+from lightvec.peewee import HnswIndex, IvfflatIndex, Pg8000Database, VectorField
 from lightvec.search import recall, tune
 from lightvec.search.recall_measurement import Benchmark
 from tests.peewee.brute import DISTANCES, Matrix
@@ -55,6 +55,24 @@ def test_probes(gloss: Gloss, wordnet: Wordnet) -> None:
     assert results[1].recall == pytest.approx(np.mean(shares))
     assert results[0].recall < results[1].recall < results[2].recall == 1
     assert [result.settings for result in results] == [{"probes": 1}, {"probes": 5}, {"probes": 20}]
+
+
+def test_a_filter_on_lists(gloss: Gloss, wordnet: Wordnet) -> None:
+    class Listed(Model):
+        id = IntegerField(primary_key=True)
+        listed = VectorField(384, metric="cosine")
+
+        class Meta:
+            database = gloss._meta.database
+            table_name = "measured_gloss"
+            indexes = (IvfflatIndex("listed", lists=20),)
+
+    rare, queries = fn.mod(Listed.id, 50) == 0, wordnet.queries[:20]
+    found = recall(Listed.listed, queries=queries, where=rare)
+    assert found.settings == {"probes": 20, "iterative_scan": "relaxed_order"}
+    assert found.recall > 0.95
+    assert recall(Listed.listed, queries=queries, where=rare, probes=5).recall < found.recall - 0.05
+    assert recall(Listed.listed, queries=queries).settings == {"probes": 5}
 
 
 KINDS = {

@@ -73,6 +73,19 @@ def test_a_filter_that_leaves_few_rows(doc: Any, pgvector: tuple[int, int]) -> N
     assert [row.body for row in found] == ["rare"] * 6
 
 
+def test_settings_of_a_newer_release(doc: Any, pgvector: tuple[int, int]) -> None:
+    def search() -> int:
+        sql, settings = "SELECT id FROM doc ORDER BY embedding <=> %s LIMIT 3", {"hnsw.iterative_scan": "strict_order"}
+        return len(doc._meta.database.execute_sql(sql, (Vector(QUERY),), settings=settings).fetchall())
+
+    for _ in range(3):
+        if pgvector >= (0, 8):
+            assert search() == 3
+        else:
+            with pytest.raises(NotSupportedError, match=r"needs pgvector 0\.8, .*ALTER EXTENSION vector UPDATE"):
+                search()
+
+
 def test_a_vector_parameter(other_server: str) -> None:
     with connect(other_server) as conn:
         for _ in range(8):  # From the second time on it may be prepared, and vectors come in binary.

@@ -4,6 +4,8 @@
 
     POST /search     {"vector": [384 numbers], "k": 5}
     PUT  /documents  {"documents": [{"id": "a", "title": "…", "embedding": [384 numbers]}]}
+
+A document without an embedding gets one from the scheduled function (``fill.py``).
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ def upsert(request: dict[str, Any]) -> dict[str, Any]:
         raise Refused(HTTPStatus.BAD_REQUEST, "expected documents as a list of at least one")
     rows = {row["id"]: row for row in map(document, documents)}  # the last one with an id is the one
     written = Document.insert_many(rows.values()).on_conflict(
-        conflict_target=[Document.id], preserve=[Document.title, Document.embedding]
+        conflict_target=[Document.id], preserve=[Document.title, Document.embedding, Document.embedding_hash]
     )
     written.execute()
     return {"written": len(rows)}
@@ -102,7 +104,10 @@ def document(given: Any) -> dict[str, Any]:
     """A row, from what was sent."""
     if not isinstance(given, dict) or not all(isinstance(given.get(name), str) for name in ("id", "title")):
         raise Refused(HTTPStatus.BAD_REQUEST, "expected each document with an id and a title that are texts")
-    return {"id": given["id"], "title": given["title"], "embedding": vector(given, "embedding")}
+    row = {"id": given["id"], "title": given["title"], "embedding": None, "embedding_hash": None}
+    if given.get("embedding") is not None:
+        row |= {"embedding": vector(given, "embedding"), "embedding_hash": Document.embedding.hash_of(given["title"])}
+    return row
 
 
 def vector(given: dict[str, Any], name: str) -> Vector:

@@ -43,12 +43,13 @@ database = Pg8000Database(
 
 
 class Document(Model):
-    """A text and its embedding, which whoever calls has made."""
+    """A text and its embedding, which the caller brings, or the scheduled function makes."""
 
     score: float  # of a search
+    embedding_hash: Any  # what the embedding was made of
     id = TextField(primary_key=True)
     title = TextField()
-    embedding = VectorField(384, metric="cosine", index="hnsw")
+    embedding = VectorField(384, metric="cosine", index="hnsw", model="bge-small-en-v1.5", source="title")
 
     class Meta:
         database = database
