@@ -40,7 +40,7 @@ PAGES = {
     "docs/models.md": 8,
     "docs/scripts.md": 8,
     "docs/command-line.md": 16,
-    "docs/embeddings.md": 7,
+    "docs/embeddings.md": 6,
     "docs/lambda.md": 2,
     "docs/indexes.md": 5,
     "docs/testing.md": 1,

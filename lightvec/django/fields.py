@@ -92,7 +92,7 @@ class ValueField(Field):
         try:
             value = read_value(self.value_class, value)
         except InvalidVector as error:
-            raise InvalidVector(f"{self._label}: {error}") from error
+            raise InvalidVector(f"{self._label}: {error}") from None
         return column_value(self.value_class, value, self.dimensions, self._label)
 
     @property

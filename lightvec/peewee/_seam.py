@@ -13,7 +13,7 @@ from threading import Condition, Lock, RLock
 from time import perf_counter
 from typing import Any, TypeVar
 
-from peewee import Field, Proxy
+from peewee import CTE, Field, Proxy, SelectBase
 from peewee import __exception_wrapper__ as peewee_errors  # type: ignore[attr-defined]
 from peewee import _BasePsycopgAdapter as DriverAdapter
 from playhouse.pool import _PooledPostgresqlDatabase as PooledDatabase
@@ -96,6 +96,18 @@ def copy_with(query: Q, **clauses: Any) -> Q:
     for name, value in clauses.items():
         setattr(copy, f"_{name}", value)
     return copy
+
+
+def selected_columns(source: Any) -> dict[Any, Any]:
+    """What a subquery or CTE selects, by the names of its columns, or by their numbers where they have none."""
+    query: Any = source
+    if isinstance(source, CTE):
+        query = None if query._columns else query._query
+    selected: Any = getattr(query, "_returning", None) if isinstance(query, SelectBase) else None
+    return {
+        each.column_name if isinstance(each, Field) else getattr(each, "name", number): each
+        for number, each in enumerate(selected or ())
+    }
 
 
 def limit_of(query: Any) -> Any:

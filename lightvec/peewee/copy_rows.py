@@ -349,7 +349,7 @@ def _check(field: Field, value: Any, number: int) -> None:
     except Exception as error:
         place = f"row {number:,}, field {field.name!r}"
         if isinstance(error, InvalidVector):
-            raise InvalidVector(f"{place}: {error}") from error
+            raise InvalidVector(f"{place}: {error}") from None
         reason = f" ({error})" if isinstance(error, (TypeError, ValueError)) else ""
         wanted = f"a value for {type(field).__name__}"
         raise DataError(f"{place}: expected {wanted}, got {show(value)}{reason}") from error

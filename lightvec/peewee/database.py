@@ -11,12 +11,14 @@ from uuid import uuid4
 from weakref import WeakSet
 
 from peewee import (
+    SQL,
     BaseQuery,
     Case,
     Context,
     Database,
     DatabaseError,
     Entity,
+    Expression,
     Field,
     Function,
     Index,
@@ -50,7 +52,7 @@ from lightvec.peewee._seam import (
     run_logged,
     update_values,
 )
-from lightvec.peewee.indexes import check_entity, index_of_added_column, with_short_name
+from lightvec.peewee.indexes import VectorIndex, check_entity, index_of_added_column, with_short_name
 from lightvec.peewee.nearest import settings_of
 from lightvec.peewee.vector_values import convert_lists, convert_update
 from lightvec.pg8000 import Json, Jsonb, dbapi
@@ -78,6 +80,11 @@ class _Context(Context):
         self.nearest: list[Any] = []
         #: Nodes by their ID, each with the one that has lists converted.
         self._converted: dict[int, tuple[Node, Node]] = {}
+        self.database: Pg8000Database | None = None
+        #: Whether a column of a type of pgvector's is defined.
+        self.has_vector_types = False
+        #: The vector fields that a table is defined with.
+        self.defined_fields: list[Any] = []
         #: pgvector's schema, to cast texts to its types.
         self.vectors_as_text = ""
 
@@ -94,15 +101,28 @@ class _Context(Context):
             return super().sql(obj)
         if isinstance(obj, Entity):
             check_entity(obj)
-        elif isinstance(obj, ModelIndex):
-            obj = with_short_name(obj)
-        elif type(obj) is Index:
-            obj = index_of_added_column(obj)
-        elif isinstance(obj, (Case, Function)):
+        elif type(obj) is SQL:
+            # As Field.ddl_datatype() and ArrayField write it.
+            if obj.sql.partition("(")[0].rstrip("[]") in VECTOR_TYPES:
+                self.has_vector_types = True
+        elif isinstance(obj, Index):
+            obj = self._index(obj)
+        elif isinstance(obj, (Case, Function, Expression)):
             obj = self._with_vectors(obj)
         elif isinstance(obj, Update):
             obj = copy_with(obj, update=convert_update(update_values(obj)))
         return obj.__sql__(self)
+
+    def _index(self, index: Any) -> Any:
+        if isinstance(index, ModelIndex):
+            return with_short_name(index)
+        if not isinstance(index, VectorIndex):
+            return index_of_added_column(index)
+        if not index.concurrently or self.database is None or open_connection(self.database) is None:
+            return index
+        # The search path cannot be set for it.
+        schema = self.database.extension().out_of_path
+        return index.qualified(schema) if schema else index
 
     def _with_vectors(self, node: Node) -> Node:
         # Once a node: GROUP BY needs the very parameter that SELECT has.
@@ -246,6 +266,8 @@ class Pg8000Database(PostgresqlDatabase):
         Server-side cursors (``ServerSide(query)``, ``server_side_cursors=True``) and :meth:`stream`
         use bounded memory.
         """
+        if isinstance(query, (_Context, Index)):
+            return self._define(query)
         sql, params, settings, searches = self._written(query, **context_options)
         # A server-side cursor would search when it is fetched from, without the settings.
         is_named = named_cursor or (self._named_cursors and isinstance(query, SelectBase))
@@ -258,6 +280,37 @@ class Pg8000Database(PostgresqlDatabase):
         if array_size and isinstance(cursor, dbapi.ServerCursor):
             cursor.itersize = array_size
         return cursor
+
+    def _define(self, query: Any) -> dbapi.Cursor:
+        """Run the definition of a table, a column or an index, which finds pgvector in any schema."""
+        from lightvec.wire.advice import may_be_pgvectors
+
+        context = query if isinstance(query, _Context) else self.get_sql_context().sql(query)
+        sql, params = context.query()
+        if context.has_vector_types and not self.extension().oids:
+            with suppress(DatabaseError), self.atomic():
+                self.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")
+        is_missing = context.has_vector_types and not self.extension().oids
+        settings = None
+        # A setting would need a transaction.
+        if may_be_pgvectors(sql) and "CONCURRENTLY" not in sql:
+            settings = self.path_to_extension()
+        try:
+            cursor = self.execute_sql(sql, params, settings=settings)
+        except ProgrammingError as error:
+            if is_missing:
+                raise error from None
+            raise
+        if any(field.embedding_model for field in context.defined_fields):
+            from lightvec.peewee.column_comments import record_origins
+
+            record_origins(self, context.defined_fields[0].model)
+        return cursor
+
+    def get_sql_context(self, **options: Any) -> Any:
+        context: Any = super().get_sql_context(**options)
+        context.database = self
+        return context
 
     def stream(self, query: Any, batch: int = 1_000) -> Iterator[Any]:
         """The rows of a query, with no more than ``batch`` of them in memory.
@@ -298,7 +351,7 @@ class Pg8000Database(PostgresqlDatabase):
         if searches:
             settings = settings_of(searches, self)
         elif isinstance(query, BaseQuery) and not isinstance(query, RawQuery):
-            # Not for DDL, some of which must run alone, nor for the caller's own SQL.
+            # Not for the caller's own SQL.
             settings = self._path_for(params)
         return sql, params, settings, searches
 
@@ -316,28 +369,6 @@ class Pg8000Database(PostgresqlDatabase):
             return self.cursor(named_cursor).execute(sql, params or (), settings=settings)
 
         return run_logged(self, sql, params, run)
-
-    def create_tables(self, models: Iterable[type[Model]], **options: Any) -> None:
-        """As in Peewee; creates the extension if a model needs it and the user may."""
-        models = list(models)
-        fields: list[Any] = [field for model in models for field in model._meta.sorted_fields]
-        # An array has the type of its elements.
-        has_vectors = any(hasattr(each, "value_class") or each.field_type in VECTOR_TYPES for each in fields)
-        if has_vectors and not self.extension().oids:
-            with suppress(DatabaseError), self.atomic():
-                self.execute_sql("CREATE EXTENSION IF NOT EXISTS vector")
-        is_missing = has_vectors and not self.extension().oids
-        try:
-            super().create_tables(models, **options)
-        except ProgrammingError as error:
-            if is_missing:
-                raise error from None
-            raise
-        for model in models:
-            if any(getattr(field, "embedding_model", None) for field in model._meta.sorted_fields):
-                from lightvec.peewee.column_comments import record_origins
-
-                record_origins(self, model)
 
     def get_tables(self, schema: str | None = None) -> list[str]:
         """As in Peewee, whose reflection and migrations begin with it."""

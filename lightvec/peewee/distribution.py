@@ -80,7 +80,7 @@ def _declared(model: Any) -> Distribution | None:
     try:
         return Distribution(by, shards, bool(reference)) if by or shards or reference else None
     except InvalidOption as error:
-        raise InvalidOption(f"{model.__name__}: {error}") from error
+        raise InvalidOption(f"{model.__name__}: {error}") from None
 
 
 def _column(model: Any, name: str) -> Field:

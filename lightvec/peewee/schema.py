@@ -12,6 +12,7 @@ True
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import peewee
-from peewee import Model, NotSupportedError, ProgrammingError
+from peewee import SQL, Model, NotSupportedError, ProgrammingError
 
 from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
 from lightvec.peewee._seam import (
@@ -44,6 +45,11 @@ from lightvec.wire.identifiers import identifier
 
 __all__ = ["Step", "plan", "set_schema", "set_up"]
 
+#: The name of an index in the statement that creates it.
+_CREATE_INDEX = re.compile(
+    r'\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:CONCURRENTLY\s+)?(?:IF\s+NOT\s+EXISTS\s+)?("(?:[^"]|"")+"|[\w$]+)\s+ON\b',
+    re.IGNORECASE,
+)
 _INSUFFICIENT_PRIVILEGE = "42501"
 
 #: The advisory lock of a set-up in this database: "lightvec" in ASCII.
@@ -128,7 +134,7 @@ def plan(
             if calls := distributed.calls(model, table_exists=table.exists or bool(table.differs)):
                 steps.append(Step("distribution", *calls))
             steps += _embedding_models(database, model)
-            steps += _indexes(database, model, concurrently)
+            steps += _indexes(database, model, concurrently, table_exists=table.exists or bool(table.differs))
     return steps
 
 
@@ -320,24 +326,45 @@ def _embedding_models(database: Pg8000Database, model: Any) -> Iterator[Step]:
         yield Step("model", name, exists, (statement,))
 
 
-def _indexes(database: Pg8000Database, model: Any, concurrently: bool) -> Iterator[Step]:
+def _indexes(database: Pg8000Database, model: Any, concurrently: bool, *, table_exists: bool) -> Iterator[Step]:
     meta, schema = model._meta, database.extension().out_of_path
-    indexes = {index_name(index): index for index in map(with_short_name, meta.fields_to_index())}
+    indexes = {_name(index): index for index in map(with_short_name, meta.fields_to_index())}
     existing = indexes_named(database, indexes, meta.table_name, meta.schema)
-    new_columns = set()
+    columns = set()
     for name, index in indexes.items():
-        if not isinstance(index, VectorIndex):
+        if isinstance(index, SQL):
+            step = _index_by_sql(model, name, index, table_exists)
+        elif not isinstance(index, VectorIndex):
             step = Step("index", name, False, (create_index_sql(model, index),))
         else:
             built = (index.concurrent() if concurrently else index).qualified(schema)
             step = Step("index", name, False, (create_index_sql(model, built),), concurrently, index.note)
-            if name not in existing:
-                new_columns.add(index.field.column_name)
+            columns.add(index.field.column_name)
         yield _existing_index(database, model, index, existing[name], step) if name in existing else step
-    for other in vector_indexes(database, meta.table_name, meta.schema) if new_columns else ():
-        if other.column in new_columns and other.name not in indexes:
+    for other in vector_indexes(database, meta.table_name, meta.schema) if columns else ():
+        if other.column in columns and other.name not in indexes:
             words = f"{model.__name__} does not declare it ({describe(other)}): drop it if no query uses it"
             yield Step("index", other.name, False, differs=words)
+
+
+def _name(index: Any) -> str:
+    """The name of an index; of SQL that names none, the SQL."""
+    if not isinstance(index, SQL):
+        return index_name(index)
+    if index.params:
+        raise InvalidOption(f"the SQL of an index takes no parameters, got {index.sql!r} with {index.params!r}")
+    found = _CREATE_INDEX.match(index.sql)
+    name = found[1] if found else f'"{index.sql}"'
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+
+
+def _index_by_sql(model: Any, name: str, index: SQL, table_exists: bool) -> Step:
+    """The step for a new index that is given as SQL."""
+    if table_exists and name == index.sql:
+        words = "the SQL names no index, so that it is run for a new table only"
+        return Step("index", name, False, differs=words)
+    is_concurrent = "CONCURRENTLY" in index.sql.upper()
+    return Step("index", name, False, (create_index_sql(model, index),), outside_transaction=is_concurrent)
 
 
 def _existing_index(database: Pg8000Database, model: Any, index: Any, found: ExistingIndex, step: Step) -> Step:
@@ -362,7 +389,7 @@ def _existing_index(database: Pg8000Database, model: Any, index: Any, found: Exi
     if not found.valid:
         # IF NOT EXISTS would accept it.
         return Step("index", name, False, step.create, step.outside_transaction, step.note, found)
-    differs = "; ".join(index_differences(database, model, index, found))
+    differs = "" if isinstance(index, SQL) else "; ".join(index_differences(database, model, index, found))
     return Step("index", name, not differs, differs=differs)
 
 

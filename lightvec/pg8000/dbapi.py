@@ -26,7 +26,6 @@ from lightvec.wire.errors import (
     OperationalError,
     ProgrammingError,
     Warning,
-    check_committed,
 )
 from lightvec.wire.execute import execute, execute_text
 from lightvec.wire.identifiers import identifier, text_literal
@@ -185,7 +184,7 @@ class Connection(BaseConnection):
     def commit(self) -> None:
         """Commit the open transaction, if any; an error if it failed, or the connection broke or was closed."""
         if self.in_transaction or self.closed:
-            check_committed(self.execute_unnamed("COMMIT"))
+            self.execute_unnamed("COMMIT")
 
     def rollback(self) -> None:
         """Roll back the open transaction, if any; the server has done so if the connection broke."""
@@ -226,7 +225,7 @@ class Connection(BaseConnection):
 
     def tpc_prepare(self) -> None:
         """Prepare the transaction that ``tpc_begin`` began."""
-        check_committed(self.execute_unnamed(f"PREPARE TRANSACTION {text_literal(self._current_xid()[1])}"))
+        self.execute_unnamed(f"PREPARE TRANSACTION {text_literal(self._current_xid()[1])}")
 
     def tpc_commit(self, xid: Xid | None = None) -> None:
         """Commit the prepared or open transaction, or the one with this ID."""

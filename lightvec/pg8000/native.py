@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakSet
 
 from lightvec.pg8000.connection import BaseConnection
-from lightvec.wire.errors import Error, InterfaceError, check_committed
+from lightvec.wire.errors import Error, InterfaceError
 from lightvec.wire.execute import execute, execute_text
 from lightvec.wire.identifiers import identifier
 from lightvec.wire.placeholders import check_backslashes, from_named
@@ -80,8 +80,6 @@ class Connection(BaseConnection):
         else:
             result = execute_text(self.session, sql, settings=settings)
         self._result = result
-        if result.command == "ROLLBACK":
-            check_committed(result)
         return result.rows
 
     def stream(
@@ -150,7 +148,7 @@ class Connection(BaseConnection):
                 for command in rollback:
                     self.execute_unnamed(command)
             raise
-        check_committed(self.execute_unnamed(commit))
+        self.execute_unnamed(commit)
 
     def _transaction_commands(self) -> tuple[str, str, tuple[str, ...]]:
         if not self.in_transaction:

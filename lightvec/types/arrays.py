@@ -61,10 +61,10 @@ def array_from_binary(data: bytes, decode: Callable[[bytes], Any]) -> list[Any]:
     """
     try:
         sizes, items = _read_binary(data, decode)
-    except error as reason:
+    except error:
         raise InvalidVector(
             f"expected the bytes of an array, as long as its header says, and got {show_bytes(data)}."
-        ) from reason
+        ) from None
     for size in sizes[:0:-1]:
         items = [items[start : start + size] for start in range(0, len(items), size)]
     return items

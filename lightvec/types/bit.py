@@ -97,11 +97,11 @@ class Bit(Value[bool]):
         digits: list[str] = []
         try:
             digits.extend(map(_DIGITS.__getitem__, items))  # keeps the digits before the error
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError):
             index = len(digits)
             raise InvalidVector(
                 f"{cls.__name__} expected a bool at index {index} and got {show(items[index])}."
-            ) from error
+            ) from None
         return cls._of_text("".join(digits), cls.__name__)
 
     @classmethod

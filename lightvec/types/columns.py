@@ -67,7 +67,7 @@ def column_value(kind: type[Kind], value: Any, dimensions: int | None, column: s
     try:
         vector = kind.coerce(value)
     except InvalidVector as reason:
-        raise InvalidVector(f"{column}: {reason}") from reason
+        raise InvalidVector(f"{column}: {reason}") from None
     if dimensions is not None and len(vector) != dimensions:
         raise InvalidVector(
             f"{column} expected {dimensions} dimensions, not {len(vector)}: "

@@ -64,8 +64,8 @@ class FloatFormat:
                 raise TypeError("expected a number and got an array")
             # A third of the time of array("f", items).
             numbers = array(self.code, struct.pack(f"{len(items)}{self.letter}", *items))
-        except (TypeError, ValueError, OverflowError, IndexError, struct.error) as error:
-            raise self._refusal(items, who, places) from error
+        except (TypeError, ValueError, OverflowError, IndexError, struct.error):
+            raise self._refusal(items, who, places) from None
         return self._finite(numbers, self._high_bytes(numbers), who, items, places)
 
     def _pack_ndarray(self, value: Any, most: int, who: str) -> array[Any]:
@@ -216,9 +216,9 @@ def read_floats(texts: list[str], who: str) -> list[float]:
     numbers: list[float] = []
     try:
         numbers.extend(map(float, texts))  # keeps the numbers before the error
-    except ValueError as error:
+    except ValueError:
         index = len(numbers)
         raise InvalidVector(
             f"{who}.from_text expected a decimal number at index {index} and got {show(texts[index])}."
-        ) from error
+        ) from None
     return numbers

@@ -221,8 +221,8 @@ class SparseVector(Value[float]):
         pairs = [entry.partition(":") for entry in match[1].split(",")] if match[1].strip() else []
         try:
             indices = [int(index) for index, _, _ in pairs]
-        except ValueError as error:
-            raise malformed_text(cls, value) from error
+        except ValueError:
+            raise malformed_text(cls, value) from None
         numbers = read_floats([number for _, _, number in pairs], cls.__name__)
         return cls._of_parts(int(match[2]), indices, numbers, f"{cls.__name__}.from_text", first=1)
 
@@ -263,8 +263,8 @@ class SparseVector(Value[float]):
 def _integer(value: Any, expectation: str) -> int:
     try:
         return as_int(value)
-    except TypeError as error:
-        raise InvalidVector(f"{expectation} and got {show(value)}.") from error
+    except TypeError:
+        raise InvalidVector(f"{expectation} and got {show(value)}.") from None
 
 
 def _require_ascending(places: Sequence[int], dimensions: int, who: str, first: int = 0) -> None:

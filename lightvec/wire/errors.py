@@ -33,9 +33,9 @@ __all__ = [
     "OperationalError",
     "ProgrammingError",
     "Warning",
-    "check_committed",
     "error_from_fields",
     "join_pg8000",
+    "lost_commit",
     "remedy_for",
 ]
 
@@ -260,12 +260,13 @@ def error_from_fields(fields: Mapping[str, str]) -> DatabaseError:
 _COMMIT = re.compile(r"(?s:\s|--[^\n]*\n|/\*.*?\*/)*(COMMIT|END|PREPARE)\b", re.IGNORECASE)
 
 
-def check_committed(result: Any) -> None:
-    """Raise after a COMMIT that the server answered by ROLLBACK, because a statement had failed."""
-    if result.command != "ROLLBACK" or not _COMMIT.match(result.sql):
-        return
-    first = result.rolled_back_by
-    raise InternalError(
+def lost_commit(sql: str, first: BaseException | None) -> InternalError | None:
+    """The error of a COMMIT that the server answered by ROLLBACK, because a statement had failed; ``first`` is why."""
+    if not _COMMIT.match(sql):
+        return None
+    error = InternalError(
         "the transaction was rolled back, not committed, because a statement in it had failed"
         f"{f' ({first})' if first else ''}: nothing of it is kept, so run it again"
-    ) from first
+    )
+    error.__cause__ = first
+    return error

@@ -169,7 +169,7 @@ class _Pipeline:
             raise _other_answers()
         if result.error is not None:
             self._error = self._last.error = self._error or result.error
-        elif ends:
+        if ends:
             self._unread.popleft()
             self._last.is_done = not self._unread
             if result.on_complete is None:

@@ -40,8 +40,6 @@ class Result:
     row_count = -1
     command = ""
     error: BaseException | None = None
-    #: The first error of the transaction that this statement ended.
-    rolled_back_by: BaseException | None = None
     #: Rows that are no longer in ``rows``, or, if negative, that belong to an earlier statement.
     rows_taken = 0
     is_described = is_done = False

@@ -29,6 +29,7 @@ from lightvec.wire.errors import (
     InternalError,
     OperationalError,
     error_from_fields,
+    lost_commit,
 )
 from lightvec.wire.protocol import IDLE, IN_FAILED_TRANSACTION, SYNC
 from lightvec.wire.results import CopyResult, Result
@@ -570,7 +571,8 @@ class Session:
             self._has_altered = False
             self.transactions_ended += 1
         elif command == "ROLLBACK":  # To a savepoint, too.
-            result.rolled_back_by = self._first_error
+            if self.in_failed_transaction:
+                result.error = result.error or lost_commit(result.sql, self._first_error)
             if self._has_altered:
                 self.statements.clear()
 

@@ -310,7 +310,7 @@ PROGRAMS: dict[str, tuple[str, Callable[[], Any], str]] = {
     "dimensions asked of the table": ("url", lambda: list(Long.embedding.nearest([1, 2, 3, 4])), f"different vector dimensions 3 and 4 (SQLSTATE 22000); {OTHER_DIMENSIONS}"),  # noqa: E501
     "no database": ("url", lambda: list(Unbound.embedding.nearest([1, 2, 3])), "Unbound has no database: set it in its Meta (database = Pg8000Database()) or by database.bind([Unbound])"),  # noqa: E501
     "no table": ("url", lambda: list(Dok.select()), 'relation "dok" does not exist (SQLSTATE 42P01); create it (lightvec init-db creates the tables of models), or correct its name or the search_path'),  # noqa: E501
-    "no extension": ("bare", Doc.create_table, 'type "vector" does not exist (SQLSTATE 42704); pgvector is not installed in this database: run `lightvec init-db` or CREATE EXTENSION vector'),  # noqa: E501
+    "no extension": ("bare", lambda: Doc._meta.database.execute_sql("CREATE TABLE doc (embedding vector(3))"), 'type "vector" does not exist (SQLSTATE 42704); pgvector is not installed in this database: run `lightvec init-db` or CREATE EXTENSION vector'),  # noqa: E501
     "no extension to ask": ("bare", lambda: list(Doc.embedding.nearest([1, 2, 3])), "the database has no type vector, because pgvector is not installed in it: run `lightvec init-db` or CREATE EXTENSION vector"),  # noqa: E501
     "no privilege": ("reader", lambda: list(Doc.select()), f"permission denied for table doc (SQLSTATE 42501); {GRANT}"),  # noqa: E501
     "read-only": ("read_only", lambda: Doc.create(title="a"), f"cannot execute INSERT in a read-only transaction (SQLSTATE 25006); {READ_ONLY}"),  # noqa: E501

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import peewee
 import pytest
-from peewee import Model, TextField
+from peewee import SQL, Model, ModelIndex, TextField
+from playhouse.migrate import PostgresqlMigrator, migrate
+from playhouse.postgres_ext import ArrayField
 
-from lightvec.peewee import HnswIndex, Pg8000Database, VectorField, binary_quantize, run_many
+from lightvec.peewee import (
+    HalfVectorField,
+    HnswIndex,
+    IvfflatIndex,
+    Pg8000Database,
+    SparseVectorField,
+    VectorField,
+    binary_quantize,
+    run_many,
+)
 from lightvec.pg8000 import connect
 from lightvec.search import explain, hybrid, recall
 
@@ -136,8 +148,62 @@ def test_who_has_not_asked_is_told_where_to(away: Pg8000Database) -> None:
         transaction.rollback()
 
 
+def index(name: str) -> Callable[[Pg8000Database], object]:
+    def create(database: Pg8000Database) -> None:
+        Doc.drop_table()
+        Doc.create_table()
+        database.execute(INDEXES[name])
+
+    return create
+
+
+INDEXES: dict[str, Any] = {
+    "hnsw": HnswIndex(Doc.embedding),
+    "concurrently": HnswIndex(Doc.embedding, concurrently=True),
+    "bits": IvfflatIndex(Doc.embedding, quantize="bit", name="doc_bits"),
+    "plain": ModelIndex(Doc, [SQL("embedding vector_cosine_ops")], using="hnsw", name="doc_plain"),
+}
+
+
+def add_column(database: Pg8000Database) -> None:
+    field = VectorField(2, metric="l1", index="hnsw", null=True)
+    migrate(PostgresqlMigrator(database).add_column("doc", "more", field))
+    migrate(PostgresqlMigrator(database).alter_column_type("doc", "embedding", HalfVectorField(3)))
+
+
+class Several(Model):
+    embeddings = ArrayField(VectorField, {"dimensions": 2}, index=False)
+    sparse = SparseVectorField(3, constraints=[SQL("DEFAULT '{1:1}/3'::sparsevec")])
+
+
+DEFINITIONS: dict[str, Callable[[Pg8000Database], object]] = {
+    "create_table": lambda database: (Doc.drop_table(), Doc.create_table()),
+    "create_tables": lambda database: database.create_tables([Several]),
+    "add_column": add_column,
+    **{name: index(name) for name in INDEXES},
+}
+
+
+@pytest.mark.parametrize("by", ["schema", "options"])
+@pytest.mark.parametrize("in_transaction", [False, True])
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_definitions_find_it(away: Pg8000Database, empty_url: str, name: str, in_transaction: bool, by: str) -> None:
+    """In a schema outside the search path, or with a search path that leaves its schema out."""
+    database, schema = away, "the ext"
+    if by == "options":
+        away.execute_sql("CREATE SCHEMA app; ALTER EXTENSION vector SET SCHEMA public; ALTER TABLE doc SET SCHEMA app")
+        database, schema = Pg8000Database(empty_url, options="-c search_path=app"), "public"
+    with database.bind_ctx([Doc, Several]), database.connection_context():
+        before = path(database)
+        with database.atomic() if in_transaction and name != "concurrently" else nullcontext():
+            DEFINITIONS[name](database)
+        assert path(database) == before
+        assert (database.extension().out_of_path, before) == (schema, PATH if by == "schema" else "app")
+
+
 def test_no_extension_at_all(empty_url: str) -> None:
-    with Pg8000Database(empty_url).bind_ctx([Doc]), Doc._meta.database.connection_context():
-        assert told(Doc.create_table).endswith(
+    database = Pg8000Database(empty_url)
+    with database.bind_ctx([Doc]), database.connection_context():
+        assert told(lambda: database.execute_sql("CREATE TABLE other (e vector(3))")).endswith(
             "pgvector is not installed in this database: run `lightvec init-db` or CREATE EXTENSION vector"
         )

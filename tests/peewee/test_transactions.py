@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from peewee import EXCLUDED, IntegerField, IntegrityError, InterfaceError, Model, TextField
+from peewee import (
+    EXCLUDED,
+    DataError,
+    IntegerField,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    Model,
+    TextField,
+)
 
 from lightvec import Vector
 from lightvec.peewee import Pg8000Database, VectorField
@@ -80,6 +90,18 @@ def test_savepoint_inside(db: Pg8000Database) -> None:
             savepoint.rollback()
         Item.create(name="e")
     assert names() == ["a", "c", "e"]
+
+
+def test_a_block_whose_error_was_swallowed_is_not_committed(db: Pg8000Database) -> None:
+    def swallow() -> None:
+        Item.create(name="a")
+        with suppress(DataError):
+            db.execute_sql("SELECT 1/0")
+
+    with pytest.raises(InternalError, match="rolled back, not committed"):
+        db.atomic()(swallow)()
+    assert names() == []
+    assert not db.connection().in_transaction
 
 
 def test_transaction_can_be_rolled_back_by_hand(db: Pg8000Database) -> None:

@@ -1,4 +1,4 @@
-"""Lists of numbers, and NULL, wherever Peewee takes values: CASE, function calls, arithmetic, updates."""
+"""Lists of numbers, and NULL, wherever Peewee takes values: CASE, function calls, operators, updates."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from peewee import EXCLUDED, Case, IntegerField, Model, TextField, fn
 
 from lightvec import Bit, SparseVector, Vector
-from lightvec.errors import InvalidVector
-from lightvec.peewee import FixedBitField, Pg8000Database, SparseVectorField, VectorField
+from lightvec.errors import InvalidOption, InvalidVector
+from lightvec.peewee import FixedBitField, Pg8000Database, SparseVectorField, VectorField, subvector
 from tests.peewee.conftest import Use
 
 
@@ -58,6 +58,74 @@ def test_other_functions_and_types() -> None:
     assert column(fn.subvector(Row.dense, 1, 2).coerce(False)) == [[1, 2], None]
     with pytest.raises(InvalidVector, match=r"Row\.dense expected 3 dimensions, not 2"):
         column(fn.COALESCE(Row.dense, [0, 0]))
+
+
+FILLED: Any = fn.COALESCE(Row.dense, [0, 0, 0])
+IS_FIRST = Row.id == 1
+ONES = [1, 1, 1]
+CONDITIONS: dict[str, tuple[Any, list[int]]] = {
+    "equal": (FILLED == [0, 0, 0], [2]),
+    "not equal": (FILLED != [0, 0, 0], [1]),
+    "in": (FILLED.in_([[0, 0, 0], [9, 9, 9]]), [2]),
+    "in, of an alias": (Row.alias("other").dense.in_([[1, 2, 3]]), [1]),
+    "not in": (FILLED.not_in([np.zeros(3)]), [1]),
+    "between": (FILLED.between([0, 0, 0], [0, 9, 9]), [2]),
+    "a field between": (Row.dense.between([0, 0, 0], [9, 9, 9]), [1]),
+    "a field less than": (Row.dense < [5, 5, 5], [1]),
+    "equal to a call": (Row.dense == fn.COALESCE(None, [1, 2, 3]), [1]),
+    "equal to a Case": (Row.dense == Case(None, [(IS_FIRST, [1, 2, 3])], [0, 0, 0]), [1]),
+    "equal to a Case of a number": (Row.dense == Case(Row.id, [(1, [1, 2, 3])], [0, 0, 0]), [1]),
+    "a Case equal to": (Case(None, [(IS_FIRST, Row.dense)], [2, 2, 2]) == (2, 2, 2), [2]),
+    "sum": (Row.dense + ONES == [2, 3, 4], [1]),
+    "difference": (FILLED - ONES == [-1, -1, -1], [2]),
+    "normalized": (fn.l2_normalize(FILLED) == [0, 0, 0], [2]),
+    "subvector": (subvector(Row.dense, 1, 2) == [1, 2], [1]),
+    "concatenated": (Row.dense.concat([4]) == [1, 2, 3, 4], [1]),
+    "greatest": (fn.GREATEST(FILLED, [0, 1, 0]) == [0, 1, 0], [2]),
+    "sparse": (fn.coalesce(Row.sparse, [0, 5, 0]) == [0, 5, 0], [1, 2]),
+    "bits": (fn.coalesce(Row.bits, [True, False, True]) == [True, False, True], [1, 2]),
+    "no vector": (fn.coalesce(Row.number, 5) == 5, [1, 2]),
+    "distance": (fn.l2_distance(FILLED, [0, 0, 0]) == 0, [2]),
+    "distance of a nullif": (fn.l2_distance(fn.NULLIF(FILLED, [0, 0, 0]), [1, 2, 3]) == 0, [1]),
+    "distance to a Case": (Row.dense.l2_distance(Case(None, [(IS_FIRST, [1, 2, 3])], [0, 0, 0])) == 0, [1]),
+    "distance to a call": (Row.dense.l2_distance(fn.COALESCE(None, [1, 2, 3])) == 0, [1]),
+    "of a subquery": (fn.COALESCE(Row.select(fn.avg(Row.dense)), [0, 0, 0]) == [1, 2, 3], [1, 2]),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_conditions(name: str) -> None:
+    condition, found = CONDITIONS[name]
+    model: Any = Row.alias("other") if name == "in, of an alias" else Row
+    query = model.select(model.id).where(condition).order_by(model.id).tuples()
+    assert [value for (value,) in query] == found
+
+
+@pytest.mark.parametrize("source", ["subquery", "union", "cte"])
+def test_columns_of_a_subquery(source: str) -> None:
+    rows: Any = Row.select(Row.id, Row.dense, FILLED.alias("filled"))
+    if source == "union":
+        rows = rows.where(Row.id == 1) | rows.where(Row.id == 2)
+    inner = rows.cte("c") if source == "cte" else rows.alias("s")
+    chosen = (
+        fn.COALESCE(inner.c.dense, [7, 7, 7]),
+        fn.l2_distance(inner.c.filled, [1, 2, 3]),
+        inner.c.dense == [1, 2, 3],
+    )
+    query: Any = Row.select(*chosen).from_(inner).order_by(inner.c.id).tuples()
+    if source == "cte":
+        query = query.with_cte(inner)
+    assert list(query) == [(Vector([1, 2, 3]), 0, True), (Vector([7, 7, 7]), pytest.approx(14**0.5), None)]
+
+
+def test_a_call_and_what_is_computed_from_it_in_one_query() -> None:
+    query: Any = Row.select(fn.l2_distance(FILLED, [0, 0, 0]), fn.count(Row.id)).group_by(FILLED).order_by(FILLED)
+    assert list(query.tuples()) == [(0, 1), (pytest.approx(14**0.5), 1)]
+
+
+def test_a_call_has_no_distance_methods() -> None:
+    with pytest.raises(InvalidOption, match=r"got one: .* write fn\.l2_distance\(call, vector\)"):
+        column(FILLED.l2_distance([1, 2, 3]))
 
 
 def test_case() -> None:

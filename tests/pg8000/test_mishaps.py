@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -71,6 +72,38 @@ def test_a_commit_that_rolls_back_names_the_first_error(commit: str, conn: Conne
         conn.run(commit)
     assert caught.value.__cause__ is first
     conn.run("ROLLBACK")
+
+
+ENDS: dict[str, Callable[[dbapi.Connection, str], object]] = {
+    "cursor": lambda connection, commit: connection.cursor().execute(commit),
+    "cursor with values": lambda connection, commit: connection.cursor().execute(commit, ()),
+    "executemany": lambda connection, commit: connection.cursor().executemany(commit, [()]),
+    "script": lambda connection, commit: connection.cursor().execute(f"{commit}; SELECT 1"),
+    "commit and rollback": lambda connection, commit: connection.cursor().execute(f"{commit}; ROLLBACK"),
+    "unnamed": lambda connection, commit: connection.execute_unnamed(commit),
+    "simple": lambda connection, commit: connection.execute_simple(commit),
+    "many": lambda connection, commit: connection.execute_many([(commit, ()), ("SELECT 1", ()), ("SELECT 2", ())]),
+    "stream": lambda connection, commit: list(connection.cursor().stream(commit)),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("commit", ["commit", "COMMIT AND CHAIN", "END"])
+def test_so_does_each_way_to_send_it(end: str, commit: str, dbapi_conn: dbapi.Connection) -> None:
+    dbapi_conn.cursor().execute("SELECT 1")
+    first = fail(dbapi_conn)
+    with pytest.raises(InternalError, match=FIRST) as caught:
+        ENDS[end](dbapi_conn, commit)
+    assert caught.value.__cause__ is first
+    assert not dbapi_conn.in_failed_transaction
+    assert dbapi_conn.cursor().execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_commit_before_a_rollback_is_kept(conn: Connection) -> None:
+    conn.run("CREATE TEMPORARY TABLE kept (id int)")
+    conn.run("BEGIN; INSERT INTO kept VALUES (1)")
+    conn.run("COMMIT; BEGIN; INSERT INTO kept VALUES (2); ROLLBACK")
+    assert conn.run("SELECT id FROM kept") == [[1]]
 
 
 def test_the_first_error_is_the_one_of_this_transaction(dbapi_conn: dbapi.Connection) -> None:

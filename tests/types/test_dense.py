@@ -7,7 +7,7 @@ import math
 import pickle
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 
 from lightvec.errors import InvalidVector, LightvecError
 from lightvec.types import Bit, HalfVector, SparseVector, Vector
+from lightvec.types.arrays import array_from_binary
+from lightvec.types.columns import column_value
 
 Dense = type[Vector] | type[HalfVector]
 both = pytest.mark.parametrize("kind", [Vector, HalfVector])
@@ -310,10 +312,26 @@ def test_error_in_the_callers_iterator_is_the_callers() -> None:
         Vector(broken())
 
 
-def test_causes_are_chained() -> None:
+MISTAKES: list[Callable[[], object]] = [
+    lambda: Vector(["two"]),  # type: ignore[list-item]
+    lambda: HalfVector([1, None]),  # type: ignore[list-item]
+    lambda: Vector.from_text("[1,2e]"),
+    lambda: SparseVector.from_text("{1.5:1}/3"),
+    lambda: SparseVector({"a": 1}, 3),  # type: ignore[dict-item]
+    lambda: Bit(["a"]),  # type: ignore[list-item]
+    lambda: column_value(Vector, ["two"], 1, "Doc.embedding"),
+    lambda: array_from_binary(b"x", bytes),
+]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_shows_one_traceback(mistake: Callable[[], object]) -> None:
+    """The message has what the cause says."""
     with pytest.raises(InvalidVector) as caught:
-        Vector(["two"])  # type: ignore[list-item]
-    assert isinstance(caught.value.__cause__, (TypeError, struct.error))
+        mistake()
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None
 
 
 @both
