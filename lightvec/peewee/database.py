@@ -466,12 +466,13 @@ class Pg8000Database(PostgresqlDatabase):
         return None if end_inherited_block(self) else super().pop_transaction()
 
     def commit(self) -> Any:
-        """Commit. A broken connection is an error: its transaction is lost."""
+        """Commit, or end a failed transaction. A broken connection is an error: its transaction is lost."""
         conn = open_connection(self)
         if conn is None:
             return super().commit()
         with peewee_errors:
-            return conn.cursor().execute("COMMIT")
+            # Peewee's drivers pass over a COMMIT that rolls back.
+            return conn.cursor().execute("ROLLBACK" if conn.in_failed_transaction else "COMMIT")
 
     def milliseconds_left(self) -> float | None:
         return None if self.deadline is None else self.deadline()
