@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from lightvec.errors import SchemaMismatch
+from lightvec.peewee._seam import run_logged
 from lightvec.wire.identifiers import identifier, text_literal
 
 __all__ = [
@@ -120,7 +121,8 @@ def record_origin(database: Any, field: Any) -> None:
 
 
 def execute_comment(database: Any, statement: str) -> None:
-    database.execute_sql(statement.replace("%", "%%"))
+    # Without parameters percent signs are literal, in names and in the comment.
+    run_logged(database, statement, None, lambda: database.cursor().execute(statement))
 
 
 def comment_sql(field: Any, comment: str) -> str:

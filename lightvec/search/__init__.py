@@ -8,9 +8,10 @@
 ``hybrid_search`` is :func:`hybrid`. ``explaining`` is :func:`explain`, over ``query_plan`` and ``plan_expressions``,
 which read the output of EXPLAIN. ``recall_measurement`` and ``tuning`` are :func:`recall` and :func:`tune`, and
 ``plots`` draws them. ``doctor`` runs the checks in ``doctor_connection``,
-``doctor_server``, ``doctor_tables`` and ``doctor_indexes`` on what ``table_statistics`` reads; ``citus_shards`` is for
-Citus. ``scan_settings`` reads the settings of index scans, and ``findings`` has the texts of everything that explain
-and doctor report.
+``doctor_server``, ``doctor_tables`` and ``doctor_indexes`` on what ``table_statistics`` reads, and
+``doctor_embeddings`` with the user's function; ``citus_shards`` is for Citus.
+``scan_settings`` reads the settings of index scans, and ``findings`` has the texts of everything that
+explain and doctor report.
 """
 
 from __future__ import annotations

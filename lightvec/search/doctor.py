@@ -14,6 +14,7 @@ from lightvec.peewee.catalog import sources_of_view
 from lightvec.peewee.database import Pg8000Database
 from lightvec.search.citus_shards import node_findings, read_nodes, shard_findings
 from lightvec.search.doctor_connection import connection_findings
+from lightvec.search.doctor_embeddings import Embedder, embedding_findings
 from lightvec.search.doctor_indexes import index_findings, memory_findings
 from lightvec.search.doctor_server import read_server, server_findings
 from lightvec.search.doctor_tables import column_findings, write_findings
@@ -24,12 +25,16 @@ __all__ = ["examine"]
 
 
 def examine(
-    database: Pg8000Database, tables: Collection[str] | None = None, schema: str | None = None
+    database: Pg8000Database,
+    tables: Collection[str] | None = None,
+    schema: str | None = None,
+    embedder: Embedder | None = None,
 ) -> list[Finding]:
     """All that was checked of the connection, the server and these tables, in order.
 
     Without ``tables``, all tables with a vector column, or those of ``schema``. Nothing is changed.
     Rows are counted on tables up to 64 MiB, and on a sample of that size of larger ones.
+    ``embedder`` is compared with the vectors of the one table in ``tables``.
     :class:`~lightvec.errors.SchemaMismatch` for a name that no table has.
     """
     found = [*connection_findings(database)]
@@ -63,4 +68,8 @@ def examine(
         found += write_findings(table)
         if table.shards is not None:
             found += shard_findings(table.schema, table.name, table.indexes, table.shards)
+    if embedder is not None:
+        (name,) = tables or ()
+        known = next(iter(checked), None)
+        found += embedding_findings(database, embedder, name, schema, known)
     return [*found, *memory_findings(checked, memory)]

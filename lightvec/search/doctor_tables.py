@@ -27,7 +27,7 @@ def column_findings(table: Table) -> Iterator[Finding]:
             yield finding("not_readable", subject, schema=identifier(table.schema), name=table.sql)
         if column.dimensions is None:
             yield _no_dimensions(table, column, subject)
-        elif not table.indexes_of(column) and not is_being_built:
+        elif not table.indexes_of(column.name) and not is_being_built:
             # Above the dimensions that an index takes, create-index chooses a coarser form.
             command = index_command(table.name, table.schema, vector_column=column.name)
             level = PROBLEM if table.rows >= _MANY_ROWS else NOTE
@@ -37,12 +37,18 @@ def column_findings(table: Table) -> Iterator[Finding]:
 def _row_findings(table: Table, column: VectorColumn, sample: Sample, subject: str) -> Iterator[Finding]:
     dimensions = f"({column.dimensions})" if column.dimensions else ""
     about = "about " if table.is_sample else ""
-    yield Finding(OK, "column", subject, f"{column.type}{dimensions}, {about}{table.rows:,.0f} rows")
+    what = f"{column.type}{dimensions}, {about}{table.rows:,.0f} rows"
+    model = f", of the model {column.origin.model}" if column.origin else ""
+    yield Finding(OK, "column", subject, what + model)
     rows = f"the {sample.rows:,} rows of a sample" if table.is_sample else f"{sample.rows:,} rows"
-    if sample.nulls:
+    has_source = bool(column.origin and column.origin.source)
+    if sample.pending:
+        yield finding("pending_vectors", subject, count=sample.pending, rows=rows)
+    # With a source, what is not pending has no text.
+    if sample.nulls and not has_source:
         values = {"name": table.sql, "column": identifier(column.name)}
         yield finding("null_vectors", subject, count=sample.nulls, rows=rows, **values)
-    by_cosine = [index.name for index in table.indexes_of(column) if index.metric == "cosine"]
+    by_cosine = [index.name for index in table.indexes_of(column.name) if index.metric == "cosine"]
     if sample.zeros and by_cosine:
         yield finding("zero_vectors", subject, count=sample.zeros, rows=rows, index=by_cosine[0])
 

@@ -258,6 +258,11 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
         "{count:,} of {rows} have no vector, and no search finds them",
         "UPDATE {name} with the vectors of the rows WHERE {column} IS NULL",
     ),
+    "pending_vectors": (
+        "{count:,} of {rows} have no vector of their present text: searches find them by their "
+        "former text, or not at all",
+        "lightvec fill MODULE:Model --with MODULE:FUNCTION",
+    ),
     "zero_vectors": (
         "{count:,} of {rows} have a vector of zeros, which the cosine index ({index}) leaves out",
         "find their source (an empty text, a failed call), and store NULL or the right vector",
@@ -269,6 +274,35 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     "mixed_dimensions": (
         "it declares no dimensions and holds vectors of {least:,} to {most:,}",
         "put the vectors of each model into a column that declares its dimensions",
+    ),
+    # doctor: stored vectors beside those of the user's function
+    "nothing_to_compare": (
+        "no row has both a text and a vector made of it, so {function} was not tried",
+        "load some, or run lightvec fill",
+    ),
+    "other_dimensions": (
+        "{function} makes vectors of {got:,} dimensions, and those stored have {dimensions:,}",
+        "search with the function of the model that made them",
+    ),
+    "other_direction": (
+        "{function} makes other vectors of the same texts ({count} of {rows} rows, median {measure} "
+        "{median:.3f}): the model changed, or a prefix of the text",
+        "search with what made them, or make all again (lightvec switch, which moves to a second column)",
+    ),
+    "some_other_direction": (
+        "{function} makes other vectors of the same texts for {count} of {rows} rows (median {measure} "
+        "of these {median:.3f}): their texts changed, or another model made them",
+        "make these again; a field with source= knows which they are, and lightvec fill makes them",
+    ),
+    "other_length": (
+        "the vectors have {ratio:.3g} times the length of those that {function} makes, and the index is "
+        "by {metrics}: the normalization changed",
+        "normalize as it was, or make all again",
+    ),
+    "other_length_by_cosine": (
+        "the vectors have {ratio:.3g} times the length of those that {function} makes: the "
+        "normalization changed, which searches by cosine do not notice",
+        "normalize as it was before you use another metric",
     ),
     "dead_rows": (
         "{dead:,} dead rows beside {live:,} live ones: a search reads them too, and finds fewer",
@@ -372,6 +406,9 @@ _NOTES = {
     "view",
     "not_readable",
     "null_vectors",
+    "pending_vectors",
+    "nothing_to_compare",
+    "other_length_by_cosine",
     "build_running",
     "unused_index",
     "ivfflat_built_empty",
@@ -382,7 +419,12 @@ _NOTES = {
 }
 
 #: Entries that are variants of another code's.
-_CODES = {"pgpool": "pooler", "ivfflat_built_empty": "ivfflat_built_early"}
+_CODES = {
+    "pgpool": "pooler",
+    "ivfflat_built_empty": "ivfflat_built_early",
+    "some_other_direction": "other_direction",
+    "other_length_by_cosine": "other_length",
+}
 
 
 def finding(code: str, subject: str = "", level: str | None = None, **values: object) -> Finding:

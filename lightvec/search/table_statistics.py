@@ -6,11 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from peewee import DatabaseError
+from peewee import SCOPE_VALUES, DatabaseError
 
+from lightvec.errors import InvalidOption
 from lightvec.peewee.catalog import ExistingIndex, vector_indexes
+from lightvec.peewee.column_comments import Origin, origin_in
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.reflect import no_such_table
+from lightvec.peewee.embedding_source import is_pending
+from lightvec.peewee.reflect import model_of, no_such_table
 from lightvec.search.citus_shards import BUILDS, Shards, shards_of
 from lightvec.search.findings import display_name
 from lightvec.wire.identifiers import identifier
@@ -35,6 +38,7 @@ SELECT c.oid::int8, n.nspname, c.relname, a.attname, t.typname,
     nullif(CASE d.typbasetype WHEN 0 THEN a.atttypmod ELSE d.typtypmod END, -1),
     pg_catalog.has_schema_privilege(n.oid, 'USAGE')
         AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'),
+    pg_catalog.col_description(c.oid, a.attnum),
     size.*
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -81,13 +85,17 @@ _NORMS: Mapping[str, str] = {"vector": "vector_norm", "halfvec": "l2_norm", "spa
 
 
 class Sample(NamedTuple):
-    """Rows of a sample, those without a vector and with zeros, and the least and most dimensions."""
+    """Rows of a sample, those without a vector and with zeros, and the least and most dimensions.
+
+    ``pending`` are those whose vector was not made of their present text.
+    """
 
     rows: int
     nulls: int
     zeros: int
     least: int | None
     most: int | None
+    pending: int
 
 
 @dataclass
@@ -98,7 +106,13 @@ class VectorColumn:
     type: str
     dimensions: int | None
     is_readable: bool
+    comment: str | None
     sample: Sample | None = None
+
+    @property
+    def origin(self) -> Origin | None:
+        """The embedding model and the source that the comment names."""
+        return origin_in(self.comment)
 
 
 @dataclass
@@ -134,8 +148,15 @@ class Table:
     def sql(self) -> str:
         return identifier(self.schema, self.name)
 
-    def indexes_of(self, column: VectorColumn) -> list[ExistingIndex]:
-        return [index for index in self.indexes if index.column == column.name]
+    @property
+    def sampling(self) -> str:
+        """The clause after the table that reads a sample, which is all rows of a small table."""
+        share = min(1.0, _SAMPLE_BYTES / max(self.size, 1))
+        # Not a parameter: Citus does not pass one on to the only shard of a table.
+        return f"TABLESAMPLE SYSTEM ({100 * share:.9f})"
+
+    def indexes_of(self, column: str) -> list[ExistingIndex]:
+        return [index for index in self.indexes if index.column == column]
 
     def index_parts(self, index: ExistingIndex) -> list[tuple[str, int]]:
         """The bytes of an index and the node that has them, by shard; without shards, one unnamed."""
@@ -172,6 +193,8 @@ def vector_tables(
             with database.atomic():
                 _add_shards(database, table)
                 _add_sample(database, table)
+        except InvalidOption as error:  # A source that was renamed.
+            table.error = str(error)
         except DatabaseError as error:
             if not database.is_connection_usable():
                 raise
@@ -198,7 +221,7 @@ def _table(rows: Sequence[Sequence[Any]], indexes: Sequence[ExistingIndex]) -> T
         never_analyzed,
         analyzed,
         vacuumed,
-        columns=[VectorColumn(*row[3:7]) for row in rows],
+        columns=[VectorColumn(*row[3:8]) for row in rows],
         indexes=[index for index in indexes if (index.table_schema, index.table) in names],
     )
 
@@ -221,16 +244,14 @@ def _add_shards(database: Pg8000Database, table: Table) -> None:
 
 def _add_sample(database: Pg8000Database, table: Table) -> None:
     """A sample of the rows, which is all of them on a small table."""
-    share = min(1.0, _SAMPLE_BYTES / max(table.size, 1))
-    # Not a parameter: Citus does not pass one on to the only shard of a table.
-    sampled = f"{table.sql} TABLESAMPLE SYSTEM ({100 * share:.9f})"
+    sampled = f"{table.sql} {table.sampling}"
     for column in table.columns:
         if column.is_readable:
-            column.sample = _sample(database, column, sampled)
+            column.sample = _sample(database, table, column, sampled)
     samples = [column.sample for column in table.columns if column.sample]
     if not samples:
         return
-    table.is_sample = share < 1
+    table.is_sample = table.size > _SAMPLE_BYTES
     if not table.is_sample:
         table.rows = samples[0].rows
     for index in table.indexes:
@@ -239,7 +260,7 @@ def _add_sample(database: Pg8000Database, table: Table) -> None:
             table.newer[index.name] = _newer(database, index, sampled)
 
 
-def _sample(database: Pg8000Database, column: VectorColumn, sampled: str) -> Sample:
+def _sample(database: Pg8000Database, table: Table, column: VectorColumn, sampled: str) -> Sample:
     schema, name = database.extension().schema, identifier(column.name)
     norm, dimensions = _NORMS.get(column.type), f"{identifier(schema, 'vector_dims')}({name})"
     is_zero = f"{identifier(schema, norm)}({name}) = 0" if norm else "false"
@@ -247,9 +268,20 @@ def _sample(database: Pg8000Database, column: VectorColumn, sampled: str) -> Sam
         dimensions = "NULL::int"
     sql = (
         f"SELECT count(*), count(*) - count({name}), count(*) FILTER (WHERE {is_zero}), "
-        f"min({dimensions}), max({dimensions}) FROM {sampled}"
+        f"min({dimensions}), max({dimensions}), "
+        f"count(*) FILTER (WHERE {_pending(database, table, column)}) FROM {sampled}"
     )
     return Sample(*database.execute_sql(sql).fetchall()[0])
+
+
+def _pending(database: Pg8000Database, table: Table, column: VectorColumn) -> str:
+    """The condition of the rows whose vector was not made of their present text."""
+    if not (column.origin and column.origin.source):
+        return "false"
+    model: Any = model_of(database, table.name, table.schema)
+    context = database.get_sql_context(scope=SCOPE_VALUES)
+    sql, _ = context.sql(is_pending(model._meta.columns[column.name])).query()
+    return str(sql)
 
 
 def _newer(database: Pg8000Database, index: ExistingIndex, sampled: str) -> float:

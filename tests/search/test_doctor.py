@@ -7,7 +7,7 @@ import shutil
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
+from peewee import AutoField, Model, TextField
 
 from lightvec.errors import SchemaMismatch
-from lightvec.peewee import Pg8000Database
-from lightvec.peewee.reflect import model_of
+from lightvec.peewee import Pg8000Database, VectorField, fill
+from lightvec.peewee.reflect import model_of, model_with
+from lightvec.peewee.schema import set_up
 from lightvec.pg8000 import connect
 from lightvec.search import doctor_connection, doctor_indexes, doctor_tables, explain, table_statistics
 from lightvec.search.doctor import examine
@@ -664,3 +666,75 @@ def test_hostile_names(empty_url: str) -> None:
         conn.execute_simple(found["never_analyzed"].remedy)
         conn.execute_simple(found["ivfflat_built_early"].remedy)
     assert set(bad(Pg8000Database(empty_url))) == {"null_vectors"}
+
+
+# Embedding models
+
+
+class Sourced(Model):
+    """Vectors that follow their text."""
+
+    body = TextField(null=True)
+    embedding = VectorField(2, metric="cosine", index="hnsw", model="lengths", source="body")
+
+
+def fill_sourced(database: Pg8000Database, texts: Sequence[str | None]) -> None:
+    """Store these texts and their vectors in the table ``sourced``."""
+    with database.connection_context(), database.bind_ctx([Sourced]):
+        set_up(database, [Sourced])
+        Sourced.insert_many([{"body": text} for text in texts]).execute()
+        fill(Sourced.embedding, lambda texts: [[len(text), 1] for text in texts])
+        database.execute_sql("ANALYZE sourced")
+
+
+def test_the_model_of_a_column(ready: Ready) -> None:
+    database = ready()
+    fill_sourced(database, ["one", "two", None])
+    (column,) = [each for each in examined(database) if each.code == "column"]
+    assert column.what == "vector(2), 3 rows, of the model lengths"
+    assert bad(database) == {}, "a row without a text is no fault"
+
+
+def test_vectors_of_former_texts(ready: Ready) -> None:
+    database = ready()
+    fill_sourced(database, ["one", "two", "three", None])
+    with connect(database.database) as conn:
+        conn.run("UPDATE sourced SET body = 'four' WHERE id = 2")
+        conn.run("INSERT INTO sourced (body) VALUES ('five')")
+    found = bad(database, ["sourced"])
+    assert list(found) == ["pending_vectors"]
+    assert found["pending_vectors"].level == "note"
+    assert found["pending_vectors"].what.startswith("2 of 5 rows have no vector of their present text")
+    assert found["pending_vectors"].remedy.startswith("lightvec fill ")
+
+
+def test_vectors_of_former_texts_in_a_sample(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = ready()
+    fill_sourced(database, [])
+    with connect(database.database) as conn:
+        conn.run("INSERT INTO sourced (body) SELECT repeat('x', 200) FROM generate_series(1, 4000)")
+        conn.run("ANALYZE sourced")
+    monkeypatch.setattr(table_statistics, "_SAMPLE_BYTES", 200_000)
+    found = re.match(r"(\d+) of the (\d+) rows of a sample", bad(database)["pending_vectors"].what)
+    assert found is not None
+    assert found[1] == found[2]
+    assert int(found[1]) < 4000
+
+
+def test_a_source_that_was_renamed(ready: Ready) -> None:
+    database = ready()
+    fill_sourced(database, ["one"])
+    with connect(database.database) as conn:
+        conn.run("ALTER TABLE sourced RENAME body TO text")
+    assert "got 'body', which is no such field" in bad(database)["not_checked"].what
+
+
+def test_hostile_names_of_a_source(empty_url: str) -> None:
+    database = Pg8000Database(empty_url)
+    text = TextField(column_name=f"b {HOSTILE}")
+    vector = VectorField(2, metric="l2", model=HOSTILE, source=f"b {HOSTILE}")
+    model = model_with(f"t {HOSTILE}", {"id": AutoField(), f"b {HOSTILE}": text, f"c {HOSTILE}"[:20]: vector})
+    with database.connection_context():
+        set_up(database, [model])
+        model.insert({text: "one"}).execute(database)
+    assert bad(database)["pending_vectors"].what.startswith("1 of 1 rows")
