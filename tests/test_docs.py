@@ -39,7 +39,8 @@ PAGES = {
     "docs/quick-start.md": 4,
     "docs/models.md": 8,
     "docs/scripts.md": 8,
-    "docs/command-line.md": 12,
+    "docs/command-line.md": 16,
+    "docs/embeddings.md": 6,
     "docs/lambda.md": 2,
     "docs/indexes.md": 5,
     "docs/testing.md": 1,
@@ -48,7 +49,7 @@ PAGES = {
     "docs/pgvector.md": 1,
 }
 #: These begin with an empty database, the others with the rows of the quick start.
-FROM_NOTHING = {"README.md", "docs/quick-start.md", "docs/libraries.md"}
+FROM_NOTHING = {"README.md", "docs/embeddings.md", "docs/quick-start.md", "docs/libraries.md"}
 
 #: The table that docs/quick-start.md creates and fills.
 PRODUCT = """

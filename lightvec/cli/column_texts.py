@@ -50,15 +50,32 @@ def text_writer(name: str, column: Column, texts_are_json: bool) -> Callable[[An
     return partial(_array, write, column.vector is not None) if column.element_oid else write
 
 
+class _HasDecimalError(Exception):
+    pass
+
+
 def _json(expected: str, is_text: bool, value: Any) -> str:
     def default(value: Any) -> Any:
         if isinstance(value, bytes):
             raise SchemaMismatch(f"{expected}, got bytes, which JSON cannot hold: leave them out")
-        if hasattr(value, "tolist"):
-            return value.tolist()
-        return float(value) if isinstance(value, Decimal) else str(value)
+        if isinstance(value, Decimal):
+            raise _HasDecimalError
+        return value.tolist() if hasattr(value, "tolist") else str(value)
 
-    return value if is_text and isinstance(value, str) else json.dumps(value, default=default)
+    def write(value: Any) -> str:
+        """Item by item where there is a decimal, which json.dumps could write as a float only."""
+        try:
+            return json.dumps(value, default=default)
+        except _HasDecimalError:
+            pass
+        if isinstance(value, Decimal):
+            return str(value)
+        if isinstance(value, dict):
+            items = (f"{json.dumps(name)}: {write(item)}" for name, item in value.items())
+            return f"{{{', '.join(items)}}}"
+        return f"[{', '.join(map(write, value))}]"
+
+    return value if is_text and isinstance(value, str) else write(value)
 
 
 def _dense(value: Any) -> str:

@@ -10,22 +10,25 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 from lightvec.cli.vector_files import batch_rows, word_vectors
 from lightvec.errors import InvalidOption
 
 #: Formats of rows as text, of one matrix, and of arrays.
-TEXTS = ("jsonl", "jsonl.gz", "csv", "vec")
+TEXTS = ("jsonl", "jsonl.gz", "csv", "vec", "csv.gz", "vec.gz")
 _ANY_BYTES = ("fvecs", "ivecs", "bvecs", "fbin")
 MATRICES = ("npy", "hdf5", *_ANY_BYTES)
 ARRAYS = ("npz", *MATRICES)
 
 FORMATS = (*TEXTS, *ARRAYS, "parquet", "feather")
 
-_ENDINGS = {"tsv": "csv", "h5": "hdf5", "arrow": "feather", "glove": "vec"}
+_ENDINGS = {"ndjson": "jsonl", "tsv": "csv", "h5": "hdf5", "arrow": "feather", "glove": "vec"}
 
 #: How files begin.
 _SIGNATURES = {
@@ -91,13 +94,17 @@ def format_of(path: Path, format: str | None = None) -> str:
         with path.open("rb") as file:
             head = file.read(4_096)
     ending = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffix)[1:].lower()
-    found = format or _ENDINGS.get(ending, ending)
-    if ending == "txt" and _is_word_vector(head):
-        found = format or "vec"
+    plain = ending.removesuffix(".gz")
+    if plain == "txt" and _is_word_vector(_unpacked(head)):
+        plain = "vec"
+    packed = ".gz" if ending.endswith(".gz") else ""
+    found = format or _ENDINGS.get(plain, plain) + packed
+    if found in FORMATS and found not in TEXTS and path.exists() and not path.is_file():
+        raise InvalidOption(f"{path}: expected a file for {found}, got a pipe: save it first")
     if found in _ANY_BYTES:
         return found
     held = next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), found)
-    if held == "a gzip file" and found == "jsonl.gz":
+    if held == "a gzip file" and found.endswith(".gz"):
         held = found
     if held == "a zip archive" and (b".npy" in head[:200] or found == "npz"):
         held = "npz"
@@ -108,6 +115,16 @@ def format_of(path: Path, format: str | None = None) -> str:
         raise InvalidOption(f"{path}: it holds {held}: name it .{held}, or say --format {held}")
     holds = "" if held == found else f"it holds {held}; "
     raise InvalidOption(f"{path}: {holds}expected a file that ends in {endings}, or --format")
+
+
+def _unpacked(head: bytes) -> bytes:
+    """The beginning of a file, which may be packed by gzip."""
+    if not head.startswith(b"\x1f\x8b"):
+        return head
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, 4_096)
+    except zlib.error:
+        return b""
 
 
 def _is_word_vector(head: bytes) -> bool:
@@ -134,20 +151,50 @@ def text_rows(
     delimiter: str | None,
 ) -> Rows:
     """The rows of a text file; JSON numbers are texts as written, but under ``with_numbers``."""
-    file = standard_input().buffer if path == _STDIN else path.open("rb")
+    stored: Any = standard_input().buffer if path == _STDIN else path.open("rb")
     size = None if path == _STDIN else path.stat().st_size
 
     def read_part(_: int) -> float | None:
-        return file.tell() / size if size and not file.closed else None
+        return stored.tell() / size if size and not stored.closed else None
 
-    if format == "csv":
-        return _csv(file, path, read_part, delimiter)
-    if format == "vec":
-        names = ["word", vector_column or "embedding"]
-        return Rows(path, word_vectors(file, path, names), file.close, read_part, names=names)
-    read = _json_lines if format == "jsonl" else _json_lines_gz
-    rows = read(file, path, frozenset(with_numbers))
-    return Rows(path, rows, file.close, read_part, is_json=True)
+    def read(file: Any) -> Rows:
+        kind = format.removesuffix(".gz")
+        if kind == "csv":
+            return _csv(file, path, read_part, delimiter)
+        if kind == "vec":
+            names = ["word", vector_column or "embedding"]
+            vectors = word_vectors(file, path, names)
+            # Read at once: what is no file of words has no names to complain of.
+            words = chain([*islice(vectors, 1)], vectors)
+            return Rows(path, words, file.close, read_part, names=names)
+        rows = _json_lines(file, path, frozenset(with_numbers))
+        return Rows(path, rows, file.close, read_part, is_json=True)
+
+    try:
+        if not format.endswith(".gz"):
+            return read(stored)
+        stored = io.BufferedReader(stored)
+        with _whole_gzip(path):
+            if not stored.peek(1):
+                raise EOFError("it is empty")
+            found = read(gzip.GzipFile(fileobj=stored))
+    except InvalidOption:
+        stored.close()
+        raise
+
+    def unpacked(rows: NumberedRows) -> NumberedRows:
+        with _whole_gzip(path):
+            yield from rows
+
+    return replace(found, rows=unpacked(found.rows), close=stored.close)
+
+
+@contextmanager
+def _whole_gzip(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InvalidOption(f"{path}: expected a whole gzip file: {error}") from error
 
 
 def _json_lines(file: Iterable[bytes], path: Path, with_numbers: frozenset[str]) -> NumberedRows:
@@ -169,22 +216,39 @@ def _is_of_a_batch(found: dict[str, Any]) -> bool:
     )
 
 
-def _json_lines_gz(file: BinaryIO, path: Path, with_numbers: frozenset[str]) -> NumberedRows:
-    try:
-        with gzip.GzipFile(fileobj=file) as unpacked:
-            yield from _json_lines(unpacked, path, with_numbers)
-        if not file.tell():
-            raise EOFError("it is empty")
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InvalidOption(f"{path}: expected a whole gzip file: {error}") from error
+class _Number(str):
+    """A number as the file writes it."""
+
+    def exact(self) -> Any:
+        """An integer or a float, or a decimal if a float would lose digits."""
+        try:
+            return int(self)
+        except ValueError:
+            number = float(self)
+        is_exact = number != number or Decimal(repr(number)) == Decimal(self)
+        return number if is_exact else Decimal(self)
+
+
+def _with_numbers(value: Any) -> Any:
+    if isinstance(value, _Number):
+        return value.exact()
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _with_numbers(item) for name, item in value.items()}
+    return value
 
 
 def _object(line: bytes, where: str, with_numbers: frozenset[str]) -> dict[str, Any]:
     try:
-        found = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
-        if isinstance(found, dict) and not with_numbers.isdisjoint(found):
-            values = json.loads(line)
-            found |= {name: values[name] for name in with_numbers & found.keys()}
+        number = _Number if with_numbers else str
+        found = json.loads(line, parse_float=number, parse_int=number, parse_constant=number)
+        if isinstance(found, dict) and with_numbers:
+            for name, value in found.items():
+                if name in with_numbers:
+                    found[name] = _with_numbers(value)
+                elif isinstance(value, _Number):
+                    found[name] = str(value)
     except (ValueError, RecursionError) as error:
         raise InvalidOption(f"{where}: expected a JSON object: {error}") from error
     if not isinstance(found, dict) or not found:
@@ -193,10 +257,10 @@ def _object(line: bytes, where: str, with_numbers: frozenset[str]) -> dict[str, 
     return found
 
 
-def _csv(file: BinaryIO, path: Path, read_part: ReadPart, delimiter: str | None) -> Rows:
+def _csv(file: Any, path: Path, read_part: ReadPart, delimiter: str | None) -> Rows:
     """Rows of a CSV file; the server refuses bytes that are not UTF-8."""
     text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
-    is_tabbed = delimiter is None and path.suffix.lower() == ".tsv"
+    is_tabbed = delimiter is None and path.name.lower().endswith((".tsv", ".tsv.gz"))
     letter = "\t" if is_tabbed or delimiter == "tab" else delimiter or ","
     lines = _csv_lines(csv.reader(text, strict=True, delimiter=letter), path)
     try:

@@ -79,11 +79,12 @@ def command(
 ) -> None:
     """Load FILE into TABLE: all of it or nothing.
 
-    FILE has rows (.jsonl, .jsonl.gz, .csv, .parquet, .feather or .arrow, OpenAI's batch output as
-    .jsonl), words and vectors (.vec, GloVe's .txt), arrays by column (.npz), or a matrix of
-    embeddings (.npy, .hdf5, .fvecs, .ivecs, .bvecs, .fbin); - is standard input. Keys or headings
-    are the columns' names. A CSV file's embeddings are texts like [1,2,3]. A text for a json or
-    jsonb column is JSON text, but in .jsonl, whose values are JSON already.
+    FILE has rows (.jsonl or .ndjson, .csv, .tsv, .parquet, .feather or .arrow, OpenAI's batch output
+    as .jsonl), words and vectors (.vec, GloVe's .txt), arrays by column (.npz), or a matrix of
+    embeddings (.npy, .hdf5, .fvecs, .ivecs, .bvecs, .fbin); texts also with .gz behind; - is
+    standard input. Keys or headings are the columns' names. A CSV file's embeddings are texts like
+    [1,2,3]. A text for a json or jsonb column is JSON text, but in .jsonl, whose values are JSON
+    already.
 
     \b
     lightvec load doc docs.jsonl.gz
@@ -101,11 +102,11 @@ def command(
         raise click.UsageError(f"{file} is one matrix, {names}")
     if only and not maps:
         raise click.UsageError("--only loads what --map names: name something")
-    if delimiter and format != "csv":
+    if delimiter and format not in ("csv", "csv.gz"):
         raise click.UsageError(f"--delimiter is for CSV files, and {file} is {format}")
     if vectors and format in ARRAYS:
         raise click.UsageError(f"--vectors goes with a file of rows, and {file} is one of arrays")
-    needs_column = bool(vectors) or is_matrix or format == "vec"
+    needs_column = bool(vectors) or is_matrix or format in ("vec", "vec.gz")
     if vector_column is not None and not needs_column and embedding_model is None:
         raise click.UsageError(
             f"--vector-column says where --vectors or a matrix go, and {file} names its columns "

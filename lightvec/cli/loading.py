@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -43,9 +42,6 @@ _BINARY: dict[type, tuple[int, ...]] = {
     bytes: oids("bytea"),
     date: oids("date"),
 }
-
-#: Row and column of an error, in any language (``CopyFromErrorCallback`` in copyfrom.c).
-_CONTEXT = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})(?:, (.+))?", re.MULTILINE)
 
 #: Columns that have a default, their own or their type's, or are an identity.
 _DEFAULTS = """\
@@ -167,6 +163,8 @@ class Loader:
             raise SchemaMismatch(f"{file}: expected {wanted}, got none")
         self.read = count = len(next(iter(found.values())))
         for name, values in found.items():
+            if values.dtype.kind == "S":
+                found[name] = values = _decoded(values, name, self._columns[name], file)
             if is_json(self._columns[name]) and values.dtype.kind == "U":
                 found[name] = [Jsonb(text, dumps=str) for text in values.tolist()]
         with self._explained(file):
@@ -303,7 +301,7 @@ class Loader:
         if code == _WRONG_OBJECT_TYPE:
             return "load the rows into the table behind it (and REFRESH MATERIALIZED VIEW)"
         parts: list[str | None] = []
-        if context := _CONTEXT.search(fields.get("W", "")):
+        if context := load.row_context(fields):
             row = int(context[1])
             place = places.of(row) if places else f"{file}, row {row:,}"
             parts.append(f"{place}, {context[2]}" if context[2] else place)
@@ -316,6 +314,22 @@ class Loader:
             keeps = "--on-conflict ignore keeps the row that exists"
             parts.append(f"{keeps}, --on-conflict update overwrites it")
         return "; ".join(filter(None, parts)) or None
+
+
+def _decoded(values: Any, name: str, column: Column, file: Path) -> Any:
+    """An array of bytes as one of texts; NumPy drops the zeros at the end of bytes."""
+    import numpy
+
+    if column.oid in oids("bytea"):
+        raise SchemaMismatch(
+            f"{file}: {name} is bytea, got an array of {values.dtype}, which has lost zeros at the "
+            f"end of its values: load them from Parquet"
+        )
+    try:
+        return numpy.char.decode(values, "utf-8")
+    except UnicodeDecodeError as error:
+        wanted = f"{name} is {column.type}, which needs bytes in UTF-8"
+        raise SchemaMismatch(f"{file}: {wanted}, got others: {error}") from error
 
 
 def _fits_binary(column: Column, value: Any) -> bool:

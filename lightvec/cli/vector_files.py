@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from array import array
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from sys import byteorder
 from typing import Any
@@ -54,7 +56,21 @@ def _npy(path: Path) -> Any:
     except (ValueError, EOFError, BadZipFile) as error:
         # NumPy's message takes such a file for a pickle, and advises to load that.
         wanted = "a .npy file of numbers, as numpy.save(FILE, MATRIX) writes"
-        raise InvalidOption(f"{path}: expected {wanted}") from error
+        raise InvalidOption(f"{path}: expected {wanted}{_missing(path, numpy)}") from error
+
+
+def _missing(path: Path, numpy: Any) -> str:
+    """What a .npy file lacks of the size that its header says, for a message."""
+    read = numpy.lib.format
+    try:
+        with path.open("rb") as file:
+            is_first = read.read_magic(file) == (1, 0)
+            header = read.read_array_header_1_0 if is_first else read.read_array_header_2_0
+            shape, _, dtype = header(file)
+            expected, got = dtype.itemsize * prod(shape), path.stat().st_size - file.tell()
+    except (ValueError, EOFError):
+        return ""
+    return f", with {expected:,} bytes for the shape {shape}, got {got:,}" if got < expected else ""
 
 
 def _npz(path: Path) -> dict[str, Any]:
@@ -75,14 +91,24 @@ def _counted(path: Path, format: str) -> Any:
     data = numpy.memmap(path, "u1", "r")
     first, *others = data[:8].view("<u4").tolist()
     if format == "fbin":
-        return data[8:].view("<f4").reshape(first, *others)
+        (dimensions,) = others
+        _check_size(f"{first:,} vectors of {dimensions:,} dimensions", first * dimensions * 4, data[8:])
+        return data[8:].view("<f4").reshape(first, dimensions)
     if not 1 <= first <= _MOST_DIMENSIONS:
         raise ValueError(f"its first vector would have {first:,} dimensions")
     element = numpy.dtype(_ELEMENTS[format])
-    rows = data.reshape(-1, 4 + first * element.itemsize)
+    size = 4 + first * element.itemsize
+    whole = max(-(-len(data) // size), 1)
+    _check_size(f"{whole:,} vectors of {first:,} dimensions", whole * size, data)
+    rows = data.reshape(-1, size)
     if (rows[:, :4].view("<u4") != first).any():
         raise ValueError(f"not all vectors have {first} dimensions, as the first one")
     return rows[:, 4:].view(element)
+
+
+def _check_size(what: str, expected: int, data: Any) -> None:
+    if len(data) != expected:
+        raise ValueError(f"{what} are {expected:,} bytes, got {len(data):,}")
 
 
 def _hdf5(path: Path, names: Sequence[str] = ()) -> dict[str, Any]:
@@ -108,13 +134,20 @@ def _hdf5(path: Path, names: Sequence[str] = ()) -> dict[str, Any]:
 
 def _dataset(found: Any) -> Any:
     """The array of a dataset; of texts, which HDF5 has as bytes, one of texts."""
+    if not hasattr(found, "dtype"):
+        raise TypeError(f"{found.name} is a group")
     is_text = found.dtype.kind in "SO"
     return found.asstr()[()].astype("U") if is_text else found[()]
 
 
+#: What numpy.savetxt begins with, and no file of words, whose first is the most frequent.
+_SAVETXT = re.compile(r"[-+]?\d+\.\d*(e[-+]?\d+)?")
+
+
 def word_vectors(file: Iterable[bytes], path: Path, names: Sequence[str]) -> Iterator[Any]:
     """The words and vectors in a file of fastText, whose first line has sizes, or GloVe."""
-    dimensions = 0
+    dimensions = number = 0
+    count = None
     for number, line in enumerate(file, 1):
         text = line.decode("utf-8", "surrogateescape").rstrip()
         if not dimensions:
@@ -122,7 +155,13 @@ def word_vectors(file: Iterable[bytes], path: Path, names: Sequence[str]) -> Ite
             is_header = len(fields) == 2 and all(field.isdecimal() for field in fields)
             dimensions = int(fields[1]) if is_header else len(fields) - 1
             if is_header:
+                count = int(fields[0])
                 continue
+            if _SAVETXT.fullmatch(fields[0]):
+                raise InvalidOption(
+                    f"{path}, line 1: expected a word and its numbers, got numbers only, as "
+                    f"numpy.savetxt writes: convert it, numpy.save('FILE.npy', numpy.loadtxt(FILE))"
+                )
         # Words may hold spaces.
         word, *numbers = text.rsplit(" ", dimensions)
         if not dimensions or len(numbers) != dimensions:
@@ -131,6 +170,11 @@ def word_vectors(file: Iterable[bytes], path: Path, names: Sequence[str]) -> Ite
                 f"separated by spaces, got {len(numbers)}"
             )
         yield number, dict(zip(names, (word, f"[{','.join(numbers)}]"), strict=True))
+    if count is not None and number - 1 != count:
+        raise InvalidOption(
+            f"{path}: expected {count:,} vectors, as its first line says, got {number - 1:,}: "
+            f"the file is cut short, or another number belongs there"
+        )
 
 
 def batch_rows(line: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,7 @@ from lightvec.errors import InvalidOption, InvalidVector
 from lightvec.peewee._seam import peewee_errors
 from lightvec.peewee.fields import HalfVectorField, VectorField
 from lightvec.pg8000.exceptions import DataError, ProgrammingError
-from lightvec.types.inputs import is_ndarray, is_table, show
+from lightvec.types.inputs import is_ndarray, is_table, show, show_unread
 from lightvec.wire.copy import load
 from lightvec.wire.copy.conflict import check_on_conflict
 from lightvec.wire.copy.load import Progress
@@ -65,8 +65,10 @@ def copy_rows(
     if not (isinstance(model, type) and issubclass(model, Model)):
         raise InvalidOption(f"expected a model class to load rows into, got {model!r}")
     name = model.__name__
-    if not isinstance(rows, Iterable) or is_table(rows):
-        raise InvalidOption(f"expected an iterable of rows to load into {name}, got {show(rows)}")
+    unread = show_unread(rows)
+    if unread or not isinstance(rows, Iterable) or is_table(rows):
+        got = unread or show(rows)
+        raise InvalidOption(f"expected an iterable of rows to load into {name}, got {got}")
     chosen = None if fields is None else _chosen_fields(model, fields)
     callers_error: BaseException | None = None
 

@@ -83,6 +83,8 @@ class _Context(Context):
         self.database: Pg8000Database | None = None
         #: Whether a column of a type of pgvector's is defined.
         self.has_vector_types = False
+        #: The vector fields that a table is defined with.
+        self.defined_fields: list[Any] = []
         #: pgvector's schema, to cast texts to its types.
         self.vectors_as_text = ""
 
@@ -294,11 +296,16 @@ class Pg8000Database(PostgresqlDatabase):
         if may_be_pgvectors(sql) and "CONCURRENTLY" not in sql:
             settings = self.path_to_extension()
         try:
-            return self.execute_sql(sql, params, settings=settings)
+            cursor = self.execute_sql(sql, params, settings=settings)
         except ProgrammingError as error:
             if is_missing:
                 raise error from None
             raise
+        if any(field.embedding_model for field in context.defined_fields):
+            from lightvec.peewee.column_comments import record_origins
+
+            record_origins(self, context.defined_fields[0].model)
+        return cursor
 
     def get_sql_context(self, **options: Any) -> Any:
         context: Any = super().get_sql_context(**options)
@@ -362,19 +369,6 @@ class Pg8000Database(PostgresqlDatabase):
             return self.cursor(named_cursor).execute(sql, params or (), settings=settings)
 
         return run_logged(self, sql, params, run)
-
-    def create_tables(self, models: Iterable[type[Model]], **options: Any) -> None:
-        """As in Peewee; creates the extension if a model needs it and the user may.
-
-        So do ``Model.create_table`` and ``playhouse.migrate``.
-        """
-        models = list(models)
-        super().create_tables(models, **options)
-        for model in models:
-            if any(getattr(field, "embedding_model", None) for field in model._meta.sorted_fields):
-                from lightvec.peewee.column_comments import record_origins
-
-                record_origins(self, model)
 
     def get_tables(self, schema: str | None = None) -> list[str]:
         """As in Peewee, whose reflection and migrations begin with it."""
@@ -472,12 +466,13 @@ class Pg8000Database(PostgresqlDatabase):
         return None if end_inherited_block(self) else super().pop_transaction()
 
     def commit(self) -> Any:
-        """Commit. A broken connection is an error: its transaction is lost."""
+        """Commit, or end a failed transaction. A broken connection is an error: its transaction is lost."""
         conn = open_connection(self)
         if conn is None:
             return super().commit()
         with peewee_errors:
-            return conn.cursor().execute("COMMIT")
+            # Peewee's drivers pass over a COMMIT that rolls back.
+            return conn.cursor().execute("ROLLBACK" if conn.in_failed_transaction else "COMMIT")
 
     def milliseconds_left(self) -> float | None:
         return None if self.deadline is None else self.deadline()

@@ -96,6 +96,11 @@ class _DistanceField(TypedField[V, M]):
     def get_modifiers(self) -> list[int] | None:
         return None if self.dimensions is None else [self.dimensions]
 
+    def ddl(self, ctx: Any) -> Any:
+        if hasattr(ctx, "defined_fields") and hasattr(self, "model"):
+            ctx.defined_fields.append(self)
+        return super().ddl(ctx)
+
     def db_value(self, value: Any) -> Any:
         """The value to send, which is text for the drivers of other databases."""
         if value is None or isinstance(value, Node):

@@ -57,6 +57,8 @@ _LOCK = int.from_bytes(b"lightvec", "big")
 
 #: Seconds between two attempts to get it, until giving up, and that its holder may be idle.
 _LOCK_INTERVAL, _LOCK_TIMEOUT, _IDLE_TIMEOUT = 0.05, 3_600, 30
+#: Seconds to wait for a pooler's second session.
+_SESSION_TIMEOUT = 10
 
 
 @dataclass(frozen=True)
@@ -202,10 +204,26 @@ def _lock_outside_transaction(database: Pg8000Database) -> Iterator[None]:
                 break
             holder.run("ROLLBACK")
         try:
+            _check_second_session(database)
             yield
         finally:
             with suppress(LightvecError):
                 holder.run("ROLLBACK")
+
+
+def _check_second_session(database: Pg8000Database) -> None:
+    """An error if the pooler has no other session than the holder's."""
+    conn = database.live_connection()
+    former, conn.command_timeout = conn.command_timeout, _SESSION_TIMEOUT
+    try:
+        conn.execute_unnamed("SELECT 1")
+    except exceptions.OperationalError as error:
+        raise exceptions.OperationalError(
+            "the pooler gave no second session of the server, which building an index concurrently needs: raise its "
+            "pool size (default_pool_size of PgBouncer), connect to the server itself, or leave concurrently out"
+        ) from error
+    finally:
+        conn.command_timeout = former
 
 
 _HOLDER = """\

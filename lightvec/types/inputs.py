@@ -132,7 +132,27 @@ def is_array(value: Any) -> bool:
 
 def is_table(value: Any) -> bool:
     """Whether a DataFrame or table, of which iterating gives no rows, but columns or their labels."""
-    return hasattr(value, "columns") and len(getattr(value, "shape", ())) == 2
+    return len(getattr(value, "shape", ())) == 2 and hasattr(value, "columns")
+
+
+#: Tables that are read first: the module, the class, and the method that reads it.
+_LAZY = (
+    ("polars", "LazyFrame", "collect"),
+    ("dask.dataframe", "DataFrame", "compute"),
+    ("dask.dataframe", "Series", "compute"),
+    ("pyarrow.dataset", "Dataset", "to_table"),
+    ("pyarrow.dataset", "Scanner", "to_table"),
+    ("pyarrow", "RecordBatchReader", "read_all"),
+)
+
+
+def show_unread(value: Any) -> str:
+    """The class of a table that is not read yet, and the method that reads it; empty for any other value."""
+    package = type(value).__module__.partition(".")[0]
+    for module, name, method in _LAZY:
+        if module.startswith(package) and is_instance(value, module, name):
+            return f"an unread {type(value).__name__}: call its .{method}() first"
+    return ""
 
 
 def require_numpy(purpose: str) -> Any:
@@ -174,6 +194,8 @@ def sequence(value: Any, most: int, who: str, item: str = "numbers") -> Sequence
 
 
 def _require_one_dimension(value: Any, who: str, item: str) -> None:
+    if unread := show_unread(value):
+        raise InvalidVector(f"{who} expected one dimension of {item} and got {unread}.")
     shape = getattr(value, "shape", None)
     dimensions = getattr(value, "ndim", len(shape) if isinstance(shape, tuple) else 1)
     if dimensions != 1:

@@ -145,6 +145,9 @@ def plain(value: Any) -> Any:
         return _scalar(value)
     if is_array(value):
         return Vector(value)
+    if hasattr(value, "as_py"):  # PyArrow's scalar, of which a list is a vector, as PyArrow's array is
+        item = value.as_py()
+        return Vector(item) if isinstance(item, list) else plain(item)
     if isinstance(value, (int, float, Decimal)):
         return value
     if isinstance(value, Integral):

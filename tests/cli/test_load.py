@@ -358,7 +358,10 @@ def test_other_files_that_cannot_be_read(run: Run, doc: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("-", "--format", "parquet"), "expected jsonl, jsonl.gz, csv, vec on standard input, got parquet"),
+        (
+            ("-", "--format", "parquet"),
+            "expected jsonl, jsonl.gz, csv, vec, csv.gz, vec.gz on standard input, got parquet",
+        ),
         (("-", "--format", "npy"), "on standard input, got npy"),
         (("d.jsonl", "--only"), "--only loads what --map names"),
         (("d.jsonl", "--map", "x"), "--map x: expected NAME:COLUMN, with a column of the table"),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -320,7 +323,7 @@ pq.write_table(pa.table({"title": ["a"]}), PARQUET)
     [
         ("d.jsonl", PARQUET.getvalue().to_pybytes(), "d.jsonl: it holds parquet: name it .parquet, or say --format"),
         ("d.csv", b"\x1f\x8b\x08", "d.csv: it holds a gzip file; expected a file that ends in .jsonl, .jsonl.gz"),
-        ("d.csv.gz", b"\x1f\x8b\x08", "d.csv.gz: it holds a gzip file"),
+        ("d.csv.gz", b"\x1f\x8b\x08", "d.csv.gz: expected a whole gzip file"),
         ("d.parquet", b"ARROW1\0\0", "d.parquet: it holds feather"),
         ("d.data", b"\x93NUMPY\x01\0", "d.data: it holds npy"),
         ("d.npy", b"\x89HDF\r\n\x1a\n", "d.npy: it holds hdf5"),
@@ -439,3 +442,159 @@ def test_a_matrix_has_no_names(run: Run, doc: str, tmp_path: Path, option: str) 
     np.save(tmp_path / "m.npy", np.eye(3))
     outcome = run("load", "doc", "m.npy", option, "--url", doc)
     assert (outcome.status, "m.npy is one matrix" in outcome.err, stored(doc)) == (2, True, [])
+
+
+# Exact numbers
+
+
+LONG = "12345678901234567890.12345678901234567890"
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(38, 18), pa.decimal256(60, 20)])
+def test_decimals_in_json_keep_their_digits(run: Run, doc: str, tmp_path: Path, kind: Any) -> None:
+    text = LONG[: -(20 - kind.scale)] if kind.scale < 20 else LONG
+    struct = pa.struct([("n", kind), ("s", pa.string()), ("l", pa.list_(kind)), ('é"', pa.float64())])
+    number = Decimal(text)
+    values = [{"n": number, "s": 'a "b" 1.5', "l": [number, None], 'é"': 0.1}]
+    pq.write_table(pa.table({"meta": pa.array(values, struct)}), tmp_path / "d.parquet")
+    pq.write_table(pa.table({"meta": pa.array([number], kind)}), tmp_path / "e.parquet")
+    for name in ("d.parquet", "e.parquet"):
+        outcome = run("load", "doc", name, "--url", doc)
+        assert outcome.status == 0, outcome.err
+    expected = [[text, text, 'a "b" 1.5', "0.1"], [None, None, None, None]]
+    found = stored(doc, "meta->>'n', meta->'l'->>0, meta->>'s', meta->>'é\"'")
+    assert found == expected
+    assert stored(doc, "meta::text")[1] == [text]
+
+
+@pytest.mark.parametrize("number", [LONG, "1E400", "0.1", "123456789012345678901234567890", "-5"])
+@pytest.mark.parametrize("name", ["d.jsonl", "d.jsonl.gz"])
+def test_numbers_in_json_keep_their_digits(run: Run, doc: str, tmp_path: Path, number: str, name: str) -> None:
+    body = f'{{"meta": {{"n": [{number}]}}, "title": 7.10}}\n'.encode()
+    (tmp_path / name).write_bytes(gzip.compress(body) if name.endswith("gz") else body)
+    outcome = run("load", "doc", name, "--url", doc)
+    assert outcome.status == 0, outcome.err
+    assert stored(doc, f"(meta->'n'->>0)::numeric = {number}, title") == [[True, "7.10"]]
+
+
+# Whole files
+
+
+@pytest.mark.parametrize(("header", "got"), [("4 3", 3), ("2 3", 3), ("400000 3", 3)])
+@pytest.mark.parametrize("name", ["d.vec", "d.txt", "d.vec.gz"])
+def test_word_vectors_of_another_number(run: Run, doc: str, tmp_path: Path, name: str, header: str, got: int) -> None:
+    body = FASTTEXT.replace("3 3", header, 1).encode()
+    (tmp_path / name).write_bytes(gzip.compress(body) if name.endswith("gz") else body)
+    outcome = run("load", "doc", name, "--map", "word:title", "--url", doc)
+    wanted = f"{name}: expected {int(header.split()[0]):,} vectors, as its first line says, got {got}"
+    assert (outcome.status, wanted in outcome.err, stored(doc)) == (2, True, []), outcome
+
+
+def test_an_npy_file_that_is_cut_off(run: Run, doc: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", np.ones((2, 3)))
+    (tmp_path / "m.npy").write_bytes((tmp_path / "m.npy").read_bytes()[:-5])
+    outcome = run("load", "doc", "m.npy", "--url", doc)
+    wanted = "with 48 bytes for the shape (2, 3), got 43"
+    assert (outcome.status, wanted in outcome.err, stored(doc)) == (2, True, []), outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("d.fvecs", "3 vectors of 3 dimensions are 48 bytes, got 47"),
+        ("d.bvecs", "3 vectors of 3 dimensions are 21 bytes, got 20"),
+        ("d.fbin", "3 vectors of 3 dimensions are 36 bytes, got 35"),
+    ],
+)
+def test_what_a_matrix_lacks(run: Run, doc: str, tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / name).write_bytes(MATRICES[name][:-1])
+    assert told in run("load", "doc", name, "--url", doc).err
+
+
+# Other endings
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("d.ndjson", '{"title": "a", "embedding": [1, 2, 3]}\n'),
+        ("d.csv", 'title,embedding\na,"[1,2,3]"\n'),
+        ("d.tsv", "title\tembedding\na\t[1,2,3]\n"),
+        ("d.vec", "1 3\na 1 2 3\n"),
+        ("d.txt", "1 3\na 1 2 3\n"),
+        ("d.glove", "a 1 2 3\n"),
+    ],
+)
+def test_texts_in_gzip(run: Run, doc: str, tmp_path: Path, name: str, text: str) -> None:
+    is_words = name.endswith(("vec", "txt", "glove"))
+    maps = ("--map", "word:title") if is_words else ()
+    (tmp_path / name).write_text(text)
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
+    for each in (name, f"{name}.gz"):
+        outcome = run("load", "doc", each, *maps, "--url", doc)
+        assert outcome.status == 0, outcome.err
+    assert contents(doc) == [["a", [1, 2, 3]]] * 2
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(text.encode())[:-9])
+    outcome = run("load", "doc", f"{name}.gz", *maps, "--url", doc)
+    assert outcome.status == 2, outcome
+    assert len(contents(doc)) == 2
+
+
+@pytest.mark.parametrize("format", ["%.18e", "%.6f", "%.3e"])
+@pytest.mark.parametrize("name", ["d.txt", "d.vec", "d.txt.gz"])
+def test_a_matrix_of_savetxt(run: Run, doc: str, tmp_path: Path, format: str, name: str) -> None:
+    np.savetxt(tmp_path / name, VECTORS / 7, format)
+    outcome = run("load", "doc", name, "--url", doc)
+    told = "got numbers only, as numpy.savetxt writes: convert it, numpy.save("
+    assert (outcome.status, told in outcome.err, stored(doc)) == (2, True, []), outcome
+
+
+def test_bytes_in_an_npz_file(run: Run, doc: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", title=np.array(["é".encode(), b"x"]), meta=np.array([b'{"a": 1}', b"[]"]))
+    outcome = run("load", "doc", "d.npz", "--url", doc)
+    assert outcome.status == 0, outcome.err
+    assert stored(doc, "title, meta") == [["é", {"a": 1}], ["x", []]]
+    np.savez(tmp_path / "d.npz", title=np.array([b"\xff"]))
+    outcome = run("load", "doc", "d.npz", "--url", doc)
+    assert (outcome.status, "d.npz: title is text, which needs bytes in UTF-8" in outcome.err) == (1, True), outcome
+    with connect(doc) as conn:
+        conn.run("ALTER TABLE doc ADD b bytea")
+    np.savez(tmp_path / "d.npz", b=np.array([b"a\0"]))
+    outcome = run("load", "doc", "d.npz", "--url", doc)
+    assert (outcome.status, "d.npz: b is bytea, got an array of |S" in outcome.err) == (1, True), outcome
+    assert len(stored(doc)) == 2
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "parquet", "feather", "hdf5", "fbin"])
+def test_pipes_of_what_needs_a_file(run: Run, doc: str, tmp_path: Path, ending: str) -> None:
+    os.mkfifo(tmp_path / f"d.{ending}")
+    outcome = run("load", "doc", f"d.{ending}", "--url", doc)
+    told = f"d.{ending}: expected a file for {ending}, got a pipe: save it first"
+    assert (outcome.status, told in outcome.err) == (2, True), outcome
+
+
+def test_a_group_of_hdf5(run: Run, doc: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.hdf5", "w") as file:
+        file.create_group("train")
+    outcome = run("load", "doc", "d.hdf5", "--url", doc)
+    assert (outcome.status, "with datasets: /train is a group" in outcome.err) == (2, True), outcome
+
+
+# Errors that are not about a row
+
+
+def test_a_lock_timeout_names_no_line(run: Run, doc: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "d.jsonl").write_text('{"id": 1, "title": "a"}\n{"id": 2, "title": "b"}\n')
+    monkeypatch.setenv("PGOPTIONS", "-c lock_timeout=200ms")
+    with connect(doc) as conn, conn.transaction():
+        conn.run("INSERT INTO doc (id) VALUES (2)")
+        outcome = run("load", "doc", "d.jsonl", "--url", doc)
+    assert (outcome.status, "55P03" in outcome.err, "line" in outcome.err) == (1, True, False), outcome
+
+
+def test_a_violation_at_the_end_names_no_line(run: Run, doc: str, tmp_path: Path) -> None:
+    with connect(doc) as conn:
+        conn.run("ALTER TABLE doc ADD UNIQUE (title) DEFERRABLE INITIALLY DEFERRED")
+    (tmp_path / "d.jsonl").write_text('{"title": "a"}\n{"title": "a"}\n{"title": "c"}\n')
+    outcome = run("load", "doc", "d.jsonl", "--url", doc)
+    assert (outcome.status, "23505" in outcome.err, "line" in outcome.err) == (1, True, False), outcome

@@ -45,14 +45,14 @@ def pending(model: Any, database: Pg8000Database) -> list[int]:
     return sorted(row.id for row in model.embedding.pending().execute(database))
 
 
-@pytest.mark.parametrize("by", ["set_up", "create_tables"])
+@pytest.mark.parametrize("by", ["set_up", "create_tables", "create_table"])
 def test_the_comment_names_model_and_source(database: Pg8000Database, by: str) -> None:
     model = page()
     if by == "set_up":
         assert [step.name for step in set_up(database, [model]) if step.kind == "model"] == [f"page.embedding {MODEL}"]
     else:
         with database.bind_ctx([model]):
-            database.create_tables([model])
+            database.create_tables([model]) if by == "create_tables" else model.create_table()
     assert all(step.exists for step in plan(database, [model]))
     reflected: Any = model_of(database, "page")
     assert (reflected.embedding.embedding_model, reflected.embedding.source) == (MODEL, ("body",))

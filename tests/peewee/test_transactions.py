@@ -92,16 +92,21 @@ def test_savepoint_inside(db: Pg8000Database) -> None:
     assert names() == ["a", "c", "e"]
 
 
-def test_a_block_whose_error_was_swallowed_is_not_committed(db: Pg8000Database) -> None:
-    def swallow() -> None:
+def test_atomic_passes_over_a_failed_transaction_as_with_other_drivers(db: Pg8000Database) -> None:
+    with db.atomic():
         Item.create(name="a")
         with suppress(DataError):
             db.execute_sql("SELECT 1/0")
-
-    with pytest.raises(InternalError, match="rolled back, not committed"):
-        db.atomic()(swallow)()
     assert names() == []
     assert not db.connection().in_transaction
+
+
+def test_a_commit_as_sql_that_rolls_back_is_an_error(db: Pg8000Database) -> None:
+    db.execute_sql("BEGIN")
+    with suppress(DataError):
+        db.execute_sql("SELECT 1/0")
+    with pytest.raises(InternalError, match="rolled back, not committed"):
+        db.execute_sql("COMMIT")
 
 
 def test_transaction_can_be_rolled_back_by_hand(db: Pg8000Database) -> None:

@@ -14,6 +14,8 @@ from lightvec.peewee.reflect import model_with
 from lightvec.peewee.schema import plan, set_up
 from lightvec.pg8000 import Connection, connect
 from lightvec.pg8000.exceptions import OperationalError
+from lightvec.server import Server
+from tests.pg8000.pgbouncer import PgBouncer
 from tests.pooler.pooler import Pooler, left_behind
 
 
@@ -72,3 +74,17 @@ def test_a_lock_that_was_left_behind(
                 with pytest.raises(OperationalError, match=rf"process {pid} .* pg_terminate_backend\({pid}\)"):
                     set_up_once(target, concurrently)
     assert set_up_once(url) == ["pooled_doc", "pooled_doc_embedding_l2_hnsw"]
+
+
+@pytest.mark.parametrize("query_wait_timeout", ["0", "1"])
+def test_a_pooler_with_one_session(
+    server: Server, url: str, direct: Connection, query_wait_timeout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two are needed to build concurrently: it does not wait for itself, and leaves no lock."""
+    monkeypatch.setattr("lightvec.peewee.schema._SESSION_TIMEOUT", 3)
+    settings = {"default_pool_size": "1", "query_wait_timeout": query_wait_timeout}
+    with PgBouncer(server, settings=settings) as pooler:
+        with pytest.raises(peewee.OperationalError, match=r"gave no second session .* leave concurrently out$"):
+            set_up_once(pooler.url(url))
+        assert set_up_once(pooler.url(url), concurrently=False) == ["pooled_doc_embedding_l2_hnsw"]
+    assert direct.run("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [[0]]

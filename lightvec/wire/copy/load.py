@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lightvec.types.inputs import is_table, show
+from lightvec.types.inputs import is_table, show, show_unread
 from lightvec.wire.copy.arrays import array_blocks, items
 from lightvec.wire.copy.blocks import Block, binary_blocks, line_blocks, text_blocks
 from lightvec.wire.copy.conflict import check_on_conflict, load_by_insert
@@ -25,9 +25,9 @@ __all__ = ["Progress", "copy_columns", "copy_rows", "copy_texts", "send_blocks"]
 #: Called with the number of rows sent so far, after each block and at the end.
 Progress = Callable[[int], object]
 
-#: The row in the context of the server's errors, in any language (``CopyFromErrorCallback``,
+#: Row and column in the context of the server's errors, in any language (``CopyFromErrorCallback``,
 #: src/backend/commands/copyfromparse.c); in a binary COPY a line is a row, too.
-_LINE = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})", re.MULTILINE)
+_LINE = re.compile(r"^COPY .{1,200}?, \D{1,100} (\d{1,18})(?:, (.+))?", re.MULTILINE)
 
 #: Classes of SQLSTATE of errors in a row: its values, constraints, checks, sizes, and triggers' own errors. Others
 #: happen at a row without being about it, as where Citus cannot send to a worker.
@@ -74,6 +74,8 @@ def copy_rows(
     [[1, 'a', Vector([1.0, 2.0, 3.0])], [2, 'c', Vector([4.0, 5.0, 6.0])]]
     """
     check_on_conflict(on_conflict)
+    if unread := show_unread(rows):
+        raise InterfaceError(f"expected an iterable of rows, got {unread}")
     if is_table(rows):
         raise InterfaceError(
             f"expected an iterable of rows, got a {type(rows).__name__}: pass its rows, such as "
@@ -129,7 +131,9 @@ def copy_columns(
     """
     check_on_conflict(on_conflict)
     if not isinstance(columns, Mapping):
-        raise InterfaceError(f"expected a dict of column names to lists or arrays, got {show(columns)}")
+        raise InterfaceError(
+            f"expected a dict of column names to lists or arrays, got {show_unread(columns) or show(columns)}"
+        )
     target = describe_target(session, table, list(columns))
     binary = _is_binary(session, target)
     values, length = list(columns.values()), _length(columns)
@@ -147,7 +151,8 @@ def _length(columns: Mapping[str, Any]) -> int:
                 raise TypeError
             lengths[name] = len(values)
         except (TypeError, ValueError):
-            raise DataError(f"column {name!r}: expected a list or an array, got {show(values)}") from None
+            got = show_unread(values) or show(values)
+            raise DataError(f"column {name!r}: expected a list or an array, got {got}") from None
     if len(set(lengths.values())) > 1:
         each = ", ".join(f"{name!r} has {length:,}" for name, length in lengths.items())
         raise DataError(f"expected columns of one length: {each}")
@@ -215,9 +220,14 @@ def send_blocks(
     return result.row_count
 
 
+def row_context(fields: Mapping[str, str]) -> re.Match[str] | None:
+    """The row, and what follows it, in the context of an error about a row; None for any other error."""
+    is_about_row = fields.get("C", "")[:2] in _ABOUT_A_ROW
+    return _LINE.search(fields.get("W", "")) if is_about_row else None
+
+
 def _add_row(error: DatabaseError) -> None:
     """Say which row the error is about, if it is about a row."""
-    line = _LINE.search(error.fields.get("W", ""))
-    is_about_row = (error.sqlstate or "")[:2] in _ABOUT_A_ROW
-    if isinstance(error.fields, ErrorFields) and line is not None and is_about_row:
+    line = row_context(error.fields)
+    if isinstance(error.fields, ErrorFields) and line is not None:
         error.fields.remedy = f"it was row {int(line[1]):,} of the load"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import polars
 import pyarrow as pa
+import pyarrow.dataset
 import pytest
 
+from lightvec import Vector
+from lightvec.errors import InvalidVector
 from lightvec.pg8000 import Connection
 from lightvec.pg8000.exceptions import DataError, InterfaceError
 
@@ -64,3 +69,46 @@ def test_columns_and_parameters_of_pyarrow(conn: Connection) -> None:
     assert conn.copy_columns("point", {"a": pa.array([1, 2]), "e": rows}) == 2
     assert conn.run("SELECT a FROM point WHERE e = :e", e=rows[1].values) == [[2]]
     assert conn.run("SELECT a FROM point ORDER BY e <-> :e LIMIT 1", e=pa.chunked_array([[1.0], [2]])) == [[1]]
+
+
+def lazy_tables() -> dict[str, tuple[Any, str]]:
+    table = pa.table({"a": [1, 2], "b": [3, 4]})
+    dataset = pyarrow.dataset.dataset(table)
+    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches())
+    return {
+        "polars": (polars.LazyFrame({"a": [1, 2]}), "LazyFrame: call its .collect() first"),
+        "dataset": (dataset, "InMemoryDataset: call its .to_table() first"),
+        "scanner": (dataset.scanner(), "Scanner: call its .to_table() first"),
+        "reader": (reader, "RecordBatchReader: call its .read_all() first"),
+    }
+
+
+@pytest.mark.parametrize("name", lazy_tables())
+def test_tables_that_are_not_read(conn: Connection, name: str) -> None:
+    table, told = lazy_tables()[name]
+    match = re.escape(f"an unread {told}")
+    with pytest.raises(InterfaceError, match=match):
+        conn.copy_rows("pair", ["a", "b"], table)
+    with pytest.raises(InterfaceError, match=match):
+        conn.copy_columns("pair", table)
+    with pytest.raises(DataError, match=match):
+        conn.copy_columns("pair", {"a": [1, 2], "b": table})
+    with pytest.raises(InvalidVector, match=match):
+        Vector(table)
+    assert conn.run("SELECT FROM pair") == []
+
+
+def test_batches_are_no_rows(conn: Connection) -> None:
+    batches = (batch for batch in pa.table({"a": [1, 2], "b": [3, 4]}).to_batches())
+    with pytest.raises(DataError, match=r"row 1: expected 2 values \(a, b\) in a list or tuple"):
+        conn.copy_rows("pair", ["a", "b"], batches)
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.list_(pa.float32(), 2), pa.large_list(pa.int64())])
+def test_a_row_of_a_column_of_lists_is_a_vector(conn: Connection, kind: Any) -> None:
+    scalar = pa.array([[1, 2]], kind)[0]
+    assert conn.run("SELECT :v", v=scalar) == [[Vector([1, 2])]]
+    assert Vector(scalar) == [1, 2]
+    assert conn.copy_rows("point", ["a", "e"], [(pa.scalar(3), scalar)]) == 1
+    assert conn.run("SELECT a, e FROM point WHERE a = :a", a=pa.scalar(3)) == [[3, Vector([1, 2])]]
+    assert conn.run("SELECT :v::int", v=pa.scalar(None, kind)) == [[None]]
