@@ -140,7 +140,7 @@ def _print_comparison(comparison: Any, old: str, new: str, as_json: bool) -> Non
         return
     click.echo(f"{comparison.filled:,} rows have a vector in {new}, {comparison.pending:,} are pending")
     if comparison.kept is not None:
-        click.echo(f"of the ten nearest rows {10 * comparison.kept:.1f} stay (mean of {comparison.sample:,} rows)")
+        click.echo(f"{100 * comparison.kept:.0f} % of the ten nearest rows stay (mean of {comparison.sample:,} rows)")
     if found is not None:
         click.echo(str(found).splitlines()[0])
     click.echo(f"next: deploy readers that search by {new}, then run lightvec switch {old} {new} --finish")

@@ -188,7 +188,7 @@ def test_the_same_neighbors_stay(app: App, run: Run) -> None:
     turned = MODULE.replace("vector(text, 2, 6)", "vector(text, 1, 4)[::-1]").replace('metric="l2"', 'metric="cosine"')
     module = app.module(BOTH.replace("HalfVectorField(6", "VectorField(4"), turned)
     done = run("switch", f"{module}:Doc.embedding", "embedding_v2", "--with", f"{module}:embed_2", "--url", app.url)
-    assert "of the ten nearest rows 10.0 stay (mean of 50 rows)" in done.out, done
+    assert "100 % of the ten nearest rows stay (mean of 50 rows)" in done.out, done
 
 
 @pytest.mark.parametrize(
