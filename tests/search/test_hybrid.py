@@ -16,8 +16,10 @@ from playhouse.postgres_ext import TSVectorField
 from examples import data
 from lightvec.errors import InvalidOption
 from lightvec.peewee import IvfflatIndex, Pg8000Database, VectorField
+from lightvec.peewee.nearest import settings_of
 from lightvec.pg8000 import connect
 from lightvec.search import hybrid
+from lightvec.wire.settings import AtLeast
 from tests.pg8000.roundtrips import Relay
 
 WORDNET = Path(data.__path__[0]) / "wordnet"
@@ -302,6 +304,15 @@ def test_ivfflat_that_searches_on_gives_ranks_by_distance(url: str) -> None:
                 assert [row.vector_rank for row in found] == list(range(1, 51))
         finally:
             db.drop_tables([Listed])
+
+
+def test_a_condition_has_ivfflat_search_more_lists(pages: Pg8000Database) -> None:
+    with pages.bind_ctx([Listed]):
+        query: Any = search(Listed.embedding, [1.0] * 384, Listed.text, "quagga")
+        for each, probes in ((query, 7), (query.where(Listed.id < 9), 28)):
+            context: Any = pages.get_sql_context()
+            context.sql(each)
+            assert dict(settings_of(context.nearest, pages) or {})["ivfflat.probes"] == AtLeast(probes, default=1)
 
 
 # Arguments, limits, joins
