@@ -230,9 +230,11 @@ class _DeclaredIndex(str):
     @property
     def sql(self) -> str:
         index, database = with_short_name(self.index), database_of(self.model)
-        if isinstance(index, VectorIndex) and isinstance(database, Pg8000Database):
-            # The search path is not set for SQL.
-            index = index.qualified(database.extension().out_of_path)
+        if isinstance(index, VectorIndex):
+            # The search path is not set for SQL, which runs in the migration's transaction.
+            is_ours = isinstance(database, Pg8000Database)
+            index = index.qualified(database.extension().out_of_path if is_ours else "")
+            index.concurrently = False
         return definition_sql(index)
 
     @property

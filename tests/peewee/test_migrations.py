@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peewee import SQL, IntegerField, Model, TextField
+from peewee import SQL, CompositeKey, IntegerField, Model, TextField
 from playhouse import migrations, reflection, schema_diff
 from playhouse.migrate import PostgresqlMigrator, migrate
 
@@ -24,7 +24,7 @@ from lightvec.peewee import (
     Pg8000Database,
     VectorField,
 )
-from tests.peewee.versions import DENSE, HEAD, VERSIONS, catalog, is_as_declared, models_of
+from tests.peewee.versions import HEAD, VERSIONS, catalog, is_as_declared, models_of
 
 Declared = Callable[[type[Model]], list[str]]
 
@@ -219,16 +219,18 @@ def test_pwmigrate_through_versions_of_a_model(empty: Pg8000Database, tmp_path: 
         assert catalog(empty, "item") == states[number]
 
 
+PLAIN = f"""{HEAD}
+    dense = VectorField(3, metric="cosine", null=True)
+
+    class Meta:
+        table_name = "item"
+"""
+
+
 def test_a_source_that_is_declared_later(empty: Pg8000Database) -> None:
-    before = models_of(
-        HEAD
-        + "\n    dense = VectorField(3, metric='cosine', null=True)\n    class Meta:\n        table_name = 'item'\n",
-        empty,
-    )
+    before = models_of(PLAIN, empty)
     empty.create_tables([before])
-    after = models_of(
-        HEAD + DENSE.replace(', index="hnsw"', "") + "\n    class Meta:\n        table_name = 'item'\n", empty
-    )
+    after = models_of(PLAIN.replace("null=True", 'model="m-1", source="name"'), empty)
     names: dict[str, Any] = {}
     exec(migrations.template(schema_diff.diff_models(empty, [after])), names)
     names["up"](PostgresqlMigrator(empty), empty)
@@ -255,6 +257,61 @@ def test_generated_sql_finds_pgvector_outside_the_search_path(empty: Pg8000Datab
     exec(migrations.template(schema_diff.diff_models(empty, [model])), names)
     names["up"](PostgresqlMigrator(empty), empty)
     assert not schema_diff.diff_models(empty, [model])
+
+
+def test_a_file_builds_indexes_in_its_transaction(empty: Pg8000Database) -> None:
+    empty.create_tables([models_of(PLAIN, empty)])
+    model = models_of(PLAIN, empty)
+    model.add_index(HnswIndex(model.dense, concurrently=True))
+    names: dict[str, Any] = {}
+    exec(migrations.template(schema_diff.diff_models(empty, [model])), names)
+    with empty.atomic():
+        names["up"](PostgresqlMigrator(empty), empty)
+    assert not schema_diff.diff_models(empty, [model])
+
+
+def test_tables_in_another_schema(empty: Pg8000Database) -> None:
+    empty.execute_sql("CREATE SCHEMA apart")
+    model = models_of(VERSIONS[0], empty)
+    model._meta.schema = "apart"
+    names: dict[str, Any] = {}
+    exec(migrations.template(schema_diff.SchemaDiff([model], [], [], [], [])), names)
+    migrator = PostgresqlMigrator(empty, schema="apart")
+    names["up"](migrator, empty)
+    assert not schema_diff.diff_models(empty, [model])
+    before = catalog(empty, "apart.item")
+    migrate(
+        migrator.rename_column("item", "dense", "vector"),
+        migrator.rename_table("item", "thing"),
+        migrator.alter_column_type("thing", "vector", VectorField(3)),
+        migrator.rename_table("thing", "item"),
+        migrator.rename_column("item", "vector", "dense"),
+    )
+    assert catalog(empty, "apart.item") == before
+    reflected: Any = reflection.generate_models(empty, schema="apart")["item"]
+    assert not schema_diff.diff_models(empty, [reflected])
+    names["down"](migrator, empty)
+    assert catalog(empty, "apart.item") == []
+
+
+def test_a_source_of_a_table_with_several_keys(empty: Pg8000Database) -> None:
+    class Item(Model):
+        name = TextField(column_name="title")
+        n = IntegerField()
+
+        class Meta:
+            table_name = "item"
+            primary_key = CompositeKey("n", "name")
+            database = empty
+
+    empty.create_tables([Item])
+    field = VectorField(3, metric="l2", model="m", source="title")
+    migrate(PostgresqlMigrator(empty).add_column("item", "dense", field))
+    reflected: Any = reflection.generate_models(empty)["item"]
+    assert (reflected.dense.source, reflected.dense.embedding_model) == (("title",), "m")
+    assert "dense_hash" in reflected._meta.columns
+    # Peewee's reflection takes the index of the primary key for another one.
+    assert "dense" not in str(schema_diff.diff_models(empty, [reflected]))
 
 
 # Reflection

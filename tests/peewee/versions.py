@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lightvec.peewee import Pg8000Database
+from lightvec.wire.identifiers import identifier
 
 HEAD = """
 from peewee import *
@@ -55,12 +56,14 @@ SELECT a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod)
     || ' ' || a.attnotnull || coalesce(' ' || pg_catalog.col_description(a.attrelid, a.attnum), '')
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
-UNION ALL SELECT indexdef FROM pg_catalog.pg_indexes WHERE tablename = %s ORDER BY 1"""
+UNION ALL SELECT pg_catalog.pg_get_indexdef(indexrelid)
+FROM pg_catalog.pg_index WHERE indrelid = to_regclass(%s) ORDER BY 1"""
 
 
 def catalog(db: Pg8000Database, table: str) -> list[str]:
     """The columns of a table with their comments, and its indexes."""
-    rows = db.execute_sql(_CATALOG, (table, table)).fetchall()
+    name = table if "." in table else identifier(table)
+    rows = db.execute_sql(_CATALOG, (name, name)).fetchall()
     return [text for (text,) in rows]
 
 
