@@ -20,6 +20,7 @@ _COMMANDS = {
     "create-index": "Build a vector index, with progress.",
     "load": "Load a file into a table: all of it or nothing.",
     "fill": "Make the vectors of rows whose text has changed.",
+    "switch": "Move to another embedding model, under traffic.",
     "search": "Print the rows nearest to a vector.",
     "doctor": "Check a database for common problems.",
     "recall": "Measure how many of the nearest rows an index finds.",

@@ -51,6 +51,11 @@ def run_logged(database: Any, sql: str, params: Any, run: Callable[[], T]) -> T:
     return result
 
 
+def execute_as_is(database: Any, sql: str) -> Any:
+    """Run SQL in which percent signs are literal: :meth:`execute_sql` reads doubled ones, but not in names."""
+    return run_logged(database, sql, None, lambda: database.cursor().execute(sql))
+
+
 def is_nested(ctx: Any) -> bool:
     """Whether a statement has begun."""
     return bool(ctx._sql)

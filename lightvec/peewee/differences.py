@@ -9,7 +9,7 @@ from typing import Any
 from peewee import SQL, Field, Node, ProgrammingError, ValueLiterals
 
 from lightvec.errors import SchemaMismatch
-from lightvec.peewee._seam import index_parts, peewee_errors
+from lightvec.peewee._seam import execute_as_is, index_parts, peewee_errors
 from lightvec.peewee.catalog import ExistingIndex
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.indexes import VectorIndex
@@ -142,11 +142,17 @@ def _is_same_condition(database: Pg8000Database, model: Any, wanted: Node | None
     """Compared as the planner shows both: the catalog does not have the text that was given."""
     if wanted is None or found is None:
         return wanted is None and found is None
-    plans = []
-    for condition in (ValueLiterals(wanted), SQL(found.replace("%", "%%"))):
-        ctx = database.get_sql_context()
-        with ctx.scope_values(subquery=True):
-            ctx.literal("EXPLAIN (VERBOSE, COSTS OFF) SELECT FROM ").sql(model._meta.table)
-            ctx.literal(" WHERE ").sql(condition)
-        plans.append(database.execute_sql(*ctx.query()).fetchall())
-    return plans[0] == plans[1]
+    wanted_plan = database.execute_sql(*_plan_query(database, model, ValueLiterals(wanted)))
+    # Percent signs in the catalog are literal.
+    sql, _ = _plan_query(database, model, SQL(found))
+    found_plan = execute_as_is(database, sql)
+    return list(wanted_plan.fetchall()) == list(found_plan.fetchall())
+
+
+def _plan_query(database: Pg8000Database, model: Any, condition: Any) -> tuple[str, Any]:
+    ctx = database.get_sql_context()
+    with ctx.scope_values(subquery=True):
+        ctx.literal("EXPLAIN (VERBOSE, COSTS OFF) SELECT FROM ").sql(model._meta.table)
+        ctx.literal(" WHERE ").sql(condition)
+    sql, params = ctx.query()
+    return sql, params

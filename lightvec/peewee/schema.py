@@ -27,13 +27,14 @@ from lightvec.peewee._seam import (
     create_index_sql,
     create_sequence_sql,
     create_table_sql,
+    execute_as_is,
     index_name,
     peewee_errors,
     sequence_parts,
 )
 from lightvec.peewee.catalog import ExistingIndex, indexes_named, vector_indexes
 from lightvec.peewee.citus import DistributionPlan, require_citus, schema_distribution_call
-from lightvec.peewee.column_comments import execute_comment, origin_statements
+from lightvec.peewee.column_comments import origin_statements
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.differences import describe, index_differences, is_same_form, table_differences
 from lightvec.peewee.distribution import Distribution, distributions
@@ -269,7 +270,7 @@ def _run(database: Pg8000Database, steps: Iterable[Step]) -> None:
             if step.kind in ("table", "index") and not step.outside_transaction:
                 _add_extension_to_path(database)
             for statement in step.create:
-                run = execute_comment if step.kind == "model" else Pg8000Database.execute_sql
+                run = execute_as_is if step.kind == "model" else Pg8000Database.execute_sql
                 run(database, statement)
         except ProgrammingError as error:
             if step.kind == "extension" and sqlstate_of(error) == _INSUFFICIENT_PRIVILEGE:

@@ -1,0 +1,316 @@
+"""The next embedding model under traffic: a second column beside the first, until readers have moved.
+
+All state is in the catalog. Each method does what is still to be done, so that a switch which was
+interrupted goes on when it is run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from peewee import fn
+
+from lightvec.errors import InvalidOption, SchemaMismatch
+from lightvec.peewee._seam import create_index_sql, database_of, index_name
+from lightvec.peewee.brief_locks import run_briefly
+from lightvec.peewee.build_progress import Progress
+from lightvec.peewee.catalog import ExistingIndex, indexes_named
+from lightvec.peewee.column_comments import comments_of, origin_in, origin_statements, record_origins
+from lightvec.peewee.database import Pg8000Database
+from lightvec.peewee.embedding_source import PendingIndex, hash_field, source_hash
+from lightvec.peewee.filling import Embedder, Filled, count_pending, fill
+from lightvec.peewee.index_build import build_index, plan_index
+from lightvec.peewee.indexes import VectorIndex
+from lightvec.peewee.invalid_indexes import drop_statement
+from lightvec.peewee.reflect import VECTOR_FIELDS
+from lightvec.search.recall_measurement import Recall, recall
+from lightvec.types.columns import VECTOR_TYPES
+from lightvec.wire.identifiers import identifier
+
+__all__ = ["Comparison", "Switch"]
+
+_COLUMNS = """\
+SELECT a.attname, t.typname, pg_catalog.format_type(a.atttypid, a.atttypmod)
+FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped"""
+
+# An index depends on each column in its keys, expressions and condition.
+_INDEXES = """\
+SELECT DISTINCT n.nspname, c.relname
+FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind = 'i'
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+  AND d.refobjid = to_regclass(%s) AND a.attname = ANY (%s)
+ORDER BY n.nspname, c.relname"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The new column beside the old one.
+
+    ``filled`` rows have a vector of their present text, ``pending`` rows do not. ``kept`` is the mean
+    share of the ten nearest rows by the old vectors that are among the ten by the new ones, over
+    ``sample`` rows; None if no row has both. ``recall`` is that of the new index.
+    """
+
+    filled: int
+    pending: int
+    sample: int
+    kept: float | None
+    recall: Recall | None
+
+
+class Switch:
+    """A move of a model's vectors from one column to that of another field.
+
+    Both fields have ``source=`` and ``model=``; dimensions, type and metric may differ. The model
+    class declares both until readers search by the new one; ``old`` is the name of a field or column,
+    as the class may not declare it any more when :meth:`finish` is called.
+    """
+
+    def __init__(self, new: Any, old: str) -> None:
+        model = new.model
+        database = database_of(model)
+        if not isinstance(database, Pg8000Database):
+            raise InvalidOption(f"expected {model.__name__} to have a Pg8000Database to switch its vectors")
+        if database.in_transaction():
+            raise InvalidOption("a switch commits each step: leave the transaction first")
+        source_hash(new)  # Raises without source=.
+        declared = model._meta.combined.get(old)
+        self._database = database
+        self._model = model
+        self._new = new
+        self._old = declared
+        self._old_column = old if declared is None else declared.column_name
+        if self._old_column == new.column_name:
+            raise InvalidOption(f"expected two fields of {model.__name__}, got {new.name} twice")
+        meta = model._meta
+        self._table = identifier(*filter(None, (meta.schema, meta.table_name)))
+
+    # Until readers move
+
+    def prepare_sql(self) -> list[str]:
+        """The statements of :meth:`prepare`."""
+        additions, origins = self._additions(), origin_statements(self._database, self._model)
+        return [
+            *([f"ALTER TABLE {self._table} {additions}"] if additions else ()),
+            *(sql for field, exists, sql in origins if field is self._new and not exists),
+            *self._pending_index_sql(),
+        ]
+
+    def prepare(self) -> None:
+        """Add the new column, its hash and the index of its pending rows, and name its model."""
+        additions = self._additions()
+        if additions:
+            run_briefly(self._database, self._table, [f"ALTER TABLE {self._table} {additions}"])
+        record_origins(self._database, self._model)
+        for statement in self._pending_index_sql():
+            self._database.execute_sql(statement)
+
+    def fill_sql(self) -> list[str]:
+        """What :meth:`fill` does, as an SQL comment."""
+        is_there = {self._new.column_name, hash_field(self._new).column_name} <= self._columns().keys()
+        rows = count_pending(self._new).rows if is_there else self._model.select().count()
+        return [f"-- fill {rows:,} rows of {self._new.display_name}"]
+
+    def fill(self, embed: Embedder, *, batch: int = 64, progress: Callable[[Filled], object] | None = None) -> Filled:
+        """Fill the new column (:func:`lightvec.peewee.fill`)."""
+        return fill(self._new, embed, batch=batch, progress=progress)
+
+    def build_sql(self) -> list[str]:
+        """The statements of :meth:`build`."""
+        indexes = self._vector_indexes()
+        if self._new.column_name in self._columns():
+            return [sql for index in indexes for sql in plan_index(self._database, index).sql]
+        schema = self._database.extension().out_of_path
+        return [create_index_sql(self._model, index.qualified(schema)) for index in indexes]
+
+    def build(
+        self,
+        *,
+        progress: Callable[[Progress], object] | None = None,
+        notice: Callable[[str], object] = lambda message: None,
+    ) -> None:
+        """Build the vector indexes of the new field, without blocking writes."""
+        for index in self._vector_indexes():
+            build_index(self._database, plan_index(self._database, index), progress=progress, notice=notice)
+
+    def compare(self, sample: int = 50) -> Comparison:
+        """Compare the two columns by rows as queries."""
+        new, old = self._new, self._old
+        pending = count_pending(new).rows
+        filled = self._model.select().where(new.is_null(False)).count() - (
+            new.pending().where(new.is_null(False)).count()
+        )
+        rows: list[Any] = []
+        if old is not None:
+            both = self._model.select(*self._model._meta.get_primary_keys())
+            both = both.where(old.is_null(False), new.is_null(False))
+            rows = list(both.order_by(fn.RANDOM()).limit(sample))
+        shares = [self._share_kept(row) for row in rows]
+        return Comparison(
+            filled=filled,
+            pending=pending,
+            sample=len(shares),
+            kept=sum(shares) / len(shares) if shares else None,
+            recall=recall(new, sample=sample) if filled > 1 else None,
+        )
+
+    # When readers have moved
+
+    def finish_sql(self) -> list[str]:
+        """The statements of :meth:`finish`."""
+        return self._removal_sql(self._old_column)
+
+    def finish(self) -> None:
+        """Drop the old column and its indexes."""
+        self._check_filled()
+        self._remove(self._old_column)
+
+    def abandon_sql(self) -> list[str]:
+        """The statements of :meth:`abandon`."""
+        return self._removal_sql(self._new.column_name)
+
+    def abandon(self) -> None:
+        """Drop the new column and its indexes."""
+        self._remove(self._new.column_name)
+
+    def rename_sql(self) -> list[str]:
+        """The statements of :meth:`rename`, which run in one transaction."""
+        old, new = self._old_column, self._new.column_name
+        columns = self._columns()
+        if new not in columns:
+            found = origin_in(comments_of(self._database, self._model).get(old))
+            if found is not None and found.model == self._new.embedding_model:
+                return []  # It was renamed.
+            raise self._no_column(new)
+        drops = [f"DROP COLUMN {identifier(name)}" for name in (old, f"{old}_hash") if name in columns]
+        statements = [f"ALTER TABLE {self._table} {', '.join(drops)}"] if drops else []
+        for suffix in ("", "_hash"):
+            rename = f"RENAME COLUMN {identifier(new + suffix)} TO {identifier(old + suffix)}"
+            statements.append(f"ALTER TABLE {self._table} {rename}")
+        return statements + self._index_renames()
+
+    def rename(self) -> None:
+        """Drop the old column, and give the new one and its indexes the old names.
+
+        Readers of either name fail from then on, until the class declares the old name only.
+        """
+        statements = self.rename_sql()
+        if statements:
+            self._check_filled()
+            self._check_is_vector(self._old_column)
+        run_briefly(self._database, self._table, statements)
+
+    # What exists
+
+    def _columns(self) -> dict[str, tuple[str, str]]:
+        """The type of each column: its name, and as it is declared."""
+        rows = self._database.execute_sql(_COLUMNS, (self._table,)).fetchall()
+        if not rows:
+            raise SchemaMismatch(f"there is no table {self._table}: `lightvec init-db` creates it")
+        return {name: (kind, declared) for name, kind, declared in rows}
+
+    def _additions(self) -> str:
+        """The columns to add, as SQL."""
+        columns, schema = self._columns(), self._database.extension().out_of_path
+        missing = []
+        for field in (self._new, hash_field(self._new)):
+            name, declared = field.column_name, field.ddl_datatype(None).sql
+            if name not in columns:
+                is_qualified = schema and field.field_type in VECTOR_TYPES
+                kind = ".".join((identifier(schema), declared)) if is_qualified else declared
+                missing.append(f"ADD COLUMN IF NOT EXISTS {identifier(name)} {kind}")
+            elif (found := columns[name][1].rpartition(".")[2]) != declared.lower():
+                raise SchemaMismatch(
+                    f"the column {self._table}.{name} is {found}, expected {declared.lower()}: --abandon drops it"
+                )
+        return ", ".join(missing)
+
+    def _pending_index_sql(self) -> list[str]:
+        index, meta = PendingIndex(self._new), self._model._meta
+        name = index_name(index)
+        found: ExistingIndex | None = indexes_named(self._database, [name], meta.table_name, meta.schema).get(name)
+        if found is not None and found.valid:
+            return []
+        drop = [] if found is None else [drop_statement(found, concurrently=True)]
+        return [*drop, create_index_sql(self._model, index, concurrently=True)]
+
+    def _vector_indexes(self) -> list[VectorIndex]:
+        indexes: Iterable[Any] = self._model._meta.indexes
+        return [each.concurrent() for each in indexes if isinstance(each, VectorIndex) and each.field is self._new]
+
+    def _share_kept(self, row: Any) -> float:
+        keys = self._model._meta.get_primary_keys()
+        by_old, by_new = (
+            # Distance and score follow the keys.
+            {found[: len(keys)] for found in field.nearest(row, k=10).select(*keys).tuples().execute(self._database)}
+            for field in (self._old, self._new)
+        )
+        return len(by_old & by_new) / max(len(by_old), 1)
+
+    # Removal
+
+    def _removal_sql(self, column: str) -> list[str]:
+        return [*self._index_drops(column), *self._column_drops(column)]
+
+    def _remove(self, column: str) -> None:
+        self._check_is_vector(column)
+        # The indexes first, without blocking anybody: the columns are then gone at once.
+        for statement in self._index_drops(column):
+            self._database.execute_sql(statement)
+        run_briefly(self._database, self._table, self._column_drops(column))
+
+    def _index_drops(self, column: str) -> list[str]:
+        names = [column, f"{column}_hash"]
+        rows: Sequence[Any] = self._database.execute_sql(_INDEXES, (self._table, names)).fetchall()
+        return [f"DROP INDEX CONCURRENTLY IF EXISTS {identifier(schema, name)}" for schema, name in rows]
+
+    def _column_drops(self, column: str) -> list[str]:
+        columns = self._columns()
+        drops = [f"DROP COLUMN IF EXISTS {identifier(name)}" for name in (column, f"{column}_hash") if name in columns]
+        return [f"ALTER TABLE {self._table} {', '.join(drops)}"] if drops else []
+
+    def _check_is_vector(self, column: str) -> None:
+        """An error for a column that is no vector; it may be gone already."""
+        kind, declared = self._columns().get(column, ("vector", ""))
+        if kind not in VECTOR_FIELDS:
+            raise SchemaMismatch(f"the column {self._table}.{column} is {declared}, expected one of vectors")
+
+    def _check_filled(self) -> None:
+        if self._new.column_name not in self._columns():
+            raise self._no_column(self._new.column_name)
+        pending = count_pending(self._new).rows
+        if pending:
+            raise SchemaMismatch(
+                f"{pending:,} rows of {self._new.display_name} have no vector of their present text: "
+                f"run the switch again, which fills them"
+            )
+
+    def _index_renames(self) -> list[str]:
+        """Renames of the new column's indexes to the names that they would have on the old one."""
+        meta, renames = self._model._meta, []
+        indexes: list[Any] = [each for each in meta.indexes if getattr(each, "field", None) is self._new]
+        existing = indexes_named(self._database, map(index_name, indexes), meta.table_name, meta.schema)
+        for index in indexes:
+            found = existing.get(index_name(index))
+            here, there = (
+                self._generated_name(index, self._new.column_name),
+                self._generated_name(index, self._old_column),
+            )
+            # A name that was given stays.
+            if found is not None and found.name == here:
+                renames.append(f"ALTER INDEX {identifier(found.schema, here)} RENAME TO {identifier(there)}")
+        return renames
+
+    def _generated_name(self, index: Any, column: str) -> str:
+        field = self._new.clone()
+        field.model, field.name, field.column_name = self._model, column, column
+        return index_name(PendingIndex(field) if isinstance(index, PendingIndex) else index.on(field))
+
+    def _no_column(self, column: str) -> SchemaMismatch:
+        return SchemaMismatch(f"the table {self._table} has no column {column}: run the switch first")
