@@ -15,7 +15,7 @@
 - ``fields`` and ``functions``: the vector fields and pgvector's functions. ``vector_values``: lists
   as vectors where Peewee does not convert values. ``generics``: bases of fields and searches.
 - ``embedding_source``, ``column_comments`` and ``filling``: what vectors are made of, the models
-  that make them, and :func:`fill`.
+  that make them, and :func:`fill`. ``filters``: :func:`where`, conditions from a request body.
 - ``nearest``: searches and :func:`run_many`. ``quantization``: coarser forms of vectors.
   ``copy_rows``: rows by binary COPY.
 - ``indexes``: index definitions. ``schema``: repeatable set-up. ``index_build``,
@@ -47,6 +47,7 @@ from lightvec.peewee.nearest import Nearest, run_many
 
 if TYPE_CHECKING:
     from lightvec.peewee.filling import fill
+    from lightvec.peewee.filters import where
 
 __all__ = [
     "FixedBitField",
@@ -67,6 +68,7 @@ __all__ = [
     "sum",
     "vector_dims",
     "vector_norm",
+    "where",
 ]
 
 register_database(Pg8000Database, "pg8000")
@@ -79,4 +81,8 @@ def __getattr__(name: str) -> Any:
         from lightvec.peewee.filling import fill
 
         return fill
+    if name == "where":
+        from lightvec.peewee.filters import where
+
+        return where
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
