@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from logging import DEBUG, getLogger
 from threading import Condition, Lock, RLock
@@ -272,9 +273,18 @@ def forget_pool(database: Any) -> list[Any]:
 
 
 def extend_playhouse() -> None:
-    """Have playhouse's reflection and migrations know vector fields, where they are loaded."""
+    """Have the tools for reflection and migrations know vector fields, where they are loaded."""
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     is_run = main is not None and main.name == "playhouse.migrations"
     tools = ("playhouse.reflection", "playhouse.migrations", "playhouse.schema_diff")
     if is_run or not sys.modules.keys().isdisjoint(tools):
         import_module("lightvec.peewee.playhouse_hooks").extend(sys.modules["__main__"] if is_run else None)
+    if "peewee_migrate.router" in sys.modules:
+        import_module("lightvec.peewee.peewee_migrate_hooks").extend()
+
+
+def altering(database: Any, sql: str, fields: list[Any]) -> AbstractContextManager[None]:
+    """A block for an ALTER TABLE of playhouse.migrate's, which takes along what belongs to a vector column."""
+    block: AbstractContextManager[None]
+    block = import_module("lightvec.peewee.altered_tables").taking_along(database, sql, fields)
+    return block

@@ -340,7 +340,10 @@ class _RowLocks:
             yield []
             return
         with peewee_errors:
-            if self._conn is None or not self._conn.is_alive():
+            if self._conn is not None and not self._conn.is_alive():
+                self._conn.close()
+                self._conn = None
+            if self._conn is None:
                 self._conn = connect(self._database.database, **self._database.connect_params)
             # A simple Query: the portal of an extended one would keep its snapshot.
             self._conn.execute_simple(
