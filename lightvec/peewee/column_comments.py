@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from lightvec.errors import SchemaMismatch
-from lightvec.peewee._seam import run_logged
+from lightvec.peewee._seam import execute_plain
 from lightvec.wire.identifiers import identifier, text_literal
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "comment_sql",
     "comments_of",
     "declared_origin",
-    "execute_comment",
     "origin_in",
     "origin_statements",
     "other_model",
@@ -109,7 +108,7 @@ def record_origins(database: Any, model: Any) -> None:
     """Name the embedding models in the comments of the model's columns, where they do not yet."""
     for _, exists, statement in origin_statements(database, model):
         if not exists:
-            execute_comment(database, statement)
+            execute_plain(database, statement)
 
 
 def record_origin(database: Any, field: Any) -> None:
@@ -117,12 +116,7 @@ def record_origin(database: Any, field: Any) -> None:
     origin = declared_origin(field)
     assert origin is not None
     comment = comments_of(database, field.model).get(field.column_name)
-    execute_comment(database, comment_sql(field, with_origin(comment, origin)))
-
-
-def execute_comment(database: Any, statement: str) -> None:
-    # Without parameters percent signs are literal, in names and in the comment.
-    run_logged(database, statement, None, lambda: database.cursor().execute(statement))
+    execute_plain(database, comment_sql(field, with_origin(comment, origin)))
 
 
 def comment_sql(field: Any, comment: str) -> str:
