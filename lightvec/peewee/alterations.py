@@ -6,6 +6,7 @@ None of them holds a lock for long on a table with rows, and each can be run aga
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lightvec.peewee.definitions import Column, Constraint, IndexDefinition, Table
 from lightvec.wire.identifiers import MAX_BYTES, identifier, text_literal
@@ -15,12 +16,15 @@ __all__ = [
     "add_constraint",
     "change_default",
     "change_null",
+    "change_type",
+    "change_type_and_default",
     "column_definition",
     "create_index",
     "drop_column",
     "drop_constraint",
     "drop_index",
     "replace_index",
+    "restore_column",
 ]
 
 
@@ -59,16 +63,19 @@ def add_column(table: Table, column: Column, *, default: str | None = None) -> t
     return (added, f"ALTER TABLE {table.sql} ALTER COLUMN {name} DROP DEFAULT")
 
 
-def restore_column(table: Table, column: Column) -> tuple[str, ...]:
+def restore_column(table: Table, column: Column) -> Iterator[str]:
     """Add a column that was dropped; NOT NULL only where there is no row without a value."""
-    if not column.not_null or column.default or column.identity or column.generated:
-        return add_column(table, column)
-    name = identifier(column.name)
-    # Within a text: the condition is known when it runs.
-    alter = f"ALTER TABLE {table.sql} ALTER COLUMN {name} SET NOT NULL"
-    block = f"BEGIN IF NOT EXISTS (SELECT FROM {table.sql}) THEN {alter}; END IF; END"
-    added = f"ALTER TABLE {table.sql} ADD COLUMN IF NOT EXISTS {column_definition(column, null=True)}"
-    return (added, f"DO {text_literal(block)}")
+    is_filled = column.default or column.identity or column.generated
+    if not column.not_null or is_filled:
+        yield from add_column(table, column)
+    else:
+        alter = f"ALTER TABLE {table.sql} ALTER COLUMN {identifier(column.name)} SET NOT NULL"
+        block = f"BEGIN IF NOT EXISTS (SELECT FROM {table.sql}) THEN {alter}; END IF; END"
+        yield f"ALTER TABLE {table.sql} ADD COLUMN IF NOT EXISTS {column_definition(column, null=True)}"
+        yield f"DO {text_literal(block)}"
+    if column.comment is not None:
+        place = identifier(table.schema, table.name, column.name)
+        yield f"COMMENT ON COLUMN {place} IS {text_literal(column.comment)}"
 
 
 def drop_column(table: Table, column: Column) -> tuple[str, ...]:
@@ -86,12 +93,22 @@ def change_type(table: Table, old: Column, new: Column, *, using: bool) -> tuple
     collation = "" if old.collation == new.collation else f" COLLATE {collate}"
     cast = f" USING {name}::{new.type}" if using else ""
     actions.append(f"ALTER COLUMN {name} TYPE {new.type}{collation}{cast}")
-    if old.default == new.default not in (None, "sequence"):
+    if new.default not in (None, "sequence"):
         actions.append(f"ALTER COLUMN {name} SET DEFAULT {new.default}")
     statements = [f"ALTER TABLE {table.sql} {', '.join(actions)}"]
     if old.sequence and new.sequence:
         statements.append(f"ALTER SEQUENCE {old.sequence} AS {new.type}")
     return tuple(statements)
+
+
+def change_type_and_default(table: Table, old: Column, new: Column, *, using: bool) -> tuple[str, ...]:
+    """A default may have no cast, and one of the new type cannot come before it."""
+    bare_old, bare_new = (replace(each, default=None, identity="", sequence=None) for each in (old, new))
+    return (
+        *change_default(table, old, bare_old),
+        *change_type(table, bare_old, bare_new, using=using),
+        *change_default(table, bare_new, new),
+    )
 
 
 def change_default(table: Table, old: Column, new: Column) -> tuple[str, ...]:

@@ -183,7 +183,7 @@ SELECT wanted.name, n.nspname, c.relname, c.relkind::text,
       'columns', ARRAY(SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND (
         a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_catalog.pg_depend o
           WHERE o.classid = 'pg_catalog.pg_class'::regclass AND o.objid = ic.oid
-            AND o.refobjid = c.oid AND o.refobjsubid = a.attnum)) AND a.attnum > 0 ORDER BY a.attnum),
+            AND o.refobjid = c.oid AND o.refobjsubid = a.attnum)) AND a.attnum > 0 ORDER BY a.attname),
       'has_expressions', coalesce(i.indexprs, i.indpred) IS NOT NULL,
       'constraint', (SELECT k.conname FROM pg_catalog.pg_constraint k
         WHERE k.conindid = ic.oid AND k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x')))

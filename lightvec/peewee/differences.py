@@ -141,7 +141,7 @@ class _TableComparison:
                     self._name(name),
                     f"{self._model.__name__} does not declare it ({column.type})",
                     alterations.drop_column(table, column),
-                    alterations.restore_column(table, column),
+                    tuple(alterations.restore_column(table, column)),
                     loses_data=True,
                     undeclared=True,
                     stage=LAST,
@@ -172,8 +172,10 @@ class _TableComparison:
         old, new = self._table.columns[name], self._wanted.columns.get(name)
         if new is None or new.generated != old.generated:
             return new is not None
-        if old.type == new.type or not {old.type_name, new.type_name} & _VECTORS:
+        if old.type == new.type:
             return False
+        if not {old.type_name, new.type_name} & _VECTORS:
+            return self._cast(old.type, new.type) is None
         sizes = {_size(old.type), _size(new.type)} - {None}
         are_bits = "bit" in (old.type_name, new.type_name)
         return len(sizes) > 1 or not {old.type_name, new.type_name} <= _VECTORS or are_bits
@@ -211,7 +213,6 @@ class _TableComparison:
                 *alterations.drop_column(table, new),
                 *alterations.restore_column(table, old),
                 *self._restored(indexes, constraints),
-                *self._comment(old),
             ),
             loses_data=True,
             outside_transaction=self._concurrently and bool(indexes),
@@ -225,16 +226,11 @@ class _TableComparison:
             if index.constraint is None:
                 yield from alterations.create_index(self._table, index, concurrently=self._concurrently)
 
-    def _comment(self, column: Column) -> Iterator[str]:
-        if column.comment is not None:
-            place = identifier(self._table.schema, self._table.name, column.name)
-            yield f"COMMENT ON COLUMN {place} IS {text_literal(column.comment)}"
-
     def _changed_column(self, old: Column, new: Column) -> Iterator[Difference]:
         table, name = self._table, self._name(new.name)
         if (old.type, old.collation) != (new.type, new.collation):
             yield self._changed_type(old, new)
-        if (old.default, old.identity) != (new.default, new.identity):
+        elif (old.default, old.identity) != (new.default, new.identity):
             yield Difference(
                 "default",
                 name,
@@ -260,30 +256,40 @@ class _TableComparison:
         table = self._table
         indexes = [index for index in self._in_the_way.values() if old.name in index.columns]
         drops = [alterations.drop_index(table, index, concurrently=self._concurrently) for index in indexes]
-        using, is_lossy = self._cast(old.type, new.type)
+        using, is_lossy = self._cast(old.type, new.type) or (False, False)
         if old.type_name == new.type_name and old.type_name in _ROUNDED:
             is_lossy = True
-        back, _ = self._cast(new.type, old.type)
+        back, _ = self._cast(new.type, old.type) or (True, True)
+        statements = alterations.change_type(table, old, new, using=using)
+        reverse = alterations.change_type(table, new, old, using=back)
+        words = f"it is {_described(old)}, expected {_described(new)}"
+        if (old.default, old.identity) != (new.default, new.identity):
+            statements = alterations.change_type_and_default(table, old, new, using=using)
+            reverse = alterations.change_type_and_default(table, new, old, using=back)
+            words = (
+                f"it is {_described(old)} with {_default_words(old)}, "
+                f"expected {_described(new)} with {_default_words(new)}"
+            )
         return Difference(
             "type",
             self._name(new.name),
-            f"it is {_described(old)}, expected {_described(new)}",
-            (*drops, *alterations.change_type(table, old, new, using=using)),
-            (*alterations.change_type(table, new, old, using=back), *self._restored(indexes, ())),
+            words,
+            (*drops, *statements),
+            (*reverse, *self._restored(indexes, ())),
             loses_data=is_lossy,
             outside_transaction=self._concurrently and bool(indexes),
             unusable=new.type_name in _VECTORS,
         )
 
-    def _cast(self, old: str, new: str) -> tuple[bool, bool]:
-        """Whether a change of the type needs an explicit cast, and whether that may lose values."""
-        if old == new:
-            return False, False
+    def _cast(self, old: str, new: str) -> tuple[bool, bool] | None:
+        """Whether a new type needs an explicit cast, and whether that may lose values; None if there is no cast."""
         rows = self._database.execute_sql(_CAST, (old, new)).fetchall()
         if not rows:
             return False, False  # The same type with another length, which is checked.
-        is_explicit, is_lossy = rows[0]
-        return is_explicit, is_lossy
+        ((context, is_text, is_half),) = rows
+        if context is None and not is_text:
+            return None
+        return context in (None, "e"), context != "i" or is_half
 
     # Constraints
 
@@ -340,24 +346,32 @@ class _TableComparison:
 
     def models(self) -> Iterator[Difference]:
         for each in self._model._meta.sorted_fields:
-            wanted = declared_origin(each) if hasattr(each, "value_class") else None
-            if wanted is not None:
-                yield self._model_difference(each, wanted)
+            if hasattr(each, "value_class"):
+                yield from self._model_difference(each)
 
-    def _model_difference(self, each: Any, wanted: Origin) -> Difference:
-        column = self._table.columns.get(each.column_name)
+    def _model_difference(self, each: Any) -> Iterator[Difference]:
+        wanted, column = declared_origin(each), self._table.columns.get(each.column_name)
         is_new = column is None or each.column_name in self._replaced
         comment = None if column is None or is_new else column.comment
         found = origin_in(comment)
-        name = f"{self._name(each.column_name)} {wanted.model}"
-        if found == wanted:
-            return Difference("model", name, "")
-        if found is not None and found.model != wanted.model:
-            return Difference("model", name, str(other_model(each, found.model)), unusable=True)
-        undo = comment_sql(each, comment) if comment is not None else ()
-        words = MISSING if found is None else f"its source is {_listed(found)}, expected {_listed(wanted)}"
+        origin = wanted or found
+        if origin is None:
+            return
+        name = f"{self._name(each.column_name)} {origin.model}"
         sql = (comment_sql(each, with_origin(comment, wanted)),)
-        return Difference("model", name, words, sql, (undo,) if undo else ())
+        undo = () if is_new else (comment_sql(each, comment),)
+        if found == wanted:
+            yield Difference("model", name, "")
+        elif wanted is None:
+            words = f"{self._model.__name__} does not declare it"
+            yield Difference("model", name, words, sql, undo, undeclared=True)
+        elif found is None:
+            yield Difference("model", name, MISSING, sql, undo)
+        elif found.model != wanted.model:
+            yield Difference("model", name, str(other_model(each, found.model)), unusable=True)
+        else:
+            words = f"its source is {_listed(found)}, expected {_listed(wanted)}"
+            yield Difference("model", name, words, sql, undo)
 
     # Indexes
 
@@ -448,9 +462,10 @@ def _is_counterpart(found: Constraint, wanted: Constraint) -> bool:
     return found.name == wanted.name or found.kind == wanted.kind == "p"
 
 
+# Every type has a cast to text and from it.
 _CAST = """\
-SELECT c.castcontext IS NULL OR c.castcontext = 'e', coalesce(c.castcontext <> 'i', true) OR t.target = 'halfvec'
-FROM (SELECT to_regtype(%s) AS old, to_regtype(%s) AS new) given
-CROSS JOIN LATERAL (SELECT typname::text AS target FROM pg_catalog.pg_type WHERE oid = new) t
-LEFT JOIN pg_catalog.pg_cast c ON c.castsource = old AND c.casttarget = new
-WHERE old <> new"""
+SELECT c.castcontext::text, 'S' IN (old.typcategory, new.typcategory), new.typname = 'halfvec'
+FROM pg_catalog.pg_type old
+CROSS JOIN pg_catalog.pg_type new
+LEFT JOIN pg_catalog.pg_cast c ON c.castsource = old.oid AND c.casttarget = new.oid
+WHERE old.oid = to_regtype(%s) AND new.oid = to_regtype(%s) AND old.oid <> new.oid"""

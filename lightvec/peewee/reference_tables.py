@@ -208,7 +208,9 @@ class _Reference:
             return sql
 
         def column(each: Column) -> Column:
-            return replace(each, default=each.default and text(each.default), generated=text(each.generated))
+            texts = (each.default, each.sequence, each.generated)
+            default, sequence, generated = (one and text(one) for one in texts)
+            return replace(each, default=default, sequence=sequence, generated=generated or "")
 
         def constraint(each: Constraint) -> Constraint:
             return replace(each, definition=text(each.definition))
