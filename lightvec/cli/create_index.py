@@ -130,7 +130,7 @@ def command(
             start = time.monotonic()
             left = "the build was canceled, and nothing of it was kept"
             with reporting_build(concurrently, left), Line() as line:
-                build_index(database, plan, progress=_shown_on(line), notice=line.tell)
+                build_index(database, plan, progress=shown_on(line), notice=line.tell)
             seconds = time.monotonic() - start
     if as_json:
         sql = {"sql": plan.sql} if dry_run else {}
@@ -180,7 +180,7 @@ def _print_needs(plan: Any, index: Any) -> None:
     )
 
 
-def _shown_on(line: Line) -> Callable[[Any], None]:
+def shown_on(line: Line) -> Callable[[Any], None]:
     """Shows progress: continuously on a terminal, elsewhere by phases and tenths."""
     last: tuple[object, ...] = ()
 

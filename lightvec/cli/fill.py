@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -88,7 +88,7 @@ def command(
                 result["adopted"] = filling.adopt(field)
             if embed is not None and not dry_run:
                 rows = filling.count_pending(field, part).rows
-                progress = _progress(line, name, rows if limit is None else min(rows, limit))
+                progress = fill_progress(line, name, rows if limit is None else min(rows, limit))
                 options: Any = {"batch": batch, "part": part, "limit": limit, "in_place": in_place}
                 result |= vars(filling.fill(field, embed, progress=progress, **options))
             results.append(result)
@@ -98,12 +98,17 @@ def command(
         for result in results:
             click.echo(f"{in_a_line(result['column'])}: {_in_words(result)}")
     failed = [(result["column"], key, error) for result in results for key, error in result.get("failed", {}).items()]
+    tell_failed(failed)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def tell_failed(failed: Sequence[tuple[str, Any, Exception]]) -> None:
+    """Name the first rows for which the embedder failed."""
     for column, key, error in failed[:_MOST_LISTED]:
         tell(f"{column} of row {key}: {type(error).__name__}: {error}")
     if len(failed) > _MOST_LISTED:
         tell(f"and {len(failed) - _MOST_LISTED:,} rows more")
-    if failed:
-        raise click.exceptions.Exit(1)
 
 
 def _fields_at(path: str) -> list[Any]:
@@ -124,7 +129,7 @@ def _fields_at(path: str) -> list[Any]:
     return fields
 
 
-def _progress(line: Line, name: str, rows: int) -> Callable[[Filled], None]:
+def fill_progress(line: Line, name: str, rows: int) -> Callable[[Filled], None]:
     begin = time.monotonic()
 
     def show(filled: Filled) -> None:

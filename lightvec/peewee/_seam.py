@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from logging import DEBUG, getLogger
 from threading import Condition, Lock, RLock
@@ -51,9 +52,9 @@ def run_logged(database: Any, sql: str, params: Any, run: Callable[[], T]) -> T:
     return result
 
 
-def execute_plain(database: Any, statement: str) -> Any:
-    """Run SQL without parameters, in which percent signs are literal."""
-    return run_logged(database, statement, None, lambda: database.cursor().execute(statement))
+def execute_as_is(database: Any, sql: str) -> Any:
+    """Run SQL in which percent signs are literal: :meth:`execute_sql` reads doubled ones, but not in names."""
+    return run_logged(database, sql, None, lambda: database.cursor().execute(sql))
 
 
 def is_nested(ctx: Any) -> bool:
@@ -156,15 +157,17 @@ def database_of_query(query: Any) -> Any:
 # Definitions
 
 
-# ``database`` writes the statement, if it is not the model's own.
+# ``database`` writes the statement, if it is not the model's own; ``safe`` is IF NOT EXISTS.
 
 
-def create_table_sql(model: Any, database: Any = None) -> str:
-    return _definition(_manager(model, database)._create_table(safe=False))
+def create_table_sql(model: Any, database: Any = None, *, safe: bool = False) -> str:
+    return _definition(_manager(model, database)._create_table(safe=safe))
 
 
-def create_index_sql(model: Any, index: Any, database: Any = None, *, concurrently: bool = False) -> str:
-    sql = _definition(_manager(model, database)._create_index(index, safe=False))
+def create_index_sql(
+    model: Any, index: Any, database: Any = None, *, concurrently: bool = False, safe: bool = False
+) -> str:
+    sql = _definition(_manager(model, database)._create_index(index, safe=safe))
     # Peewee cannot say it of an index of its own.
     return sql.replace("INDEX ", "INDEX CONCURRENTLY ", 1) if concurrently else sql
 
@@ -281,9 +284,18 @@ def forget_pool(database: Any) -> list[Any]:
 
 
 def extend_playhouse() -> None:
-    """Have playhouse's reflection and migrations know vector fields, where they are loaded."""
+    """Have the tools for reflection and migrations know vector fields, where they are loaded."""
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     is_run = main is not None and main.name == "playhouse.migrations"
     tools = ("playhouse.reflection", "playhouse.migrations", "playhouse.schema_diff")
     if is_run or not sys.modules.keys().isdisjoint(tools):
         import_module("lightvec.peewee.playhouse_hooks").extend(sys.modules["__main__"] if is_run else None)
+    if "peewee_migrate.router" in sys.modules:
+        import_module("lightvec.peewee.peewee_migrate_hooks").extend()
+
+
+def altering(database: Any, sql: str, fields: list[Any]) -> AbstractContextManager[None]:
+    """A block for an ALTER TABLE, which takes along what belongs to a vector column."""
+    block: AbstractContextManager[None]
+    block = import_module("lightvec.peewee.altered_tables").taking_along(database, sql, fields)
+    return block

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from lightvec.errors import SchemaMismatch
-from lightvec.peewee._seam import execute_plain
+from lightvec.peewee._seam import execute_as_is
 from lightvec.wire.identifiers import identifier, text_literal
 
 __all__ = [
@@ -110,7 +110,7 @@ def record_origins(database: Any, model: Any) -> None:
     """Name the embedding models in the comments of the model's columns, where they do not yet."""
     for _, exists, statement in origin_statements(database, model):
         if not exists:
-            execute_plain(database, statement)
+            execute_as_is(database, statement)
 
 
 def record_origin(database: Any, field: Any) -> None:
@@ -118,7 +118,7 @@ def record_origin(database: Any, field: Any) -> None:
     origin = declared_origin(field)
     assert origin is not None
     comment = comments_of(database, field.model).get(field.column_name)
-    execute_plain(database, comment_sql(field, with_origin(comment, origin)))
+    execute_as_is(database, comment_sql(field, with_origin(comment, origin)))
 
 
 def comment_sql(field: Any, comment: str | None) -> str:

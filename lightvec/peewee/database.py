@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 from uuid import uuid4
 from weakref import WeakSet
@@ -38,6 +38,7 @@ from lightvec.peewee._seam import (
     DriverAdapter,
     PooledDatabase,
     RowCursor,
+    altering,
     conflict_target,
     copy_with,
     cursor_wrapper,
@@ -242,6 +243,7 @@ class Pg8000Database(PostgresqlDatabase):
         self._isolation_level = self._adapter.isolation_level_int(isolation_level)
 
     def _connect(self) -> dbapi.Connection:
+        extend_playhouse()
         conn: dbapi.Connection = super()._connect()  # type: ignore[misc]
         if self._hstore:
             from lightvec.pg8000.hstore import register_hstore
@@ -285,6 +287,7 @@ class Pg8000Database(PostgresqlDatabase):
         """Run the definition of a table, a column or an index, which finds pgvector in any schema."""
         from lightvec.wire.advice import may_be_pgvectors
 
+        extend_playhouse()
         context = query if isinstance(query, _Context) else self.get_sql_context().sql(query)
         sql, params = context.query()
         if context.has_vector_types and not self.extension().oids:
@@ -295,16 +298,19 @@ class Pg8000Database(PostgresqlDatabase):
         # A setting would need a transaction.
         if may_be_pgvectors(sql) and "CONCURRENTLY" not in sql:
             settings = self.path_to_extension()
+        fields = context.defined_fields
+        is_migration = sql.startswith("ALTER TABLE ")
         try:
-            cursor = self.execute_sql(sql, params, settings=settings)
+            with altering(self, sql, fields) if is_migration else nullcontext():
+                cursor = self.execute_sql(sql, params, settings=settings)
         except ProgrammingError as error:
             if is_missing:
                 raise error from None
             raise
-        if any(field.embedding_model for field in context.defined_fields):
+        if not is_migration and any(field.embedding_model for field in fields):
             from lightvec.peewee.column_comments import record_origins
 
-            record_origins(self, context.defined_fields[0].model)
+            record_origins(self, fields[0].model)
         return cursor
 
     def get_sql_context(self, **options: Any) -> Any:

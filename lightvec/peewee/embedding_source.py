@@ -18,7 +18,16 @@ from lightvec.errors import InvalidOption
 from lightvec.peewee.indexes import shortened_name
 from lightvec.wire.identifiers import text_literal
 
-__all__ = ["HashField", "PendingIndex", "add_hash", "hash_of", "is_pending", "source_hash", "source_text"]
+__all__ = [
+    "HashField",
+    "PendingIndex",
+    "add_hash",
+    "hash_of",
+    "is_pending",
+    "pending_name",
+    "source_hash",
+    "source_text",
+]
 
 #: In place of the hash of a NULL among several texts.
 _NULL = "-"
@@ -41,8 +50,7 @@ class PendingIndex(Index):
 
     @property
     def _name(self) -> str:
-        stem = f"{self.field.model._meta.table_name}_{self.field.column_name}"
-        return shortened_name(stem, "_pending")
+        return pending_name(self.field.model._meta.table_name, self.field.column_name)
 
     @property
     def _table(self) -> Any:
@@ -55,6 +63,11 @@ class PendingIndex(Index):
     @property
     def _where(self) -> Expression:
         return is_pending(self.field)
+
+
+def pending_name(table: str, column: str) -> str:
+    """The name of the index of a column's pending rows."""
+    return shortened_name(f"{table}_{column}", "_pending")
 
 
 def add_hash(model: Any, field: Any) -> None:

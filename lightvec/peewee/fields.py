@@ -97,7 +97,7 @@ class _DistanceField(TypedField[V, M]):
         return None if self.dimensions is None else [self.dimensions]
 
     def ddl(self, ctx: Any) -> Any:
-        if hasattr(ctx, "defined_fields") and hasattr(self, "model"):
+        if hasattr(ctx, "defined_fields"):
             ctx.defined_fields.append(self)
         return super().ddl(ctx)
 

@@ -18,7 +18,7 @@ from typing import Any
 from peewee import SQL, EnclosedNodeList, Expression, Value, fn
 
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError
-from lightvec.peewee._seam import create_index_sql, database_of, execute_plain, index_name, peewee_errors
+from lightvec.peewee._seam import create_index_sql, database_of, execute_as_is, index_name, peewee_errors
 from lightvec.peewee.citus import shard_sizes
 from lightvec.peewee.column_comments import (
     comments_of,
@@ -340,7 +340,10 @@ class _RowLocks:
             yield []
             return
         with peewee_errors:
-            if self._conn is None or not self._conn.is_alive():
+            if self._conn is not None and not self._conn.is_alive():
+                self._conn.close()
+                self._conn = None
+            if self._conn is None:
                 self._conn = connect(self._database.database, **self._database.connect_params)
             # A simple Query: the portal of an extended one would keep its snapshot.
             self._conn.execute_simple(
@@ -428,4 +431,4 @@ def _check_origin(database: Pg8000Database, field: Any, in_place: bool) -> None:
     index = PendingIndex(field)
     name = identifier(*filter(None, (meta.schema, index_name(index))))
     database.execute_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-    execute_plain(database, create_index_sql(field.model, index, concurrently=True))
+    execute_as_is(database, create_index_sql(field.model, index, concurrently=True))

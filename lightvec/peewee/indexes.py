@@ -11,7 +11,20 @@ from functools import lru_cache
 from typing import Any, ClassVar
 from zlib import crc32
 
-from peewee import SQL, EnclosedNodeList, Entity, Expression, Field, Index, Model, ModelIndex, NodeList
+from peewee import (
+    SQL,
+    Context,
+    EnclosedNodeList,
+    Entity,
+    Field,
+    Index,
+    Model,
+    ModelIndex,
+    Node,
+    NodeList,
+    PostgresqlDatabase,
+    ValueLiterals,
+)
 
 from lightvec.errors import InvalidOption
 from lightvec.index_options import check_options
@@ -35,6 +48,8 @@ __all__ = [
     "bind_indexes",
     "check_entity",
     "declare_index",
+    "definition_sql",
+    "generated_name",
     "index_of_added_column",
     "shortened_name",
     "with_short_name",
@@ -59,7 +74,7 @@ class VectorIndex(Index):
         *,
         metric: str | None,
         quantize: str | None,
-        where: Expression | None,
+        where: Node | None,
         concurrently: bool,
         name: str | None,
         **options: int | None,
@@ -104,6 +119,11 @@ class VectorIndex(Index):
         return self.quantization.metric(self.metric).operator_class(self.quantization.name, self.method)
 
     @property
+    def has_condition(self) -> bool:
+        """Whether it is of some rows only."""
+        return self._where is not None
+
+    @property
     def note(self) -> str:
         """A sentence if it indexes halfvecs or bits because the vectors have too many dimensions; else empty."""
         if self.quantization is None or (self.field.dimensions or 0) <= INDEX_DIMENSIONS[self.field.field_type]:
@@ -137,11 +157,13 @@ class VectorIndex(Index):
 
     @property
     def _name(self) -> str:
-        if self._given_name is not None:
-            return self._given_name
-        stem = f"{self.field.model._meta.table_name}_{self.field.column_name}"
-        form = "" if self.quantization is None else f"_{self.quantization.name}"
-        return shortened_name(stem, f"_{self.metric.name}{form}_{self.method}")
+        return self._generated_name if self._given_name is None else self._given_name
+
+    @property
+    def _generated_name(self) -> str:
+        table, column = self.field.model._meta.table_name, self.field.column_name
+        form = None if self.quantization is None else self.quantization.name
+        return generated_name(table, column, self.metric.name, form, self.method)
 
     @property
     def _expressions(self) -> list[Any]:
@@ -152,13 +174,25 @@ class VectorIndex(Index):
         operator_class = Entity(schema, self.operator_class) if schema else SQL(self.operator_class)
         return [NodeList((key, operator_class))]
 
-    def source(self, metric: str | None = None) -> str:
-        """The Python expression of it, for generated code; empty if it has a condition."""
+    def __repr__(self) -> str:
+        """The Python expression of it, which generated code has.
+
+        >>> HnswIndex("embedding", m=8)
+        HnswIndex('embedding', m=8)
+        """
+        is_bound = self.is_bound and hasattr(self._field, "model")
+        is_usual_name = is_bound and self._given_name == self._generated_name
+        values = {
+            "metric": None if is_bound and self._metric == self.field.metric else self._metric,
+            **self.options,
+            "quantize": self.quantization.name if self.quantization else None,
+            "name": None if is_usual_name else self._given_name,
+        }
+        name = self._field if isinstance(self._field, str) else self._field.name
+        words = [repr(name)]
+        words += [f"{key}={value!r}" for key, value in values.items() if value is not None]
         if self._where is not None:
-            return ""
-        quantize = self.quantization.name if self.quantization else None
-        values = {"metric": metric or self._metric, **self.options, "quantize": quantize, "name": self._given_name}
-        words = [repr(self.field.name)] + [f"{key}={value!r}" for key, value in values.items() if value is not None]
+            words.append(f"where=SQL({definition_sql(self._where)!r})")
         return f"{type(self).__name__}({', '.join(words)})"
 
     @property
@@ -259,7 +293,7 @@ class HnswIndex(VectorIndex):
         m: int | None = None,
         ef_construction: int | None = None,
         quantize: str | None = None,
-        where: Expression | None = None,
+        where: Node | None = None,
         concurrently: bool = False,
         name: str | None = None,
     ) -> None:
@@ -291,7 +325,7 @@ class IvfflatIndex(VectorIndex):
         metric: str | None = None,
         lists: int | None = None,
         quantize: str | None = None,
-        where: Expression | None = None,
+        where: Node | None = None,
         concurrently: bool = False,
         name: str | None = None,
     ) -> None:
@@ -350,7 +384,21 @@ def index_of_added_column(index: Index) -> Index:
     return added
 
 
+def definition_sql(node: Node) -> str:
+    """The SQL of an index or its condition, with its values in it; no database is needed."""
+    operations = PostgresqlDatabase.operations
+    context = Context(quote='""', param="%s", operations=operations)
+    with context.scope_values(subquery=True):
+        return str(context.sql(ValueLiterals(node)).query()[0])
+
+
 # Names
+
+
+def generated_name(table: str, column: str, metric: str, form: str | None, method: str) -> str:
+    """The name of a vector index that was declared without one; ``form`` is its quantization."""
+    parts = filter(None, (metric, form, method))
+    return shortened_name(f"{table}_{column}", f"_{'_'.join(parts)}")
 
 
 def check_entity(entity: Entity) -> None:

@@ -23,7 +23,7 @@ from lightvec.peewee._seam import (
     create_sequence_sql,
     create_table_sql,
     entity_path,
-    execute_plain,
+    execute_as_is,
     index_name,
     sequence_parts,
 )
@@ -115,13 +115,13 @@ class _Reference:
         for model in self._models:
             for field in foreign_keys(model):
                 if field.deferred:
-                    execute_plain(self._database, create_foreign_key_sql(field, self._writer))
+                    execute_as_is(self._database, create_foreign_key_sql(field, self._writer))
         return self._read(wanted)
 
     def index(self, model: Any, index: VectorIndex) -> IndexDefinition:
-        execute_plain(self._database, f"CREATE TABLE {self._table(model)} (LIKE {table_sql(model)})")
+        execute_as_is(self._database, f"CREATE TABLE {self._table(model)} (LIKE {table_sql(model)})")
         # Its own name may be that of the table.
-        execute_plain(self._database, self._index_sql(model, index.named(f"{uuid4()}")))
+        execute_as_is(self._database, self._index_sql(model, index.named(f"{uuid4()}")))
         (definition,) = self._read([model])[model].indexes.values()
         return definition
 
@@ -178,7 +178,7 @@ class _Reference:
             )
 
     def _create(self, model: Any) -> None:
-        run = partial(execute_plain, self._database)
+        run = partial(execute_as_is, self._database)
         for field in model._meta.sorted_fields:
             if field.sequence:
                 schema, name = sequence_parts(field)

@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from peewee import BareField, CompositeKey, Field, Model, Node
+from peewee import SQL, BareField, CompositeKey, Field, Model, Node
 
 from lightvec.errors import SchemaMismatch
 from lightvec.index_options import OPTIONS
@@ -16,7 +16,13 @@ from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.peewee.column_comments import origin_in
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.fields import FixedBitField, HalfVectorField, SparseVectorField, VectorField
-from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, declare_index
+from lightvec.peewee.indexes import (
+    HnswIndex,
+    IvfflatIndex,
+    VectorIndex,
+    declare_index,
+    generated_name,
+)
 from lightvec.peewee.quantization import QUANTIZATIONS
 from lightvec.pg8000 import Json, Jsonb
 from lightvec.wire.identifiers import check_name, identifier
@@ -28,6 +34,8 @@ __all__ = [
     "column_of",
     "declare_existing",
     "default_metric",
+    "index_like",
+    "metric_by_name",
     "model_of",
     "model_with",
     "no_such_table",
@@ -149,14 +157,44 @@ def no_such_table(database: Pg8000Database, table: str, schema: str | None = Non
 
 def declare_existing(model: Any, existing: ExistingIndex) -> None:
     """Declare an existing index, so that ``nearest`` writes the query that it serves."""
-    field = model._meta.columns[existing.column]
-    # Bits serve each of their metrics (nearest.py), so any of those declares them.
-    metric = QUANTIZATIONS["bit"].metrics[-1] if existing.quantize == "bit" else existing.metric
-    if field.dimensions is None or metric not in field.metrics or existing.quantize not in (None, *QUANTIZATIONS):
-        return
+    index = index_like(existing, model._meta.columns[existing.column], existing.quantize)
+    if index is not None:
+        declare_index(model, index)
+
+
+def index_like(existing: ExistingIndex, field: Any, quantize: str | None) -> VectorIndex | None:
+    """An index on the field that is like an existing one; None if no index of ours is.
+
+    It is named by its field if the existing one is by its own.
+    """
+    named = metric_by_name(existing)
+    # An index of bits serves each of their metrics.
+    metric = named or existing.metric
+    if existing.quantize == "bit":
+        metric = named or QUANTIZATIONS["bit"].metrics[-1]
+    is_known = existing.quantize in (None, *QUANTIZATIONS)
+    if field.dimensions is None or metric not in field.metrics or not is_known:
+        return None
+
+    options: dict[str, Any] = {
+        name: int(existing.options[name]) for name in OPTIONS[existing.method] if name in existing.options
+    }
+    if existing.where is not None:
+        options["where"] = SQL(existing.where.replace("%", "%%"))
     kind: Any = HnswIndex if existing.method == "hnsw" else IvfflatIndex
-    options = {name: int(value) for name, value in existing.options.items() if name in OPTIONS[existing.method]}
-    declare_index(model, kind(field, metric=metric, quantize=existing.quantize, name=existing.name, **options))
+    name = None if named else existing.name
+    index: VectorIndex = kind(field, metric=metric, quantize=quantize, name=name, **options)
+    return index
+
+
+def metric_by_name(existing: ExistingIndex) -> str | None:
+    """The metric in the name of an index, if a declaration without a name gives that name."""
+    is_bit = existing.quantize == "bit"
+    for metric in QUANTIZATIONS["bit"].metrics if is_bit else filter(None, [existing.metric]):
+        rest = metric, existing.quantize, existing.method
+        if existing.name == generated_name(existing.table, existing.column or "", *rest):
+            return metric
+    return None
 
 
 def model_with(table: str, fields: Mapping[str, Field], keys: Sequence[str] = (), **meta: Any) -> type[Model]:

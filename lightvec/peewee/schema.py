@@ -21,7 +21,7 @@ from typing import Any
 from peewee import Model, NotSupportedError, ProgrammingError
 
 from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
-from lightvec.peewee._seam import execute_plain, peewee_errors
+from lightvec.peewee._seam import execute_as_is, peewee_errors
 from lightvec.peewee.catalog import ExistingIndex, indexes_named
 from lightvec.peewee.citus import require_citus, schema_distribution_call
 from lightvec.peewee.database import Pg8000Database
@@ -238,7 +238,7 @@ def _run(database: Pg8000Database, steps: Iterable[Step]) -> None:
             if step.kind in ("table", "index") and not step.outside_transaction:
                 _add_extension_to_path(database)
             for statement in step.create:
-                execute_plain(database, statement)
+                execute_as_is(database, statement)
         except ProgrammingError as error:
             if step.kind == "extension" and sqlstate_of(error) == _INSUFFICIENT_PRIVILEGE:
                 raise exceptions.ProgrammingError(
@@ -277,13 +277,14 @@ def _extension(found: Difference, create: bool) -> Step:
 
 
 def _steps(database: Pg8000Database, differences: Sequence[Difference]) -> Iterator[Step]:
+    created = {each.model for each in differences if each.kind == "table" and each.is_missing}
     differing = {each.model for each in differences if _is_shown(each) and each.kind not in _OBJECTS}
     for each in differences:
         if each.unusable:
             raise _mismatch(each)
         if not _is_shown(each) or (each.kind == "table" and each.model in differing and not each.is_missing):
             continue
-        yield _step(database, each)
+        yield _step(database, each, each.model in created)
 
 
 #: What init-db creates where it is missing; what else differs is a part of a table.
@@ -300,12 +301,13 @@ def _is_shown(each: Difference) -> bool:
     return any(index.field.column_name in each.existing.columns for index in declared)
 
 
-def _step(database: Pg8000Database, each: Difference) -> Step:
+def _step(database: Pg8000Database, each: Difference, is_of_new_table: bool) -> Step:
     kind = "index" if each.kind == "vector index" else each.kind
     if not each.differs:
         return Step(kind, each.name, True)
     is_invalid = each.existing is not None and not each.existing.valid and not each.undeclared
-    if not is_invalid and not (each.is_missing and each.kind in _OBJECTS):
+    is_created = is_of_new_table or each.kind in _OBJECTS
+    if not is_invalid and not (each.is_missing and is_created):
         return Step(kind, each.name, False, differs=each.differs)
     meta = each.model._meta
     # The last statement creates an index, behind the drop of an invalid one.

@@ -89,7 +89,7 @@ def compare(
     wanted = distributions(models, distribution)
     if wanted:
         require_citus(database)
-    yield _extension(database)
+    yield _extension(database, "IF NOT EXISTS " if concurrently is None else "")
     with database.bind_ctx(models):
         comparison = _Comparison(database, models, wanted, concurrently, new_concurrently)
         for model in sort_models(models):
@@ -98,13 +98,13 @@ def compare(
         yield from comparison.later
 
 
-def _extension(database: Pg8000Database) -> Difference:
+def _extension(database: Pg8000Database, condition: str) -> Difference:
     found = database.execute_sql(_EXTENSION).fetchall()
     if not found:
         return Difference("extension", "vector", f"it {_NOT_INSTALLED}")
     ((created, available),) = found
     if created is None:
-        return Difference("extension", "vector", MISSING, ("CREATE EXTENSION vector",))
+        return Difference("extension", "vector", MISSING, (f"CREATE EXTENSION {condition}vector",))
     if _version(created) >= _version(available):
         return Difference("extension", "vector", "")
     words = f"it is {created}, expected {available}"
@@ -128,6 +128,9 @@ LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_catalog.pg_
 WHERE c.relname = ANY (%s) AND c.relkind <> 'c'"""
 
 
+_ADDED_CONSTRAINT = re.compile(r'(ALTER TABLE .*) ADD CONSTRAINT ("(?:[^"]|"")+") ')
+
+
 def _version(text: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", text)]
 
@@ -145,6 +148,8 @@ class _Comparison:
     ) -> None:
         self._database = database
         self._concurrently = concurrently
+        #: Whether the statements may be run again.
+        self._is_repeatable = concurrently is None
         self._new_concurrently = new_concurrently
         self._existing = tables_named(database, [table_sql(model) for model in models])
         self._distributions = wanted
@@ -230,7 +235,7 @@ class _Comparison:
         for key in added_later:
             key.deferred = True
         try:
-            create = create_table_sql(model)
+            create = create_table_sql(model, safe=self._is_repeatable)
         finally:
             for key in added_later:
                 key.deferred = False
@@ -248,12 +253,16 @@ class _Comparison:
             yield self._new_index(model, name, index, schema)
         for key in deferred:
             sql = create_foreign_key_sql(key)
-            self.later.append(Difference("foreign key", f"{table_name}.{key.column_name}", MISSING, (sql,)))
+            added = _ADDED_CONSTRAINT.match(sql)
+            assert added is not None, "Peewee names the constraint"
+            drop = f"{added[1]} DROP CONSTRAINT IF EXISTS {added[2]}"
+            name_of_key = f"{table_name}.{key.column_name}"
+            self.later.append(Difference("foreign key", name_of_key, MISSING, (drop, sql), (drop,), model=model))
 
     def _new_index(self, model: Any, name: str, index: Any, schema: str) -> Difference:
         kind, as_declared = "index", is_concurrent(index)
         if isinstance(index, VectorIndex):
             kind, as_declared = "vector index", as_declared or self._new_concurrently
             index = index.built(concurrently=as_declared).qualified(schema)
-        sql = create_index_sql(model, index)
+        sql = create_index_sql(model, index, safe=self._is_repeatable)
         return Difference(kind, name, MISSING, (sql,), outside_transaction=as_declared)

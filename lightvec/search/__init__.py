@@ -9,7 +9,8 @@
 which read the output of EXPLAIN. ``recall_measurement`` and ``tuning`` are :func:`recall` and :func:`tune`, and
 ``plots`` draws them. ``doctor`` runs the checks in ``doctor_connection``,
 ``doctor_server``, ``doctor_tables`` and ``doctor_indexes`` on what ``table_statistics`` reads, and
-``doctor_embeddings`` with the user's function; ``citus_shards`` is for Citus.
+``doctor_embeddings`` with the user's function; ``citus_shards`` is for Citus. ``switching`` moves to another
+embedding model.
 ``scan_settings`` reads the settings of index scans, and ``findings`` has the texts of everything that
 explain and doctor report.
 """

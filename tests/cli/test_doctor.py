@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from peewee import AutoField, Model, TextField
 
@@ -17,7 +18,9 @@ from lightvec import Bit
 from lightvec.peewee import Pg8000Database, VectorField, fill
 from lightvec.peewee.schema import set_up
 from lightvec.pg8000 import connect
+from lightvec.wire.identifiers import identifier
 from tests.cli.conftest import Run
+from tests.names.hostile import FEW
 
 
 @pytest.fixture
@@ -302,3 +305,31 @@ def test_comparisons_that_cannot_be(
     assert (outcome.status, outcome.out) == (status, "")
     assert told in outcome.err
     assert len(outcome.err.splitlines()) <= 4
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_hostile_names(run: Run, empty_url: str, app: Any, name: str) -> None:
+    quoted = identifier(name)
+    with connect(empty_url) as conn:
+        conn.run("CREATE EXTENSION vector")
+        conn.run(f"CREATE TABLE {quoted} ({quoted} text, e vector(32))")
+        conn.copy_rows(name, [name, "e"], list(zip(TEXTS, app.embed(TEXTS), strict=True)))
+    words = ("--with", "doctor_app:embed", f"--text-column={name}", "--json", "--url", empty_url, "--", name)
+    found = json.loads(run("doctor", *words).out)
+    assert "same_vectors" in {finding["code"] for finding in found}
+
+
+def test_the_vectors_of_a_view(run: Run, empty_url: str, app: Any) -> None:
+    store(empty_url, "vector(32)", app.embed(TEXTS))
+    with connect(empty_url) as conn:
+        conn.run("CREATE SCHEMA shown CREATE VIEW doc AS SELECT body AS words, e AS vector FROM public.doc")
+    found = compared(run, empty_url, "embed", "--text-column", "words", "--schema", "shown")
+    assert found["same_vectors"]["subject"] == "shown.doc.vector"
+
+
+def test_the_matrix_of_a_function(run: Run, empty_url: str, app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(empty_url, "vector(32)", app.embed(TEXTS))
+    monkeypatch.setattr(app, "embed", lambda texts, made=app.embed: np.array(made(texts), np.float32))
+    assert list(compared(run, empty_url, "embed", *BODY)) == ["same_vectors"]
+    words = ("search", "doc", TEXTS[3], "--with", "doctor_app:embed", "--url", empty_url, "-k", 1, "--json")
+    assert json.loads(run(*words).out)[0]["body"] == TEXTS[3]

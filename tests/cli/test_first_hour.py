@@ -108,7 +108,7 @@ COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
     ("url", ("search", "doc", "--vector", "@nofile"), 2, "--vector @nofile: expected a file with a vector, such as [1,2,3], which cannot be read: No such file or directory"),  # noqa: E501
     ("url", ("search", "half", "--vector", "[1e6,1,1]"), 1, '"1e+06" is out of range for type halfvec (SQLSTATE 22003); a halfvec, as an index with quantize=\'halfvec\' holds, has numbers up to 65,504: scale the vectors down (Vector(...).normalized()), or search with exact=True (--exact)'),  # noqa: E501
     # Files
-    ("url", ("load", "doc", "x.txt"), 2, "x.txt: expected a file that ends in .jsonl, .jsonl.gz, .csv, .vec, .npz, .npy, .hdf5, .fvecs, .ivecs, .bvecs, .fbin, .parquet, .feather, or --format"),  # noqa: E501
+    ("url", ("load", "doc", "x.txt"), 2, "x.txt: expected a file that ends in .jsonl, .jsonl.gz, .csv, .vec, .csv.gz, .vec.gz, .npz, .npy, .hdf5, .fvecs, .ivecs, .bvecs, .fbin, .parquet, .feather, or --format"),  # noqa: E501
     ("url", ("load", "doc", "junk.npy"), 2, "junk.npy: expected a .npy file of numbers, as numpy.save(FILE, MATRIX) writes"),  # noqa: E501
     ("url", ("load", "doc", "junk.jsonl"), 2, "junk.jsonl, line 1: expected a JSON object: Expecting value: line 1 column 1 (char 0)"),  # noqa: E501
     ("url", ("load", "doc", "short.jsonl"), 1, 'expected 3 dimensions, not 2 (SQLSTATE 22000); short.jsonl, line 1, column embedding: "[1,0]"'),  # noqa: E501

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 from peewee import Model
 
 from lightvec.peewee import Pg8000Database
+from lightvec.pg8000 import connect
 
 Use = Callable[..., None]
+
+# peewee-migrate needs Python 3.11.
+collect_ignore = [] if sys.version_info >= (3, 11) else ["test_peewee_migrate.py"]
 
 
 @pytest.fixture
@@ -27,3 +32,13 @@ def use(db: Pg8000Database) -> Iterator[Use]:
     if not db.is_closed():
         db.close()
     db.drop_tables(used)
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Pg8000Database]:
+    """A new database with pgvector, for one test."""
+    with connect(empty_url) as conn:
+        conn.run("CREATE EXTENSION vector")
+    database = Pg8000Database(empty_url)
+    with database.connection_context():
+        yield database

@@ -325,7 +325,7 @@ def killed_after(url: str, calls: int) -> Iterator[Callable[[list[str]], Any]]:
         if next(numbers) == calls:
             with connect(url) as admin:
                 admin.run(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
         return embed(texts)

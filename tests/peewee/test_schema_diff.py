@@ -21,7 +21,7 @@ from lightvec.peewee import (
     VectorField,
     diff,
 )
-from lightvec.peewee._seam import execute_plain
+from lightvec.peewee._seam import execute_as_is
 from lightvec.peewee.definitions import tables_named
 from lightvec.peewee.differences import Difference
 from lightvec.peewee.schema import set_up
@@ -43,13 +43,13 @@ def model(fields: dict[str, Any], name: str = "Doc", **meta: Any) -> Any:
 def apply(database: Pg8000Database, differences: Sequence[Difference]) -> None:
     for difference in differences:
         for statement in difference.sql:
-            execute_plain(database, statement)
+            execute_as_is(database, statement)
 
 
 def take_back(database: Pg8000Database, differences: Sequence[Difference]) -> None:
     for difference in reversed(differences):
         for statement in difference.undo:
-            execute_plain(database, statement)
+            execute_as_is(database, statement)
 
 
 def shown(differences: Sequence[Difference]) -> list[tuple[str, str, str]]:

@@ -736,5 +736,6 @@ def test_hostile_names_of_a_source(empty_url: str) -> None:
     model = model_with(f"t {HOSTILE}", {"id": AutoField(), f"b {HOSTILE}": text, f"c {HOSTILE}"[:20]: vector})
     with database.connection_context():
         set_up(database, [model])
+        assert not any(step.differs for step in set_up(database, [model]))
         model.insert({text: "one"}).execute(database)
     assert bad(database)["pending_vectors"].what.startswith("1 of 1 rows")
