@@ -48,6 +48,7 @@ from lightvec.peewee.nearest import Nearest, run_many
 
 if TYPE_CHECKING:
     from lightvec.peewee.filling import fill
+    from lightvec.peewee.schema_diff import diff
 
 __all__ = [
     "FixedBitField",
@@ -61,6 +62,7 @@ __all__ = [
     "VectorField",
     "avg",
     "binary_quantize",
+    "diff",
     "fill",
     "l2_normalize",
     "run_many",
@@ -75,9 +77,13 @@ register_database(PooledPg8000Database, "pg8000+pool")
 
 
 def __getattr__(name: str) -> Any:
+    # Loaded lazily: a search does not need them.
     if name == "fill":
-        # Loaded lazily: a search does not need it.
         from lightvec.peewee.filling import fill
 
         return fill
+    if name == "diff":
+        from lightvec.peewee.schema_diff import diff
+
+        return diff
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
