@@ -17,6 +17,7 @@ from lightvec.cli.errors import exit_status
 #: twice as long.
 _COMMANDS = {
     "init-db": "Create the extension, and the tables and indexes of models.",
+    "diff": "Print how a database differs from models, and the SQL for it.",
     "create-index": "Build a vector index, with progress.",
     "load": "Load a file into a table: all of it or nothing.",
     "fill": "Make the vectors of rows whose text has changed.",

@@ -21,12 +21,14 @@
 - ``indexes``: index definitions. ``schema``: repeatable set-up. ``index_build``,
   ``build_progress``, ``invalid_indexes``, ``estimates`` and ``session_settings``: building an
   index. ``catalog`` and ``reflect``: what the database has; ``differences``: from what models declare.
-- ``playhouse_hooks``: vector fields in playhouse's reflection and migrations.
+- ``playhouse_hooks`` and ``peewee_migrate_hooks``: vector fields in reflection and migrations.
+  ``altered_tables``: what ALTER TABLE takes along with a vector column.
 - ``distribution`` and ``citus``: distributed tables.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from playhouse.db_url import register_database
@@ -48,6 +50,7 @@ from lightvec.peewee.nearest import Nearest, run_many
 if TYPE_CHECKING:
     from lightvec.peewee.filling import fill
     from lightvec.peewee.filters import where
+    from lightvec.peewee.schema_diff import diff
 
 __all__ = [
     "FixedBitField",
@@ -61,6 +64,7 @@ __all__ = [
     "VectorField",
     "avg",
     "binary_quantize",
+    "diff",
     "fill",
     "l2_normalize",
     "run_many",
@@ -75,14 +79,11 @@ register_database(Pg8000Database, "pg8000")
 register_database(PooledPg8000Database, "pg8000+pool")
 
 
+#: Loaded lazily: a search does not need them.
+_LAZY = {"diff": "schema_diff", "fill": "filling", "where": "filters"}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "fill":
-        # Loaded lazily: a search does not need it.
-        from lightvec.peewee.filling import fill
-
-        return fill
-    if name == "where":
-        from lightvec.peewee.filters import where
-
-        return where
+    if name in _LAZY:
+        return getattr(import_module(f"lightvec.peewee.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

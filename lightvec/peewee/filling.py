@@ -18,7 +18,7 @@ from typing import Any
 from peewee import SQL, EnclosedNodeList, Expression, Value, fn
 
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError
-from lightvec.peewee._seam import create_index_sql, database_of, index_name, peewee_errors
+from lightvec.peewee._seam import create_index_sql, database_of, execute_as_is, index_name, peewee_errors
 from lightvec.peewee.citus import shard_sizes
 from lightvec.peewee.column_comments import (
     comments_of,
@@ -431,4 +431,4 @@ def _check_origin(database: Pg8000Database, field: Any, in_place: bool) -> None:
     index = PendingIndex(field)
     name = identifier(*filter(None, (meta.schema, index_name(index))))
     database.execute_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-    database.execute_sql(create_index_sql(field.model, index, concurrently=True))
+    execute_as_is(database, create_index_sql(field.model, index, concurrently=True))
