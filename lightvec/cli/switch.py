@@ -60,7 +60,7 @@ def command(
     if not endings and function is None and not dry_run:
         raise click.UsageError("name the function that makes the new vectors: --with MODULE:FUNCTION")
     path, _, old_name = old.rpartition(".")
-    if ":" not in path:
+    if not path.partition(":")[2] or not old_name:
         raise click.UsageError(f"expected PACKAGE.MODULE:MODEL.FIELD, got {old!r}")
     (model,) = models_at(path)
     field = getattr(model, new, None)
@@ -74,8 +74,8 @@ def command(
         if dry_run:
             _print_sql(switch, endings, as_json)
         elif endings:
-            getattr(switch, endings[0])()
-            _print_ending(endings[0], model, old_name, new, as_json)
+            is_changed = getattr(switch, endings[0])()
+            _print_ending(endings[0], model, old_name, new, is_changed, as_json)
         elif embed is not None:
             comparison = _move(switch, field, embed, batch, sample)
             _print_comparison(comparison, old, new, as_json)
@@ -119,7 +119,7 @@ def _print_sql(switch: Any, endings: list[str], as_json: bool) -> None:
             click.echo(statement if statement.startswith("--") else f"{statement};")
 
 
-def _print_ending(ending: str, model: Any, old: str, new: str, as_json: bool) -> None:
+def _print_ending(ending: str, model: Any, old: str, new: str, is_changed: bool, as_json: bool) -> None:
     table = model._meta.table_name
     words = {
         "finish": f"dropped: {table}.{old}",
@@ -127,9 +127,13 @@ def _print_ending(ending: str, model: Any, old: str, new: str, as_json: bool) ->
         "abandon": f"dropped: {table}.{new}",
     }[ending]
     if as_json:
-        print_json({"done": ending})
-    else:
+        print_json({"done": ending, "changed": is_changed})
+    elif is_changed:
         click.echo(words)
+    elif ending == "rename":
+        click.echo(f"nothing to do: {table}.{new} was renamed to {old}")
+    else:
+        click.echo(f"nothing to drop: {table} has no column {new if ending == 'abandon' else old}")
 
 
 def _print_comparison(comparison: Any, old: str, new: str, as_json: bool) -> None:

@@ -19,12 +19,13 @@ from lightvec.peewee.build_progress import Progress
 from lightvec.peewee.catalog import ExistingIndex, indexes_named
 from lightvec.peewee.column_comments import comments_of, origin_in, origin_statements, record_origins
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.embedding_source import PendingIndex, hash_field, source_hash
+from lightvec.peewee.embedding_source import HashField, PendingIndex, hash_field, source_hash
 from lightvec.peewee.filling import Embedder, Filled, count_pending, fill
 from lightvec.peewee.index_build import build_index, plan_index
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.invalid_indexes import drop_statement
 from lightvec.peewee.reflect import VECTOR_FIELDS
+from lightvec.peewee.schema import lock_outside_transaction, no_statement_timeout
 from lightvec.search.recall_measurement import Recall, recall
 from lightvec.types.columns import VECTOR_TYPES
 from lightvec.wire.identifiers import identifier
@@ -46,6 +47,15 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refob
 WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
   AND d.refobjid = to_regclass(%s) AND a.attname = ANY (%s)
 ORDER BY n.nspname, c.relname"""
+
+# DROP COLUMN fails for these, and takes all others along.
+_DEPENDENTS = """\
+SELECT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
+FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = to_regclass(%s)
+  AND a.attname = ANY (%s) AND d.deptype = 'n'
+ORDER BY 1 LIMIT 1"""
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,7 @@ class Switch:
 
     def prepare_sql(self) -> list[str]:
         """The statements of :meth:`prepare`."""
+        self._check_old()
         additions, origins = self._additions(), origin_statements(self._database, self._model)
         return [
             *([f"ALTER TABLE {self._table} {additions}"] if additions else ()),
@@ -103,13 +114,20 @@ class Switch:
         ]
 
     def prepare(self) -> None:
-        """Add the new column, its hash and the index of its pending rows, and name its model."""
+        """Add the new column, its hash and the index of its pending rows, and name its model.
+
+        :class:`~lightvec.errors.SchemaMismatch` if the old field is none of vectors.
+        """
+        self._check_old()
         additions = self._additions()
         if additions:
             run_briefly(self._database, self._table, [f"ALTER TABLE {self._table} {additions}"])
         record_origins(self._database, self._model)
-        for statement in self._pending_index_sql():
-            self._database.execute_sql(statement)
+        if self._pending_index_sql():
+            with lock_outside_transaction(self._database), no_statement_timeout(self._database):
+                # Asked again: another switch may have built it meanwhile.
+                for statement in self._pending_index_sql():
+                    self._database.execute_sql(statement)
 
     def fill_sql(self) -> list[str]:
         """What :meth:`fill` does, as an SQL comment."""
@@ -147,7 +165,7 @@ class Switch:
             new.pending().where(new.is_null(False)).count()
         )
         rows: list[Any] = []
-        if old is not None:
+        if hasattr(old, "value_class"):
             both = self._model.select(*self._model._meta.get_primary_keys())
             both = both.where(old.is_null(False), new.is_null(False))
             rows = list(both.order_by(fn.RANDOM()).limit(sample))
@@ -166,18 +184,18 @@ class Switch:
         """The statements of :meth:`finish`."""
         return self._removal_sql(self._old_column)
 
-    def finish(self) -> None:
-        """Drop the old column and its indexes."""
+    def finish(self) -> bool:
+        """Drop the old column and its indexes; whether they were there."""
         self._check_filled()
-        self._remove(self._old_column)
+        return self._remove(self._old_column)
 
     def abandon_sql(self) -> list[str]:
         """The statements of :meth:`abandon`."""
         return self._removal_sql(self._new.column_name)
 
-    def abandon(self) -> None:
-        """Drop the new column and its indexes."""
-        self._remove(self._new.column_name)
+    def abandon(self) -> bool:
+        """Drop the new column and its indexes; whether they were there."""
+        return self._remove(self._new.column_name)
 
     def rename_sql(self) -> list[str]:
         """The statements of :meth:`rename`, which run in one transaction."""
@@ -188,23 +206,27 @@ class Switch:
             if found is not None and found.model == self._new.embedding_model:
                 return []  # It was renamed.
             raise self._no_column(new)
-        drops = [f"DROP COLUMN {identifier(name)}" for name in (old, f"{old}_hash") if name in columns]
+        own = self._own_columns(old)
+        if f"{old}_hash" in columns.keys() - own:
+            raise SchemaMismatch(f"the column {self._table}.{old}_hash is not lightvec's: rename it first")
+        drops = [f"DROP COLUMN {identifier(name)}" for name in own]
         statements = [f"ALTER TABLE {self._table} {', '.join(drops)}"] if drops else []
         for suffix in ("", "_hash"):
             rename = f"RENAME COLUMN {identifier(new + suffix)} TO {identifier(old + suffix)}"
             statements.append(f"ALTER TABLE {self._table} {rename}")
         return statements + self._index_renames()
 
-    def rename(self) -> None:
-        """Drop the old column, and give the new one and its indexes the old names.
+    def rename(self) -> bool:
+        """Drop the old column, and give the new one and its indexes the old names; whether it was done just now.
 
         Readers of either name fail from then on, until the class declares the old name only.
         """
         statements = self.rename_sql()
         if statements:
             self._check_filled()
-            self._check_is_vector(self._old_column)
+            self._check_old()
         run_briefly(self._database, self._table, statements)
+        return bool(statements)
 
     # What exists
 
@@ -226,8 +248,9 @@ class Switch:
                 kind = ".".join((identifier(schema), declared)) if is_qualified else declared
                 missing.append(f"ADD COLUMN IF NOT EXISTS {identifier(name)} {kind}")
             elif (found := columns[name][1].rpartition(".")[2]) != declared.lower():
+                remedy = "rename it" if isinstance(field, HashField) else "--abandon drops it"
                 raise SchemaMismatch(
-                    f"the column {self._table}.{name} is {found}, expected {declared.lower()}: --abandon drops it"
+                    f"the column {self._table}.{name} is {found}, expected {declared.lower()}: {remedy}"
                 )
         return ", ".join(missing)
 
@@ -258,21 +281,32 @@ class Switch:
     def _removal_sql(self, column: str) -> list[str]:
         return [*self._index_drops(column), *self._column_drops(column)]
 
-    def _remove(self, column: str) -> None:
+    def _remove(self, column: str) -> bool:
         self._check_is_vector(column)
+        self._check_dependents(column)
+        drops = self._column_drops(column)
         # The indexes first, without blocking anybody: the columns are then gone at once.
         for statement in self._index_drops(column):
             self._database.execute_sql(statement)
-        run_briefly(self._database, self._table, self._column_drops(column))
+        run_briefly(self._database, self._table, drops)
+        return bool(drops)
+
+    def _own_columns(self, column: str) -> list[str]:
+        """Those of a column of vectors and its hash that exist; a user may have a column of that name, too."""
+        columns, name = self._columns(), f"{column}_hash"
+        origin = origin_in(comments_of(self._database, self._model).get(column))
+        declared = self._model._meta.columns.get(name)
+        is_declared = getattr(declared, "vector_field", None) is not None
+        has_hash = columns.get(name, ("",))[0] == "uuid" and (is_declared or bool(origin and origin.source))
+        return [*([column] if column in columns else ()), *([name] if has_hash else ())]
 
     def _index_drops(self, column: str) -> list[str]:
-        names = [column, f"{column}_hash"]
+        names = self._own_columns(column)
         rows: Sequence[Any] = self._database.execute_sql(_INDEXES, (self._table, names)).fetchall()
         return [f"DROP INDEX CONCURRENTLY IF EXISTS {identifier(schema, name)}" for schema, name in rows]
 
     def _column_drops(self, column: str) -> list[str]:
-        columns = self._columns()
-        drops = [f"DROP COLUMN IF EXISTS {identifier(name)}" for name in (column, f"{column}_hash") if name in columns]
+        drops = [f"DROP COLUMN IF EXISTS {identifier(name)}" for name in self._own_columns(column)]
         return [f"ALTER TABLE {self._table} {', '.join(drops)}"] if drops else []
 
     def _check_is_vector(self, column: str) -> None:
@@ -280,6 +314,21 @@ class Switch:
         kind, declared = self._columns().get(column, ("vector", ""))
         if kind not in VECTOR_FIELDS:
             raise SchemaMismatch(f"the column {self._table}.{column} is {declared}, expected one of vectors")
+
+    def _check_dependents(self, column: str) -> None:
+        """An error for what keeps the column from being dropped, while its indexes are there still."""
+        names = self._own_columns(column)
+        for (what,) in self._database.execute_sql(_DEPENDENTS, (self._table, names)).fetchall():
+            raise SchemaMismatch(f"the column {self._table}.{column} is in use by {what}: change or drop that first")
+
+    def _check_old(self) -> None:
+        """Check that the old field is one of vectors, of the class or of the table."""
+        if self._old is None and self._old_column not in self._columns():
+            raise SchemaMismatch(
+                f"expected a field of vectors of {self._model.__name__} to switch from, got {self._old_column}, "
+                f"which is none, and no column of {self._table}"
+            )
+        self._check_is_vector(self._old_column)
 
     def _check_filled(self) -> None:
         if self._new.column_name not in self._columns():

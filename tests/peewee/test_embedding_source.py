@@ -227,3 +227,13 @@ def test_a_source_needs_a_primary_key(database: Pg8000Database) -> None:
     fields: dict[str, Any] = {"body": TextField(), "embedding": VectorField(3, model="one", source="body")}
     with pytest.raises(InvalidOption, match="needs one"):
         set_up(database, [model_with("keyless", fields)])
+
+
+def test_a_field_of_the_users_in_place_of_the_hash() -> None:
+    class Page(Model):
+        body = TextField()
+        embedding = VectorField(3, model="one", source="body")
+        embedding_hash = TextField()
+
+    with pytest.raises(InvalidOption, match=r"adds the column embedding_hash: expected none .* got a TextField"):
+        Page.embedding.pending()
