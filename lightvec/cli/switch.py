@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from shlex import quote
 from typing import Any
 
 import click
@@ -78,7 +79,7 @@ def command(
             _print_ending(endings[0], model, old_name, new, is_changed, as_json)
         elif embed is not None:
             comparison = _move(switch, field, embed, batch, sample)
-            _print_comparison(comparison, old, new, as_json)
+            _print_comparison(comparison, f"{path}.{switch.old_column}", new, as_json)
 
 
 def _move(switch: Any, field: Any, embed: Any, batch: int, sample: int) -> Any:
@@ -147,4 +148,4 @@ def _print_comparison(comparison: Any, old: str, new: str, as_json: bool) -> Non
         click.echo(f"{100 * comparison.kept:.0f} % of the ten nearest rows stay (mean of {comparison.sample:,} rows)")
     if found is not None:
         click.echo(str(found).splitlines()[0])
-    click.echo(f"next: deploy readers that search by {new}, then run lightvec switch {old} {new} --finish")
+    click.echo(f"next: deploy readers that search by {new}, then run lightvec switch {quote(old)} {new} --finish")

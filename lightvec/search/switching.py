@@ -95,8 +95,9 @@ class Switch:
         self._model = model
         self._new = new
         self._old = declared
-        self._old_column = old if declared is None else declared.column_name
-        if self._old_column == new.column_name:
+        #: The old field's column, which names it when the class does not declare it any more.
+        self.old_column = old if declared is None else declared.column_name
+        if self.old_column == new.column_name:
             raise InvalidOption(f"expected two fields of {model.__name__}, got {new.name} twice")
         meta = model._meta
         self._table = identifier(*filter(None, (meta.schema, meta.table_name)))
@@ -182,12 +183,12 @@ class Switch:
 
     def finish_sql(self) -> list[str]:
         """The statements of :meth:`finish`."""
-        return self._removal_sql(self._old_column)
+        return self._removal_sql(self.old_column)
 
     def finish(self) -> bool:
         """Drop the old column and its indexes; whether they were there."""
         self._check_filled()
-        return self._remove(self._old_column)
+        return self._remove(self.old_column)
 
     def abandon_sql(self) -> list[str]:
         """The statements of :meth:`abandon`."""
@@ -199,7 +200,7 @@ class Switch:
 
     def rename_sql(self) -> list[str]:
         """The statements of :meth:`rename`, which run in one transaction."""
-        old, new = self._old_column, self._new.column_name
+        old, new = self.old_column, self._new.column_name
         columns = self._columns()
         if new not in columns:
             found = origin_in(comments_of(self._database, self._model).get(old))
@@ -323,12 +324,12 @@ class Switch:
 
     def _check_old(self) -> None:
         """Check that the old field is one of vectors, of the class or of the table."""
-        if self._old is None and self._old_column not in self._columns():
+        if self._old is None and self.old_column not in self._columns():
             raise SchemaMismatch(
-                f"expected a field of vectors of {self._model.__name__} to switch from, got {self._old_column}, "
+                f"expected a field of vectors of {self._model.__name__} to switch from, got {self.old_column}, "
                 f"which is none, and no column of {self._table}"
             )
-        self._check_is_vector(self._old_column)
+        self._check_is_vector(self.old_column)
 
     def _check_filled(self) -> None:
         if self._new.column_name not in self._columns():
@@ -349,7 +350,7 @@ class Switch:
             found = existing.get(index_name(index))
             here, there = (
                 self._generated_name(index, self._new.column_name),
-                self._generated_name(index, self._old_column),
+                self._generated_name(index, self.old_column),
             )
             # A name that was given stays.
             if found is not None and found.name == here:

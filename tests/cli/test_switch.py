@@ -444,3 +444,16 @@ def test_switches_at_the_same_time_prepare_once(app: App) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def test_the_next_step_names_the_old_column(app: App, run: Run) -> None:
+    """The class does not declare the field any more, when it is run."""
+    with connect(app.url) as conn:
+        conn.run('ALTER TABLE doc RENAME embedding TO "Old one"')
+        conn.run('ALTER TABLE doc RENAME embedding_hash TO "Old one_hash"')
+    module = app.module(BOTH.replace("(4, ", "(4, column_name='Old one', "))
+    moved = run("switch", f"{module}:Doc.embedding", "embedding_v2", "--with", f"{module}:embed_2", "--url", app.url)
+    assert f"lightvec switch '{module}:Doc.Old one' embedding_v2 --finish\n" in moved.out
+    finished = run("switch", f"{app.module(TWO)}:Doc.Old one", "embedding_v2", "--finish", "--url", app.url)
+    assert finished.out == "dropped: doc.Old one\n"
+    check_is_as_declared(app, TWO)
