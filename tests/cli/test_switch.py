@@ -110,7 +110,7 @@ def check_is_as_declared(app: App, fields: str) -> None:
         columns = {column.name for column in database.get_columns("doc")}
         assert columns == {field.column_name for field in model._meta.sorted_fields}
         indexes = {index.name for index in database.get_indexes("doc")} - {"doc_pkey"}
-        assert len(indexes) == 2
+        assert len(indexes) == fields.count("Field(") * 2
         assert model.select().where(model.body.is_null(False)).count() == 120
 
 
@@ -301,6 +301,7 @@ def test_the_neighbors_that_stay(
             ["{same}:Doc.embedding", "embedding_v2", "--with", "{both}:embed_1"],
             "Doc.embedding_v2 is what Doc.embedding is, vector(4) of the model one: expected another model, source",
         ),
+        (["{both}:.embedding", "embedding_v2", "--finish"], "expected PACKAGE.MODULE:MODEL.FIELD"),
         (["{both}:Doc.body", "embedding_v2", "--abandon"], ""),
     ],
 )
