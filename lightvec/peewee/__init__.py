@@ -21,7 +21,8 @@
 - ``indexes``: index definitions. ``schema``: repeatable set-up. ``index_build``,
   ``build_progress``, ``invalid_indexes``, ``estimates`` and ``session_settings``: building an
   index. ``catalog`` and ``reflect``: what the database has; ``differences``: from what models declare.
-- ``playhouse_hooks``: vector fields in playhouse's reflection and migrations.
+- ``playhouse_hooks`` and ``peewee_migrate_hooks``: vector fields in reflection and migrations.
+  ``altered_tables``: what ALTER TABLE takes along with a vector column.
 - ``distribution`` and ``citus``: distributed tables.
 """
 

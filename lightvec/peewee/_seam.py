@@ -284,7 +284,7 @@ def extend_playhouse() -> None:
 
 
 def altering(database: Any, sql: str, fields: list[Any]) -> AbstractContextManager[None]:
-    """A block for an ALTER TABLE of playhouse.migrate's, which takes along what belongs to a vector column."""
+    """A block for an ALTER TABLE, which takes along what belongs to a vector column."""
     block: AbstractContextManager[None]
     block = import_module("lightvec.peewee.altered_tables").taking_along(database, sql, fields)
     return block

@@ -380,8 +380,8 @@ def index_of_added_column(index: Index) -> Index:
 
 def definition_sql(node: Node) -> str:
     """The SQL of an index or its condition, with its values in it; no database is needed."""
-    options = {"field_types": PostgresqlDatabase.field_types, "operations": PostgresqlDatabase.operations}
-    context = Context(quote='""', param="%s", **options)
+    operations = PostgresqlDatabase.operations
+    context = Context(quote='""', param="%s", operations=operations)
     with context.scope_values(subquery=True):
         return str(context.sql(ValueLiterals(node)).query()[0])
 

@@ -35,6 +35,7 @@ __all__ = [
     "declare_existing",
     "default_metric",
     "index_like",
+    "metric_by_name",
     "model_of",
     "model_with",
     "no_such_table",
@@ -166,29 +167,34 @@ def index_like(existing: ExistingIndex, field: Any, quantize: str | None) -> Vec
 
     It is named by its field if the existing one is by its own.
     """
-    # An index of bits serves each of their metrics, so its name tells which one declared it.
-    is_bit = existing.quantize == "bit"
-    metrics = QUANTIZATIONS["bit"].metrics if is_bit else (existing.metric,)
+    named = metric_by_name(existing)
+    # An index of bits serves each of their metrics.
+    metric = named or existing.metric
+    if existing.quantize == "bit":
+        metric = named or QUANTIZATIONS["bit"].metrics[-1]
     is_known = existing.quantize in (None, *QUANTIZATIONS)
-    if field.dimensions is None or not {*metrics} <= {*field.metrics} or not is_known:
+    if field.dimensions is None or metric not in field.metrics or not is_known:
         return None
 
     options: dict[str, Any] = {
-        name: int(value) for name, value in existing.options.items() if name in OPTIONS[existing.method]
+        name: int(existing.options[name]) for name in OPTIONS[existing.method] if name in existing.options
     }
     if existing.where is not None:
         options["where"] = SQL(existing.where.replace("%", "%%"))
     kind: Any = HnswIndex if existing.method == "hnsw" else IvfflatIndex
-    names = {_usual_name(existing, metric): metric for metric in metrics}
-    metric = names.get(existing.name, metrics[-1])
-    name = None if existing.name in names else existing.name
+    name = None if named else existing.name
     index: VectorIndex = kind(field, metric=metric, quantize=quantize, name=name, **options)
     return index
 
 
-def _usual_name(existing: ExistingIndex, metric: Any) -> str:
-    column = existing.column or ""
-    return generated_name(existing.table, column, metric, existing.quantize, existing.method)
+def metric_by_name(existing: ExistingIndex) -> str | None:
+    """The metric in the name of an index, if a declaration without a name gives that name."""
+    is_bit = existing.quantize == "bit"
+    for metric in QUANTIZATIONS["bit"].metrics if is_bit else filter(None, [existing.metric]):
+        rest = metric, existing.quantize, existing.method
+        if existing.name == generated_name(existing.table, existing.column or "", *rest):
+            return metric
+    return None
 
 
 def model_with(table: str, fields: Mapping[str, Field], keys: Sequence[str] = (), **meta: Any) -> type[Model]:
