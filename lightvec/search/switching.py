@@ -246,11 +246,11 @@ class Switch:
             raise InvalidOption(
                 f"{model.__name__} has no vector field {self._old_name}: name the field whose vectors are to move"
             )
-        kinds = [each.ddl_datatype(None).sql.lower() for each in (old, new)]
-        is_same_kind = kinds[0] == kinds[1] and old.metric == new.metric
-        if is_same_kind and declared_origin(old) == declared_origin(new):
+        # A field without a metric cannot be compared in the end.
+        kinds = [(each.ddl_datatype(None).sql.lower(), each.resolve_metric()) for each in (old, new)]
+        if kinds[0] == kinds[1] and declared_origin(old) == declared_origin(new):
             raise InvalidOption(
-                f"{new.display_name} is what {old.display_name} is, {kinds[1]} of the model "
+                f"{new.display_name} is what {old.display_name} is, {kinds[1][0]} of the model "
                 f"{new.embedding_model}: expected another model, source, type or metric"
             )
         if self.old_column not in self._columns():

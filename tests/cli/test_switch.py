@@ -302,6 +302,10 @@ def test_the_neighbors_that_stay(
             "Doc.embedding_v2 is what Doc.embedding is, vector(4) of the model one: expected another model, source",
         ),
         (["{both}:.embedding", "embedding_v2", "--finish"], "expected PACKAGE.MODULE:MODEL.FIELD"),
+        (
+            ["{blank}:Doc.embedding", "embedding_v2", "--with", "{both}:embed_1"],
+            "Doc.embedding_v2 declares no metric",
+        ),
         (["{both}:Doc.body", "embedding_v2", "--abandon"], ""),
     ],
 )
@@ -309,6 +313,7 @@ def test_wrong_usage(app: App, run: Run, arguments: list[str], message: str) -> 
     modules = {
         "both": app.both,
         "plain": app.module(ONE + '\n    embedding_v2 = VectorField(4, metric="l2")'),
+        "blank": app.module(ONE + '\n    embedding_v2 = VectorField(4, model="two", source="body")'),
         "same": app.module(ONE + "\n    embedding_v2 = VectorField(4, **OLD)"),
     }
     done = run("switch", *[each.format(**modules) for each in arguments], "--url", app.url)
@@ -490,8 +495,6 @@ def test_readers_and_writers_throughout(app: App, tmp_path: Path) -> None:
                     task()
             except BaseException as error:
                 errors.append(error)
-            finally:
-                database.close()
 
         return work
 
