@@ -34,7 +34,7 @@ from lightvec.peewee.session_settings import backend_pid, session_settings
 from lightvec.pg8000 import connect, exceptions
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["Step", "plan", "set_schema", "set_up"]
+__all__ = ["Step", "lock_outside_transaction", "no_statement_timeout", "plan", "set_schema", "set_up"]
 
 _INSUFFICIENT_PRIVILEGE = "42501"
 
@@ -116,7 +116,7 @@ def set_up(database: Pg8000Database, models: Sequence[type[Model]], **options: A
     """
     steps = _set_up_in_transaction(database, models, options)
     if any(step.outside_transaction and not step.exists for step in steps):
-        with _lock_outside_transaction(database), _no_statement_timeout(database):
+        with lock_outside_transaction(database), no_statement_timeout(database):
             # Another set-up may have built the same indexes meanwhile.
             _run(database, [step for step in plan(database, models, **options) if step.outside_transaction])
     return steps
@@ -148,7 +148,7 @@ def _set_up_in_transaction(
 
 
 @contextmanager
-def _lock_outside_transaction(database: Pg8000Database) -> Iterator[None]:
+def lock_outside_transaction(database: Pg8000Database) -> Iterator[None]:
     """The same lock, for statements that cannot run in a transaction.
 
     Behind a pooler the lock of a session could stay on a pooled session. There a second connection holds the lock in a
@@ -217,7 +217,7 @@ def _attempts(database: Pg8000Database) -> Iterator[None]:
 
 
 @contextmanager
-def _no_statement_timeout(database: Pg8000Database) -> Iterator[None]:
+def no_statement_timeout(database: Pg8000Database) -> Iterator[None]:
     """For builds that take long; behind a pooler, where the next statement may run on another session, it stays."""
     with peewee_errors:
         conn = database.live_connection()

@@ -22,6 +22,9 @@ from typing import Any
 from lightvec.pg8000 import connect
 from lightvec.server import temporary
 
+# The graph of 100,000 rows fits.
+_SETTINGS = {"maintenance_work_mem": "512MB", "max_parallel_maintenance_workers": "0"}
+
 _MODULE = """
 from random import Random
 from peewee import *
@@ -44,7 +47,6 @@ INSERT INTO doc (body, embedding, embedding_hash)
 SELECT 'text ' || n, (SELECT array_agg(sin(n * i * i)) FROM generate_series(1, 32) i)::vector,
        md5(md5('one') || md5('text ' || n))::uuid
 FROM generate_series(1, {rows}) n;
-SET maintenance_work_mem = '512MB';
 CREATE INDEX doc_embedding_cosine_hnsw ON doc USING hnsw (embedding vector_cosine_ops);
 ANALYZE doc
 """
@@ -53,7 +55,6 @@ ANALYZE doc
 _OLDER = """
 ALTER TABLE doc ADD COLUMN older vector(32), ADD COLUMN older_hash uuid;
 UPDATE doc SET older = embedding;
-SET maintenance_work_mem = '512MB';
 CREATE INDEX doc_older_cosine_hnsw ON doc USING hnsw (older vector_cosine_ops)
 """
 
@@ -69,7 +70,7 @@ WHERE a.application_name = 'switch' AND l.locktype = 'relation' AND l.granted
 
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    with temporary() as server, TemporaryDirectory() as folder:
+    with temporary(settings=_SETTINGS) as server, TemporaryDirectory() as folder:
         Path(folder, "app.py").write_text(_MODULE)
         _run(server.url, _SET_UP, rows)
         print(f"{rows:,} rows, HNSW on the old column", flush=True)

@@ -110,7 +110,7 @@ def check_is_as_declared(app: App, fields: str) -> None:
         columns = {column.name for column in database.get_columns("doc")}
         assert columns == {field.column_name for field in model._meta.sorted_fields}
         indexes = {index.name for index in database.get_indexes("doc")} - {"doc_pkey"}
-        assert len(indexes) == 2
+        assert len(indexes) == fields.count("Field(") * 2
         assert model.select().where(model.body.is_null(False)).count() == 120
 
 
@@ -301,6 +301,11 @@ def test_the_neighbors_that_stay(
             ["{same}:Doc.embedding", "embedding_v2", "--with", "{both}:embed_1"],
             "Doc.embedding_v2 is what Doc.embedding is, vector(4) of the model one: expected another model, source",
         ),
+        (["{both}:.embedding", "embedding_v2", "--finish"], "expected PACKAGE.MODULE:MODEL.FIELD"),
+        (
+            ["{blank}:Doc.embedding", "embedding_v2", "--with", "{both}:embed_1"],
+            "Doc.embedding_v2 declares no metric",
+        ),
         (["{both}:Doc.body", "embedding_v2", "--abandon"], ""),
     ],
 )
@@ -308,6 +313,7 @@ def test_wrong_usage(app: App, run: Run, arguments: list[str], message: str) -> 
     modules = {
         "both": app.both,
         "plain": app.module(ONE + '\n    embedding_v2 = VectorField(4, metric="l2")'),
+        "blank": app.module(ONE + '\n    embedding_v2 = VectorField(4, model="two", source="body")'),
         "same": app.module(ONE + "\n    embedding_v2 = VectorField(4, **OLD)"),
     }
     done = run("switch", *[each.format(**modules) for each in arguments], "--url", app.url)
@@ -489,8 +495,6 @@ def test_readers_and_writers_throughout(app: App, tmp_path: Path) -> None:
                     task()
             except BaseException as error:
                 errors.append(error)
-            finally:
-                database.close()
 
         return work
 
