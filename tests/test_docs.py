@@ -37,7 +37,7 @@ REPOSITORY = "https://github.com/lightvec/lightvec/blob/main/"
 PAGES = {
     "README.md": 6,
     "docs/quick-start.md": 4,
-    "docs/models.md": 14,
+    "docs/models.md": 15,
     "docs/scripts.md": 8,
     "docs/command-line.md": 20,
     "docs/embeddings.md": 11,

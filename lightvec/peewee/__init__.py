@@ -15,7 +15,7 @@
 - ``fields`` and ``functions``: the vector fields and pgvector's functions. ``vector_values``: lists
   as vectors where Peewee does not convert values. ``generics``: bases of fields and searches.
 - ``embedding_source``, ``column_comments`` and ``filling``: what vectors are made of, the models
-  that make them, and :func:`fill`.
+  that make them, and :func:`fill`. ``filters``: :func:`where`, conditions from a request body.
 - ``nearest``: searches and :func:`run_many`. ``quantization``: coarser forms of vectors.
   ``copy_rows``: rows by binary COPY.
 - ``indexes``: index definitions. ``schema``: repeatable set-up. ``index_build``,
@@ -28,6 +28,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from playhouse.db_url import register_database
@@ -48,6 +49,7 @@ from lightvec.peewee.nearest import Nearest, run_many
 
 if TYPE_CHECKING:
     from lightvec.peewee.filling import fill
+    from lightvec.peewee.filters import where
     from lightvec.peewee.schema_diff import diff
 
 __all__ = [
@@ -70,20 +72,18 @@ __all__ = [
     "sum",
     "vector_dims",
     "vector_norm",
+    "where",
 ]
 
 register_database(Pg8000Database, "pg8000")
 register_database(PooledPg8000Database, "pg8000+pool")
 
 
+#: Names and their modules, which a search does not need.
+_MODULES = {"diff": "schema_diff", "fill": "filling", "where": "filters"}
+
+
 def __getattr__(name: str) -> Any:
-    # Loaded lazily: a search does not need them.
-    if name == "fill":
-        from lightvec.peewee.filling import fill
-
-        return fill
-    if name == "diff":
-        from lightvec.peewee.schema_diff import diff
-
-        return diff
+    if name in _MODULES:
+        return getattr(import_module(f"lightvec.peewee.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

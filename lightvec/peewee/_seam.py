@@ -14,7 +14,7 @@ from threading import Condition, Lock, RLock
 from time import perf_counter
 from typing import Any, TypeVar
 
-from peewee import CTE, Field, Proxy, SchemaManager, SelectBase
+from peewee import CTE, Field, JSONPath, Proxy, SchemaManager, SelectBase
 from peewee import __exception_wrapper__ as peewee_errors  # type: ignore[attr-defined]
 from peewee import _BasePsycopgAdapter as DriverAdapter
 from playhouse.pool import _PooledPostgresqlDatabase as PooledDatabase
@@ -115,6 +115,17 @@ def selected_columns(source: Any) -> dict[Any, Any]:
         each.column_name if isinstance(each, Field) else getattr(each, "name", number): each
         for number, each in enumerate(selected or ())
     }
+
+
+def json_path(node: Any) -> tuple[Any, tuple[Any, ...]] | None:
+    """The field and the keys of a path into a JSON field, such as ``Product.meta["lang"]``."""
+    keys: tuple[Any, ...] = ()
+    if isinstance(node, JSONPath):
+        path: Any = node
+        return path._field, path._keys
+    while hasattr(node, "parts"):  # playhouse.postgres_ext
+        keys, node = (*node.parts, *keys), node.node
+    return (node, keys) if keys else None
 
 
 def limit_of(query: Any) -> Any:

@@ -225,9 +225,12 @@ class VectorIndex(Index):
         index: VectorIndex = self.clone()
         if self.is_bound and self._field is not field:
             index._given_name = None
-        index._field = field
+        index._take(field)
         index.check()
         return index
+
+    def _take(self, field: Field) -> None:
+        self._field = field
 
     def check(self) -> None:
         """:class:`~lightvec.errors.InvalidOption` for what pgvector would refuse, before any SQL is sent."""
