@@ -79,11 +79,11 @@ register_database(Pg8000Database, "pg8000")
 register_database(PooledPg8000Database, "pg8000+pool")
 
 
-#: Loaded lazily: a search does not need them.
-_LAZY = {"diff": "schema_diff", "fill": "filling", "where": "filters"}
+#: Names and their modules, which a search does not need.
+_MODULES = {"diff": "schema_diff", "fill": "filling", "where": "filters"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f"lightvec.peewee.{_LAZY[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"lightvec.peewee.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

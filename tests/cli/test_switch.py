@@ -536,7 +536,8 @@ def test_readers_and_writers_throughout(app: App, tmp_path: Path) -> None:
     with bound(app, app.both) as model:
         database = model._meta.database
         searches = [(model.embedding, 1, [1, 2, 3, 1]), (model.embedding_v2, 2, [1, 2, 3, 4, 5, 2])]
-        threads = [threading.Thread(target=guarded(task)) for task in (read, read, write)]
+        reader = database.connection_context()(guarded(read))
+        threads = [threading.Thread(target=task) for task in (reader, reader, guarded(write))]
         for thread in threads:
             thread.start()
         try:
