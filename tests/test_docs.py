@@ -43,13 +43,14 @@ PAGES = {
     "docs/embeddings.md": 11,
     "docs/lambda.md": 2,
     "docs/indexes.md": 5,
+    "docs/schema-changes.md": 10,
     "docs/testing.md": 1,
     "docs/libraries.md": 7,
     "docs/failures.md": 3,
     "docs/pgvector.md": 1,
 }
 #: These begin with an empty database, the others with the rows of the quick start.
-FROM_NOTHING = {"README.md", "docs/embeddings.md", "docs/quick-start.md", "docs/libraries.md"}
+FROM_NOTHING = {"README.md", "docs/embeddings.md", "docs/quick-start.md", "docs/libraries.md", "docs/schema-changes.md"}
 
 #: The table that docs/quick-start.md creates and fills.
 PRODUCT = """

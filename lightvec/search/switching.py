@@ -279,7 +279,11 @@ class Switch:
 
     def _vector_indexes(self) -> list[VectorIndex]:
         indexes: Iterable[Any] = self._model._meta.indexes
-        return [each.concurrent() for each in indexes if isinstance(each, VectorIndex) and each.field is self._new]
+        return [
+            each.built(concurrently=True)
+            for each in indexes
+            if isinstance(each, VectorIndex) and each.field is self._new
+        ]
 
     def _share_kept(self, row: Any) -> float:
         keys = self._model._meta.get_primary_keys()
