@@ -72,8 +72,8 @@ def command(
             tell(f"written: {schema_changes.write_migration(migration, found, directory)}")
             return
         chosen = _without_loss(found)
-        if apply and chosen:
-            if not yes:
+        if apply:
+            if chosen and not yes:
                 click.confirm(f"run the statements of {len(chosen)} of {len(found)} differences?", abort=True, err=True)
             for each in chosen:
                 schema_changes.run(database, each.sql)

@@ -20,7 +20,11 @@
   ``copy_rows``: rows by binary COPY.
 - ``indexes``: index definitions. ``schema``: repeatable set-up. ``index_build``,
   ``build_progress``, ``invalid_indexes``, ``estimates`` and ``session_settings``: building an
-  index. ``catalog`` and ``reflect``: what the database has; ``differences``: from what models declare.
+  index. ``catalog`` and ``reflect``: what the database has; ``definitions``: tables
+  as the server writes them.
+- ``schema_diff``: :func:`diff`, by ``reference_tables``, the tables that models would have, and
+  ``differences`` of one table, with the statements of ``alterations``. ``schema_changes``: running
+  them, and migrations.
 - ``playhouse_hooks`` and ``peewee_migrate_hooks``: vector fields in reflection and migrations.
   ``altered_tables``: what ALTER TABLE takes along with a vector column.
 - ``distribution`` and ``citus``: distributed tables.

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightvec.index_options import DEFAULTS, OPTIONS
 from lightvec.peewee.database import Pg8000Database
+from lightvec.peewee.invalid_indexes import LOCK_TIMEOUT
 from lightvec.wire.identifiers import identifier
 
 __all__ = ["Column", "Constraint", "IndexDefinition", "Table", "table_sql", "tables_named"]
@@ -176,7 +177,8 @@ SELECT wanted.name, n.nspname, c.relname, c.relkind::text,
       'unique', i.indisunique,
       'definition', pg_catalog.substr(pg_catalog.pg_get_indexdef(ic.oid), 1 + pg_catalog.length(pg_catalog.format(
         'CREATE %%sINDEX %%I ON %%s%%I.%%I ', CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, ic.relname,
-        CASE ic.relkind WHEN 'I' THEN 'ONLY ' ELSE '' END, n.nspname, c.relname))),
+        CASE ic.relkind WHEN 'I' THEN 'ONLY ' ELSE '' END,
+        CASE n.oid WHEN pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname END, c.relname))),
       'valid', i.indisvalid,
       'being_built', EXISTS (
         SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = ic.oid),
@@ -198,8 +200,9 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"""
 
 
 def tables_named(database: Pg8000Database, names: Sequence[str]) -> dict[str, Table]:
-    """The relations of these names (as SQL) that exist, by the names."""
-    rows = database.execute_sql(_TABLES, (list(names),)).fetchall() if names else ()
+    """The relations of these names (as SQL) that exist, by the names; each is locked for reading for a moment."""
+    settings = {"lock_timeout": f"{LOCK_TIMEOUT}s"}
+    rows = database.execute_sql(_TABLES, (list(names),), settings=settings).fetchall() if names else ()
     return {row[0]: _table(*row[1:]) for row in rows}
 
 

@@ -36,7 +36,8 @@ from lightvec.peewee.embedding_source import (
     source_hash,
     source_text,
 )
-from lightvec.peewee.schema import lock_outside_transaction, no_statement_timeout
+from lightvec.peewee.schema import lock_outside_transaction
+from lightvec.peewee.session_settings import no_statement_timeout
 from lightvec.pg8000 import connect
 from lightvec.wire.identifiers import identifier
 

@@ -153,8 +153,11 @@ class _Reference:
         return identifier(self._schemas[model._meta.schema or None], model._meta.table_name)
 
     def _create_schemas(self) -> dict[str | None, str]:
+        # None comes first: in the search path, names without a schema are found there.
         names = {model._meta.schema or None for model in self._models}
-        schemas = {name: f"lightvec_reference_{uuid4().hex[:12]}" for name in sorted(names, key=str)}
+        schemas = {
+            name: f"lightvec_reference_{uuid4().hex[:12]}" for name in sorted(names, key=lambda name: name or "")
+        }
         try:
             with self._database.atomic():
                 for schema in schemas.values():

@@ -30,7 +30,7 @@ from lightvec.peewee.distribution import Distribution, distributions
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.invalid_indexes import drop_invalid_index, drop_statement, sqlstate_of
 from lightvec.peewee.schema_diff import compare, set_schema
-from lightvec.peewee.session_settings import backend_pid, session_settings
+from lightvec.peewee.session_settings import backend_pid, no_statement_timeout
 from lightvec.pg8000 import connect, exceptions
 from lightvec.wire.identifiers import identifier
 
@@ -214,16 +214,6 @@ def _attempts(database: Pg8000Database) -> Iterator[None]:
                     f"process {pid} of the server holds the lock of schema set-up (see pg_stat_activity): wait until "
                     f"its set-up is done, or run SELECT pg_terminate_backend({pid}) if that is gone"
                 )
-
-
-@contextmanager
-def no_statement_timeout(database: Pg8000Database) -> Iterator[None]:
-    """For builds that take long; behind a pooler, where the next statement may run on another session, it stays."""
-    with peewee_errors:
-        conn = database.live_connection()
-        settings = {} if backend_pid(conn) is None else {"statement_timeout": "0"}
-        with session_settings(conn, settings):
-            yield
 
 
 def _run(database: Pg8000Database, steps: Iterable[Step]) -> None:

@@ -5,57 +5,36 @@ A migration that :func:`write_migration` writes calls :func:`run`.
 
 from __future__ import annotations
 
-import random
 import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from peewee import OperationalError
-
 from lightvec.errors import InvalidOption
 from lightvec.peewee._seam import execute_as_is
+from lightvec.peewee.brief_locks import run_briefly
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.differences import Difference
-from lightvec.peewee.invalid_indexes import sqlstate_of
+from lightvec.peewee.session_settings import no_statement_timeout
 
 __all__ = ["run", "write_migration"]
 
-#: Seconds that a statement waits for a lock, in which others wait behind it, and the attempts.
-LOCK_TIMEOUT, _ATTEMPTS = 3, 20
-_LOCK_NOT_AVAILABLE = "55P03"
-
-_ALONE = re.compile(r"(CREATE|DROP) (UNIQUE )?INDEX CONCURRENTLY ")
+_CONCURRENTLY = re.compile(r"(CREATE|DROP) (UNIQUE )?INDEX CONCURRENTLY ")
+_TABLE = re.compile(r"""ALTER TABLE ((?:"(?:[^"]|"")+"\.?)+)""")
 
 
 def run(database: Pg8000Database, statements: Iterable[str]) -> None:
     """Run statements one after the other, each in a transaction of its own where it can be.
 
-    None waits long for a lock, behind which the users of the table would wait: it is tried again.
+    None waits long for a lock, behind which the users of the table would wait: it is tried again
+    for a minute.
     """
     for statement in statements:
-        for attempt in range(_ATTEMPTS):
-            try:
-                _run(database, statement)
-                break
-            except OperationalError as error:
-                if sqlstate_of(error) != _LOCK_NOT_AVAILABLE or attempt + 1 == _ATTEMPTS:
-                    raise
-                if database.in_transaction():
-                    raise
-                time.sleep(random.uniform(0.5, 1.5) * min(attempt + 1, 5))
-
-
-def _run(database: Pg8000Database, statement: str) -> None:
-    if _ALONE.match(statement):
-        execute_as_is(database, statement)
-        return
-    with database.atomic():
-        database.execute_sql(
-            "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', '0', true)",
-            (f"{LOCK_TIMEOUT}s",),
-        )
-        execute_as_is(database, statement)
+        if _CONCURRENTLY.match(statement):
+            with no_statement_timeout(database):
+                execute_as_is(database, statement)
+        else:
+            table = _TABLE.match(statement)
+            run_briefly(database, table[1] if table else "pg_class", [statement])
 
 
 _TEMPLATE = '''\

@@ -47,7 +47,8 @@ def diff(database: Pg8000Database, models: Sequence[type[Model]], schema: str | 
 
     The server is asked for both sides, so that types, defaults, conditions and options are compared
     as it writes them: empty tables of the models are created and rolled back. The user must be
-    allowed to create a schema or temporary tables. No table of the user's is locked. ``schema`` is
+    allowed to create a schema or temporary tables. No table of the user's is locked but
+    against being altered, for a moment. ``schema`` is
     for models that declare none.
     """
     with _in_schema(models, schema):

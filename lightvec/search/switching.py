@@ -32,7 +32,8 @@ from lightvec.peewee.index_build import build_index, plan_index
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.invalid_indexes import drop_invalid_index, drop_statement
 from lightvec.peewee.reflect import VECTOR_FIELDS
-from lightvec.peewee.schema import lock_outside_transaction, no_statement_timeout
+from lightvec.peewee.schema import lock_outside_transaction
+from lightvec.peewee.session_settings import no_statement_timeout
 from lightvec.search.recall_measurement import Recall, recall
 from lightvec.types.columns import VECTOR_TYPES
 from lightvec.wire.identifiers import identifier

@@ -54,8 +54,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     },
     "peewee/alterations.py:change_default": {
         **dict.fromkeys(("alter", "table.sql"), _TABLE),
-        **dict.fromkeys(("new.default", "new.type", "old.sequence"), _WRITTEN),
-        "_IDENTITY[new.identity]": "a constant of the table",
+        **dict.fromkeys(("new.default", "new.type", "old.sequence", "_IDENTITY[new.identity]"), _WRITTEN),
     },
     "peewee/alterations.py:_set_sequence": {"table.sql": _TABLE},
     "peewee/alterations.py:change_null": dict.fromkeys(("alter", "table.sql"), _TABLE),
@@ -71,8 +70,11 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     "peewee/differences.py:_TableComparison._has_rows": {"self._table.sql": _TABLE},
     "peewee/differences.py:_TableComparison.constraints": {"table.sql": _TABLE},
     "peewee/differences.py:_described": {"column.collation": "a sentence"},
-    "peewee/schema_diff.py:_Comparison._new_table": dict.fromkeys(("name", "added[1]", "added[2]"), _PARTS),
-    "peewee/schema_diff.py:_extension": {"condition": "one of two constants"},
+    "peewee/schema_diff.py:_Comparison._new_table": {
+        "name": _PARTS,
+        **dict.fromkeys(("added[1]", "added[2]"), "what Peewee has written"),
+    },
+    "peewee/schema_diff.py:_extension": {"condition": "IF NOT EXISTS, or empty"},
     "peewee/reference_tables.py:_Reference.index": dict.fromkeys(("self._table(model)", "table_sql(model)"), _PARTS),
     "errors.py:MissingExtension.__init__": dict.fromkeys(("type_name", "installed"), "a sentence"),
     "wire/advice.py:newer_pgvector": dict.fromkeys(
