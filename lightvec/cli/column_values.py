@@ -72,7 +72,8 @@ class Selection:
         field = self._field(column)
         text = _text(field, column)
         self._add(text, column.name, "text")
-        if column.vector is None and column.oid not in _NEVER_EMPTY:
+        is_text = column.vector is None and not column.element_oid
+        if null or (is_text and column.oid not in _NEVER_EMPTY):
             shown = f"the text {null!r}" if null else "an empty text"
             problem = f"has {shown}, which load reads as NULL: choose another --null, for load too"
             self._refuse(text == null, f"{column.name} {problem}")
@@ -132,13 +133,15 @@ class Selection:
 
     def rows(self) -> Any:
         """The query, of tuples."""
-        values = self._values
-        if self._objects:
-            # The text is one column, so that the server writes it, and the vectors can be beside it.
-            inner = Select(None, self._objects).alias("r")
-            text = Select([inner], [fn.row_to_json(SQL("r")).cast("text")])
-            values = [text, *values]
-        return self._filtered(self._model.select(*values)).tuples()
+        if not self._objects:
+            return self._filtered(self._model.select(*self._values)).tuples()
+        # The row as one JSON text, which the server writes.
+        text = fn.row_to_json(SQL("r")).cast("text")
+        if not self._values:
+            inner = self._filtered(self._model.select(*self._objects)).alias("r")
+            return Select([inner], [text]).tuples()
+        inner = Select(None, self._objects).alias("r")
+        return self._filtered(self._model.select(Select([inner], [text]), *self._values)).tuples()
 
     def _refuse(self, holds: Any, problem: str) -> None:
         self._checks.append((fn.bool_or(holds), problem))

@@ -87,7 +87,7 @@ def row_writer(path: Path, file: Any, format: str, columns: Sequence[Unloaded], 
     """Writes rows of texts as CSV, or of one JSON text as a line."""
     with ExitStack() as stack:
         if format.endswith(".gz"):
-            file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
+            file = stack.enter_context(gzip.GzipFile("", "wb", 6, fileobj=file, mtime=0))
         if format.startswith("jsonl"):
             yield lambda rows: file.write("".join(f"{row[0]}\n" for row in rows).encode())
             return

@@ -115,7 +115,7 @@ class ColumnMap:
         texts = {
             name
             for name, to in sources.items()
-            if to in of_json and not any(path.startswith(f"{name}.") for path in paths)
+            if to in of_json and not any(f"{path}.".startswith(f"{name}.") for path in paths)
         }
         texts = set() if is_export else texts - {self.rest}
         needing = {name for name, to in sources.items() if needs_numbers(found[to], in_binary)}

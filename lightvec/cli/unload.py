@@ -131,7 +131,12 @@ def command(
         for rows in _batches(database, selection):
             write(rows)
             done += len(rows)
-            show(line, start, "unloading", done, done / selection.count)
+            part = done / selection.count if selection.count else None
+            show(line, start, "unloading", done, part)
+        if done != selection.count and (matrix is not None or format == "npz"):
+            # A view may be of random rows, and a foreign table has no snapshot.
+            problem = "arrays have a length, and the rows changed while they were read"
+            raise SchemaMismatch(f"{problem}: got {done:,} of {selection.count:,}")
     seconds = time.monotonic() - start
     if as_json:
         print_json({"table": table, "rows": done})
@@ -198,19 +203,23 @@ def _writer(file: Path, format: str, selection: Selection, vectors: Path | None,
             yield stack.enter_context(writers.arrays_writer(columns, count, output, file.parent))
         elif format == "parquet":
             yield stack.enter_context(writers.parquet_writer(columns, output, file.name))
+        elif vectors is None:
+            yield stack.enter_context(writers.row_writer(file, output, format, columns, null))
         else:
-            write = stack.enter_context(writers.row_writer(file, output, format, columns, null))
-            if vectors is None:
-                yield write
-                return
             beside = stack.enter_context(writers.replacing(vectors))
-            matrix = stack.enter_context(writers.matrix_writer(columns[0], count, beside))
+            with (
+                writers.row_writer(file, output, format, columns, null) as write,
+                writers.matrix_writer(columns[0], count, beside) as write_vectors,
+            ):
 
-            def write_both(rows: Sequence[Any]) -> None:
-                write(rows)
-                matrix([row[-1] for row in rows])
+                def write_both(rows: Sequence[Any]) -> None:
+                    write(rows)
+                    write_vectors([row[-1] for row in rows])
 
-            yield write_both
+                yield write_both
+            # Both are whole before one of them replaces a file.
+            output.flush()
+            beside.flush()
 
 
 def _batches(database: Any, selection: Selection) -> Iterator[list[Any]]:

@@ -66,6 +66,12 @@ def test_a_path_and_the_rest(run: Run, page: str, tmp_path: Path) -> None:
     ]
 
 
+def test_a_path_to_a_column_of_json(run: Run, page: str, tmp_path: Path) -> None:
+    text = '{"id": "a", "p": {"info": {"n": 1.5, "l": [1]}, "raw": 2, "meta": 3}}\n'
+    load(run, page, tmp_path, text, "--map", "p.info:meta", "--map", "p.raw:raw", "--skip", "p.meta")
+    assert rows(page, "meta", "raw") == [['{"l": [1], "n": 1.5}', "2"]]
+
+
 def test_an_object_that_paths_empty_is_gone(run: Run, page: str, tmp_path: Path) -> None:
     text = '{"id": "a", "p": {"t": "x", "secret": {"k": 1}}}\n{"id": "b", "p": {"t": null}}\n{"id": "c"}\n'
     load(run, page, tmp_path, text, "--map", "p.t:title", "--skip", "p.secret")

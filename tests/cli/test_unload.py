@@ -545,3 +545,46 @@ def test_a_column_alone(run: Run, typed_url: str, tmp_path: Path) -> None:
     finally:
         with connect(typed_url) as conn:
             conn.run("DROP TABLE IF EXISTS alone")
+
+
+def test_a_view_of_random_rows(run: Run, doc: str, tmp_path: Path) -> None:
+    with connect(doc) as conn:
+        late = "CASE WHEN current_query() LIKE '%count(%' THEN 10 ELSE 5 END"
+        conn.run(f"CREATE VIEW random_rows AS SELECT * FROM doc WHERE id <= {late}")
+    assert run("unload", "random_rows", "d.jsonl", "--url", doc).status == 0
+    assert len((tmp_path / "d.jsonl").read_bytes().splitlines()) == 5
+    for arguments in (["d.npy"], ["d.npz"], ["e.jsonl", "--vectors", "e.npy"]):
+        outcome = run("unload", "random_rows", *arguments, "--url", doc)
+        assert (outcome.status, "got 5 of 10" in outcome.err) == (1, True)
+    assert [each.name for each in tmp_path.iterdir()] == ["d.jsonl"]
+
+
+def test_two_files_that_fail_together(typed_url: str, tmp_path: Path) -> None:
+    view(typed_url, 5_000, "NULL")
+    for name in ("d.jsonl.gz", "m.npy"):
+        (tmp_path / name).write_bytes(b"was")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (39_000, 39_000))
+
+    process = start(typed_url, "d.jsonl.gz", "--vectors", "m.npy", cwd=tmp_path, preexec_fn=limit)
+    err, status, left = remains(process, tmp_path)
+    assert (status, left) == (1, {"d.jsonl.gz": b"was", "m.npy": b"was"}), err
+
+
+def test_a_schema(run: Run, typed_url: str, tmp_path: Path) -> None:
+    with connect(typed_url) as conn:
+        conn.run("CREATE SCHEMA apart; CREATE TABLE apart.doc (id int); INSERT INTO apart.doc VALUES (7)")
+    assert run("unload", "doc", "d.jsonl", "--schema", "apart", "--url", typed_url).status == 0
+    assert (tmp_path / "d.jsonl").read_bytes() == b'{"id":7}\n'
+    assert "there is no schema x" in run("unload", "doc", "d.jsonl", "--schema", "x", "--url", typed_url).err
+    assert (
+        "no column x: it has id"
+        in run("unload", "doc", "d.jsonl", "--schema", "apart", "--columns", "id,x", "--url", typed_url).err
+    )
+
+
+def test_a_null_that_is_a_value(run: Run, doc: str, tmp_path: Path) -> None:
+    outcome = run("unload", "doc", "d.csv", "--null", "7", "--url", doc)
+    assert (outcome.status, list(tmp_path.iterdir())) == (1, [])
+    assert "id has the text '7', which load reads as NULL: choose another --null, for load too" in outcome.err
