@@ -12,12 +12,20 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
-from peewee import CTE, SQL, Expression, Function, Join, Node, Select, Table, fn
+from peewee import CTE, SQL, Expression, Field, Function, Join, Node, Select, Table, fn
 
 from lightvec.errors import InvalidOption
 from lightvec.types.inputs import show
 
-__all__ = ["best_of_groups", "check_diverse", "check_group", "too_few_groups", "compared", "mutual_distances", "most_diverse"]
+__all__ = [
+    "best_of_groups",
+    "check_diverse",
+    "check_group",
+    "compared",
+    "most_diverse",
+    "mutual_distances",
+    "too_few_groups",
+]
 
 #: The most candidates of which each is compared with each.
 MOST_COMPARED = 1_000
@@ -36,13 +44,13 @@ def check_group(field: Any, most: Any) -> None:
 
 
 def name_of(field: Any) -> str:
-    return str(getattr(field, "column_name", "group"))
+    return str(field.column_name) if isinstance(field, Field) else "group"
 
 
-def too_few_groups(field: Any, count: int | None) -> str:
-    """Why a search found too few groups, and what to do."""
-    few = f"the {count or 0:,} candidates have no more of {name_of(field)}"
-    return f"{few}; candidates={10 * (count or 0)} takes more, exact=True compares with every row"
+def too_few_groups(found: int, limit: int, field: Any, count: Any) -> str:
+    """Why a search found fewer rows than its limit, and what to do."""
+    why = f"the {count:,} candidates have no more of {name_of(field)}, and there may be none"
+    return f"{found} of {limit} rows: {why}; candidates={10 * count} takes more"
 
 
 # Some of each group

@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from peewee import (
     CTE,
+    SCOPE_COLUMN,
     SQL,
     Alias,
     Column,
@@ -48,7 +49,7 @@ from lightvec.wire.settings import AtLeast
 MOST_ROWS = 2**63 - 1
 
 #: Candidates for each row that is wanted, the least of them and the most.
-_GROUP_CANDIDATES = (10, 100, MOST_ROWS)
+GROUP_CANDIDATES = (10, 100, MOST_ROWS)
 _DIVERSE_CANDIDATES = (4, 40, 1_000)
 
 #: pgvector's default of ``hnsw.ef_search``, and its maximum.
@@ -157,14 +158,15 @@ class Nearest(ScoredSelect[M]):
         self._limit = self._k
 
     def __sql__(self, ctx: Any) -> Any:
+        if ctx.scope == SCOPE_COLUMN:
+            return super().__sql__(ctx)  # Only the name, in front of a column.
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)  # The statement needs the settings.
         nested = is_nested(ctx)
         if self._distinct and self._is_by_distance and not isinstance(self._distinct[0], SQL):
-            name = getattr(self._distinct[0], "column_name", "expression")
             raise InvalidOption(
-                f"distinct() by {name} would need the rows in its order, not by distance: "
-                f".per({name}) gives the nearest row of each"
+                "distinct() with fields needs rows in the order of these, and a search has them in "
+                "that of the distance: .per(field) gives the nearest row of each value"
             )
         if self._diverse:
             query = self._with_mutual_distances(nested)
@@ -198,11 +200,11 @@ class Nearest(ScoredSelect[M]):
         among = compared(near, self._field.field_type.lower())
         query = copy_with(self, exact=True, form=None, limit=None, offset=None)
         query = query.where(key.in_(Select([among], [among.c.key])))._as_sent(nested)
-        distances = mutual_distances(key, self.metric.operator)
+        distances = mutual_distances(key, self._distance.op)
         return copy_with(
             query,
-            returning=[*query._returning, distances.alias("lightvec_distances")],
-            cte_list=(*(query._cte_list or ()), among),
+            returning=[*query.selected_columns, distances.alias("lightvec_distances")],
+            cte_list=(*(self._cte_list or ()), *self._row, among),
         )
 
     def _near(self, columns: list[Any], **clauses: Any) -> Any:
@@ -230,7 +232,7 @@ class Nearest(ScoredSelect[M]):
         wanted = self._limit + (self._offset or 0)
         if self._candidates is not None:
             return max(self._candidates, wanted)
-        factor, least, most = _DIVERSE_CANDIDATES if self._diverse else _GROUP_CANDIDATES
+        factor, least, most = _DIVERSE_CANDIDATES if self._diverse else GROUP_CANDIDATES
         return max(min(max(factor * wanted, least), most), wanted)
 
     def _as_sent(self, nested: bool) -> Nearest[M]:
@@ -420,6 +422,11 @@ class Nearest(ScoredSelect[M]):
         found = len(self)  # Runs the query if it has not run yet.
         if not self._is_short(found):
             return None
+        if self._per is not None and not self._exact:
+            from lightvec.peewee.candidates import too_few_groups
+
+            few = too_few_groups(found, self._limit, self._per[0], self._candidate_count)
+            return f"{few}, exact=True compares with every row"
         return f"{found} of {self._limit} rows: {self._why_fewer(found)}"
 
     def _why_fewer(self, found: int) -> str:
@@ -427,10 +434,6 @@ class Nearest(ScoredSelect[M]):
             return "the vector that was looked up is NULL or zeros, or no other row has one"
         if self._exact or self.fallback is not None:
             return "no more match"
-        if self._per is not None:
-            from lightvec.peewee.candidates import too_few_groups
-
-            return too_few_groups(self._per[0], self._candidate_count)
         exact = "exact=True compares with every row"
         if self._scans_iteratively(self._database):
             limits = "hnsw.max_scan_tuples, ivfflat.max_probes"
@@ -630,9 +633,10 @@ def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
 
 
 def _checked_diversity(diverse: Any) -> float:
-    if isinstance(diverse, bool) or not isinstance(diverse, Real) or not 0 <= diverse <= 1:
-        raise InvalidOption(f"expected diverse from 0 to 1, got {show(diverse)}")
-    return float(diverse)
+    is_number = isinstance(diverse, Real) and not isinstance(diverse, bool)
+    if is_number and 0 <= float(diverse) <= 1:
+        return float(diverse)
+    raise InvalidOption(f"expected diverse from 0 to 1, got {show(diverse)}")
 
 
 def checked_count(number: Any, name: str = "k", of: str = "") -> int:
