@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
-from peewee import CTE, SQL, Expression, Field, Function, Join, Node, Select, Table, fn
+from peewee import CTE, SQL, ColumnBase, Expression, Field, Function, Join, Select, Table, fn
 
 from lightvec.errors import InvalidOption
 from lightvec.types.inputs import show
@@ -37,7 +37,7 @@ _FAR = 1e300
 
 
 def check_group(field: Any, most: Any) -> None:
-    if not isinstance(field, Node):
+    if not isinstance(field, ColumnBase):
         raise InvalidOption(f"expected a field, such as Chunk.document, for .per(), got {show(field)}")
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
         raise InvalidOption(f"expected most, the rows of each {name_of(field)}, to be at least 1, got {show(most)}")

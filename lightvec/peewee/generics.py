@@ -77,7 +77,7 @@ class ScoredSelect(TypedSelect[M]):
         wanted, at least 100), with ``exact=True`` among all. If these have too few,
         ``.shortfall`` says so.
 
-        >>> near = Doc.embedding.nearest([1, 2, 3], k=5).per(Doc.title)
+        >>> near = Doc.embedding.nearest([1, 2, 3], k=5).per(Doc.id, most=1)
         """
         from lightvec.peewee.candidates import check_group
 

@@ -522,4 +522,4 @@ def test_the_nearest_of_each_value(run: Run, empty_url: str) -> None:
     assert told[2] == "3 of 5 rows: no other row has a vector and passes\n"
     outcome = run("search", "chunk", "--vector", "[1,0]", *where, "--per", "none")
     assert (outcome.status, outcome.out) == (1, "")
-    assert "none is none of them" in outcome.err
+    assert "has no column none" in outcome.err

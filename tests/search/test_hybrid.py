@@ -444,7 +444,7 @@ def test_one_row_of_each_group(pages: Pg8000Database) -> None:
 
 def test_per_repeats_a_row_only_for_a_join(pages: Pg8000Database) -> None:
     class Word(Model):
-        page = ForeignKeyField(Page)
+        page = IntegerField()
         name = TextField()
 
         class Meta:
@@ -453,9 +453,10 @@ def test_per_repeats_a_row_only_for_a_join(pages: Pg8000Database) -> None:
 
     Word.create_table()
     Word.insert_many([(page, name) for page in (1, 2, 3) for name in "ab"]).execute()
-    joined: Any = search(Page.embedding, [1, 0.1], Page.body, "red shoes").join(Word).per(Page.category)
-    assert bodies(joined) == ["red shoes", "red shoes", "something red", "something red"]
-    assert bodies(joined.where(Word.name == "a")) == ["red shoes", "something red"]
+    joined: Any = search(Page.embedding, [1, 0.1], Page.body, "red shoes").join(Word, on=(Word.page == Page.id))
+    grouped = joined.per(Page.category)
+    assert bodies(grouped) == ["red shoes", "red shoes", "something red", "something red"]
+    assert bodies(grouped.where(Word.name == "a")) == ["red shoes", "something red"]
 
 
 def test_diverse_is_of_a_search_by_vector_only(pages: Pg8000Database) -> None:
