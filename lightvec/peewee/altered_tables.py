@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from lightvec.metrics import METRICS
-from lightvec.peewee._seam import index_name, run_logged
+from lightvec.peewee._seam import execute_as_is, index_name
 from lightvec.peewee.catalog import ExistingIndex, vector_indexes
 from lightvec.peewee.column_comments import (
     Origin,
@@ -70,8 +70,7 @@ class _Table(NamedTuple):
         return name if origin and origin.source and name in self.comments else None
 
     def run(self, statement: str) -> None:
-        # Without parameters percent signs are literal.
-        run_logged(self.database, statement, None, lambda: self.database.cursor().execute(statement))
+        execute_as_is(self.database, statement)
 
 
 @contextmanager
@@ -114,7 +113,9 @@ def _statements(table: _Table, names: Mapping[str, str]) -> Iterable[str]:
     if "new" in names:
         return _renamed_column(table, names["old"], names["new"])
     hash_column = table.hash_of(names.get("dropped", ""))
-    return [f"ALTER TABLE {identifier(*table.path)} DROP COLUMN {identifier(hash_column)}"] if hash_column else []
+    if hash_column is None:
+        return []
+    return [f"ALTER TABLE {identifier(*table.path)} DROP COLUMN {identifier(hash_column)}"]
 
 
 def _renamed_table(table: _Table, new: str) -> Iterator[str]:
@@ -136,10 +137,16 @@ def _renamed_column(table: _Table, old: str, new: str) -> Iterator[str]:
     for column, origin in table.origins():
         if old in origin.source:
             sources = tuple(new if source == old else source for source in origin.source)
-            yield _comment(table, new if column == old else column, origin._replace(source=sources), column)
+            renamed = new if column == old else column
+            yield _comment(table, renamed, origin._replace(source=sources), column)
 
 
-def _renamed_index(table: _Table, existing: ExistingIndex, new_table: str, new_column: Any) -> Iterator[str]:
+def _renamed_index(
+    table: _Table,
+    existing: ExistingIndex,
+    new_table: str,
+    new_column: Any,
+) -> Iterator[str]:
     """Rename an index that has the name that its column gives it."""
     for metric in METRICS:
         rest = metric, existing.quantize, existing.method
@@ -153,10 +160,14 @@ def _rename(table: _Table, old: str, new: str) -> str:
 
 def _comment(table: _Table, column: str, origin: Origin, old_column: str | None = None) -> str:
     comment = with_origin(table.comments.get(old_column or column), origin)
-    return f"COMMENT ON COLUMN {identifier(*table.path)}.{identifier(column)} IS {text_literal(comment)}"
+    path = (*table.path, column)
+    return f"COMMENT ON COLUMN {identifier(*path)} IS {text_literal(comment)}"
 
 
-def _changed_indexes(table: _Table, names: Mapping[str, str]) -> list[tuple[ExistingIndex, VectorIndex]]:
+def _changed_indexes(
+    table: _Table,
+    names: Mapping[str, str],
+) -> list[tuple[ExistingIndex, VectorIndex]]:
     """The indexes of a column that gets another type, and what they are on that.
 
     The server would keep their operator classes, and the casts of their expressions.

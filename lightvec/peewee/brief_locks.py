@@ -27,7 +27,8 @@ _LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
 _HOLDERS = """\
 SELECT a.pid, a.state, coalesce(a.application_name, '')
 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
-WHERE l.relation = to_regclass(%s) AND l.granted AND l.pid <> pg_backend_pid()
+WHERE l.relation = to_regclass(%s) AND a.datname = current_database() AND l.granted
+    AND l.pid <> pg_backend_pid()
 ORDER BY a.xact_start, a.pid LIMIT 1"""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lightvec.peewee._seam import index_name
 from lightvec.peewee.embedding_source import HashField, PendingIndex
-from lightvec.peewee.indexes import VectorIndex, bind_indexes, definition_sql
+from lightvec.peewee.indexes import HnswIndex, IvfflatIndex, VectorIndex, bind_indexes, definition_sql
 from lightvec.peewee.playhouse_hooks import declaring_words, wrap
 from lightvec.peewee.reflect import VECTOR_FIELDS
 from lightvec.wire.identifiers import identifier
@@ -20,14 +20,16 @@ from lightvec.wire.identifiers import identifier
 __all__ = ["extend"]
 
 _IMPORTS = "import peewee as pw\n"
-_NAMES = ", ".join(sorted(["HnswIndex", "IvfflatIndex", *(kind.__name__ for kind in VECTOR_FIELDS.values())]))
+_KINDS = (HnswIndex, IvfflatIndex, *VECTOR_FIELDS.values())
+_NAMES = ", ".join(sorted(kind.__name__ for kind in _KINDS))
 _OWN_IMPORTS = f"from lightvec.peewee import {_NAMES}\nfrom peewee import SQL\n"
 
 
 def extend() -> None:
     """Wrap the functions of peewee-migrate, which is loaded."""
     modules: dict[str, Any] = sys.modules
-    auto, migrator, router = (modules[f"peewee_migrate.{name}"] for name in ("auto", "migrator", "router"))
+    names = ("auto", "migrator", "router")
+    auto, migrator, router = (modules[f"peewee_migrate.{name}"] for name in names)
     wrap(auto, "field_to_code", _field_code)
     wrap(auto, "compare_fields", _field_differences)
     wrap(auto, "model_to_code", _model_code)
@@ -69,15 +71,17 @@ def _model_code(original: Any, model: Any, **options: Any) -> str:
     indexes = [
         index
         for index in model._meta.indexes
-        if not isinstance(index, PendingIndex) and not (isinstance(index, VectorIndex) and index.is_declared_by_field)
+        if not isinstance(index, PendingIndex)
+        if not isinstance(index, VectorIndex) or not index.is_declared_by_field
     ]
     return str(original(_with_indexes(model, indexes), **options))
 
 
 def _model_changes(original: Any, model: Any, source: Any, **options: Any) -> list[str]:
     meta, new, old = model._meta, _vector_indexes(model), _vector_indexes(source)
-    same = {name for name in new.keys() & old.keys() if definition_sql(new[name]) == definition_sql(old[name])}
-    # Before the fields change, which changes the names of their indexes in what the migrations know.
+    both = new.keys() & old.keys()
+    same = {name for name in both if definition_sql(new[name]) == definition_sql(old[name])}
+    # Before the fields change, and with them the names of their indexes in the migrations' models.
     dropped = [
         f"migrator.drop_index({meta.table_name!r}, {name!r})"
         for name, index in old.items()
@@ -87,7 +91,8 @@ def _model_changes(original: Any, model: Any, source: Any, **options: Any) -> li
     added = [
         f"migrator.add_index({meta.table_name!r}, {index!r})"
         for name, index in new.items()
-        if name not in same and not (index.is_declared_by_field and index.field.name not in source._meta.fields)
+        if name not in same
+        if not index.is_declared_by_field or index.field.name in source._meta.fields
     ]
     return [*dropped, *original(*plain, **options), *added]
 
@@ -102,7 +107,8 @@ def _with_indexes(model: Any, indexes: list[Any]) -> Any:
 
 
 def _plain_indexes(model: Any) -> list[Any]:
-    return [each for each in model._meta.indexes if not isinstance(each, (VectorIndex, PendingIndex))]
+    ours = (VectorIndex, PendingIndex)
+    return [index for index in model._meta.indexes if not isinstance(index, ours)]
 
 
 def _vector_indexes(model: Any) -> dict[str, VectorIndex]:

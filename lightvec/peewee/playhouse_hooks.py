@@ -1,7 +1,8 @@
 """Vector fields and their indexes in playhouse's reflection (and pwiz) and migrations (pwmigrate).
 
-Playhouse asks nobody about other fields than its own, so its functions are wrapped, when a vector field or a
-Pg8000Database is used together with them. ``peewee_migrate_hooks`` does the same for peewee-migrate.
+Playhouse asks nobody about other fields than its own, so its functions are wrapped, when a vector
+field or a Pg8000Database is used together with them. ``peewee_migrate_hooks`` does the same for
+peewee-migrate.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lightvec.peewee.column_comments import Origin, comments_of, origin_in
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.embedding_source import HashField, PendingIndex, pending_name
 from lightvec.peewee.indexes import VectorIndex, definition_sql, with_short_name
-from lightvec.peewee.reflect import VECTOR_FIELDS, declare_existing, model_with
+from lightvec.peewee.reflect import VECTOR_FIELDS, declare_existing, metric_by_name, model_with
 
 __all__ = ["declaring_words", "extend", "wrap"]
 
@@ -118,10 +119,13 @@ def _set_vector_field(
     origin: Origin | None,
 ) -> None:
     """Make a reflected column one of a vector field."""
-    plain = [index for index in indexes if index.quantize != "bit" and index.metric is not None]
+    # An index of the vectors themselves comes first; one of their bits may not tell the metric.
+    indexes = sorted(indexes, key=lambda index: index.quantize == "bit")
+    metrics = [metric_by_name(each) if each.quantize == "bit" else each.metric for each in indexes]
+    metric = next(filter(None, metrics), None)
     options: dict[str, Any] = {"max_length" if kind == "bit" else "dimensions": int(size) if size else None}
-    if plain:
-        options["metric"] = _Text(plain[0].metric)
+    if metric is not None:
+        options["metric"] = _Text(metric)
     if origin is not None:
         options["model"] = _Text(origin.model)
         if origin.source:
@@ -133,7 +137,7 @@ def _set_vector_field(
         """The line of pwiz: the field with its usual index, the other indexes in a comment."""
         parameters = reflection.Column.get_field_parameters(column)
         dimensions = parameters.pop("max_length" if kind == "bit" else "dimensions")
-        field = VECTOR_FIELDS[kind](int(size) if size else None, metric=options.get("metric"))
+        field = VECTOR_FIELDS[kind](int(size) if size else None, metric=metric)
         model: Any = model_with(table, {column.column_name: field})
         _declare(model, indexes)
         declared = model._meta.indexes
@@ -151,6 +155,8 @@ def _set_vector_field(
 
 def _is_usual(index: VectorIndex, field: Any) -> bool:
     """Whether ``index=`` on the field would declare it."""
+    if field.metric is None:
+        return False
     again = type(field)(field.dimensions, metric=field.metric, index=index.method)
     model: Any = model_with(field.model._meta.table_name, {field.column_name: again})
     return definition_sql(model._meta.indexes[0]) == definition_sql(index)
@@ -260,10 +266,11 @@ def _is_form_of(existing: ExistingIndex, index: VectorIndex) -> bool:
     field, form = index.field, index.quantization
     wanted = (index.method, field.column_name, index.operator_class, form and form.name)
     found = (existing.method, existing.column, existing.operator_class, existing.quantize)
-    options = DEFAULTS.keys() & (existing.options.keys() | index.options.keys())
+    names = DEFAULTS.keys() & (existing.options.keys() | index.options.keys())
+    options = {name: index.options.get(name, DEFAULTS[name]) for name in names}
     return (
         wanted == found
-        and all(existing.option(name) == index.options.get(name, DEFAULTS[name]) for name in options)
+        and options == {name: existing.option(name) for name in names}
         and index.has_condition == (existing.where is not None)
     )
 
@@ -281,7 +288,7 @@ def _declared_indexes(original: Any, model: Any) -> Any:
 
 
 def _existing_indexes(original: Any, database: Any, table: str, schema: str | None = None) -> Any:
-    """A vector index has a name and no signature, so that ``down()`` does not restore it as a B-tree."""
+    """A vector index has no signature, so that ``down()`` does not restore it as a B-tree."""
     signatures = original(database, table, schema)
     if not isinstance(database, Pg8000Database):
         return signatures
@@ -335,7 +342,12 @@ def declaring_words(field: Any, *, by_column: bool = False) -> list[str]:
 
 
 def _field_source(
-    original: Any, field: Any, imports: set[str], todos: list[str], targets: Any = None, unbound: bool = False
+    original: Any,
+    field: Any,
+    imports: set[str],
+    todos: list[str],
+    targets: Any = None,
+    unbound: bool = False,
 ) -> str:
     if isinstance(field, HashField):
         field = UUIDField(null=True, column_name=field.column_name)
@@ -358,7 +370,8 @@ def _model_source(original: Any, model: Any, imports: set[str], todos: list[str]
     sources = []
     for index in model._meta.indexes:
         if isinstance(index, (VectorIndex, PendingIndex)):
-            own_todos.remove(f"{model._meta.table_name}: index {index_name(index)} must be added by hand")
+            table, name = model._meta.table_name, index_name(index)
+            own_todos.remove(f"{table}: index {name} must be added by hand")
         if isinstance(index, VectorIndex) and not index.is_declared_by_field:
             imports.add(f"from lightvec.peewee import {type(index).__name__}")
             sources.append(repr(index))
@@ -381,7 +394,7 @@ def _name_to_drop(original: Any, table: str, columns: Any) -> str:
 
 
 def _migration_source(original: Any, diff: Any) -> str:
-    """The file. Adding a column creates the index that its field declares, and all that ``source=`` needs."""
+    """The file. Adding a column creates the index of ``index=``, and what ``source=`` needs."""
     added = {field: field.model._meta.table_name for field in diff.add_columns}
     created = {
         (table, index_name(index))
@@ -392,17 +405,23 @@ def _migration_source(original: Any, diff: Any) -> str:
     }
     pending = {(index.table, getattr(index.name, "pending", None)) for index in diff.drop_indexes}
     hashes = {(table, f"{column}_hash") for table, column in pending & {*diff.drop_columns}}
+    columns = [each for each in diff.add_columns if not _comes_with(each, added)]
     named = [each for each in diff.add_indexes if (each.table, each.name) not in created]
     return str(
         original(
             diff._replace(
-                add_columns=[each for each in diff.add_columns if getattr(each, "vector_field", None) not in added],
+                add_columns=columns,
                 drop_columns=[each for each in diff.drop_columns if each not in hashes],
                 add_indexes=[_defined(each) for each in named],
                 drop_indexes=[_defined(each, diff.drop_columns) for each in diff.drop_indexes],
             )
         )
     )
+
+
+def _comes_with(field: Any, added: Iterable[Any]) -> bool:
+    """Whether it is the hash of one of these fields."""
+    return isinstance(field, HashField) and field.vector_field in added
 
 
 def _defined(index: Any, dropped: Iterable[tuple[str, str]] = ()) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ __all__ = [
     "declare_existing",
     "default_metric",
     "index_like",
+    "metric_by_name",
     "model_of",
     "model_with",
     "no_such_table",
@@ -107,17 +108,20 @@ class _Column(NamedTuple):
     relation_kind: str
     comment: str | None
 
-    def field(self, indexes: Sequence[ExistingIndex]) -> Field:
+    def field(self, indexes: Sequence[ExistingIndex], names: Collection[str]) -> Field:
+        """The field, in a table with columns of these names."""
         if self.type in VECTOR_FIELDS:
             size = self.modifier if self.modifier > 0 else None
             # An index of the vectors themselves comes first; one of their bits does not tell the metric.
             metrics = [index.metric for index in indexes if index.column == self.name and index.quantize != "bit"]
             origin = origin_in(self.comment)
+            # A column that was renamed since leaves no way to tell whether a vector is of its text.
+            has_source = origin and {f"{self.name}_hash", *origin.source} <= {*names}
             field: Any = VECTOR_FIELDS[self.type](
                 size,
                 metric=next(filter(None, metrics), None),
                 model=origin and origin.model,
-                source=origin.source if origin else (),
+                source=origin.source if origin and has_source else (),
                 null=True,
             )
             field.dimensions_remedy = _DIMENSIONS_REMEDIES.get(self.relation_kind, _DIMENSIONS_REMEDIES["r"])
@@ -136,7 +140,8 @@ def model_of(database: Pg8000Database, table: str, schema: str | None = None) ->
         raise no_such_table(database, table, schema)
     existing = [index for index in vector_indexes(database, table, schema) if index.valid and index.where is None]
     existing.sort(key=lambda index: index.quantize or "")
-    fields = {column.name: column.field(existing) for column in columns}
+    names = [column.name for column in columns]
+    fields = {column.name: column.field(existing, names) for column in columns}
     keys = [column.name for column in columns if column.is_key]
     model = model_with(table, fields, keys, database=database, schema=schema)
     for index in existing:
@@ -166,29 +171,34 @@ def index_like(existing: ExistingIndex, field: Any, quantize: str | None) -> Vec
 
     It is named by its field if the existing one is by its own.
     """
-    # An index of bits serves each of their metrics, so its name tells which one declared it.
-    is_bit = existing.quantize == "bit"
-    metrics = QUANTIZATIONS["bit"].metrics if is_bit else (existing.metric,)
+    named = metric_by_name(existing)
+    # An index of bits serves each of their metrics.
+    metric = named or existing.metric
+    if existing.quantize == "bit":
+        metric = named or QUANTIZATIONS["bit"].metrics[-1]
     is_known = existing.quantize in (None, *QUANTIZATIONS)
-    if field.dimensions is None or not {*metrics} <= {*field.metrics} or not is_known:
+    if field.dimensions is None or metric not in field.metrics or not is_known:
         return None
 
     options: dict[str, Any] = {
-        name: int(value) for name, value in existing.options.items() if name in OPTIONS[existing.method]
+        name: int(existing.options[name]) for name in OPTIONS[existing.method] if name in existing.options
     }
     if existing.where is not None:
         options["where"] = SQL(existing.where.replace("%", "%%"))
     kind: Any = HnswIndex if existing.method == "hnsw" else IvfflatIndex
-    names = {_usual_name(existing, metric): metric for metric in metrics}
-    metric = names.get(existing.name, metrics[-1])
-    name = None if existing.name in names else existing.name
+    name = None if named else existing.name
     index: VectorIndex = kind(field, metric=metric, quantize=quantize, name=name, **options)
     return index
 
 
-def _usual_name(existing: ExistingIndex, metric: Any) -> str:
-    column = existing.column or ""
-    return generated_name(existing.table, column, metric, existing.quantize, existing.method)
+def metric_by_name(existing: ExistingIndex) -> str | None:
+    """The metric in the name of an index, if a declaration without a name gives that name."""
+    is_bit = existing.quantize == "bit"
+    for metric in QUANTIZATIONS["bit"].metrics if is_bit else filter(None, [existing.metric]):
+        rest = metric, existing.quantize, existing.method
+        if existing.name == generated_name(existing.table, existing.column or "", *rest):
+            return metric
+    return None
 
 
 def model_with(table: str, fields: Mapping[str, Field], keys: Sequence[str] = (), **meta: Any) -> type[Model]:

@@ -1,4 +1,4 @@
-"""The next embedding model under traffic: a second column beside the first, until readers have moved.
+"""The next embedding model under traffic: a second column, until readers have moved.
 
 All state is in the catalog. Each method does what is still to be done, so that a switch which was
 interrupted goes on when it is run again.
@@ -6,7 +6,7 @@ interrupted goes on when it is run again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,22 @@ from lightvec.peewee._seam import create_index_sql, database_of, index_name
 from lightvec.peewee.brief_locks import run_briefly
 from lightvec.peewee.build_progress import Progress
 from lightvec.peewee.catalog import ExistingIndex, indexes_named
-from lightvec.peewee.column_comments import comments_of, origin_in, origin_statements, record_origins
+from lightvec.peewee.citus import shard_sizes
+from lightvec.peewee.column_comments import (
+    comments_of,
+    declared_origin,
+    origin_in,
+    origin_statements,
+    record_origins,
+)
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.embedding_source import PendingIndex, hash_field, source_hash
+from lightvec.peewee.embedding_source import HashField, PendingIndex, hash_field, source_hash
 from lightvec.peewee.filling import Embedder, Filled, count_pending, fill
 from lightvec.peewee.index_build import build_index, plan_index
 from lightvec.peewee.indexes import VectorIndex
-from lightvec.peewee.invalid_indexes import drop_statement
+from lightvec.peewee.invalid_indexes import drop_invalid_index, drop_statement
 from lightvec.peewee.reflect import VECTOR_FIELDS
+from lightvec.peewee.schema import lock_outside_transaction, no_statement_timeout
 from lightvec.search.recall_measurement import Recall, recall
 from lightvec.types.columns import VECTOR_TYPES
 from lightvec.wire.identifiers import identifier
@@ -36,25 +44,15 @@ SELECT a.attname, t.typname, pg_catalog.format_type(a.atttypid, a.atttypmod)
 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped"""
 
-# An index depends on each column in its keys, expressions and condition.
-_INDEXES = """\
-SELECT DISTINCT n.nspname, c.relname
-FROM pg_catalog.pg_depend d
-JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind = 'i'
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
-  AND d.refobjid = to_regclass(%s) AND a.attname = ANY (%s)
-ORDER BY n.nspname, c.relname"""
-
 
 @dataclass(frozen=True)
 class Comparison:
     """The new column beside the old one.
 
-    ``filled`` rows have a vector of their present text, ``pending`` rows do not. ``kept`` is the mean
-    share of the ten nearest rows by the old vectors that are among the ten by the new ones, over
-    ``sample`` rows; None if no row has both. ``recall`` is that of the new index.
+    ``filled`` rows have a vector of their present text, ``pending`` rows do not. ``kept`` is the
+    mean share of the ten nearest rows by the old vectors that are among the ten by the new ones,
+    both by exact searches, over ``sample`` rows; None if no row has both. ``recall`` is that of the
+    new index.
     """
 
     filled: int
@@ -67,9 +65,9 @@ class Comparison:
 class Switch:
     """A move of a model's vectors from one column to that of another field.
 
-    Both fields have ``source=`` and ``model=``; dimensions, type and metric may differ. The model
-    class declares both until readers search by the new one; ``old`` is the name of a field or column,
-    as the class may not declare it any more when :meth:`finish` is called.
+    The new field has ``source=`` and ``model=``; dimensions, type and metric may differ. The model
+    class declares both until readers search by the new one; ``old`` is the name of a field or
+    column, as the class may not declare it any more when :meth:`finish` is called.
     """
 
     def __init__(self, new: Any, old: str) -> None:
@@ -80,44 +78,67 @@ class Switch:
         if database.in_transaction():
             raise InvalidOption("a switch commits each step: leave the transaction first")
         source_hash(new)  # Raises without source=.
-        declared = model._meta.combined.get(old)
+        meta = model._meta
+        self._table = identifier(*filter(None, (meta.schema, meta.table_name)))
+        if shard_sizes(database, self._table) is not None:
+            raise InvalidOption(
+                f"the table {meta.table_name} is distributed: a switch does not work on Citus; "
+                f"add the column and fill it by statements of your own"
+            )
+        declared = meta.combined.get(old)
         self._database = database
         self._model = model
         self._new = new
-        self._old = declared
-        self._old_column = old if declared is None else declared.column_name
-        if self._old_column == new.column_name:
+        self._old, self._old_name = declared, old
+        #: The old field's column, which names it when the class does not declare it any more.
+        self.old_column = old if declared is None else declared.column_name
+        if self.old_column == new.column_name:
             raise InvalidOption(f"expected two fields of {model.__name__}, got {new.name} twice")
-        meta = model._meta
-        self._table = identifier(*filter(None, (meta.schema, meta.table_name)))
 
     # Until readers move
 
     def prepare_sql(self) -> list[str]:
         """The statements of :meth:`prepare`."""
+        self._check_fields()
         additions, origins = self._additions(), origin_statements(self._database, self._model)
         return [
             *([f"ALTER TABLE {self._table} {additions}"] if additions else ()),
-            *(sql for field, exists, sql in origins if field is self._new and not exists),
+            *(sql for _, exists, sql in origins if not exists),
             *self._pending_index_sql(),
         ]
 
     def prepare(self) -> None:
         """Add the new column, its hash and the index of its pending rows, and name its model."""
+        self._check_fields()
         additions = self._additions()
         if additions:
             run_briefly(self._database, self._table, [f"ALTER TABLE {self._table} {additions}"])
         record_origins(self._database, self._model)
-        for statement in self._pending_index_sql():
-            self._database.execute_sql(statement)
+        if self._pending_index_sql():
+            with lock_outside_transaction(self._database), no_statement_timeout(self._database):
+                # Read again: another switch may have built it meanwhile.
+                found = self._pending_index()
+                if found is not None and not found.valid:
+                    drop_invalid_index(self._database, found, concurrently=True)
+                for statement in self._pending_index_sql():
+                    self._database.execute_sql(statement)
 
     def fill_sql(self) -> list[str]:
         """What :meth:`fill` does, as an SQL comment."""
-        is_there = {self._new.column_name, hash_field(self._new).column_name} <= self._columns().keys()
+        is_there = {
+            self._new.column_name,
+            hash_field(self._new).column_name,
+        } <= self._columns().keys()
         rows = count_pending(self._new).rows if is_there else self._model.select().count()
         return [f"-- fill {rows:,} rows of {self._new.display_name}"]
 
-    def fill(self, embed: Embedder, *, batch: int = 64, progress: Callable[[Filled], object] | None = None) -> Filled:
+    def fill(
+        self,
+        embed: Embedder,
+        *,
+        batch: int = 64,
+        progress: Callable[[Filled], object] | None = None,
+    ) -> Filled:
         """Fill the new column (:func:`lightvec.peewee.fill`)."""
         return fill(self._new, embed, batch=batch, progress=progress)
 
@@ -147,7 +168,7 @@ class Switch:
             new.pending().where(new.is_null(False)).count()
         )
         rows: list[Any] = []
-        if old is not None:
+        if hasattr(old, "value_class"):
             both = self._model.select(*self._model._meta.get_primary_keys())
             both = both.where(old.is_null(False), new.is_null(False))
             rows = list(both.order_by(fn.RANDOM()).limit(sample))
@@ -163,48 +184,51 @@ class Switch:
     # When readers have moved
 
     def finish_sql(self) -> list[str]:
-        """The statements of :meth:`finish`."""
-        return self._removal_sql(self._old_column)
+        """The statement of :meth:`finish`; none if the column is gone already."""
+        return self._column_drops(self.old_column)
 
-    def finish(self) -> None:
-        """Drop the old column and its indexes."""
+    def finish(self) -> list[str]:
+        """Drop the old column, its hash and their indexes; the statements that this took."""
         self._check_filled()
-        self._remove(self._old_column)
+        return self._run(self.finish_sql())
 
     def abandon_sql(self) -> list[str]:
-        """The statements of :meth:`abandon`."""
-        return self._removal_sql(self._new.column_name)
+        """The statement of :meth:`abandon`; none if the column is gone already."""
+        return self._column_drops(self._new.column_name)
 
-    def abandon(self) -> None:
-        """Drop the new column and its indexes."""
-        self._remove(self._new.column_name)
+    def abandon(self) -> list[str]:
+        """Drop the new column, its hash and their indexes; the statements that this took."""
+        return self._run(self.abandon_sql())
 
     def rename_sql(self) -> list[str]:
         """The statements of :meth:`rename`, which run in one transaction."""
-        old, new = self._old_column, self._new.column_name
+        old, new = self.old_column, self._new.column_name
         columns = self._columns()
         if new not in columns:
             found = origin_in(comments_of(self._database, self._model).get(old))
             if found is not None and found.model == self._new.embedding_model:
                 return []  # It was renamed.
             raise self._no_column(new)
-        drops = [f"DROP COLUMN {identifier(name)}" for name in (old, f"{old}_hash") if name in columns]
-        statements = [f"ALTER TABLE {self._table} {', '.join(drops)}"] if drops else []
+        if old not in columns:
+            raise self._no_column(old)
+        if f"{old}_hash" in columns.keys() - self._own_columns(old):
+            raise SchemaMismatch(f"the column {self._table}.{old}_hash is not lightvec's: rename it first")
+        statements = self._column_drops(old)
         for suffix in ("", "_hash"):
             rename = f"RENAME COLUMN {identifier(new + suffix)} TO {identifier(old + suffix)}"
             statements.append(f"ALTER TABLE {self._table} {rename}")
         return statements + self._index_renames()
 
-    def rename(self) -> None:
+    def rename(self) -> list[str]:
         """Drop the old column, and give the new one and its indexes the old names.
 
-        Readers of either name fail from then on, until the class declares the old name only.
+        The statements that this took; none if it was done before. Readers of either name fail
+        from then on, until the class declares the old name only.
         """
         statements = self.rename_sql()
         if statements:
             self._check_filled()
-            self._check_is_vector(self._old_column)
-        run_briefly(self._database, self._table, statements)
+        return self._run(statements)
 
     # What exists
 
@@ -214,6 +238,23 @@ class Switch:
         if not rows:
             raise SchemaMismatch(f"there is no table {self._table}: `lightvec init-db` creates it")
         return {name: (kind, declared) for name, kind, declared in rows}
+
+    def _check_fields(self) -> None:
+        """Check that there is an old column, and that the new one is to be another."""
+        model, new, old = self._model, self._new, self._old
+        if not hasattr(old, "value_class"):
+            raise InvalidOption(
+                f"{model.__name__} has no vector field {self._old_name}: name the field whose vectors are to move"
+            )
+        # A field without a metric cannot be compared in the end.
+        kinds = [(each.ddl_datatype(None).sql.lower(), each.resolve_metric()) for each in (old, new)]
+        if kinds[0] == kinds[1] and declared_origin(old) == declared_origin(new):
+            raise InvalidOption(
+                f"{new.display_name} is what {old.display_name} is, {kinds[1][0]} of the model "
+                f"{new.embedding_model}: expected another model, source, type or metric"
+            )
+        if self.old_column not in self._columns():
+            raise self._no_column(self.old_column)
 
     def _additions(self) -> str:
         """The columns to add, as SQL."""
@@ -226,60 +267,63 @@ class Switch:
                 kind = ".".join((identifier(schema), declared)) if is_qualified else declared
                 missing.append(f"ADD COLUMN IF NOT EXISTS {identifier(name)} {kind}")
             elif (found := columns[name][1].rpartition(".")[2]) != declared.lower():
+                remedy = "rename it" if isinstance(field, HashField) else "--abandon drops it"
                 raise SchemaMismatch(
-                    f"the column {self._table}.{name} is {found}, expected {declared.lower()}: --abandon drops it"
+                    f"the column {self._table}.{name} is {found}, expected {declared.lower()}: {remedy}"
                 )
         return ", ".join(missing)
 
-    def _pending_index_sql(self) -> list[str]:
-        index, meta = PendingIndex(self._new), self._model._meta
-        name = index_name(index)
+    def _pending_index(self) -> ExistingIndex | None:
+        name, meta = index_name(PendingIndex(self._new)), self._model._meta
         found: ExistingIndex | None = indexes_named(self._database, [name], meta.table_name, meta.schema).get(name)
+        return found
+
+    def _pending_index_sql(self) -> list[str]:
+        found = self._pending_index()
         if found is not None and found.valid:
             return []
         drop = [] if found is None else [drop_statement(found, concurrently=True)]
-        return [*drop, create_index_sql(self._model, index, concurrently=True)]
+        return [*drop, create_index_sql(self._model, PendingIndex(self._new), concurrently=True)]
 
     def _vector_indexes(self) -> list[VectorIndex]:
         indexes: Iterable[Any] = self._model._meta.indexes
-        return [each.concurrent() for each in indexes if isinstance(each, VectorIndex) and each.field is self._new]
+        return [
+            each.built(concurrently=True)
+            for each in indexes
+            if isinstance(each, VectorIndex) and each.field is self._new
+        ]
 
     def _share_kept(self, row: Any) -> float:
         keys = self._model._meta.get_primary_keys()
         by_old, by_new = (
             # Distance and score follow the keys.
-            {found[: len(keys)] for found in field.nearest(row, k=10).select(*keys).tuples().execute(self._database)}
-            for field in (self._old, self._new)
+            {found[: len(keys)] for found in nearest.select(*keys).tuples().execute(self._database)}
+            for nearest in (each.nearest(row, k=10, exact=True) for each in (self._old, self._new))
         )
         return len(by_old & by_new) / max(len(by_old), 1)
 
     # Removal
 
-    def _removal_sql(self, column: str) -> list[str]:
-        return [*self._index_drops(column), *self._column_drops(column)]
-
-    def _remove(self, column: str) -> None:
-        self._check_is_vector(column)
-        # The indexes first, without blocking anybody: the columns are then gone at once.
-        for statement in self._index_drops(column):
-            self._database.execute_sql(statement)
-        run_briefly(self._database, self._table, self._column_drops(column))
-
-    def _index_drops(self, column: str) -> list[str]:
-        names = [column, f"{column}_hash"]
-        rows: Sequence[Any] = self._database.execute_sql(_INDEXES, (self._table, names)).fetchall()
-        return [f"DROP INDEX CONCURRENTLY IF EXISTS {identifier(schema, name)}" for schema, name in rows]
+    def _own_columns(self, column: str) -> list[str]:
+        """Those of a column of vectors and its hash that exist; a column of the user's may have that name, too."""
+        columns, name = self._columns(), f"{column}_hash"
+        origin = origin_in(comments_of(self._database, self._model).get(column))
+        declared = self._model._meta.columns.get(name)
+        is_declared = getattr(declared, "vector_field", None) is not None
+        has_hash = columns.get(name, ("",))[0] == "uuid" and (is_declared or bool(origin and origin.source))
+        return [*([column] if column in columns else ()), *([name] if has_hash else ())]
 
     def _column_drops(self, column: str) -> list[str]:
-        columns = self._columns()
-        drops = [f"DROP COLUMN IF EXISTS {identifier(name)}" for name in (column, f"{column}_hash") if name in columns]
-        return [f"ALTER TABLE {self._table} {', '.join(drops)}"] if drops else []
-
-    def _check_is_vector(self, column: str) -> None:
-        """An error for a column that is no vector; it may be gone already."""
+        """One statement, with the indexes; their files go when its locks are released."""
         kind, declared = self._columns().get(column, ("vector", ""))
         if kind not in VECTOR_FIELDS:
             raise SchemaMismatch(f"the column {self._table}.{column} is {declared}, expected one of vectors")
+        drops = [f"DROP COLUMN IF EXISTS {identifier(name)}" for name in self._own_columns(column)]
+        return [f"ALTER TABLE {self._table} {', '.join(drops)}"] if drops else []
+
+    def _run(self, statements: list[str]) -> list[str]:
+        run_briefly(self._database, self._table, statements)
+        return statements
 
     def _check_filled(self) -> None:
         if self._new.column_name not in self._columns():
@@ -300,7 +344,7 @@ class Switch:
             found = existing.get(index_name(index))
             here, there = (
                 self._generated_name(index, self._new.column_name),
-                self._generated_name(index, self._old_column),
+                self._generated_name(index, self.old_column),
             )
             # A name that was given stays.
             if found is not None and found.name == here:
@@ -313,4 +357,5 @@ class Switch:
         return index_name(PendingIndex(field) if isinstance(index, PendingIndex) else index.on(field))
 
     def _no_column(self, column: str) -> SchemaMismatch:
-        return SchemaMismatch(f"the table {self._table} has no column {column}: run the switch first")
+        hint = ": run the switch first" if column == self._new.column_name else ""
+        return SchemaMismatch(f"the table {self._table} has no column {column}{hint}")

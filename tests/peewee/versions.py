@@ -30,11 +30,17 @@ META = """
 """
 MORE = """
     more = HalfVectorField(2, metric="ip", index="ivfflat", model="m-2", source=["name"])
+    wide = HalfVectorField(4_001, metric="ip", index="hnsw", null=True)
+    odd = VectorField(3, null=True)
     bits = FixedBitField(3, metric="hamming", default=[True, False, True])
+"""
+ODD = """
+            HnswIndex("odd", metric="l2", quantize="bit", name="odd_index"),
+            HnswIndex("odd", metric="l2", quantize="bit", m=5),
 """
 VERSIONS = [
     HEAD + DENSE + META,
-    HEAD + DENSE + MORE + META,
+    HEAD + DENSE + MORE + META.replace('"migrated_own"),', '"migrated_own"),' + ODD),
     # Other options of an index, and another condition.
     HEAD + DENSE + MORE + META.replace("m=8", "m=9").replace("lists=9", "lists=7").replace('"ip"', '"cosine"'),
     # No index of these, and one of another name.
