@@ -12,6 +12,7 @@ from lightvec.cli.conditions import condition, naming_conditions, where_option
 from lightvec.cli.files import standard_input
 from lightvec.cli.imports import embedder, with_option
 from lightvec.cli.options import (
+    COUNT,
     k_option,
     metric_option,
     model_option,
@@ -57,6 +58,12 @@ from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
     metavar="NAME",
     help="A column to show (default: all but vectors).",
 )
+@click.option("--per", metavar="COLUMN", help="Only the nearest row of each value of this column.")
+@click.option(
+    "--candidates",
+    type=COUNT,
+    help="The nearest rows among which --per looks (default: 10 for each row, at least 100).",
+)
 @metric_option
 @setting_options
 @click.option("--exact", is_flag=True, help="Compare with every row, without the vector index.")
@@ -75,6 +82,7 @@ def command(
     k: int,
     conditions: tuple[str, ...],
     shown: tuple[str, ...],
+    per: str | None,
     metric: str | None,
     exact: bool,
     embedding_model: str | None,
@@ -92,6 +100,7 @@ def command(
     lightvec search doc --vector '[0.1,0.2,0.3]'
     lightvec search doc --text 'Moby' --text-column title --where 'year < 1900'
     lightvec search gloss --like 42 -k 5 --json
+    lightvec search chunk 'words of a question' --with app:embed --per document_id
 
     The measure of each row comes first and is called score, higher is better; a column of that name
     is shown as score_.
@@ -129,16 +138,21 @@ def command(
         settings |= {"exact": exact or None, "fresh": fresh}
         query = field.nearest(target, k, metric=metric, **settings)
         query = query.where(*where) if where else query
+        query = query if per is None else query.per(column_of(model, per))
         names = [_shown_name(each.column_name, model._meta.columns) for each in columns]
         with naming_conditions(conditions):
             # Tuples, as the table may have columns named distance and score, too.
-            found_rows = list(query.select(*columns).tuples().execute(database))
+            query = query.select(*columns).tuples()
+            found_rows = list(query.execute(database))
     rows = [{"score": row[-1], **dict(zip(names, row, strict=False))} for row in found_rows]
     if as_json:
         print_json(rows)
     else:
         print_table(rows, ["score", *names])
-    if len(rows) < k:
+    if len(rows) < k and per is not None and not exact:
+        few = str(query.shortfall).replace("candidates=", "--candidates ")
+        tell(few.replace("exact=True", "--exact"))
+    elif len(rows) < k:
         ended = ", or the index ended its search early (--exact looks at every row)"
         why = f"no other row has a vector and passes{'' if exact else ended}"
         tell(f"{len(rows)} of {k} rows: {why}")
