@@ -34,7 +34,7 @@ from lightvec.peewee.session_settings import backend_pid, no_statement_timeout
 from lightvec.pg8000 import connect, exceptions
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["Step", "lock_outside_transaction", "no_statement_timeout", "plan", "set_schema", "set_up"]
+__all__ = ["Step", "lock_outside_transaction", "plan", "set_schema", "set_up"]
 
 _INSUFFICIENT_PRIVILEGE = "42501"
 
