@@ -1,5 +1,6 @@
 """How a database differs from models, with the statements that mend it.
 
+>>> Doc.create_table()
 >>> diff(database, [Doc])
 []
 >>> _ = database.execute_sql("ALTER TABLE doc ALTER COLUMN embedding DROP NOT NULL")
