@@ -13,6 +13,10 @@ It prints::
       422 {"error": "Document.embedding expected 3 dimensions, not 2: …"}
     POST /search {"vector": [1, 0.2, 0], "k": 2}
       200 [{"id": 1, "score": 0.996, "title": "tea"}, {"id": 2, "score": 0.98, "title": "coffee"}]
+    POST /search {"vector": [1, 0.2, 0], "filter": {"title": {"like": "c%"}}}
+      200 [{"id": 2, "score": 0.98, "title": "coffee"}, {"id": 4, "score": 0.896, "title": "cocoa"}]
+    POST /search {"vector": [1, 0.2, 0], "filter": {"owner": "me"}}
+      422 {"error": "filter: expected one of id, title, and, or, not, got 'owner' (str)"}
     POST /search {"vector": 7}
       422 {"error": "expected 'vector' as a list of numbers, got 7"}
     GET /documents/1/similar
@@ -32,7 +36,7 @@ from peewee import AutoField, DoesNotExist, IntegrityError, Model, TextField
 from werkzeug.exceptions import BadRequest, HTTPException, UnprocessableEntity
 
 from lightvec.errors import InvalidOption, InvalidVector
-from lightvec.peewee import PooledPg8000Database, VectorField
+from lightvec.peewee import PooledPg8000Database, VectorField, where
 
 database = PooledPg8000Database(
     os.environ.get("DATABASE_URL", "embedded:.lightvec"), max_connections=8, stale_timeout=300, command_timeout=10
@@ -51,6 +55,10 @@ class Document(Model):
     class Meta:
         database = database
         table_name = "example_document"
+
+
+#: What a search may ask for.
+FILTERED = [Document.id, Document.title]
 
 
 @app.before_request
@@ -75,8 +83,11 @@ def add() -> tuple[Response, int]:
 
 @app.post("/search")
 def search() -> Response:
-    """The documents that are nearest: ``{"vector": [1, 2, 3], "k": 10}``."""
-    return found(Document.embedding.nearest(given("vector", list), k=min(given("k", int, 10), 100)))
+    """The documents that are nearest: ``{"vector": [1, 2, 3], "k": 10, "filter": {"title": "tea"}}``."""
+    nearest = Document.embedding.nearest(given("vector", list), k=min(given("k", int, 10), 100))
+    if filters := given("filter", dict, {}):
+        nearest = nearest.where(where(Document, filters, fields=FILTERED))
+    return found(nearest)
 
 
 @app.get("/documents/<int:number>/similar")
@@ -90,7 +101,7 @@ def found(documents: Any) -> Response:
     return jsonify([{"id": each.id, "title": each.title, "score": round(each.score, 3)} for each in documents])
 
 
-NAMES = {str: "a text", list: "a list of numbers", int: "a whole number"}
+NAMES = {str: "a text", list: "a list of numbers", int: "a whole number", dict: "an object"}
 
 
 def given(name: str, kind: type, default: Any = None) -> Any:
@@ -143,6 +154,8 @@ def main() -> None:
         ("/documents", {"title": "cocoa", "embedding": [0.6, 0.1, 0.3]}),
         ("/documents", {"title": "a flat one", "embedding": [1, 2]}),
         ("/search", {"vector": [1, 0.2, 0], "k": 2}),
+        ("/search", {"vector": [1, 0.2, 0], "filter": {"title": {"like": "c%"}}}),
+        ("/search", {"vector": [1, 0.2, 0], "filter": {"owner": "me"}}),
         ("/search", {"vector": 7}),
     ):
         answer = client.post(path, json=body)

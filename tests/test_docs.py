@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import pkgutil
 import re
@@ -37,19 +38,21 @@ REPOSITORY = "https://github.com/lightvec/lightvec/blob/main/"
 PAGES = {
     "README.md": 6,
     "docs/quick-start.md": 4,
-    "docs/models.md": 14,
+    "docs/models.md": 15,
     "docs/scripts.md": 8,
     "docs/command-line.md": 20,
     "docs/embeddings.md": 11,
     "docs/lambda.md": 2,
     "docs/indexes.md": 5,
+    "docs/schema-changes.md": 10,
     "docs/testing.md": 1,
     "docs/libraries.md": 7,
     "docs/failures.md": 3,
     "docs/pgvector.md": 1,
+    "docs/moving.md": 9,
 }
 #: These begin with an empty database, the others with the rows of the quick start.
-FROM_NOTHING = {"README.md", "docs/embeddings.md", "docs/quick-start.md", "docs/libraries.md"}
+FROM_NOTHING = {"README.md", "docs/embeddings.md", "docs/quick-start.md", "docs/libraries.md", "docs/schema-changes.md"}
 
 #: The table that docs/quick-start.md creates and fills.
 PRODUCT = """
@@ -213,6 +216,39 @@ def test_every_page_with_programs_runs() -> None:
     }
     # Citus's is run on a cluster, by tests/citus.
     assert with_programs - {"docs/citus.md"} == PAGES.keys()
+
+
+#: What langchain-postgres and vecs create, with a row each.
+MOVED = """\
+CREATE TABLE langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar NOT NULL UNIQUE, cmetadata json);
+CREATE TABLE langchain_pg_embedding (
+    id varchar PRIMARY KEY, collection_id uuid REFERENCES langchain_pg_collection ON DELETE CASCADE,
+    embedding vector, document varchar, cmetadata jsonb
+);
+CREATE INDEX ix_cmetadata_gin ON langchain_pg_embedding USING gin (cmetadata jsonb_path_ops);
+CREATE SCHEMA IF NOT EXISTS vecs;
+CREATE TABLE vecs.articles (id text PRIMARY KEY, vec vector(2) NOT NULL, metadata jsonb NOT NULL DEFAULT '{}');
+INSERT INTO langchain_pg_collection (uuid, name) VALUES (gen_random_uuid(), 'articles'), (gen_random_uuid(), 'other');
+INSERT INTO langchain_pg_embedding SELECT name, uuid, '[1,0]', 'Tea', '{"lang": "en"}' FROM langchain_pg_collection;
+INSERT INTO vecs.articles VALUES ('v1', '[0.6,0.8]', '{"title": "Ladder"}');
+"""
+
+
+def test_recipes_of_other_libraries(folder: Path) -> None:
+    run("lightvec init-db --table note --dimensions 2 --metric cosine --column title:text --column meta:jsonb", folder)
+    with connect() as conn:
+        conn.execute_simple(MOVED)
+        recipes = [block.text for block in blocks(ROOT / "docs/moving.md") if block.language == "sql"]
+        assert len(recipes) == 2
+        for recipe in recipes:
+            conn.execute_simple(recipe)
+        assert conn.run("SELECT title, meta, embedding FROM note ORDER BY id") == [
+            ["Tea", {"lang": "en", "langchain_id": "articles"}, [1, 0]],
+            ["Ladder", {"title": "Ladder", "vecs_id": "v1"}, Vector([0.6, 0.8])],
+        ]
+        found = json.loads(run("lightvec search articles --schema vecs --vector '[1,0]' -k 1 --json", folder))
+        assert found == [{"score": pytest.approx(0.6), "id": "v1", "metadata": {"title": "Ladder"}}]
+        conn.execute_simple("DROP SCHEMA vecs CASCADE")
 
 
 def test_the_pages_have_no_table_of_the_demonstration() -> None:

@@ -148,6 +148,9 @@ def test_service_search(client: Any) -> None:
     found = client.post("/search", json={"vector": [1, 0.1, 0], "k": 1}).json
     assert [(each["title"], each["score"]) for each in found] == [("x", 0.995)]
     assert [each["title"] for each in client.get(f"/documents/{found[0]['id']}/similar").json] == ["y"]
+    for filters, titles in (({"title": {"$ne": "x"}}, ["y"]), ({"title": "z"}, []), ({}, ["x", "y"])):
+        filtered = client.post("/search", json={"vector": [1, 0.1, 0], "filter": filters}).json
+        assert [each["title"] for each in filtered] == titles
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,9 @@ def test_service_search(client: Any) -> None:
         ({"json": {"vector": [1, 2, 3], "k": 0}}, 422, "expected k, the number of rows, to be at least 1, got 0"),
         ({"json": {"vector": [1, 2, 3], "k": "3"}}, 422, "expected 'k' as a whole number, got \"3\""),
         ({"json": {"vector": [0, 0, 0]}}, 422, "zeros"),
+        ({"json": {"vector": [1, 2, 3], "filter": []}}, 422, "expected 'filter' as an object, got []"),
+        ({"json": {"vector": [1, 2, 3], "filter": {"score": 1}}}, 422, "filter: expected one of id, title"),
+        ({"json": {"vector": [1, 2, 3], "filter": {"id": "x"}}}, 422, "filter.id: expected a whole number, got 'x'"),
         ({"data": "no JSON", "content_type": "application/json"}, 400, "could not understand"),
         ({"data": "vector=1"}, 415, "application/json"),
     ],

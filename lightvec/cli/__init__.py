@@ -6,8 +6,8 @@ Data goes to stdout, messages to stderr; the exit status is 0, 1 for a failure, 
   ``output``, ``streams``, ``errors``: shared by the commands.
 - ``load``: the command; ``loading``: a file into a table; ``files``: formats and text files;
   ``vector_files`` and ``arrow_files``: binary ones; ``column_texts``: values as texts.
-- ``init_db``, ``create_index``, ``fill``, ``switch``, ``search``, ``doctor``, ``recall``, ``tune``
-  and ``server``: commands.
+- ``init_db``, ``diff``, ``create_index``, ``fill``, ``switch``, ``search``, ``doctor``, ``recall``,
+  ``tune`` and ``server``: commands.
 """
 
 from __future__ import annotations

@@ -9,18 +9,19 @@ from functools import partial
 from typing import Any
 
 from lightvec import Bit, SparseVector
+from lightvec.cli.json_objects import JsonText
 from lightvec.errors import SchemaMismatch
 from lightvec.wire.copy.target import Column
 from lightvec.wire.datatypes import oids
 
-_JSON = oids("json", "jsonb")
+JSON = oids("json", "jsonb")
 _INTEGERS = oids("int2", "int4", "int8", "oid")
 _FLOATS = oids("float4", "float8")
 _CLASSES: dict[str, Callable[[Any], Any]] = {"sparsevec": SparseVector, "bit": Bit, "varbit": Bit}
 
 
 def is_json(column: Column) -> bool:
-    return (column.element_oid or column.oid) in _JSON
+    return (column.element_oid or column.oid) in JSON
 
 
 def rewrites_texts(column: Column) -> bool:
@@ -41,7 +42,7 @@ def text_writer(name: str, column: Column, texts_are_json: bool) -> Callable[[An
     if is_json(column):
         write = partial(_json, expected, texts_are_json)
     elif column.vector in _CLASSES:
-        write = partial(_by_class, _CLASSES[column.vector])
+        write = partial(_by_class, expected, _CLASSES[column.vector], column.size)
     elif column.vector is not None:
         write = _dense
     else:
@@ -75,7 +76,8 @@ def _json(expected: str, is_text: bool, value: Any) -> str:
             return f"{{{', '.join(items)}}}"
         return f"[{', '.join(map(write, value))}]"
 
-    return value if is_text and isinstance(value, str) else write(value)
+    is_json = isinstance(value, JsonText) or (is_text and isinstance(value, str))
+    return value if is_json else write(value)
 
 
 def _dense(value: Any) -> str:
@@ -83,7 +85,14 @@ def _dense(value: Any) -> str:
     return f"[{','.join(map(str, numbers))}]" if isinstance(numbers, list) else str(numbers)
 
 
-def _by_class(kind: Callable[[Any], Any], value: Any) -> str:
+def _by_class(expected: str, kind: Callable[..., Any], size: int | None, value: Any) -> str:
+    if kind is SparseVector and isinstance(value, dict):
+        # As Qdrant and Pinecone write one.
+        if value.keys() != {"indices", "values"} or size is None or size < 1:
+            wanted = "with its number of dimensions, for an object of indices and values"
+            raise SchemaMismatch(f"{expected}: expected it {wanted}")
+        numbers = dict(zip(value["indices"], value["values"], strict=True))
+        return kind(numbers, size).to_text()
     return value if isinstance(value, str) else kind(value).to_text()
 
 

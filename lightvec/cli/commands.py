@@ -17,8 +17,10 @@ from lightvec.cli.errors import exit_status
 #: twice as long.
 _COMMANDS = {
     "init-db": "Create the extension, and the tables and indexes of models.",
+    "diff": "Print how a database differs from models, and the SQL for it.",
     "create-index": "Build a vector index, with progress.",
     "load": "Load a file into a table: all of it or nothing.",
+    "unload": "Write rows into a file that load reads back.",
     "fill": "Make the vectors of rows whose text has changed.",
     "switch": "Move to another embedding model, under traffic.",
     "search": "Print the rows nearest to a vector.",

@@ -5,30 +5,32 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from lightvec.cli.exports import EXPORTS, export_rows
+from lightvec.cli.json_objects import JsonObjects
 from lightvec.cli.vector_files import batch_rows, word_vectors
 from lightvec.errors import InvalidOption
 
 #: Formats of rows as text, of one matrix, and of arrays.
-TEXTS = ("jsonl", "jsonl.gz", "csv", "vec", "csv.gz", "vec.gz")
+TEXTS = ("jsonl", "jsonl.gz", "csv", "vec", "csv.gz", "vec.gz", *EXPORTS)
 _ANY_BYTES = ("fvecs", "ivecs", "bvecs", "fbin")
 MATRICES = ("npy", "hdf5", *_ANY_BYTES)
 ARRAYS = ("npz", *MATRICES)
 
 FORMATS = (*TEXTS, *ARRAYS, "parquet", "feather")
+#: Those that unload writes.
+WRITTEN = ("jsonl", "jsonl.gz", "csv", "csv.gz", "npy", "npz", "parquet")
 
-_ENDINGS = {"ndjson": "jsonl", "tsv": "csv", "h5": "hdf5", "arrow": "feather", "glove": "vec"}
+ENDINGS = {"ndjson": "jsonl", "tsv": "csv", "h5": "hdf5", "arrow": "feather", "glove": "vec"}
 
 #: How files begin.
 _SIGNATURES = {
@@ -58,7 +60,7 @@ NumberedRows = Iterator[tuple[int, dict[str, Any]]]
 #: From the number of rows read to the part of the file, from 0 to 1; None if unknown.
 ReadPart = Callable[[int], float | None]
 
-_STDIN = Path("-")
+STDIN_OR_STDOUT = Path("-")
 
 
 @dataclass
@@ -76,15 +78,16 @@ class Rows:
     names: Sequence[str] | None = None
     is_json: bool = False
     is_binary: bool = False
+    is_export: bool = False
 
     def place(self, number: int) -> str:
-        unit = "row" if self.is_binary else "line"
+        unit = "row" if self.is_binary or self.is_export else "line"
         return f"{self.path}, {unit} {number:,}"
 
 
 def format_of(path: Path, format: str | None = None) -> str:
     """The format as given or by the file's name, checked by how the file begins."""
-    if path == _STDIN:
+    if path == STDIN_OR_STDOUT:
         if format not in (None, *TEXTS):
             texts = ", ".join(TEXTS)
             raise InvalidOption(f"expected {texts} on standard input, got {format}: save it first")
@@ -98,7 +101,7 @@ def format_of(path: Path, format: str | None = None) -> str:
     if plain == "txt" and _is_word_vector(_unpacked(head)):
         plain = "vec"
     packed = ".gz" if ending.endswith(".gz") else ""
-    found = format or _ENDINGS.get(plain, plain) + packed
+    found = format or ENDINGS.get(plain, plain) + packed
     if found in FORMATS and found not in TEXTS and path.exists() and not path.is_file():
         raise InvalidOption(f"{path}: expected a file for {found}, got a pipe: save it first")
     if found in _ANY_BYTES:
@@ -108,9 +111,10 @@ def format_of(path: Path, format: str | None = None) -> str:
         held = found
     if held == "a zip archive" and (b".npy" in head[:200] or found == "npz"):
         held = "npz"
-    if found in FORMATS and held == found:
+    is_named = format is not None or found not in EXPORTS
+    if found in FORMATS and held == found and is_named:
         return found
-    endings = ", ".join(f".{name}" for name in FORMATS)
+    endings = ", ".join(f".{name}" for name in FORMATS if name not in EXPORTS)
     if held in FORMATS:
         raise InvalidOption(f"{path}: it holds {held}: name it .{held}, or say --format {held}")
     holds = "" if held == found else f"it holds {held}; "
@@ -147,12 +151,13 @@ def text_rows(
     path: Path,
     format: str,
     vector_column: str | None,
-    with_numbers: Collection[str],
+    objects: JsonObjects,
     delimiter: str | None,
+    null: str,
 ) -> Rows:
-    """The rows of a text file; JSON numbers are texts as written, but under ``with_numbers``."""
-    stored: Any = standard_input().buffer if path == _STDIN else path.open("rb")
-    size = None if path == _STDIN else path.stat().st_size
+    """The rows of a text file; ``null`` is a NULL in CSV."""
+    stored: Any = standard_input().buffer if path == STDIN_OR_STDOUT else path.open("rb")
+    size = None if path == STDIN_OR_STDOUT else path.stat().st_size
 
     def read_part(_: int) -> float | None:
         return stored.tell() / size if size and not stored.closed else None
@@ -160,15 +165,18 @@ def text_rows(
     def read(file: Any) -> Rows:
         kind = format.removesuffix(".gz")
         if kind == "csv":
-            return _csv(file, path, read_part, delimiter)
+            return _csv(file, path, read_part, delimiter, null)
         if kind == "vec":
             names = ["word", vector_column or "embedding"]
             vectors = word_vectors(file, path, names)
             # Read at once: what is no file of words has no names to complain of.
             words = chain([*islice(vectors, 1)], vectors)
             return Rows(path, words, file.close, read_part, names=names)
-        rows = _json_lines(file, path, frozenset(with_numbers))
-        return Rows(path, rows, file.close, read_part, is_json=True)
+        if is_export := kind in EXPORTS:
+            rows = export_rows(file, path, kind, objects)
+        else:
+            rows = _json_lines(file, path, objects)
+        return Rows(path, rows, file.close, read_part, is_json=True, is_export=is_export)
 
     try:
         if not format.endswith(".gz"):
@@ -197,11 +205,11 @@ def _whole_gzip(path: Path) -> Iterator[None]:
         raise InvalidOption(f"{path}: expected a whole gzip file: {error}") from error
 
 
-def _json_lines(file: Iterable[bytes], path: Path, with_numbers: frozenset[str]) -> NumberedRows:
+def _json_lines(file: Iterable[bytes], path: Path, objects: JsonObjects) -> NumberedRows:
     for number, line in enumerate(file, 1):
         if line.strip():
             where = f"{path}, line {number:,}"
-            found = _object(line, where, with_numbers)
+            found = objects.row(line, where)
             if _is_of_a_batch(found):
                 yield from ((number, row) for row in batch_rows(found, where))
             else:
@@ -216,48 +224,7 @@ def _is_of_a_batch(found: dict[str, Any]) -> bool:
     )
 
 
-class _Number(str):
-    """A number as the file writes it."""
-
-    def exact(self) -> Any:
-        """An integer or a float, or a decimal if a float would lose digits."""
-        try:
-            return int(self)
-        except ValueError:
-            number = float(self)
-        is_exact = number != number or Decimal(repr(number)) == Decimal(self)
-        return number if is_exact else Decimal(self)
-
-
-def _with_numbers(value: Any) -> Any:
-    if isinstance(value, _Number):
-        return value.exact()
-    if isinstance(value, list):
-        return [_with_numbers(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _with_numbers(item) for name, item in value.items()}
-    return value
-
-
-def _object(line: bytes, where: str, with_numbers: frozenset[str]) -> dict[str, Any]:
-    try:
-        number = _Number if with_numbers else str
-        found = json.loads(line, parse_float=number, parse_int=number, parse_constant=number)
-        if isinstance(found, dict) and with_numbers:
-            for name, value in found.items():
-                if name in with_numbers:
-                    found[name] = _with_numbers(value)
-                elif isinstance(value, _Number):
-                    found[name] = str(value)
-    except (ValueError, RecursionError) as error:
-        raise InvalidOption(f"{where}: expected a JSON object: {error}") from error
-    if not isinstance(found, dict) or not found:
-        got = type(found).__name__ if found else f"an empty {type(found).__name__}"
-        raise InvalidOption(f"{where}: expected a JSON object with a value for a column, got {got}")
-    return found
-
-
-def _csv(file: Any, path: Path, read_part: ReadPart, delimiter: str | None) -> Rows:
+def _csv(file: Any, path: Path, read_part: ReadPart, delimiter: str | None, null: str) -> Rows:
     """Rows of a CSV file; the server refuses bytes that are not UTF-8."""
     text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
     is_tabbed = delimiter is None and path.name.lower().endswith((".tsv", ".tsv.gz"))
@@ -275,7 +242,7 @@ def _csv(file: Any, path: Path, read_part: ReadPart, delimiter: str | None) -> R
     except InvalidOption:
         text.close()
         raise
-    return Rows(path, _csv_rows(lines, names, path), text.close, read_part, names=names or None)
+    return Rows(path, _csv_rows(lines, names, path, null), text.close, read_part, names=names or None)
 
 
 def _csv_lines(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -297,7 +264,7 @@ def _csv_lines(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
         csv.field_size_limit(usual)
 
 
-def _csv_rows(lines: Iterator[Any], names: Sequence[str], path: Path) -> NumberedRows:
+def _csv_rows(lines: Iterator[Any], names: Sequence[str], path: Path, null: str) -> NumberedRows:
     for number, cells in lines:
         if len(cells) != len(names):
             raise InvalidOption(
@@ -305,7 +272,8 @@ def _csv_rows(lines: Iterator[Any], names: Sequence[str], path: Path) -> Numbere
                 f"got {len(cells)}: put quotes around a cell with commas, such as a vector "
                 f'("[1,2,3]"), or say --delimiter if commas do not separate the cells'
             )
-        yield number, {name: cell or None for name, cell in zip(names, cells, strict=True)}
+        values = (None if cell == null else cell for cell in cells)
+        yield number, dict(zip(names, values, strict=True))
 
 
 def check_headings(names: Sequence[str], path: Path) -> None:

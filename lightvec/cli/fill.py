@@ -73,7 +73,14 @@ def command(
         raise click.UsageError("name the function that makes the vectors: --with MODULE:FUNCTION")
     if adopt and dry_run:
         raise click.UsageError("expected --adopt or --dry-run, got both")
-    fields = [field for path in models for field in _fields_at(path)]
+    if adopt and function is None and (part or limit or in_place):
+        raise click.UsageError(
+            "--part, --limit and --in-place are for --with, and --adopt takes all rows: leave them out"
+        )
+    found = {id(field): field for path in models for field in _fields_at(path)}
+    fields = list(found.values())
+    if function is not None:
+        _check_one_model(fields, function)
     wanted = list(dict.fromkeys(field.model for field in fields))
     embed = None if function is None else embedder(function)
     own = None if url else own_database(wanted)
@@ -127,6 +134,17 @@ def _fields_at(path: str) -> list[Any]:
         what = f"a vector field {wanted}" if wanted else "a vector field with source="
         raise InvalidOption(f"{path}: expected {what}, got a model without one")
     return fields
+
+
+def _check_one_model(fields: Sequence[Any], function: str) -> None:
+    """Check that all fields are of one embedding model: a function makes the vectors of one."""
+    by_model = {field.embedding_model: field for field in fields}
+    if len(by_model) > 1:
+        names = ", ".join(f"{field.display_name} of {name}" for name, field in by_model.items())
+        raise InvalidOption(
+            f"--with {function}: expected fields of one embedding model, got {names}: name those that the "
+            f"function makes the vectors of, such as MODULE:{next(iter(by_model.values())).display_name}"
+        )
 
 
 def fill_progress(line: Line, name: str, rows: int) -> Callable[[Filled], None]:

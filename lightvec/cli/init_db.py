@@ -90,6 +90,8 @@ def command(
 ) -> None:
     """Create the extension, tables and indexes of models; what exists is not changed.
 
+    The exit status is 1 if something exists in another form.
+
     Models are named as package.module (all models in it) or package.module:Model. Without a model,
     --table creates a table with an id, an embedding and the columns of --column.
 
@@ -136,6 +138,10 @@ def command(
         _print_sql(steps, extension_schema)
     else:
         _print_steps(steps)
+    if not dry_run and any(step.differs for step in steps):
+        named = " ".join(models) or "PACKAGE.MODULE"
+        tell(f"what differs was not changed: `lightvec diff {named}` prints the statements that do")
+        raise click.exceptions.Exit(1)
 
 
 def _as_json(step: Any, dry_run: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from lightvec.cli.errors import reporting_interrupt
+from lightvec.cli.exports import EXPORTS
 from lightvec.cli.files import ARRAYS, FORMATS, MATRICES, format_of
 from lightvec.cli.options import FILE, model_option, open_database, table_options
 from lightvec.cli.output import Line, duration, in_a_line, print_json
@@ -34,6 +35,12 @@ from lightvec.errors import SchemaMismatch
     help="What separates the cells of a CSV file: a comma (default), ';', '|' or tab.",
 )
 @click.option(
+    "--null",
+    default="",
+    metavar="TEXT",
+    help="What stands for NULL in a CSV file (default: an empty cell).",
+)
+@click.option(
     "--vectors",
     type=FILE,
     help="A .npy matrix with the embedding of each row of FILE, in the same order.",
@@ -43,7 +50,7 @@ from lightvec.errors import SchemaMismatch
     "maps",
     multiple=True,
     metavar="NAME:COLUMN",
-    help="Load what FILE calls NAME into COLUMN. Can be repeated.",
+    help="Load what FILE calls NAME into COLUMN; in JSON also NAME.NAME, a value inside another. Can be repeated.",
 )
 @click.option(
     "--skip",
@@ -51,6 +58,11 @@ from lightvec.errors import SchemaMismatch
     multiple=True,
     metavar="NAME",
     help="Leave out what FILE calls NAME. Can be repeated.",
+)
+@click.option(
+    "--rest",
+    metavar="COLUMN",
+    help="Load all else of a JSON object into this column of JSON, as one object.",
 )
 @click.option("--only", is_flag=True, help="Load what --map names, and nothing else of FILE.")
 @click.option(
@@ -66,9 +78,11 @@ def command(
     file: Path,
     given: str | None,
     delimiter: str | None,
+    null: str,
     vectors: Path | None,
     maps: tuple[str, ...],
     skips: tuple[str, ...],
+    rest: str | None,
     only: bool,
     on_conflict: str | None,
     embedding_model: str | None,
@@ -88,6 +102,8 @@ def command(
 
     \b
     lightvec load doc docs.jsonl.gz
+    lightvec load doc nested.jsonl --map payload.title:title --rest meta
+    lightvec load doc points.json --format qdrant --rest meta
     lightvec load doc docs.parquet --map text:title --skip url --on-conflict update
     lightvec load gloss glosses.jsonl.gz --vectors base.f16.npy --model bge-small-en-v1.5
     """
@@ -104,10 +120,14 @@ def command(
         raise click.UsageError("--only loads what --map names: name something")
     if delimiter and format not in ("csv", "csv.gz"):
         raise click.UsageError(f"--delimiter is for CSV files, and {file} is {format}")
+    if null and format not in ("csv", "csv.gz"):
+        raise click.UsageError(f"--null is for CSV files, and {file} is {format}")
+    if rest is not None and not (format.startswith("jsonl") or format in EXPORTS):
+        raise click.UsageError(f"--rest is for JSON objects, and {file} is {format}")
     if vectors and format in ARRAYS:
         raise click.UsageError(f"--vectors goes with a file of rows, and {file} is one of arrays")
     needs_column = bool(vectors) or is_matrix or format in ("vec", "vec.gz")
-    if vector_column is not None and not needs_column and embedding_model is None:
+    if vector_column is not None and not (needs_column or format in EXPORTS or embedding_model):
         raise click.UsageError(
             f"--vector-column says where --vectors or a matrix go, and {file} names its columns "
             f"itself: leave it out, or say --map NAME:{vector_column}"
@@ -120,16 +140,31 @@ def command(
             if embedding_model is not None:
                 _check_model(database, vector_field(model, vector_column), embedding_model)
             with Line() as line, database.atomic():
-                column_map = ColumnMap(table, list(model._meta.columns), maps, skips, only)
-                progress = partial(_show, line, start)
+                usual = {}
+                if format in EXPORTS and (to := _dense_column(model, vector_column)):
+                    usual = {EXPORTS[format]: to}
+                columns = list(model._meta.columns)
+                column_map = ColumnMap(table, columns, maps, skips, only, rest, usual)
+                progress = partial(show, line, start, "loading")
                 loader = Loader(database, model, column_map, on_conflict, progress)
-                loaded = loader.load(file, format, column, vectors, delimiter)
+                loaded = loader.load(file, format, column, vectors, delimiter, null)
         seconds = time.monotonic() - start
         name = identifier(*filter(None, (schema, table)))
         with _analyzing(name):
             _report(table, loaded, loader.read - loaded, on_conflict, seconds, as_json)
             if loaded:
                 database.execute_sql(f"ANALYZE {name}", settings=_ANALYZE_SETTINGS)
+
+
+def _dense_column(model: Any, name: str | None) -> str | None:
+    """The column of this name, or else the only one of dense vectors."""
+    from lightvec.peewee.reflect import vector_field, vector_fields
+    from lightvec.wire.datatypes import DENSE
+
+    if name is not None:
+        return str(vector_field(model, name).column_name)
+    dense = [each.column_name for each in vector_fields(model) if each.field_type in DENSE]
+    return dense[0] if len(dense) == 1 else None
 
 
 def _check_model(database: Any, field: Any, name: str) -> None:
@@ -165,9 +200,9 @@ def _analyzing(name: str) -> Iterator[None]:
         tell(f"the rows are loaded, but the table is not analyzed ({why}): run ANALYZE {name}")
 
 
-def _show(line: Line, start: float, done: int, part: float | None) -> None:
+def show(line: Line, start: float, word: str, done: int, part: float | None) -> None:
     took = max(time.monotonic() - start, 0.001)
-    words = [f"loading  {done:,} rows", f"{done / took:,.0f} rows/s"]
+    words = [f"{word}  {done:,} rows", f"{done / took:,.0f} rows/s"]
     if part:
         words += [f"{part:.0%}", f"{duration(took / part - took)} left"]
     line.show("  ".join(words))

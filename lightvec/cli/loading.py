@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from peewee import Model
 
 from lightvec.cli.arrow_files import arrow_rows
-from lightvec.cli.column_texts import is_json, needs_numbers, rewrites_texts, text_writer
+from lightvec.cli.column_texts import JSON, is_json, needs_numbers, rewrites_texts, text_writer
+from lightvec.cli.exports import EXPORTS
 from lightvec.cli.files import ARRAYS, TEXTS, Rows, text_rows
+from lightvec.cli.json_objects import JsonObjects
 from lightvec.cli.vector_files import arrays, matrix
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError, SchemaMismatch
 from lightvec.peewee import Pg8000Database
@@ -60,23 +63,27 @@ class ColumnMap:
         maps: Sequence[str],
         skips: Sequence[str],
         only: bool,
+        rest: str | None = None,
+        usual: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.table, self.columns = table, columns
+        self.table, self.columns, self.rest = table, columns, rest
         self.maps = dict(_parse(each, columns) for each in maps)
         if len(self.maps) < len(maps):
             raise InvalidOption("expected each name of the file in one --map")
         self._skips = frozenset(skips)
         self._only = only
+        self._usual = usual
         self._sources: dict[str, str] = {}
 
     def is_loaded(self, name: str) -> bool:
-        return name not in self._skips and (name in self.maps or not self._only)
+        is_named = name in self.maps or name == self.rest
+        return name not in self._skips and (is_named or not self._only)
 
     def column(self, name: str) -> str | None:
         """None if the options leave this name out."""
         if not self.is_loaded(name):
             return None
-        column = self.maps.get(name, name)
+        column = self.maps.get(name, self._usual.get(name, name))
         if column not in self.columns:
             raise SchemaMismatch(self._no_column(name))
         source = self._sources.setdefault(column, name)
@@ -94,6 +101,31 @@ class ColumnMap:
             f"the file has {name!r}, and the table {self.table} no such column: it has "
             f"{', '.join(self.columns)} (--map {name}:COLUMN loads it into one, "
             f"--skip {name} leaves it out)"
+        )
+
+    def objects(self, columns: Iterable[Column], in_binary: bool, is_export: bool) -> JsonObjects:
+        """How the objects of a JSON file become rows."""
+        sources = {name: name for name in self.columns} | {**self._usual, **self.maps}
+        found = {column.name: column for column in columns}
+        of_json = [name for name, column in found.items() if column.oid in JSON]
+        if self.rest is not None and self.rest not in of_json:
+            listed = ", ".join(of_json) or "none"
+            raise InvalidOption(f"--rest {self.rest}: expected a column of JSON, of: {listed}")
+        paths = [name for name in (*self.maps, *self._skips) if "." in name]
+        texts = {
+            name
+            for name, to in sources.items()
+            if to in of_json and not any(f"{path}.".startswith(f"{name}.") for path in paths)
+        }
+        texts = set() if is_export else texts - {self.rest}
+        needing = {name for name, to in sources.items() if needs_numbers(found[to], in_binary)}
+        names = {name for name in (*sources, *self._skips, *paths) if self.is_loaded(name)}
+        return JsonObjects(
+            numbers=needing - texts,
+            texts=texts,
+            paths=paths,
+            names=(names | self._skips) - {self.rest},
+            rest=self.rest,
         )
 
     def check_maps(self) -> None:
@@ -183,6 +215,7 @@ class Loader:
         column: str | None,
         vectors: Path | None,
         delimiter: str | None,
+        null: str,
     ) -> int:
         """Load the file, with ``vectors`` for the column; the number of rows inserted or updated.
 
@@ -193,9 +226,8 @@ class Loader:
             return self._load_arrays(file, format, column)
         if format in TEXTS:
             columns = self._columns.values()
-            numbers = {each.name for each in columns if needs_numbers(each, bool(vectors))}
-            numbers |= {name for name, to in self._map.maps.items() if to in numbers}
-            source = text_rows(file, format, column, numbers, delimiter)
+            objects = self._map.objects(columns, bool(vectors), format in EXPORTS)
+            source = text_rows(file, format, column, objects, delimiter, null)
         else:
             source = arrow_rows(file, format, self._map.is_loaded)
         is_binary = source.is_binary or bool(vectors)

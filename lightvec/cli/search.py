@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lightvec.cli.conditions import condition, naming_conditions, where_option
 from lightvec.cli.files import standard_input
 from lightvec.cli.imports import embedder, with_option
 from lightvec.cli.options import (
+    COUNT,
     k_option,
     metric_option,
     model_option,
@@ -50,19 +50,19 @@ from lightvec.errors import InvalidOption, InvalidVector, SchemaMismatch
     help="Where --text looks (default: the table's only column of text).",
 )
 @k_option
-@click.option(
-    "--where",
-    "conditions",
-    multiple=True,
-    metavar="'COLUMN OP VALUE'",
-    help="Only rows for which this holds; OP is = != < <= > >= ~ like. Can be repeated: all must.",
-)
+@where_option
 @click.option(
     "--column",
     "shown",
     multiple=True,
     metavar="NAME",
     help="A column to show (default: all but vectors).",
+)
+@click.option("--per", metavar="COLUMN", help="Only the nearest row of each value of this column.")
+@click.option(
+    "--candidates",
+    type=COUNT,
+    help="The nearest rows among which --per looks (default: 10 for each row, at least 100).",
 )
 @metric_option
 @setting_options
@@ -82,6 +82,7 @@ def command(
     k: int,
     conditions: tuple[str, ...],
     shown: tuple[str, ...],
+    per: str | None,
     metric: str | None,
     exact: bool,
     embedding_model: str | None,
@@ -99,6 +100,7 @@ def command(
     lightvec search doc --vector '[0.1,0.2,0.3]'
     lightvec search doc --text 'Moby' --text-column title --where 'year < 1900'
     lightvec search gloss --like 42 -k 5 --json
+    lightvec search chunk 'words of a question' --with app:embed --per document_id
 
     The measure of each row comes first and is called score, higher is better; a column of that name
     is shown as score_.
@@ -117,7 +119,7 @@ def command(
     with open_field(table, schema, vector_column, url, metric) as (database, field, metric):
         model = field.model
         plain = {each.column_name: each for each in plain_fields(model)}
-        where: list[Any] = [_condition(each, plain) for each in conditions]
+        where: list[Any] = [condition(each, plain) for each in conditions]
         columns = [column_of(model, name) for name in dict.fromkeys(shown)]
         columns = columns or [each for each in plain.values() if not hasattr(each, "vector_field")]
         if embedding_model is not None:
@@ -136,81 +138,24 @@ def command(
         settings |= {"exact": exact or None, "fresh": fresh}
         query = field.nearest(target, k, metric=metric, **settings)
         query = query.where(*where) if where else query
+        query = query if per is None else query.per(column_of(model, per))
         names = [_shown_name(each.column_name, model._meta.columns) for each in columns]
-        with _naming(conditions):
+        with naming_conditions(conditions):
             # Tuples, as the table may have columns named distance and score, too.
-            found_rows = list(query.select(*columns).tuples().execute(database))
+            query = query.select(*columns).tuples()
+            found_rows = list(query.execute(database))
     rows = [{"score": row[-1], **dict(zip(names, row, strict=False))} for row in found_rows]
     if as_json:
         print_json(rows)
     else:
         print_table(rows, ["score", *names])
-    if len(rows) < k:
+    if len(rows) < k and per is not None and not exact:
+        few = str(query.shortfall).replace("candidates=", "--candidates ")
+        tell(few.replace("exact=True", "--exact"))
+    elif len(rows) < k:
         ended = ", or the index ended its search early (--exact looks at every row)"
         why = f"no other row has a vector and passes{'' if exact else ended}"
         tell(f"{len(rows)} of {k} rows: {why}")
-
-
-_OPERATORS = {name: name for name in ("=", "!=", "<=", ">=", "<", ">", "~")}
-_OPERATORS |= {"==": "=", "<>": "!=", "like": "LIKE"}
-
-# All signs are taken as the operator; taking only some would silently be another condition.
-_OPERATOR = re.compile(r"\s*(~\*|[<>=!~]+)|\s+(like)(?=\s)", re.IGNORECASE)
-
-
-def _condition(text: str, columns: Mapping[str, Any]) -> Any:
-    """``COLUMN OP VALUE`` as an expression; the value is a parameter that the server reads.
-
-    Quotes around it are removed; a value that begins as an operator needs them, or a blank before.
-
-    >>> from peewee import TextField
-    >>> _condition("kind != 'a b'", {"kind": TextField(column_name="kind")}).op
-    '!='
-    """
-    from peewee import Expression, Value
-
-    unknown = ""
-    for start in (text, text.strip()):
-        for name in sorted(columns, key=len, reverse=True):
-            found = _OPERATOR.match(start, len(name)) if start.startswith(name) else None
-            if found is None:
-                continue
-            written = (found[1] or found[2]).lower()
-            if written in _OPERATORS:
-                value = start[found.end() :].strip()
-                if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-                    value = value[1:-1]
-                column, operator = columns[name], _OPERATORS[written]
-                left = column.cast("text") if operator in ("~", "LIKE") else column
-                # The field's own converter would take the text for a value of another kind.
-                return Expression(left, operator, Value(value, converter=False))
-            unknown = f"; {written} is none (quote a value that begins so)"
-    raise InvalidOption(
-        f"--where {text!r}: expected COLUMN OP VALUE, with an OP of "
-        f"= != < <= > >= ~ like and a COLUMN of {', '.join(columns)}{unknown}"
-    )
-
-
-#: Invalid text, number, date and regular expression.
-_INVALID_VALUES = ("22P02", "22003", "22007", "22008", "2201B")
-
-
-@contextmanager
-def _naming(conditions: Sequence[str]) -> Iterator[None]:
-    """Have an error about a value name the conditions."""
-    from peewee import DataError
-
-    from lightvec.pg8000.exceptions import ErrorFields
-
-    try:
-        yield
-    except DataError as error:
-        fields: Any = error.args[0]
-        is_value = isinstance(fields, ErrorFields) and fields.get("C") in _INVALID_VALUES
-        if conditions and is_value and not fields.remedy:
-            given = " or ".join(map(repr, conditions))
-            fields.remedy = f"the value of --where {given} is read as its column's type is"
-        raise
 
 
 def _shown_name(column: str, columns: Collection[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from shlex import quote
 from typing import Any
 
 import click
@@ -66,7 +67,7 @@ def command(
     if not endings and function is None and not dry_run:
         raise click.UsageError("name the function that makes the new vectors: --with MODULE:FUNCTION")
     path, _, old_name = old.rpartition(".")
-    if ":" not in path:
+    if not path.partition(":")[2] or not old_name:
         raise click.UsageError(f"expected PACKAGE.MODULE:MODEL.FIELD, got {old!r}")
     (model,) = models_at(path)
     field = getattr(model, new, None)
@@ -89,7 +90,7 @@ def command(
             _print_ending(endings[0], statements, model._meta.table_name, old_name, new, as_json)
         elif embed is not None:
             comparison = _move(switch, field, embed, batch, sample)
-            _print_comparison(comparison, old, new, as_json)
+            _print_comparison(comparison, f"{path}.{switch.old_column}", new, as_json)
 
 
 def _move(switch: Any, field: Any, embed: Any, batch: int, sample: int) -> Any:
@@ -163,4 +164,4 @@ def _print_comparison(comparison: Any, old: str, new: str, as_json: bool) -> Non
         click.echo(f"{100 * comparison.kept:.0f} % of the ten nearest rows stay (mean of {comparison.sample:,} rows)")
     if found is not None:
         click.echo(str(found).splitlines()[0])
-    click.echo(f"next: deploy readers that search by {new}, then run lightvec switch {old} {new} --finish")
+    click.echo(f"next: deploy readers that search by {new}, then run lightvec switch {quote(old)} {new} --finish")

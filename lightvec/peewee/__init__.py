@@ -15,12 +15,16 @@
 - ``fields`` and ``functions``: the vector fields and pgvector's functions. ``vector_values``: lists
   as vectors where Peewee does not convert values. ``generics``: bases of fields and searches.
 - ``embedding_source``, ``column_comments`` and ``filling``: what vectors are made of, the models
-  that make them, and :func:`fill`.
+  that make them, and :func:`fill`. ``filters``: :func:`where`, conditions from a request body.
 - ``nearest``: searches and :func:`run_many`. ``quantization``: coarser forms of vectors.
   ``copy_rows``: rows by binary COPY.
 - ``indexes``: index definitions. ``schema``: repeatable set-up. ``index_build``,
   ``build_progress``, ``invalid_indexes``, ``estimates`` and ``session_settings``: building an
-  index. ``catalog`` and ``reflect``: what the database has; ``differences``: from what models declare.
+  index. ``catalog`` and ``reflect``: what the database has; ``definitions``: tables
+  as the server writes them.
+- ``schema_diff``: :func:`diff`, by ``reference_tables``, the tables that models would have, and
+  ``differences`` of one table, with the statements of ``alterations``. ``schema_changes``: running
+  them, and migrations.
 - ``playhouse_hooks`` and ``peewee_migrate_hooks``: vector fields in reflection and migrations.
   ``altered_tables``: what ALTER TABLE takes along with a vector column.
 - ``distribution`` and ``citus``: distributed tables.
@@ -28,6 +32,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from playhouse.db_url import register_database
@@ -48,6 +53,8 @@ from lightvec.peewee.nearest import Nearest, run_many
 
 if TYPE_CHECKING:
     from lightvec.peewee.filling import fill
+    from lightvec.peewee.filters import where
+    from lightvec.peewee.schema_diff import diff
 
 __all__ = [
     "FixedBitField",
@@ -61,6 +68,7 @@ __all__ = [
     "VectorField",
     "avg",
     "binary_quantize",
+    "diff",
     "fill",
     "l2_normalize",
     "run_many",
@@ -68,16 +76,18 @@ __all__ = [
     "sum",
     "vector_dims",
     "vector_norm",
+    "where",
 ]
 
 register_database(Pg8000Database, "pg8000")
 register_database(PooledPg8000Database, "pg8000+pool")
 
 
-def __getattr__(name: str) -> Any:
-    if name == "fill":
-        # Loaded lazily: a search does not need it.
-        from lightvec.peewee.filling import fill
+#: Names and their modules, which a search does not need.
+_MODULES = {"diff": "schema_diff", "fill": "filling", "where": "filters"}
 
-        return fill
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"lightvec.peewee.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

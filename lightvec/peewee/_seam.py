@@ -14,12 +14,13 @@ from threading import Condition, Lock, RLock
 from time import perf_counter
 from typing import Any, TypeVar
 
-from peewee import CTE, Field, Proxy, SelectBase
+from peewee import CTE, Field, JSONPath, Proxy, SchemaManager, SelectBase
 from peewee import __exception_wrapper__ as peewee_errors  # type: ignore[attr-defined]
 from peewee import _BasePsycopgAdapter as DriverAdapter
 from playhouse.pool import _PooledPostgresqlDatabase as PooledDatabase
 
 from lightvec.types.inputs import shortened
+from lightvec.wire.placeholders import from_format
 
 __all__ = ["DriverAdapter", "PooledDatabase", "peewee_errors"]  # Peewee's
 
@@ -116,6 +117,17 @@ def selected_columns(source: Any) -> dict[Any, Any]:
     }
 
 
+def json_path(node: Any) -> tuple[Any, tuple[Any, ...]] | None:
+    """The field and the keys of a path into a JSON field, such as ``Product.meta["lang"]``."""
+    keys: tuple[Any, ...] = ()
+    if isinstance(node, JSONPath):
+        path: Any = node
+        return path._field, path._keys
+    while hasattr(node, "parts"):  # playhouse.postgres_ext
+        keys, node = (*node.parts, *keys), node.node
+    return (node, keys) if keys else None
+
+
 def limit_of(query: Any) -> Any:
     return query._limit
 
@@ -156,28 +168,38 @@ def database_of_query(query: Any) -> Any:
 # Definitions
 
 
-def create_table_sql(model: Any) -> str:
-    return _definition(model._schema._create_table(safe=False))
+# ``database`` writes the statement, if it is not the model's own; ``safe`` is IF NOT EXISTS.
 
 
-def create_index_sql(model: Any, index: Any, *, concurrently: bool = False) -> str:
-    sql = _definition(model._schema._create_index(index, safe=False))
+def create_table_sql(model: Any, database: Any = None, *, safe: bool = False) -> str:
+    return _definition(_manager(model, database)._create_table(safe=safe))
+
+
+def create_index_sql(
+    model: Any, index: Any, database: Any = None, *, concurrently: bool = False, safe: bool = False
+) -> str:
+    sql = _definition(_manager(model, database)._create_index(index, safe=safe))
     # Peewee cannot say it of an index of its own.
     return sql.replace("INDEX ", "INDEX CONCURRENTLY ", 1) if concurrently else sql
 
 
-def create_sequence_sql(field: Any) -> str:
-    return _definition(field.model._schema._create_sequence(field))
+def create_sequence_sql(field: Any, database: Any = None) -> str:
+    return _definition(_manager(field.model, database)._create_sequence(field))
 
 
-def create_foreign_key_sql(field: Any) -> str:
-    return _definition(field.model._schema._create_foreign_key(field))
+def create_foreign_key_sql(field: Any, database: Any = None) -> str:
+    return _definition(_manager(field.model, database)._create_foreign_key(field))
+
+
+def _manager(model: Any, database: Any) -> Any:
+    return model._schema if database is None else SchemaManager(model, database)
 
 
 def _definition(context: Any) -> str:
     sql, params = context.query()
     assert not params, "Peewee writes values into the SQL of definitions"
-    return str(sql)
+    # As the driver reads it: a doubled percent sign is one.
+    return from_format(sql, ())[0]
 
 
 def sequence_parts(field: Any) -> tuple[str | None, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from peewee import OperationalError
 
+from lightvec.peewee._seam import execute_as_is
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.invalid_indexes import sqlstate_of
 from lightvec.pg8000 import exceptions
@@ -23,6 +24,8 @@ _LOCK_TIMEOUT, _PATIENCE = 50, 60
 _PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 
 _LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
+
+_SETTINGS = "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', '0', true)"
 
 _HOLDERS = """\
 SELECT a.pid, a.state, coalesce(a.application_name, '')
@@ -43,9 +46,9 @@ def run_briefly(
     while statements:
         try:
             with database.atomic():
-                database.execute_sql("SELECT set_config('lock_timeout', %s, true)", (f"{_LOCK_TIMEOUT}ms",))
+                database.execute_sql(_SETTINGS, (f"{_LOCK_TIMEOUT}ms",))
                 for statement in statements:
-                    database.execute_sql(statement)
+                    execute_as_is(database, statement)
             return
         except OperationalError as error:
             if sqlstate_of(error) not in (_LOCK_NOT_AVAILABLE, _DEADLOCK):

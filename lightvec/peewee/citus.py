@@ -13,6 +13,7 @@ from peewee import ForeignKeyField, Model
 from lightvec.errors import SchemaMismatch
 from lightvec.peewee._seam import create_foreign_key_sql
 from lightvec.peewee.database import Pg8000Database
+from lightvec.peewee.differences import MISSING, Difference
 from lightvec.peewee.distribution import Distribution
 from lightvec.pg8000.exceptions import NotSupportedError
 from lightvec.wire.identifiers import identifier, text_literal
@@ -52,21 +53,25 @@ class DistributionPlan:
         others = {field: self._known.get(field.rel_model) for field in _foreign_keys(model)}
         return [field for field, other in others.items() if other is not None and not other.reference]
 
-    def calls(self, model: Any, *, table_exists: bool) -> tuple[str, bool, tuple[str, ...]] | None:
-        """What is done to a model's table, whether that is done already, and the statements; None for nothing.
-
-        :class:`~lightvec.errors.SchemaMismatch` if the table exists and is distributed in another way.
-        """
+    def difference(self, model: Any, *, table_exists: bool) -> Difference | None:
+        """How the distribution of a model's table differs from its own; None if it has none."""
         distribution = self._wanted.get(model)
         if distribution is None:
             return None
         name, later = _name(model), self.keys_added_later(model)
-        is_done = table_exists and _is_distributed(model, distribution, table_distribution(self._database, name))
-        if table_exists and not is_done:
-            self._check_existing_keys(model, later)
-        keys = (create_foreign_key_sql(field) for field in later)
         how = "as a reference table" if distribution.by is None else f"by {distribution.by}"
-        return f"{model._meta.table_name} {how}", is_done, (_distribution_call(name, distribution), *keys)
+        found = table_distribution(self._database, name) if table_exists else TableDistribution(None, False)
+        kind, shown = "distribution", f"{model._meta.table_name} {how}"
+        if found == TableDistribution(None, False):
+            if table_exists:
+                self._check_existing_keys(model, later)
+            keys = (create_foreign_key_sql(field) for field in later)
+            return Difference(kind, shown, MISSING, (_distribution_call(name, distribution), *keys))
+        if found.distribution is not None and distribution.fits(found.distribution):
+            return Difference(kind, shown, "")
+        words = f"the table is {found}, expected {distribution}"
+        calls = _other_distribution_calls(name, found, distribution)
+        return Difference(kind, shown, words, calls, unusable=True)
 
     def _check_key(self, model: Any, field: Any) -> None:
         """Refuse a foreign key that Citus cannot enforce."""
@@ -191,18 +196,6 @@ def shard_sizes(database: Pg8000Database, table: str) -> ShardSizes | None:
     return sizes if sizes.shards else None
 
 
-def _is_distributed(model: Any, distribution: Distribution, found: TableDistribution) -> bool:
-    """Whether a table is distributed as it is to be; :class:`~lightvec.errors.SchemaMismatch` if in another way."""
-    if found.distribution is None and not found.in_distributed_schema:
-        return False
-    if found.distribution is None or not distribution.fits(found.distribution):
-        raise SchemaMismatch(
-            f"the table {model._meta.table_name} is {found}, and {model.__name__} is to be {distribution}: change the "
-            f"model, or move the table yourself (SELECT alter_distributed_table(...), undistribute_table(...))"
-        )
-    return True
-
-
 # The calls
 
 
@@ -214,6 +207,18 @@ def _distribution_call(table: str, distribution: Distribution) -> str:
     if distribution.shards is None:
         return f"SELECT create_distributed_table({name}, {column})"
     return f"SELECT create_distributed_table({name}, {column}, shard_count => {distribution.shards:d})"
+
+
+def _other_distribution_calls(table: str, found: TableDistribution, wanted: Distribution) -> tuple[str, ...]:
+    """The calls for a table that is distributed in another way; none if its schema is distributed."""
+    name = text_literal(table)
+    if found.distribution is None:
+        return ()
+    if found.distribution.by is None or wanted.by is None:
+        return (f"SELECT undistribute_table({name})", _distribution_call(table, wanted))
+    shards = "" if wanted.shards is None else f", shard_count => {wanted.shards:d}"
+    column = text_literal(wanted.by)
+    return (f"SELECT alter_distributed_table({name}, distribution_column => {column}{shards})",)
 
 
 _SCHEMA = "SELECT 1 FROM pg_catalog.pg_dist_schema WHERE schemaid = to_regnamespace(%s)"

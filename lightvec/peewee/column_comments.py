@@ -56,9 +56,11 @@ def origin_in(comment: str | None) -> Origin | None:
     return origin if all(isinstance(word, str) for word in (origin.model, *origin.source)) else None
 
 
-def with_origin(comment: str | None, origin: Origin) -> str:
-    """The comment with this origin in place of its own."""
+def with_origin(comment: str | None, origin: Origin | None) -> str:
+    """The comment with this origin in place of its own, or with none."""
     users = _LAST_LINE.sub("", comment or "") if origin_in(comment) else comment or ""
+    if origin is None:
+        return users
     record: dict[str, Any] = {"model": origin.model}
     if origin.source:
         record["source"] = origin.source
@@ -119,10 +121,10 @@ def record_origin(database: Any, field: Any) -> None:
     execute_as_is(database, comment_sql(field, with_origin(comment, origin)))
 
 
-def comment_sql(field: Any, comment: str) -> str:
-    """The statement that sets the comment of a field's column."""
+def comment_sql(field: Any, comment: str | None) -> str:
+    """The statement that sets the comment of a field's column; an empty one is none."""
     table, column = _table(field.model), identifier(field.column_name)
-    return f"COMMENT ON COLUMN {table}.{column} IS {text_literal(comment)}"
+    return f"COMMENT ON COLUMN {table}.{column} IS {text_literal(comment or '')}"
 
 
 def _table(model: Any) -> str:

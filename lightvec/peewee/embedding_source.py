@@ -152,7 +152,13 @@ def is_pending(field: Any) -> Expression:
 
 
 def hash_field(field: Any) -> Any:
-    return field.model._meta.columns[f"{field.column_name}_hash"]
+    found = field.model._meta.columns[f"{field.column_name}_hash"]
+    if not isinstance(found, UUIDField):
+        raise InvalidOption(
+            f"{field.display_name} has source=, which adds the column {found.column_name}: expected none of that "
+            f"name in {field.model.__name__}, got a {type(found).__name__}: give that another name"
+        )
+    return found
 
 
 def _concat(left: Any, right: Any) -> Expression:

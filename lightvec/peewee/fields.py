@@ -184,6 +184,8 @@ class _DistanceField(TypedField[V, M]):
         probes: int | None = None,
         iterative_scan: str | bool | None = None,
         min_score: float | None = None,
+        diverse: float = 0,
+        candidates: int | None = None,
         model: str | None = None,
         fresh: bool = False,
     ) -> Nearest[M]:
@@ -202,6 +204,12 @@ class _DistanceField(TypedField[V, M]):
         - ``iterative_scan`` (pgvector 0.8): ``"strict_order"``, ``"relaxed_order"``, True or False.
           The index searches on until enough rows pass the filter; by default if there is one.
         - ``min_score`` leaves out rows with a lower score.
+        - ``diverse``, from 0 to 1, says how much rows unlike each other count (maximal marginal
+          relevance). The ``k`` rows, in the order in which they were chosen, are of
+          ``candidates`` (by default 4 times as many, at least 40, at most 1,000), each compared
+          with each by the server. Such a search cannot be part of another query.
+        - ``candidates`` is how many rows the index finds at least: more for ``diverse``, :meth:`per
+          <lightvec.peewee.generics.ScoredSelect.per>` and quantized indexes to choose among.
         - ``model`` is the embedding model of ``vector``: another than the field's is an error.
         - ``fresh=True`` leaves out rows whose text has changed since their vector was made.
 
@@ -216,7 +224,9 @@ class _DistanceField(TypedField[V, M]):
             )
         if model is not None:
             self.check_model(model)
-        query: Nearest[M] = Nearest(self, vector, k, metric, exact, ef_search, probes, iterative_scan, min_score)
+        query: Nearest[M] = Nearest(
+            self, vector, k, metric, exact, ef_search, probes, iterative_scan, min_score, diverse, candidates
+        )
         return query.where(~self._is_pending()) if fresh else query
 
     def pending(self) -> ModelSelect[M]:

@@ -18,7 +18,7 @@ from typing import Any
 from peewee import SQL, EnclosedNodeList, Expression, Value, fn
 
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError
-from lightvec.peewee._seam import create_index_sql, database_of, index_name, peewee_errors
+from lightvec.peewee._seam import create_index_sql, database_of, execute_as_is, index_name, peewee_errors
 from lightvec.peewee.citus import shard_sizes
 from lightvec.peewee.column_comments import (
     comments_of,
@@ -36,6 +36,8 @@ from lightvec.peewee.embedding_source import (
     source_hash,
     source_text,
 )
+from lightvec.peewee.schema import lock_outside_transaction
+from lightvec.peewee.session_settings import no_statement_timeout
 from lightvec.pg8000 import connect
 from lightvec.wire.identifiers import identifier
 
@@ -60,8 +62,8 @@ class Filled:
 
     ``written`` rows have a new vector, ``cleared`` ones none, as they have no text. ``changed`` rows
     got another text meanwhile, or were locked, and are pending still. ``failed`` is the error of each
-    row, by its key, for which the embedder failed. ``stopped`` says why not all rows were tried; None
-    if they were.
+    row, by its key, for which the embedder failed, or which has no text where the field takes no
+    NULL. ``stopped`` says why not all rows were tried; None if they were.
     """
 
     written: int = 0
@@ -215,12 +217,12 @@ class _Fill:
         """Go through all pending rows; whether another pass is worth it."""
         filled, after = self._filled, None
         before = filled.written + filled.cleared
+        filled.changed = 0  # They are tried again.
         while True:
             size = self._batch if self._limit is None else min(self._batch, self._limit - filled.tried)
             if filled.stopped is None and size < 1:
                 filled.stopped = f"the limit of {self._limit:,} rows is reached"
-            if filled.stopped is None and not self._has_time():
-                filled.stopped = "the time is up"
+            self._check_time()
             if filled.stopped is not None:
                 return False
             keys = self._next_keys(after, size)
@@ -238,6 +240,10 @@ class _Fill:
         """Fill the rows of these keys; how many were pending."""
         filled, rows = self._filled, self._read(keys)
         blank = [(row, None) for row in rows if not (row.text or "").strip()]
+        if not self._field.null:
+            what = f"expected a text, got none, and {self._field.display_name} takes no NULL"
+            filled.failed |= {_name(row.key): InvalidVector(what) for row, _ in blank}
+            blank = []
         given = list(self._vectors_of([row for row in rows if (row.text or "").strip()]))
         cleared, written = self._write(blank), self._write(given)
         filled.cleared += cleared
@@ -245,9 +251,11 @@ class _Fill:
         filled.changed += len(blank) + len(given) - cleared - written
         return len(rows)
 
-    def _has_time(self) -> bool:
-        left = self._deadline()
-        return left is None or left > 1_500 * self._slowest + _MARGIN
+    def _check_time(self) -> None:
+        """Stop if what comes next could not end in time."""
+        left = self._deadline() if self._filled.stopped is None else None
+        if left is not None and left <= 1_500 * self._slowest + _MARGIN:
+            self._filled.stopped = "the time is up"
 
     def _next_keys(self, after: tuple[Any, ...] | None, size: int) -> list[tuple[Any, ...]]:
         query = self._field.model.select(*self._keys).where(*self._conditions, *_after(self._keys, after))
@@ -265,11 +273,15 @@ class _Fill:
         """The rows that the embedder did not fail for, with their vectors."""
         if not rows or self._filled.stopped is not None:
             return
+        begin = time.monotonic()
         try:
             vectors = self._embedded([row.text or "" for row in rows])
         except Exception as error:  # Of the user's function, or of what it returned.
             self._note_failure(rows, error)
             if len(rows) > 1:
+                # A service that is down lets each call wait.
+                self._slowest = max(self._slowest, time.monotonic() - begin)
+                self._check_time()
                 middle = len(rows) // 2
                 yield from self._vectors_of(rows[:middle])
                 yield from self._vectors_of(rows[middle:])
@@ -422,13 +434,21 @@ def _check_origin(database: Pg8000Database, field: Any, in_place: bool) -> None:
             f"the table {meta.table_name} is distributed: Citus does not lock rows of several shards, "
             f"which fill() does; fill it by an UPDATE of your own"
         )
-    found = origin_in(comments_of(database, field.model).get(field.column_name))
-    if found is None or found == declared:
+
+    def found() -> Any:
+        return origin_in(comments_of(database, field.model).get(field.column_name))
+
+    origin = found()
+    if origin in (None, declared):
         return
-    if found.model != field.embedding_model and not in_place:
-        raise other_model(field, found.model)
-    record_origin(database, field)
+    if origin.model != field.embedding_model and not in_place:
+        raise other_model(field, origin.model)
     index = PendingIndex(field)
     name = identifier(*filter(None, (meta.schema, index_name(index))))
-    database.execute_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-    database.execute_sql(create_index_sql(field.model, index, concurrently=True))
+    with lock_outside_transaction(database), no_statement_timeout(database):
+        if found() == declared:
+            return  # Another worker has done it meanwhile.
+        database.execute_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        execute_as_is(database, create_index_sql(field.model, index, concurrently=True))
+        # Last, so that this is done again if it was interrupted.
+        record_origin(database, field)

@@ -52,6 +52,9 @@ class ScoredSelect(TypedSelect[M]):
 
     _own: Sequence[Any]
 
+    #: The field whose groups are limited, and to how many rows.
+    _per: Any = None
+
     _is_default: bool
     _database: Any
     _returning: Any
@@ -65,6 +68,23 @@ class ScoredSelect(TypedSelect[M]):
                 f"database.bind([{name}])"
             )
         return super().execute(database)
+
+    def per(self, field: Any, most: int = 1) -> Self:
+        """At most this many rows of each group, the best: of each document its nearest chunk.
+
+        ``field`` is a field or an expression, also of a joined model; NULL is a group, too. The
+        groups are those among the nearest ``candidates`` rows (by default 10 for each that is
+        wanted, at least 100), with ``exact=True`` among all. If these have too few,
+        ``.shortfall`` says so.
+
+        >>> near = Doc.embedding.nearest([1, 2, 3], k=5).per(Doc.id, most=1)
+        """
+        from lightvec.peewee.candidates import check_group
+
+        check_group(field, most)
+        query: Self = self.clone()
+        query._per = (field, most)
+        return query
 
     def select(self, *fields: Any) -> Self:
         """Choose the columns of each row, beside the query's own."""

@@ -25,10 +25,11 @@ from lightvec.peewee.build_progress import Progress, read_progress
 from lightvec.peewee.catalog import ExistingIndex, sources_of_view, vector_indexes
 from lightvec.peewee.citus import shard_sizes
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.differences import describe, index_differences, is_same_form
+from lightvec.peewee.definitions import table_sql, tables_named
 from lightvec.peewee.estimates import Estimate, estimate
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.invalid_indexes import LOCK_TIMEOUT, drop_invalid_index, drop_statement, sqlstate_of
+from lightvec.peewee.reference_tables import reference_index
 from lightvec.peewee.session_settings import backend_pid, session_settings
 from lightvec.pg8000 import connect
 from lightvec.pg8000.exceptions import OperationalError
@@ -97,12 +98,18 @@ def plan_index(
     if sources is not None:
         raise SchemaMismatch(f"{table} is a view: build the index on its table ({', '.join(sources) or 'none'})")
     existing, invalid = [], []
-    for other in vector_indexes(database, table, schema):
-        has_form = is_same_form(index, other)
-        is_same = has_form and not index_differences(database, model, index, other)
+    others = vector_indexes(database, table, schema)
+    # In two steps: the reference needs the table to exist.
+    wanted = reference_index(database, index) if others else None
+    found = tables_named(database, [table_sql(model)] if others else [])
+    for other in others:
+        definition = found[table_sql(model)].indexes[other.name]
+        has_form = wanted is not None and definition.form == wanted.form
+        is_same = wanted is not None and definition.is_as(wanted, options=index.options)
         if other.name == wanted_name and other.valid and not is_same:
             raise SchemaMismatch(
-                f"the index {other.name} exists and differs ({describe(other)}): drop it, or give this one another name"
+                f"the index {other.name} exists and differs ({definition.words}): drop it, or give this one another "
+                f"name"
             )
         if other.name != wanted_name and (not has_form or other.where is not None):
             continue

@@ -133,10 +133,16 @@ class VectorIndex(Index):
             f"{self.field.field_type} column: it holds them as {self.quantization.name}, and nearest() searches so"
         )
 
-    def concurrent(self) -> VectorIndex:
-        """A copy that is built without locking out writers."""
+    def built(self, *, concurrently: bool) -> VectorIndex:
+        """A copy that is built so."""
         index: VectorIndex = self.clone()
-        index.concurrently = True
+        index.concurrently = concurrently
+        return index
+
+    def named(self, name: str) -> VectorIndex:
+        """A copy with this name."""
+        index: VectorIndex = self.clone()
+        index._given_name = name
         return index
 
     def qualified(self, schema: str) -> VectorIndex:
@@ -219,9 +225,12 @@ class VectorIndex(Index):
         index: VectorIndex = self.clone()
         if self.is_bound and self._field is not field:
             index._given_name = None
-        index._field = field
+        index._take(field)
         index.check()
         return index
+
+    def _take(self, field: Field) -> None:
+        self._field = field
 
     def check(self) -> None:
         """:class:`~lightvec.errors.InvalidOption` for what pgvector would refuse, before any SQL is sent."""

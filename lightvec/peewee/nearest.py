@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from peewee import (
     CTE,
+    SCOPE_COLUMN,
     SQL,
     Alias,
     Column,
@@ -18,6 +19,7 @@ from peewee import (
     Expression,
     Field,
     Model,
+    ModelAlias,
     ModelSelect,
     NodeList,
     Select,
@@ -45,6 +47,10 @@ from lightvec.wire.settings import AtLeast
 
 #: PostgreSQL counts rows by a bigint.
 MOST_ROWS = 2**63 - 1
+
+#: Candidates for each row that is wanted, the least of them and the most.
+GROUP_CANDIDATES = (10, 100, MOST_ROWS)
+_DIVERSE_CANDIDATES = (4, 40, 1_000)
 
 #: pgvector's default of ``hnsw.ef_search``, and its maximum.
 _DEFAULT_EF_SEARCH, MOST_EF_SEARCH = 40, 1_000
@@ -74,12 +80,17 @@ class Nearest(ScoredSelect[M]):
     _cte_list: Any
     _distinct: Any
     _from_list: Any
+    _group_by: Any
     _joins: Any
     _limit: Any
     _offset: Any
     _simple_distinct: Any
     _where: Any
     _order_by: Any
+
+    #: From 0 to 1: how much rows unlike each other count.
+    _diverse: float = 0.0
+    _candidates: int | None = None
 
     #: Why the search ran again with ``exact=True``; None if it did not.
     fallback: str | None = None
@@ -95,6 +106,8 @@ class Nearest(ScoredSelect[M]):
         probes: int | None = None,
         iterative_scan: str | bool | None = None,
         min_score: Any = None,
+        diverse: float = 0,
+        candidates: int | None = None,
     ) -> None:
         if vector is None:
             raise InvalidVector(f"{field.display_name}.nearest expected a vector, got None")
@@ -128,6 +141,10 @@ class Nearest(ScoredSelect[M]):
             conditions.append(self._distance <= limit)
         self._has_min_score = min_score is not None
         self._k = checked_count(k)
+        if diverse:
+            self._diverse = _checked_diversity(diverse)
+        if candidates is not None:
+            self._candidates = checked_count(candidates, "candidates", " to choose among")
         self._exact = exact
         self._ef_search = ef_search
         self._probes = probes
@@ -141,9 +158,82 @@ class Nearest(ScoredSelect[M]):
         self._limit = self._k
 
     def __sql__(self, ctx: Any) -> Any:
+        if ctx.scope == SCOPE_COLUMN:
+            return super().__sql__(ctx)  # Only the name, in front of a column.
         if hasattr(ctx, "nearest"):
             ctx.nearest.append(self)  # The statement needs the settings.
-        return super(Nearest, self._reranked()._as_sent(is_nested(ctx))).__sql__(ctx)
+        nested = is_nested(ctx)
+        if self._distinct and self._is_by_distance and not isinstance(self._distinct[0], SQL):
+            raise InvalidOption(
+                "distinct() with fields needs rows in the order of these, and a search has them in "
+                "that of the distance: .per(field) gives the nearest row of each value"
+            )
+        if self._diverse:
+            query = self._with_mutual_distances(nested)
+        elif self._per is not None:
+            query = self._best_of_groups()._as_sent(nested)
+        else:
+            query = self._reranked()._as_sent(nested)
+        return super(Nearest, query).__sql__(ctx)
+
+    def _best_of_groups(self) -> Nearest[M]:
+        from lightvec.peewee.candidates import best_of_groups
+
+        group, most = self._per
+        key = _row_key(self.model)
+        count = None if self._exact else self._candidate_count
+        near = self._near([key.alias("key"), group.alias("group")], per=None, limit=count)
+        # Not by the index again, which would give the nearest rows of all.
+        outer = copy_with(self, per=None, exact=True, form=None)
+        return outer.where(key.in_(best_of_groups(near, most)))
+
+    def _with_mutual_distances(self, nested: bool) -> Nearest[M]:
+        """The candidates, each with its distances to others, from which the rows are chosen."""
+        from lightvec.peewee.candidates import check_diverse, compared, mutual_distances
+
+        is_grouped = self._distinct is not None or self._simple_distinct or self._group_by
+        count = self._candidate_count
+        check_diverse(self._limit, count, nested=nested, is_grouped=bool(is_grouped))
+        key = _row_key(self.model)
+        columns = [key.alias("key"), self._field.alias("vector")]
+        near = self._near(columns, diverse=0.0, limit=count)
+        among = compared(near, self._field.field_type.lower())
+        query = copy_with(self, exact=True, form=None, limit=None, offset=None)
+        query = query.where(key.in_(Select([among], [among.c.key])))._as_sent(nested)
+        distances = mutual_distances(key, self._distance.op)
+        return copy_with(
+            query,
+            returning=[*query.selected_columns, distances.alias("lightvec_distances")],
+            cte_list=(*(self._cte_list or ()), *self._row, among),
+        )
+
+    def _near(self, columns: list[Any], **clauses: Any) -> Any:
+        """The candidates, as a source for another query."""
+        near = copy_with(
+            self,
+            returning=[*columns, self._own[0]],
+            is_default=False,
+            order_by=self._by_distance,
+            offset=None,
+            distinct=None,
+            simple_distinct=False,
+            row=(),
+            cte_list=None,
+            **clauses,
+        )
+        if near._per is None:
+            near._candidates = None
+        return near.alias("near")
+
+    @property
+    def _candidate_count(self) -> int | None:
+        if not isinstance(self._limit, int):
+            return self._candidates
+        wanted = self._limit + (self._offset or 0)
+        if self._candidates is not None:
+            return max(self._candidates, wanted)
+        factor, least, most = _DIVERSE_CANDIDATES if self._diverse else GROUP_CANDIDATES
+        return max(min(max(factor * wanted, least), most), wanted)
 
     def _as_sent(self, nested: bool) -> Nearest[M]:
         distance, score = self._own
@@ -184,7 +274,7 @@ class Nearest(ScoredSelect[M]):
         """
         if self._order_by is not self._by_distance or has_unusual_clauses(self):
             return ()
-        return [key for key in self.model._meta.get_primary_keys() if key]
+        return _keys(self.model)
 
     @property
     def _is_by_distance(self) -> bool:
@@ -221,6 +311,8 @@ class Nearest(ScoredSelect[M]):
             and self._from_list[0] is model
             and not has_unusual_clauses(self)
             and self._makes_scores
+            and self._per is None
+            and not self._diverse
         )
         columns = self._returning[:-2]
         if not is_plain or any(getattr(each, "model", None) is not model for each in columns):
@@ -263,6 +355,8 @@ class Nearest(ScoredSelect[M]):
         return outer.where(key.in_(among))
 
     def _get_cursor_wrapper(self, cursor: Any) -> Any:
+        if self._diverse:
+            cursor = self._most_diverse(cursor)
         is_read = isinstance(cursor, RowCursor)
         has_scores = (is_read and cursor.is_nested) or not self._makes_scores
         distance = self._distance_column(cursor.description) if has_scores else -1
@@ -277,12 +371,24 @@ class Nearest(ScoredSelect[M]):
             cursor = RowCursor(columns, rows)
         return super()._get_cursor_wrapper(cursor)  # type: ignore[misc]
 
+    def _most_diverse(self, cursor: Any) -> RowCursor:
+        from lightvec.peewee.candidates import most_diverse
+
+        rows = list(cursor.rows if isinstance(cursor, RowCursor) else cursor.fetchall())
+        skipped = self._offset or 0
+        count = self._limit + skipped
+        places = most_diverse([row[-1] for row in rows], count, self._diverse)[skipped:]
+        if not self._is_by_distance:
+            places.sort()
+        return RowCursor(cursor.description[:-1], [rows[place][:-1] for place in places])
+
     @property
     def _may_come_unsorted(self) -> bool:
         """Whether rows may come in another order than the server believes."""
         # Relaxed iterative scans sort each batch by itself; another query in the statement, or the
         # session, may have turned them on. A quantized index sorts by its coarser form.
-        return self._is_by_distance and not self._exact and self._limit is not None
+        is_nearest = self._is_by_distance and not self._diverse
+        return is_nearest and not self._exact and self._limit is not None
 
     def _distance_column(self, description: Any) -> int | None:
         """The place of the distance, from the end: ``SQL("*")`` may be before it."""
@@ -296,6 +402,8 @@ class Nearest(ScoredSelect[M]):
         self.fallback = None
         if self._exact is not None or not self._is_short(found) or not self._is_by_distance:
             return None
+        if self._per is not None:
+            return None  # Often there are no more groups.
         # With min_score few rows are usual, and an iterative scan has seen all near enough.
         if self._has_min_score and (not self.is_filtered or self._scans_iteratively(database)):
             return None
@@ -314,6 +422,11 @@ class Nearest(ScoredSelect[M]):
         found = len(self)  # Runs the query if it has not run yet.
         if not self._is_short(found):
             return None
+        if self._per is not None and not self._exact:
+            from lightvec.peewee.candidates import too_few_groups
+
+            few = too_few_groups(found, self._limit, self._per[0], self._candidate_count)
+            return f"{few}, exact=True compares with every row"
         return f"{found} of {self._limit} rows: {self._why_fewer(found)}"
 
     def _why_fewer(self, found: int) -> str:
@@ -339,8 +452,8 @@ class Nearest(ScoredSelect[M]):
         return self._where is not self._own_filter or bool(self._joins)
 
     def settings(self, database: Any) -> dict[str, object] | None:
-        if self._exact:
-            return None
+        if self._exact or self._per is not None or self._diverse:
+            return None  # The query for the candidates has them.
         settings: dict[str, object] = {}
         found = min(self._found, MOST_EF_SEARCH)
         if self._ef_search is not None:
@@ -365,7 +478,7 @@ class Nearest(ScoredSelect[M]):
         rows = (self._limit, self._offset or 0)
         wanted = sum(rows) if all(isinstance(number, int) for number in rows) else self._k
         wanted += len(self._row)  # The row itself, which is left out.
-        return min(wanted * self._overfetch, MOST_ROWS)
+        return min(max(self._candidates or wanted * self._overfetch, wanted), MOST_ROWS)
 
     def _scans_iteratively(self, database: Any) -> bool:
         scan = self._iterative_scan
@@ -460,9 +573,15 @@ def _coarse_distance(form: Quantization, metric: Metric, distance: Expression) -
 
 
 def _row_key(model: Any) -> Any:
+    keys = _keys(model)
     # On Citus a ctid is unique in a shard only; taking rows of others, too, finds no fewer.
-    key = model._meta.primary_key
-    return Column(model._meta.table, "ctid") if not key or model._meta.composite_key else key
+    table = model if isinstance(model, ModelAlias) else model._meta.table
+    return keys[0] if len(keys) == 1 else Column(table, "ctid")
+
+
+def _keys(model: Any) -> list[Any]:
+    """The fields of the primary key; those of an alias are its own."""
+    return [getattr(model, key.name) for key in model._meta.get_primary_keys() if key]
 
 
 def _stored_row(field: Any, row: Model) -> tuple[Any, CTE, Any]:
@@ -511,6 +630,13 @@ def _check_direction(field: Any, metric: Metric, vector: Any) -> None:
             f"{field.display_name}.nearest got a vector of zeros, which has no direction, so "
             f"cosine cannot order by it: check where it comes from, or use another metric"
         )
+
+
+def _checked_diversity(diverse: Any) -> float:
+    is_number = isinstance(diverse, Real) and not isinstance(diverse, bool)
+    if is_number and 0 <= float(diverse) <= 1:
+        return float(diverse)
+    raise InvalidOption(f"expected diverse from 0 to 1, got {show(diverse)}")
 
 
 def checked_count(number: Any, name: str = "k", of: str = "") -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -108,17 +108,20 @@ class _Column(NamedTuple):
     relation_kind: str
     comment: str | None
 
-    def field(self, indexes: Sequence[ExistingIndex]) -> Field:
+    def field(self, indexes: Sequence[ExistingIndex], names: Collection[str]) -> Field:
+        """The field, in a table with columns of these names."""
         if self.type in VECTOR_FIELDS:
             size = self.modifier if self.modifier > 0 else None
             # An index of the vectors themselves comes first; one of their bits does not tell the metric.
             metrics = [index.metric for index in indexes if index.column == self.name and index.quantize != "bit"]
             origin = origin_in(self.comment)
+            # A column that was renamed since leaves no way to tell whether a vector is of its text.
+            has_source = origin and {f"{self.name}_hash", *origin.source} <= {*names}
             field: Any = VECTOR_FIELDS[self.type](
                 size,
                 metric=next(filter(None, metrics), None),
                 model=origin and origin.model,
-                source=origin.source if origin else (),
+                source=origin.source if origin and has_source else (),
                 null=True,
             )
             field.dimensions_remedy = _DIMENSIONS_REMEDIES.get(self.relation_kind, _DIMENSIONS_REMEDIES["r"])
@@ -137,7 +140,8 @@ def model_of(database: Pg8000Database, table: str, schema: str | None = None) ->
         raise no_such_table(database, table, schema)
     existing = [index for index in vector_indexes(database, table, schema) if index.valid and index.where is None]
     existing.sort(key=lambda index: index.quantize or "")
-    fields = {column.name: column.field(existing) for column in columns}
+    names = [column.name for column in columns]
+    fields = {column.name: column.field(existing, names) for column in columns}
     keys = [column.name for column in columns if column.is_key]
     model = model_with(table, fields, keys, database=database, schema=schema)
     for index in existing:

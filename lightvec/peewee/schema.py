@@ -12,45 +12,30 @@ True
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import peewee
-from peewee import SQL, Model, NotSupportedError, ProgrammingError
+from peewee import Model, NotSupportedError, ProgrammingError
 
 from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
-from lightvec.peewee._seam import (
-    create_index_sql,
-    create_sequence_sql,
-    create_table_sql,
-    execute_as_is,
-    index_name,
-    peewee_errors,
-    sequence_parts,
-)
-from lightvec.peewee.catalog import ExistingIndex, indexes_named, vector_indexes
-from lightvec.peewee.citus import DistributionPlan, require_citus, schema_distribution_call
-from lightvec.peewee.column_comments import origin_statements
+from lightvec.peewee._seam import execute_as_is, peewee_errors
+from lightvec.peewee.catalog import ExistingIndex, indexes_named
+from lightvec.peewee.citus import require_citus, schema_distribution_call
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.differences import describe, index_differences, is_same_form, table_differences
+from lightvec.peewee.differences import Difference
 from lightvec.peewee.distribution import Distribution, distributions
-from lightvec.peewee.indexes import VectorIndex, with_short_name
+from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.invalid_indexes import drop_invalid_index, drop_statement, sqlstate_of
-from lightvec.peewee.session_settings import backend_pid, session_settings
+from lightvec.peewee.schema_diff import compare, set_schema
+from lightvec.peewee.session_settings import backend_pid, no_statement_timeout
 from lightvec.pg8000 import connect, exceptions
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["Step", "plan", "set_schema", "set_up"]
+__all__ = ["Step", "lock_outside_transaction", "plan", "set_schema", "set_up"]
 
-#: The name of an index in the statement that creates it.
-_CREATE_INDEX = re.compile(
-    r'\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:CONCURRENTLY\s+)?(?:IF\s+NOT\s+EXISTS\s+)?("(?:[^"]|"")+"|[\w$]+)\s+ON\b',
-    re.IGNORECASE,
-)
 _INSUFFICIENT_PRIVILEGE = "42501"
 
 #: The advisory lock of a set-up in this database: "lightvec" in ASCII.
@@ -88,14 +73,6 @@ class Step:
         return (drop_statement(self.invalid, concurrently=self.outside_transaction), *self.create)
 
 
-def set_schema(models: Iterable[type[Model]], schema: str) -> None:
-    """Set the schema of the models that declare none."""
-    for model in models:
-        if not model._meta.schema:
-            model._meta.schema = schema
-            del model._meta.table
-
-
 def plan(
     database: Pg8000Database,
     models: Sequence[type[Model]],
@@ -114,12 +91,13 @@ def plan(
     :class:`~lightvec.errors.SchemaMismatch` where an existing table or index does not serve its model,
     :class:`~lightvec.pg8000.exceptions.MissingExtension` where pgvector is missing and must not or cannot be created.
     """
-    wanted = distributions(models, distribution)
-    if wanted and distribute_schema:
+    if distribute_schema and distributions(models, distribution):
         raise InvalidOption("a schema that is distributed has its tables whole: distribute it, or the tables, not both")
-    if wanted or distribute_schema:
+    if distribute_schema:
         require_citus(database)
-    steps = [_extension(database, create_extension)]
+    options = {"concurrently": concurrently, "new_concurrently": concurrently}
+    extension, *differences = compare(database, models, distribution, **options)
+    steps = [_extension(extension, create_extension)]
     if schema is not None:
         exists = _exists(database, "SELECT to_regnamespace(%s)", identifier(schema))
         steps.append(Step("schema", schema, exists, (f"CREATE SCHEMA {identifier(schema)}",)))
@@ -128,17 +106,7 @@ def plan(
             raise InvalidOption("name the schema that is to be distributed (schema=, --schema)")
         exists, call = schema_distribution_call(database, schema)
         steps.append(Step("distribution", f"schema {schema}", exists, (call,)))
-    with database.bind_ctx(models):
-        distributed = DistributionPlan(database, models, wanted)
-        for model in peewee.sort_models(models):  # type: ignore[attr-defined]
-            steps += _sequences(database, model)
-            table = _table(database, model, distributed.keys_added_later(model))
-            steps.append(table)
-            if calls := distributed.calls(model, table_exists=table.exists or bool(table.differs)):
-                steps.append(Step("distribution", *calls))
-            steps += _embedding_models(database, model)
-            steps += _indexes(database, model, concurrently, table_exists=table.exists or bool(table.differs))
-    return steps
+    return [*steps, *_steps(database, differences)]
 
 
 def set_up(database: Pg8000Database, models: Sequence[type[Model]], **options: Any) -> list[Step]:
@@ -148,7 +116,7 @@ def set_up(database: Pg8000Database, models: Sequence[type[Model]], **options: A
     """
     steps = _set_up_in_transaction(database, models, options)
     if any(step.outside_transaction and not step.exists for step in steps):
-        with _lock_outside_transaction(database), _no_statement_timeout(database):
+        with lock_outside_transaction(database), no_statement_timeout(database):
             # Another set-up may have built the same indexes meanwhile.
             _run(database, [step for step in plan(database, models, **options) if step.outside_transaction])
     return steps
@@ -180,7 +148,7 @@ def _set_up_in_transaction(
 
 
 @contextmanager
-def _lock_outside_transaction(database: Pg8000Database) -> Iterator[None]:
+def lock_outside_transaction(database: Pg8000Database) -> Iterator[None]:
     """The same lock, for statements that cannot run in a transaction.
 
     Behind a pooler the lock of a session could stay on a pooled session. There a second connection holds the lock in a
@@ -248,16 +216,6 @@ def _attempts(database: Pg8000Database) -> Iterator[None]:
                 )
 
 
-@contextmanager
-def _no_statement_timeout(database: Pg8000Database) -> Iterator[None]:
-    """For builds that take long; behind a pooler, where the next statement may run on another session, it stays."""
-    with peewee_errors:
-        conn = database.live_connection()
-        settings = {} if backend_pid(conn) is None else {"statement_timeout": "0"}
-        with session_settings(conn, settings):
-            yield
-
-
 def _run(database: Pg8000Database, steps: Iterable[Step]) -> None:
     missing = [step for step in steps if not step.exists and not step.differs]
     if any(step.kind == "distribution" for step in missing):
@@ -270,8 +228,7 @@ def _run(database: Pg8000Database, steps: Iterable[Step]) -> None:
             if step.kind in ("table", "index") and not step.outside_transaction:
                 _add_extension_to_path(database)
             for statement in step.create:
-                run = execute_as_is if step.kind == "model" else Pg8000Database.execute_sql
-                run(database, statement)
+                execute_as_is(database, statement)
         except ProgrammingError as error:
             if step.kind == "extension" and sqlstate_of(error) == _INSUFFICIENT_PRIVILEGE:
                 raise exceptions.ProgrammingError(
@@ -300,116 +257,61 @@ def _add_extension_to_path(database: Pg8000Database) -> None:
 # What exists, and what is to be created
 
 
-def _extension(database: Pg8000Database, create: bool) -> Step:
-    step = Step("extension", "vector", bool(database.connection().extension().oids), ("CREATE EXTENSION vector",))
-    if step.exists:
-        return step
-    if not _exists(database, "SELECT 1 FROM pg_catalog.pg_available_extensions WHERE name = %s", "vector"):
-        raise exceptions.ProgrammingError(
-            "pgvector is not installed on this server: its administrator must install the package first "
-            "(Debian: postgresql-<version>-pgvector)"
-        )
-    if not create:
+def _extension(found: Difference, create: bool) -> Step:
+    if found.differs and not found.sql:
+        raise exceptions.ProgrammingError(f"pgvector {found.differs.removeprefix('it ')}")
+    if found.is_missing and not create:
         raise exceptions.MissingExtension
-    return step
+    # An older version than the server has serves.
+    return Step(found.kind, found.name, not found.is_missing, found.sql)
 
 
-def _sequences(database: Pg8000Database, model: Any) -> Iterator[Step]:
-    for field in model._meta.sorted_fields:
-        if field.sequence:
-            schema, name = sequence_parts(field)
-            exists = database.sequence_exists(name, schema)
-            yield Step("sequence", name, exists, () if exists else (create_sequence_sql(field),))
+def _steps(database: Pg8000Database, differences: Sequence[Difference]) -> Iterator[Step]:
+    created = {each.model for each in differences if each.kind == "table" and each.is_missing}
+    differing = {each.model for each in differences if _is_shown(each) and each.kind not in _OBJECTS}
+    for each in differences:
+        if each.unusable:
+            raise _mismatch(each)
+        if not _is_shown(each) or (each.kind == "table" and each.model in differing and not each.is_missing):
+            continue
+        yield _step(database, each, each.model in created)
 
 
-def _table(database: Pg8000Database, model: Any, keys_added_later: Sequence[Any]) -> Step:
-    meta = model._meta
-    name = identifier(*filter(None, (meta.schema, meta.table_name)))
-    if _exists(database, "SELECT to_regclass(%s)", name):
-        differs = "; ".join(table_differences(database, model, name))
-        return Step("table", meta.table_name, not differs, differs=differs)
-    # Peewee leaves deferred foreign keys out of CREATE TABLE.
-    for field in keys_added_later:
-        field.deferred = True
-    try:
-        return Step("table", meta.table_name, False, (create_table_sql(model),))
-    finally:
-        for field in keys_added_later:
-            field.deferred = False
+#: What init-db creates where it is missing; what else differs is a part of a table.
+_OBJECTS = {"table", "sequence", "distribution", "model", "index", "vector index"}
 
 
-def _embedding_models(database: Pg8000Database, model: Any) -> Iterator[Step]:
-    table = model._meta.table_name
-    for field, exists, statement in origin_statements(database, model):
-        name = f"{table}.{field.column_name} {field.embedding_model}"
-        yield Step("model", name, exists, (statement,))
+def _is_shown(each: Difference) -> bool:
+    """Whether it concerns the model: what it does not declare does so beside an index of its own only."""
+    if not each.undeclared:
+        return bool(each.differs) or each.kind in _OBJECTS
+    if each.kind != "vector index" or each.existing is None:
+        return False
+    declared = (index for index in each.model._meta.fields_to_index() if isinstance(index, VectorIndex))
+    return any(index.field.column_name in each.existing.columns for index in declared)
 
 
-def _indexes(database: Pg8000Database, model: Any, concurrently: bool, *, table_exists: bool) -> Iterator[Step]:
-    meta, schema = model._meta, database.extension().out_of_path
-    indexes = {_name(index): index for index in map(with_short_name, meta.fields_to_index())}
-    existing = indexes_named(database, indexes, meta.table_name, meta.schema)
-    columns = set()
-    for name, index in indexes.items():
-        if isinstance(index, SQL):
-            step = _index_by_sql(model, name, index, table_exists)
-        elif not isinstance(index, VectorIndex):
-            step = Step("index", name, False, (create_index_sql(model, index),))
-        else:
-            built = (index.concurrent() if concurrently else index).qualified(schema)
-            step = Step("index", name, False, (create_index_sql(model, built),), concurrently, index.note)
-            columns.add(index.field.column_name)
-        yield _existing_index(database, model, index, existing[name], step) if name in existing else step
-    for other in vector_indexes(database, meta.table_name, meta.schema) if columns else ():
-        if other.column in columns and other.name not in indexes:
-            words = f"{model.__name__} does not declare it ({describe(other)}): drop it if no query uses it"
-            yield Step("index", other.name, False, differs=words)
+def _step(database: Pg8000Database, each: Difference, is_of_new_table: bool) -> Step:
+    kind = "index" if each.kind == "vector index" else each.kind
+    if not each.differs:
+        return Step(kind, each.name, True)
+    is_invalid = each.existing is not None and not each.existing.valid and not each.undeclared
+    is_created = is_of_new_table or each.kind in _OBJECTS
+    if not is_invalid and not (each.is_missing and is_created):
+        return Step(kind, each.name, False, differs=each.differs)
+    meta = each.model._meta
+    # The last statement creates an index, behind the drop of an invalid one.
+    sql = each.sql[-1:] if kind == "index" else each.sql
+    invalid = indexes_named(database, [each.name], meta.table_name, meta.schema)[each.name] if is_invalid else None
+    return Step(kind, each.name, False, sql, each.outside_transaction, each.note, invalid)
 
 
-def _name(index: Any) -> str:
-    """The name of an index; of SQL that names none, the SQL."""
-    if not isinstance(index, SQL):
-        return index_name(index)
-    if index.params:
-        raise InvalidOption(f"the SQL of an index takes no parameters, got {index.sql!r} with {index.params!r}")
-    found = _CREATE_INDEX.match(index.sql)
-    name = found[1] if found else f'"{index.sql}"'
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
-
-
-def _index_by_sql(model: Any, name: str, index: SQL, table_exists: bool) -> Step:
-    """The step for a new index that is given as SQL."""
-    if table_exists and name == index.sql:
-        words = "the SQL names no index, so that it is run for a new table only"
-        return Step("index", name, False, differs=words)
-    is_concurrent = "CONCURRENTLY" in index.sql.upper()
-    return Step("index", name, False, (create_index_sql(model, index),), outside_transaction=is_concurrent)
-
-
-def _existing_index(database: Pg8000Database, model: Any, index: Any, found: ExistingIndex, step: Step) -> Step:
-    """The step for an index whose name is taken.
-
-    :class:`~lightvec.errors.SchemaMismatch` if ``nearest`` could not use it, or if it is being built.
-    """
-    table, name = model._meta.table_name, found.name
-    if found.table != table:  # Both are in the same schema.
-        raise SchemaMismatch(
-            f"the index {name} of {model.__name__} is to be on the table {table}, and one of that name exists on "
-            f"{found.table}: give one of them another name"
-        )
-    if isinstance(index, VectorIndex) and not is_same_form(index, found):
-        wanted = f"{index.method} on {index.field.column_name} with {index.operator_class}"
-        raise SchemaMismatch(
-            f"the index {name} on {table} is {found.method} on {', '.join(found.keys)} with {found.operator_class}, "
-            f"and {model.__name__} says {wanted}: drop it, or give the model's index another name"
-        )
-    if found.being_built and not found.valid:
-        raise SchemaMismatch(f"the index {name} on {table} is being built at this moment: wait until that is done")
-    if not found.valid:
-        # IF NOT EXISTS would accept it.
-        return Step("index", name, False, step.create, step.outside_transaction, step.note, found)
-    differs = "" if isinstance(index, SQL) else "; ".join(index_differences(database, model, index, found))
-    return Step("index", name, not differs, differs=differs)
+def _mismatch(each: Difference) -> SchemaMismatch:
+    if each.kind == "model":
+        return SchemaMismatch(each.differs)
+    name = f"of {each.name}" if each.kind == "type" else each.name
+    hint = ": `lightvec diff` prints how to change the table" if each.sql else ""
+    return SchemaMismatch(f"the {each.kind} {name} of {each.model.__name__}: {each.differs}{hint}")
 
 
 def _exists(database: Pg8000Database, question: str, *values: object) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from lightvec.peewee._seam import peewee_errors
+
 _EXCHANGE = "SELECT current_setting($1), set_config($1, $2, false)"
 
 
@@ -18,6 +20,16 @@ def session_settings(conn: Any, settings: Mapping[str, str]) -> Iterator[None]:
     finally:
         if not conn.closed:
             _exchange(conn, former)
+
+
+@contextmanager
+def no_statement_timeout(database: Any) -> Iterator[None]:
+    """For builds that take long; behind a pooler, where the next statement may run on another session, it stays."""
+    with peewee_errors:
+        conn = database.live_connection()
+        settings = {} if backend_pid(conn) is None else {"statement_timeout": "0"}
+        with session_settings(conn, settings):
+            yield
 
 
 def _exchange(conn: Any, settings: Mapping[str, str]) -> dict[str, str]:

@@ -19,8 +19,9 @@ from playhouse.postgres_ext import TSVectorField
 
 from lightvec.errors import InvalidOption
 from lightvec.peewee._seam import copy_with, limit_of
+from lightvec.peewee.candidates import too_few_groups
 from lightvec.peewee.generics import M, ScoredSelect, TypedField
-from lightvec.peewee.nearest import Nearest, checked_count
+from lightvec.peewee.nearest import GROUP_CANDIDATES, Nearest, checked_count
 from lightvec.wire.identifiers import identifier
 
 __all__ = ["Hybrid", "hybrid"]
@@ -59,7 +60,8 @@ def hybrid(
 
     Rows have ``score`` (higher is better), ``distance`` (None where only the text search found the
     row), ``vector_rank`` and ``text_rank``, from 1; equal rows are in the order of the primary key.
-    A condition (``where``) filters both searches before they rank.
+    A condition (``where``) filters both searches before they rank. ``per(Page.book)`` leaves the
+    best row of each group, of twice as many candidates.
 
     >>> from peewee import TextField
     >>> from lightvec.peewee import VectorField
@@ -127,11 +129,35 @@ class Hybrid(ScoredSelect[M]):
         self._limit = limit_of(nearest)
 
     def __sql__(self, ctx: Any) -> Any:
-        ranks = self._ranks()
-        is_same = reduce(and_, (getattr(ranks.c, name) == key for name, key in self._keys.items()))
+        ranks = self._ranks() if self._per is None else self._best_of_groups(self._ranks())
+        is_same = self._is_same(ranks)
         order_by = self._order_by or (ranks.c.score.desc(), *self._keys.values())
         joined = [Join(self._from_list[0], ranks, on=is_same)]
         return super(Hybrid, copy_with(self, from_list=joined, order_by=order_by)).__sql__(ctx)
+
+    @property
+    def shortfall(self) -> str | None:
+        """Under :meth:`per`, why fewer rows came than the limit, and what to do; None if all came."""
+        if self._per is None or self._limit is None or (found := len(self)) >= self._limit:
+            return None
+        return too_few_groups(found, self._limit, self._per[0], self._count)
+
+    def _is_same(self, ranks: Any) -> Any:
+        return reduce(and_, (getattr(ranks.c, name) == key for name, key in self._keys.items()))
+
+    def _best_of_groups(self, ranks: Any) -> Any:
+        """The rows of ``ranks`` that are among the best of their group."""
+        group, most = self._per
+        columns = [getattr(ranks.c, name) for name in (*self._keys, *_OWN)]
+        order_by = [ranks.c.score.desc(), *self._keys.values()]
+        place = fn.dense_rank().over(partition_by=[group], order_by=order_by).alias("place")
+        joined = [Join(self._from_list[0], ranks, on=self._is_same(ranks))]
+        rows: Any = copy_with(self.model.select(*columns, place), from_list=joined, where=self._where)
+        placed = rows.alias("placed")
+        columns = [getattr(placed.c, name) for name in (*self._keys, *_OWN)]
+        # A join may repeat a row.
+        best = Select([placed], columns, distinct=True).where(placed.c.place <= most)
+        return best.alias("ranks")
 
     @property
     def _count(self) -> int | None:
@@ -139,7 +165,8 @@ class Hybrid(ScoredSelect[M]):
         if self._limit is None:
             return None
         wanted = int(self._limit) + int(self._offset or 0)
-        return max(self._candidates or max(_LEAST_CANDIDATES, _CANDIDATES * wanted), wanted)
+        factor, least = (_CANDIDATES, _LEAST_CANDIDATES) if self._per is None else GROUP_CANDIDATES[:2]
+        return max(self._candidates or max(least, factor * wanted), wanted)
 
     def _ranks(self) -> Any:
         near = self._filtered(self._vector_search()).alias("near")

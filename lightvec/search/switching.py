@@ -26,12 +26,20 @@ from lightvec.peewee.column_comments import (
     record_origins,
 )
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.embedding_source import PendingIndex, hash_field, is_pending, source_hash
+from lightvec.peewee.embedding_source import (
+    HashField,
+    PendingIndex,
+    hash_field,
+    is_pending,
+    source_hash,
+)
 from lightvec.peewee.filling import Embedder, Filled, count_pending, fill
 from lightvec.peewee.index_build import build_index, plan_index
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.invalid_indexes import drop_invalid_index, drop_statement
 from lightvec.peewee.reflect import VECTOR_FIELDS
+from lightvec.peewee.schema import lock_outside_transaction
+from lightvec.peewee.session_settings import no_statement_timeout
 from lightvec.search.recall_measurement import Recall, recall
 from lightvec.types.columns import VECTOR_TYPES
 from lightvec.wire.identifiers import identifier
@@ -89,8 +97,9 @@ class Switch:
         self._model = model
         self._new = new
         self._old, self._old_name = declared, old
-        self._old_column = old if declared is None else declared.column_name
-        if self._old_column == new.column_name:
+        #: The old field's column, which names it when the class does not declare it any more.
+        self.old_column = old if declared is None else declared.column_name
+        if self.old_column == new.column_name:
             raise InvalidOption(f"expected two fields of {model.__name__}, got {new.name} twice")
 
     # Until readers move
@@ -112,11 +121,14 @@ class Switch:
         if additions:
             run_briefly(self._database, self._table, [f"ALTER TABLE {self._table} {additions}"])
         record_origins(self._database, self._model)
-        found = self._pending_index()
-        if found is not None and not found.valid:
-            drop_invalid_index(self._database, found, concurrently=True)
-        for statement in self._pending_index_sql():
-            self._database.execute_sql(statement)
+        if self._pending_index_sql():
+            with lock_outside_transaction(self._database), no_statement_timeout(self._database):
+                # Read again: another switch may have built it meanwhile.
+                found = self._pending_index()
+                if found is not None and not found.valid:
+                    drop_invalid_index(self._database, found, concurrently=True)
+                for statement in self._pending_index_sql():
+                    self._database.execute_sql(statement)
 
     def fill_sql(self) -> list[str]:
         """What :meth:`fill` does, as an SQL comment."""
@@ -163,7 +175,7 @@ class Switch:
         counts = fn.COUNT(SQL("*")).filter(is_stale), fn.COUNT(new).filter(~is_stale)
         ((pending, filled),) = self._model.select(*counts).tuples()
         rows: list[Any] = []
-        if old is not None:
+        if hasattr(old, "value_class"):
             both = self._model.select(*self._model._meta.get_primary_keys())
             both = both.where(old.is_null(False), new.is_null(False))
             rows = list(both.order_by(fn.RANDOM()).limit(sample))
@@ -180,7 +192,7 @@ class Switch:
 
     def finish_sql(self) -> list[str]:
         """The statement of :meth:`finish`; none if the column is gone already."""
-        return self._column_drops(self._old_column)
+        return self._column_drops(self.old_column)
 
     def finish(self) -> list[str]:
         """Drop the old column, its hash and their indexes; the statements that this took."""
@@ -197,7 +209,7 @@ class Switch:
 
     def rename_sql(self) -> list[str]:
         """The statements of :meth:`rename`, which run in one transaction."""
-        old, new = self._old_column, self._new.column_name
+        old, new = self.old_column, self._new.column_name
         columns = self._columns()
         if new not in columns:
             found = origin_in(comments_of(self._database, self._model).get(old))
@@ -206,6 +218,8 @@ class Switch:
             raise self._no_column(new)
         if old not in columns:
             raise self._no_column(old)
+        if f"{old}_hash" in columns.keys() - self._own_columns(old):
+            raise SchemaMismatch(f"the column {self._table}.{old}_hash is not lightvec's: rename it first")
         statements = self._column_drops(old)
         for suffix in ("", "_hash"):
             rename = f"RENAME COLUMN {identifier(new + suffix)} TO {identifier(old + suffix)}"
@@ -246,8 +260,8 @@ class Switch:
                 f"{new.display_name} is what {old.display_name} is, {kinds[1][0]} of the model "
                 f"{new.embedding_model}: expected another model, source, type or metric"
             )
-        if self._old_column not in self._columns():
-            raise self._no_column(self._old_column)
+        if self.old_column not in self._columns():
+            raise self._no_column(self.old_column)
 
     def _additions(self) -> str:
         """The columns to add, as SQL."""
@@ -260,8 +274,9 @@ class Switch:
                 kind = ".".join((identifier(schema), declared)) if is_qualified else declared
                 missing.append(f"ADD COLUMN IF NOT EXISTS {identifier(name)} {kind}")
             elif (found := columns[name][1].rpartition(".")[2]) != declared.lower():
+                remedy = "rename it" if isinstance(field, HashField) else "--abandon drops it"
                 raise SchemaMismatch(
-                    f"the column {self._table}.{name} is {found}, expected {declared.lower()}: --abandon drops it"
+                    f"the column {self._table}.{name} is {found}, expected {declared.lower()}: {remedy}"
                 )
         return ", ".join(missing)
 
@@ -279,7 +294,11 @@ class Switch:
 
     def _vector_indexes(self) -> list[VectorIndex]:
         indexes: Iterable[Any] = self._model._meta.indexes
-        return [each.concurrent() for each in indexes if isinstance(each, VectorIndex) and each.field is self._new]
+        return [
+            each.built(concurrently=True)
+            for each in indexes
+            if isinstance(each, VectorIndex) and each.field is self._new
+        ]
 
     def _share_kept(self, row: Any) -> float:
         keys = self._model._meta.get_primary_keys()
@@ -292,16 +311,21 @@ class Switch:
 
     # Removal
 
+    def _own_columns(self, column: str) -> list[str]:
+        """Those of a column of vectors and its hash that exist; a column of the user's may have that name, too."""
+        columns, name = self._columns(), f"{column}_hash"
+        origin = origin_in(comments_of(self._database, self._model).get(column))
+        declared = self._model._meta.columns.get(name)
+        is_declared = getattr(declared, "vector_field", None) is not None
+        has_hash = columns.get(name, ("",))[0] == "uuid" and (is_declared or bool(origin and origin.source))
+        return [*([column] if column in columns else ()), *([name] if has_hash else ())]
+
     def _column_drops(self, column: str) -> list[str]:
         """One statement, with the indexes; their files go when its locks are released."""
-        columns = self._columns()
-        kind, declared = columns.get(column, ("vector", ""))
+        kind, declared = self._columns().get(column, ("vector", ""))
         if kind not in VECTOR_FIELDS:
             raise SchemaMismatch(f"the column {self._table}.{column} is {declared}, expected one of vectors")
-        wanted = {column: kind, f"{column}_hash": "uuid"}
-        # A column of the user's may end in _hash.
-        found = [name for name, kind in wanted.items() if columns.get(name, ("",))[0] == kind]
-        drops = [f"DROP COLUMN IF EXISTS {identifier(name)}" for name in found]
+        drops = [f"DROP COLUMN IF EXISTS {identifier(name)}" for name in self._own_columns(column)]
         return [f"ALTER TABLE {self._table} {', '.join(drops)}"] if drops else []
 
     def _run(self, statements: list[str]) -> list[str]:
@@ -327,7 +351,7 @@ class Switch:
             found = existing.get(index_name(index))
             here, there = (
                 self._generated_name(index, self._new.column_name),
-                self._generated_name(index, self._old_column),
+                self._generated_name(index, self.old_column),
             )
             # A name that was given stays.
             if found is not None and found.name == here:

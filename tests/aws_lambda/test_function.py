@@ -61,6 +61,18 @@ def test_search(function: Function, name: str) -> None:
     assert all(document["title"] for document in answer.body["documents"])
 
 
+def test_search_with_a_filter(function: Function) -> None:
+    best, *others = nearest(300)
+    for filters, expected in (
+        ({}, [best, *others[:2]]),
+        ({"id": {"$ne": best}}, others[:3]),
+        ({"not": {"id": {"in": [best, others[1]]}}, "title": {"exists": True}}, [others[0], *others[2:4]]),
+        ({"title": "'; DROP TABLE document; --"}, []),
+    ):
+        answer = function.invoke(event("url_search", {"vector": VECTOR, "k": 3, "filter": filters}))
+        assert (answer.status, answer.ids) == (200, expected), answer
+
+
 def test_upsert_twice_is_once(function: Function, shop: Shop) -> None:
     documents = json.loads(event("api_upsert")["body"])["documents"]
     renamed = [document | {"title": "first"} for document in documents]
@@ -94,6 +106,11 @@ def test_upsert_twice_is_once(function: Function, shop: Shop) -> None:
         ({"vector": VECTOR, "k": 0}, "k as a whole number from 1 to 100"),
         ({"vector": VECTOR, "k": True}, "k as a whole number from 1 to 100"),
         ({"vector": VECTOR, "k": [1]}, "k as a whole number from 1 to 100"),
+        ({"vector": VECTOR, "filter": None}, "filter: expected an object of conditions"),
+        ({"vector": VECTOR, "filter": {"embedding": VECTOR}}, "filter: expected one of id, title"),
+        ({"vector": VECTOR, "filter": {"or": [{"title": {"like": 7}}]}}, "filter.or[0].title.like: expected a pattern"),
+        ({"vector": VECTOR, "filter": {"title": "a\0"}}, "filter.title: expected a text without NUL"),
+        ({"vector": VECTOR, "filter": {"title": "\ud800"}}, "filter.title: expected a text without NUL"),
     ],
 )
 def test_a_search_that_cannot_be(function: Function, body: Any, words: str) -> None:

@@ -95,3 +95,44 @@ def test_wrong_usage(module: str, run: Run, empty_url: str, arguments: list[str]
     done = run("fill", *given, "--url", empty_url)
     assert done.status in (1, 2)
     assert message in done.err
+
+
+TWO_MODELS = (
+    MODULE
+    + """
+class Moving(Model):
+    body = TextField(null=True)
+    embedding = VectorField(2, metric="l2", model="lengths", source="body")
+    embedding_v2 = VectorField(2, metric="l2", model="lengths-2", source="body")
+"""
+)
+
+
+def test_a_function_makes_the_vectors_of_one_model(
+    write_module: Callable[[str], str], run: Run, empty_url: str
+) -> None:
+    name = write_module(TWO_MODELS)
+    run("init-db", name, "--url", empty_url)
+    with connect(empty_url) as conn:
+        conn.run("INSERT INTO moving (body) VALUES ('one')")
+    common = ("--with", f"{name}:embed", "--url", empty_url)
+    refused = run("fill", name, *common)
+    assert "expected fields of one embedding model, got " in refused.err
+    assert "Moving.embedding_v2 of lengths-2: name those" in refused.err
+    assert refused.status == 2
+    done = run("fill", f"{name}:Moving.embedding", f"{name}:Doc", *common)
+    assert done.out == "moving.embedding: 1 written\ndoc.embedding: nothing to do\n"
+    # Counting needs no function.
+    assert "moving.embedding_v2: 1 rows pending, 3 characters\n" in run("fill", name, "--dry-run", *common[2:]).out
+
+
+def test_a_field_that_is_named_twice_is_filled_once(module: str, run: Run, empty_url: str) -> None:
+    done = run("fill", module, f"{module}:Doc", "--dry-run", "--url", empty_url)
+    assert done.out == "doc.embedding: 20 rows pending, 131 characters\n"
+
+
+@pytest.mark.parametrize("option", [("--part", "1/2"), ("--limit", 3), ("--in-place",)])
+def test_options_that_adopt_would_not_heed(module: str, run: Run, empty_url: str, option: tuple[object, ...]) -> None:
+    refused = run("fill", module, "--adopt", *option, "--url", empty_url)
+    assert "--adopt takes all rows" in refused.err
+    assert refused.status == 2

@@ -224,8 +224,7 @@ def test_dimensions_that_do_not_fit_the_column(run: Run, write_module: Write, em
     before = relations(empty_url)
     outcome = run("init-db", write_module(MODELS.replace("VectorField(3", "VectorField(768")), "--url", empty_url)
     assert outcome.status == 1
-    assert "doc.embedding is vector(3)" in outcome.err
-    assert "Doc.embedding says vector(768)" in outcome.err
+    assert "doc.embedding of Doc: it is vector(3), expected vector(768): `lightvec diff`" in outcome.err
     assert relations(empty_url) == before
 
 
@@ -234,7 +233,7 @@ def test_a_column_that_the_table_lacks(run: Run, write_module: Write, empty_url:
     body = MODELS.replace("title = TextField(index=True)", "title = TextField(index=True)\n    author = TextField()")
     outcome = run("init-db", write_module(body), "--url", empty_url)
     assert outcome.status == 1
-    assert "without the column author" in outcome.err
+    assert "the column doc.author of Doc: it is missing: `lightvec diff` prints how" in outcome.err
 
 
 def test_no_privilege_to_create_the_extension(run: Run, write_module: Write, empty_url: str) -> None:
@@ -303,14 +302,16 @@ def test_what_exists_and_differs(run: Run, empty_url: str) -> None:
         conn.run("CREATE EXTENSION vector")
         conn.run("CREATE TABLE t (id bigserial PRIMARY KEY, title varchar(9), embedding vector(2))")
     arguments = ["init-db", "--url", empty_url, "--table", "t", "--dimensions", "2", "--column", "title:text"]
-    difference = "the column title is character varying(9), expected text"
+    difference = "it is character varying(9), expected text"
     dry = run(*arguments, "--dry-run")
-    assert f"-- table t differs: {difference}\n" in dry.out
+    assert f"-- type t.title differs: {difference}\n" in dry.out
     first = run(*arguments)
-    assert f"differs  table      t: {difference}\n" in first.out
+    assert first.status == 1
+    assert f"differs  type       t.title: {difference}\n" in first.out
     assert "created  index      t_embedding_cosine_hnsw\n" in first.out
     steps = {step["name"]: step for step in json.loads(run(*arguments, "--json").out)}
-    assert steps["t"] == {"kind": "table", "name": "t", "created": False, "differs": difference}
+    assert steps["t.title"] == {"kind": "type", "name": "t.title", "created": False, "differs": difference}
+    assert "t" not in steps
     other = run(*arguments, "--metric", "l2")
     assert "differs  index      t_embedding_cosine_hnsw: t does not declare it" in other.out
 
@@ -478,7 +479,7 @@ def test_what_a_build_that_failed_left_is_told(run: Run, empty_url: str) -> None
 def test_no_concurrent_build_on_a_partitioned_table(run: Run, empty_url: str) -> None:
     with connect(empty_url) as conn:
         conn.run("CREATE EXTENSION vector")
-        conn.run("CREATE TABLE doc (id bigint, embedding vector(3)) PARTITION BY LIST (id)")
+        conn.run("CREATE TABLE doc (id bigserial PRIMARY KEY, embedding vector(3)) PARTITION BY LIST (id)")
     outcome = run("init-db", "--table", "doc", "--dimensions", 3, "--concurrently", "--url", empty_url)
     assert outcome.status == 1
     assert outcome.err == (

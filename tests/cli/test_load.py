@@ -360,7 +360,7 @@ def test_other_files_that_cannot_be_read(run: Run, doc: str, tmp_path: Path) -> 
     [
         (
             ("-", "--format", "parquet"),
-            "expected jsonl, jsonl.gz, csv, vec, csv.gz, vec.gz on standard input, got parquet",
+            "vec, csv.gz, vec.gz, qdrant, pinecone, chroma on standard input, got parquet",
         ),
         (("-", "--format", "npy"), "on standard input, got npy"),
         (("d.jsonl", "--only"), "--only loads what --map names"),

@@ -493,3 +493,33 @@ def test_fresh_without_a_source(run: Run, filled: str) -> None:
     outcome = run("search", "doc", "--vector", "[1,2,3]", "--fresh", "--url", filled)
     assert (outcome.status, outcome.out) == (2, "")
     assert "doc.embedding says no text that it is made of" in outcome.err
+
+
+def test_the_nearest_of_each_value(run: Run, empty_url: str) -> None:
+    where = ("--url", empty_url)
+    run("init-db", *where, "--table", "chunk", "--dimensions", 2, "--column", "document_id:int")
+    with connect(empty_url) as conn:
+        conn.run(
+            "INSERT INTO chunk (document_id, embedding) "
+            "SELECT n / 10, ARRAY[cos(n / 100.0), sin(n / 100.0)]::real[] FROM generate_series(0, 39) n"
+        )
+
+    def found(*options: Any) -> list[tuple[int, int]]:
+        outcome = run("search", "chunk", "--vector", "[1,0]", *where, "--json", "--per", "document_id", *options)
+        assert outcome.status == 0
+        told.append(outcome.err)
+        return [(row["document_id"], row["id"]) for row in json.loads(outcome.out)]
+
+    told: list[str] = []
+    assert found("-k", 3) == [(0, 1), (1, 11), (2, 21)]
+    assert told == [""]
+    assert found("-k", 4, "--candidates", 15) == [(0, 1), (1, 11)]
+    assert told[1] == (
+        "2 of 4 rows: the 15 candidates have no more of document_id, and there may be none; "
+        "--candidates 150 takes more, --exact compares with every row\n"
+    )
+    assert found("-k", 5, "--exact", "--where", "document_id > 0") == [(1, 11), (2, 21), (3, 31)]
+    assert told[2] == "3 of 5 rows: no other row has a vector and passes\n"
+    outcome = run("search", "chunk", "--vector", "[1,0]", *where, "--per", "none")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "has no column none" in outcome.err

@@ -110,7 +110,7 @@ def check_is_as_declared(app: App, fields: str) -> None:
         columns = {column.name for column in database.get_columns("doc")}
         assert columns == {field.column_name for field in model._meta.sorted_fields}
         indexes = {index.name for index in database.get_indexes("doc")} - {"doc_pkey"}
-        assert len(indexes) == 2
+        assert len(indexes) == fields.count("Field(") * 2
         assert model.select().where(model.body.is_null(False)).count() == 120
 
 
@@ -301,6 +301,7 @@ def test_the_neighbors_that_stay(
             ["{same}:Doc.embedding", "embedding_v2", "--with", "{both}:embed_1"],
             "Doc.embedding_v2 is what Doc.embedding is, vector(4) of the model one: expected another model, source",
         ),
+        (["{both}:.embedding", "embedding_v2", "--finish"], "expected PACKAGE.MODULE:MODEL.FIELD"),
         (
             ["{blank}:Doc.embedding", "embedding_v2", "--with", "{both}:embed_1"],
             "Doc.embedding_v2 declares no metric",
@@ -533,8 +534,8 @@ def test_readers_and_writers_throughout(app: App, tmp_path: Path) -> None:
         "8",
     ]
     with bound(app, app.both) as model:
-        searches = [(model.embedding, 1, [1, 2, 3, 1]), (model.embedding_v2, 2, [1, 2, 3, 4, 5, 2])]
         database = model._meta.database
+        searches = [(model.embedding, 1, [1, 2, 3, 1]), (model.embedding_v2, 2, [1, 2, 3, 4, 5, 2])]
         reader = database.connection_context()(guarded(read))
         threads = [threading.Thread(target=task) for task in (reader, reader, guarded(write))]
         for thread in threads:

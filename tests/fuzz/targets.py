@@ -24,6 +24,7 @@ from lightvec.wire.libpq.target import resolve
 from lightvec.wire.protocol import TEXT
 from lightvec.wire.protocol import row_description as parse_row_description
 from lightvec.wire.results import Decoder, Result
+from tests.fuzz import filters
 from tests.fuzz.judging import check_in_step
 from tests.fuzz.messages import LOGIN, answer, data_row, message, row_description, rows
 from tests.fuzz.player import URL, playing
@@ -203,6 +204,7 @@ _MESSAGES: Mapping[str, Sequence[bytes]] = {
 }
 
 TARGETS: dict[str, Target] = {
+    "filter": Target(filters.feed, filters.SEEDS),
     **{
         f"{cls.__name__} as text": Target(partial(_vector_text, cls), [value.to_text().encode() for value in values])
         for cls, values in _VECTORS.items()

@@ -19,6 +19,8 @@ MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"
 
 _TARGET = "a Target's name is given quoted, which is checked, and it quotes its columns"
 _PARTS = "made by a function that is checked itself, of quoted names"
+_TABLE = "a name that Table.sql has quoted"
+_WRITTEN = "as the server writes it in its catalog"
 _CALLS = "calls of set_config with parameters and numbers; names and values are the parameters"
 
 #: Where, what is put into SQL there, and why it may.
@@ -38,7 +40,42 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     "wire/lookup.py:": {"TYPES_SQL": "a constant"},
     "wire/execute.py:": {"BEGINNING": "a regular expression"},
     "pg8000/dbapi.py:ServerCursor.execute": {"operation": "the caller's statement"},
-    "peewee/differences.py:_declared_types": {"nulls": "types as the models declare them"},
+    "peewee/alterations.py:column_definition": {"column.collation": _WRITTEN},
+    "peewee/alterations.py:add_column": {"table.sql": _TABLE, "definition": _WRITTEN},
+    "peewee/alterations.py:restore_column": dict.fromkeys(
+        ("alter", "column_definition(column, null=True)", "table.sql"), _TABLE
+    ),
+    "peewee/alterations.py:drop_column": {"table.sql": _TABLE},
+    "peewee/alterations.py:change_type": {
+        "table.sql": _TABLE,
+        **dict.fromkeys(
+            ("', '.join(actions)", "cast", "collate", "collation", "new.default", "new.type", "old.sequence"), _WRITTEN
+        ),
+    },
+    "peewee/alterations.py:change_default": {
+        **dict.fromkeys(("alter", "table.sql"), _TABLE),
+        **dict.fromkeys(("new.default", "new.type", "old.sequence", "_IDENTITY[new.identity]"), _WRITTEN),
+    },
+    "peewee/alterations.py:_set_sequence": {"table.sql": _TABLE},
+    "peewee/alterations.py:change_null": dict.fromkeys(("alter", "table.sql"), _TABLE),
+    "peewee/alterations.py:drop_constraint": {"table.sql": _TABLE},
+    "peewee/alterations.py:add_constraint": {
+        "table.sql": _TABLE,
+        "constraint.definition": _WRITTEN,
+        "(f'DROP CONSTRAINT IF EXISTS {each}' for each in drops)": "quoted in the line before",
+    },
+    "peewee/alterations.py:create_index": {"table.sql": _TABLE, "index.definition": _WRITTEN},
+    "peewee/alterations.py:drop_index": {"table.sql": _TABLE},
+    "peewee/definitions.py:IndexDefinition.words": {"given": "a sentence"},
+    "peewee/differences.py:_TableComparison._has_rows": {"self._table.sql": _TABLE},
+    "peewee/differences.py:_TableComparison.constraints": {"table.sql": _TABLE},
+    "peewee/differences.py:_described": {"column.collation": "a sentence"},
+    "peewee/schema_diff.py:_Comparison._new_table": {
+        "name": _PARTS,
+        **dict.fromkeys(("added[1]", "added[2]"), "what Peewee has written"),
+    },
+    "peewee/schema_diff.py:_extension": {"condition": "IF NOT EXISTS, or empty"},
+    "peewee/reference_tables.py:_Reference.index": dict.fromkeys(("self._table(model)", "table_sql(model)"), _PARTS),
     "errors.py:MissingExtension.__init__": dict.fromkeys(("type_name", "installed"), "a sentence"),
     "wire/advice.py:newer_pgvector": dict.fromkeys(
         ("found[0]", "'.'.join(map(str, version))", "'.'.join(map(str, types.version))"), "a sentence"

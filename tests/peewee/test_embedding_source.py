@@ -227,3 +227,26 @@ def test_a_source_needs_a_primary_key(database: Pg8000Database) -> None:
     fields: dict[str, Any] = {"body": TextField(), "embedding": VectorField(3, model="one", source="body")}
     with pytest.raises(InvalidOption, match="needs one"):
         set_up(database, [model_with("keyless", fields)])
+
+
+def test_a_field_of_the_users_in_place_of_the_hash() -> None:
+    class Page(Model):
+        body = TextField()
+        embedding = VectorField(3, model="one", source="body")
+        embedding_hash = TextField()
+
+    with pytest.raises(InvalidOption, match=r"adds the column embedding_hash: expected none .* got a TextField"):
+        Page.embedding.pending()
+
+
+@pytest.mark.parametrize("column", ["embedding", "embedding_hash", "body"])
+def test_a_column_that_was_renamed_since(database: Pg8000Database, column: str) -> None:
+    """The table is read all the same, without a source."""
+    set_up(database, [page()])
+    database.execute_sql(f"ALTER TABLE page RENAME {column} TO other")
+    reflected: Any = model_of(database, "page")
+    (field,) = (each for each in reflected._meta.sorted_fields if hasattr(each, "value_class"))
+    assert (field.embedding_model, field.source) == (MODEL, ())
+    assert list(reflected.select().execute(database)) == []
+    with pytest.raises(InvalidOption, match="says no text that it is made of"):
+        field.nearest([1, 2, 3], k=1, metric="cosine", fresh=True)

@@ -203,7 +203,7 @@ def test_a_text_that_changes_meanwhile_stays_pending(pages: Any, empty_url: str)
         return embed(texts)
 
     filled = fill(pages.embedding, edits, batch=100)
-    assert (filled.changed, filled.written) == (51, 49 + 50)
+    assert (filled.changed, filled.written) == (0, 49 + 50)
     assert wrong_rows(pages) == []
 
 
@@ -337,4 +337,76 @@ def test_sessions_that_are_ended(pages: Any, empty_url: str) -> None:
     with killed_after(empty_url, 3) as kills:
         filled = fill(pages.embedding, kills, batch=10)
     assert filled == Filled(written=100)
+    assert wrong_rows(pages) == []
+
+
+def test_the_time_is_watched_while_a_batch_is_halved(pages: Any) -> None:
+    calls = count()
+
+    def down(texts: list[str]) -> Any:
+        next(calls)
+        raise TimeoutError("no answer")
+
+    # Before the batch, and after each call.
+    left = iter([10_000, 10_000, 900])
+    filled = fill(pages.embedding, down, deadline=lambda: next(left))
+    assert filled.stopped == "the time is up"
+    assert next(calls) == 2
+
+
+def test_a_blank_text_where_no_null_may_be(database: Pg8000Database) -> None:
+    fields: dict[str, Any] = {
+        "id": AutoField(),
+        "body": TextField(),
+        "embedding": VectorField(3, model="one", source="body", null=False),
+    }
+    model: Any = model_with("page", fields, database=database)
+    set_up(database, [model])
+    model.insert_many([{"body": text, "embedding": [1, 2, 3]} for text in ("one", " ", "three")]).execute()
+    filled = fill(model.embedding, embed)
+    assert (filled.written, set(filled.failed)) == (2, {2})
+    assert "expected a text, got none, and page.embedding takes no NULL" in str(filled.failed[2])
+
+
+def test_what_changed_and_was_then_written_counts_once(pages: Any, empty_url: str) -> None:
+    calls = count()
+
+    def edits(texts: list[str]) -> list[list[float]]:
+        if next(calls) == 0:
+            with connect(empty_url) as conn:
+                conn.run("UPDATE page SET body = 'edited' WHERE id = 1")
+        return embed(texts)
+
+    assert fill(pages.embedding, edits, batch=10) == Filled(written=100)
+    assert wrong_rows(pages) == []
+
+
+def test_an_interrupted_change_of_the_model_is_made_up_for(
+    pages: Any, database: Pg8000Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(pages.embedding, embed)
+    new = page(database, "two")
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lightvec.peewee.filling.create_index_sql", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fill(new.embedding, embed, in_place=True)
+    assert fill(new.embedding, embed, in_place=True).written == 100
+    assert all(step.exists for step in plan(database, [new]))
+
+
+def test_workers_change_the_model_once(pages: Any, empty_url: str) -> None:
+    fill(pages.embedding, embed)
+
+    def work(number: int) -> Filled:
+        database = Pg8000Database(empty_url)
+        with database.connection_context():
+            return fill(page(database, "two").embedding, embed, batch=8, part=(number, 4), in_place=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        filled = list(pool.map(work, range(1, 5)))
+    assert sum(each.written for each in filled) == 100
     assert wrong_rows(pages) == []

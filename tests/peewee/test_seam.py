@@ -51,6 +51,8 @@ PRIVATE_NAMES: list[tuple[str, str, str | None]] = [
     ("peewee.Index", "_using", None),
     ("peewee.Index", "_where", None),
     ("peewee.Index", "_expressions", None),
+    ("peewee.JSONPath", "_field", None),
+    ("peewee.JSONPath", "_keys", None),
     ("peewee.ModelIndex", "_generate_name_from_fields", "(self, model, fields)"),
     ("peewee.ModelIndex", "_model", None),
     ("peewee.ModelSelect", "_is_default", None),

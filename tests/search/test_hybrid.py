@@ -416,3 +416,78 @@ def test_a_join_to_several_rows_each(pages: Pg8000Database) -> None:
         assert bodies(named) == ["red shoes"]
     finally:
         Tag.drop_table()
+
+
+def test_one_row_of_each_group(pages: Pg8000Database) -> None:
+    query: Any = search(Page.embedding, [1, 0.1], Page.body, "red shoes")
+    every = list(query)
+    found = list(query.per(Page.category))
+    firsts = [next(row for row in every if row.category_id == each) for each in (1, 2, None)]
+    assert [page.body for page in found] == ["red shoes", "something red", "green gloves"]
+    own = [[getattr(page, name) for name in OWN] for page in found]
+    assert own == [[getattr(page, name) for name in OWN] for page in firsts]
+    assert bodies(query.per(Page.category, 2)) == [page.body for page in every]
+    joined = query.join(Category).per(Category.name)
+    assert bodies(joined) == ["red shoes", "something red"]
+    assert bodies(joined.where(Category.name == "head")) == ["something red"]
+    assert query.per(Page.category).count() == 3
+    assert bodies(query.per(Page.category).limit(1).offset(1)) == ["something red"]
+    assert query.per(Page.category).select(Page.body).dicts().get().keys() == {"body", *OWN}
+    assert query.shortfall is None
+    assert query.per(Page.category).shortfall == (
+        "3 of 10 rows: the 100 candidates have no more of category_id, and there may be none; "
+        "candidates=1000 takes more"
+    )
+    assert query.per(Page.category).limit(3).shortfall is None
+    assert bodies(search(Page.embedding, [1, 0], Page.body, "red", 1, candidates=1).per(Page.category)) == ["red shoes"]
+
+
+def test_per_repeats_a_row_only_for_a_join(pages: Pg8000Database) -> None:
+    class Word(Model):
+        page = IntegerField()
+        name = TextField()
+
+        class Meta:
+            database = pages
+            temporary = True
+
+    Word.create_table()
+    Word.insert_many([(page, name) for page in (1, 2, 3) for name in "ab"]).execute()
+    joined: Any = search(Page.embedding, [1, 0.1], Page.body, "red shoes").join(Word, on=(Word.page == Page.id))
+    grouped = joined.per(Page.category)
+    assert bodies(grouped) == ["red shoes", "red shoes", "something red", "something red"]
+    assert bodies(grouped.where(Word.name == "a")) == ["red shoes", "something red"]
+
+
+def test_diverse_is_of_a_search_by_vector_only(pages: Pg8000Database) -> None:
+    with pytest.raises(InvalidOption, match="leave diverse out"):
+        list(search(Page.embedding, [1, 0.1], Page.body, "red shoes", diverse=0.5))
+
+
+def test_per_on_real_embeddings(url: str) -> None:
+    """Against ranks and groups that Python makes of the whole result."""
+    base = np.load(WORDNET / "base.f16.npy").astype(np.float32)[:600]
+    with gzip.open(WORDNET / "glosses.jsonl.gz", "rt") as lines:
+        texts = [json.loads(line)["text"] for line in lines][:600]
+
+    class Part(Model):
+        id: Any
+        group = IntegerField()
+        body = TextField()
+        embedding = VectorField(384, metric="cosine")
+
+        class Meta:
+            database = Pg8000Database(url)
+            temporary = True
+
+    with Part._meta.database.connection_context():
+        Part.create_table()
+        rows = ((n % 40, text, vector) for n, (text, vector) in enumerate(zip(texts, base, strict=True)))
+        Part._meta.database.copy_rows(Part, rows, [Part.group, Part.body, Part.embedding])
+        query: Any = search(Part.embedding, base[7], Part.body, texts[7], k=600, candidates=600)
+        every = [(row.id, row.group, row.score) for row in query]
+        firsts: dict[int, Any] = {}
+        for row in every:
+            firsts.setdefault(row[1], row)
+        found = [(row.id, row.group, row.score) for row in query.per(Part.group)]
+        assert found == list(firsts.values())

@@ -2,7 +2,7 @@
 
 ::
 
-    POST /search     {"vector": [384 numbers], "k": 5}
+    POST /search     {"vector": [384 numbers], "k": 5, "filter": {"title": {"like": "a%"}}}
     PUT  /documents  {"documents": [{"id": "a", "title": "…", "embedding": [384 numbers]}]}
 
 A document without an embedding gets one from the scheduled function (``fill.py``).
@@ -20,7 +20,7 @@ from typing import Any
 from peewee import DatabaseError, DataError, InterfaceError, OperationalError
 
 from lightvec import Vector
-from lightvec.errors import InvalidVector
+from lightvec.errors import InvalidOption, InvalidVector
 
 from .models import Document, database
 
@@ -29,6 +29,8 @@ log = logging.getLogger()
 #: Milliseconds that are kept for the answer: what waits for the database waits no longer.
 ANSWER = 300
 MOST = 100
+#: What a search may ask for.
+FILTERED = (Document.id, Document.title)
 
 
 class Refused(Exception):
@@ -46,7 +48,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         return response(HTTPStatus.OK, respond(event))
     except Refused as refused:
         return response(refused.status, {"error": str(refused)})
-    except (InvalidVector, DataError) as error:
+    except (InvalidOption, InvalidVector, DataError) as error:
         return response(HTTPStatus.BAD_REQUEST, {"error": str(error)})
     except (OperationalError, InterfaceError) as error:
         log.warning("%s", error)
@@ -78,6 +80,11 @@ def search(request: dict[str, Any]) -> dict[str, Any]:
     if type(k) is not int or not 1 <= k <= MOST:
         raise Refused(HTTPStatus.BAD_REQUEST, f"expected k as a whole number from 1 to {MOST}, got {json.dumps(k)}")
     nearest = Document.embedding.nearest(vector(request, "vector"), k=k).select(Document.id, Document.title)
+    if "filter" in request:
+        # Imported here: a cold start does not need it.
+        from lightvec.peewee import where
+
+        nearest = nearest.where(where(Document, request["filter"], fields=FILTERED))
     return {"documents": [{"id": row.id, "title": row.title, "score": round(row.score, 6)} for row in nearest]}
 
 
