@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from peewee import fn
+from peewee import SQL, fn
 
 from lightvec.errors import InvalidOption, SchemaMismatch
 from lightvec.peewee._seam import create_index_sql, database_of, index_name
@@ -26,7 +26,13 @@ from lightvec.peewee.column_comments import (
     record_origins,
 )
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.embedding_source import HashField, PendingIndex, hash_field, source_hash
+from lightvec.peewee.embedding_source import (
+    HashField,
+    PendingIndex,
+    hash_field,
+    is_pending,
+    source_hash,
+)
 from lightvec.peewee.filling import Embedder, Filled, count_pending, fill
 from lightvec.peewee.index_build import build_index, plan_index
 from lightvec.peewee.indexes import VectorIndex
@@ -164,10 +170,10 @@ class Switch:
     def compare(self, sample: int = 50) -> Comparison:
         """Compare the two columns by rows as queries."""
         new, old = self._new, self._old
-        pending = count_pending(new).rows
-        filled = self._model.select().where(new.is_null(False)).count() - (
-            new.pending().where(new.is_null(False)).count()
-        )
+        # In one statement, as others write.
+        is_stale = is_pending(new)
+        counts = fn.COUNT(SQL("*")).filter(is_stale), fn.COUNT(new).filter(~is_stale)
+        ((pending, filled),) = self._model.select(*counts).tuples()
         rows: list[Any] = []
         if hasattr(old, "value_class"):
             both = self._model.select(*self._model._meta.get_primary_keys())
