@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from lightvec.errors import InvalidOption
 from lightvec.metrics import METRICS
 from lightvec.peewee._seam import execute_as_is, index_name
 from lightvec.peewee.catalog import ExistingIndex, vector_indexes
@@ -205,6 +206,12 @@ def _describe(table: _Table, field: Any) -> None:
     if found is not None and found.model != origin.model:
         reflected: Any = model_of(table.database, table.name, table.schema)
         raise other_model(reflected._meta.columns[column], found.model)
+    for name in origin.source:
+        if name not in table.comments:
+            raise InvalidOption(
+                f"{table.name}.{column}: expected source= to name columns of the table, "
+                f"got {name!r}, which is no such field"
+            )
     if found != origin:
         table.run(_comment(table, column, origin))
     if not origin.source:

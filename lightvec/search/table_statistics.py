@@ -279,8 +279,15 @@ def _pending(database: Pg8000Database, table: Table, column: VectorColumn) -> st
     if not (column.origin and column.origin.source):
         return "false"
     model: Any = model_of(database, table.name, table.schema)
+    field = model._meta.columns[column.name]
+    if not field.source:
+        names = ", ".join(column.origin.source)
+        raise InvalidOption(
+            f"the comment of the column {column.name} says that its vectors are of {names}, "
+            f"and there is no such column, or no {column.name}_hash"
+        )
     context = database.get_sql_context(scope=SCOPE_VALUES)
-    sql, _ = context.sql(is_pending(model._meta.columns[column.name])).query()
+    sql, _ = context.sql(is_pending(field)).query()
     return str(sql)
 
 

@@ -244,6 +244,8 @@ def test_a_build_is_estimated_by_the_largest_shard(likeness: Pg8000Database, sen
         # The coordinator of a cluster counts the rows of all shards.
         likeness.execute_sql("INSERT INTO doc SELECT * FROM doc_101 UNION ALL SELECT * FROM doc_102")
         likeness.execute_sql("INSERT INTO doc_102 SELECT n, '[1,2,3]' FROM generate_series(1, 2000) n")
+        # Citus has this parameter.
+        likeness.execute_sql("SET citus.propagate_set_commands = 'none'")
         index = HnswIndex(Doc.e)
         found = estimate(likeness, index)
         plan = plan_index(likeness, index)
