@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _MOST_LISTED = 10
 
 
+batch_option = click.option("--batch", default=64, show_default=True, type=COUNT, help="Texts in a call.")
+
+
 class _Part(click.ParamType[Any]):
     name = "part"
 
@@ -34,7 +37,7 @@ class _Part(click.ParamType[Any]):
 @click.command("fill")
 @click.argument("models", nargs=-1, required=True, metavar="PACKAGE.MODULE[:MODEL[.FIELD]]...")
 @with_option
-@click.option("--batch", default=64, show_default=True, type=COUNT, help="Texts in a call.")
+@batch_option
 @click.option("--part", type=_Part(), metavar="N/M", help="Only the N-th of M parts of the keys.")
 @click.option("--limit", type=COUNT, help="Rows to try.")
 @click.option("--in-place", is_flag=True, help="Replace the vectors of another model.")

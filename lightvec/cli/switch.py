@@ -10,7 +10,7 @@ import click
 
 from lightvec.cli.create_index import shown_on
 from lightvec.cli.errors import reporting_build
-from lightvec.cli.fill import fill_progress, tell_failed
+from lightvec.cli.fill import batch_option, fill_progress, tell_failed
 from lightvec.cli.imports import embedder, models_at, own_database, with_option
 from lightvec.cli.options import COUNT, dry_run_option, json_option, open_database, url_option
 from lightvec.cli.output import Line, print_json
@@ -22,7 +22,7 @@ from lightvec.errors import InvalidOption
 @click.argument("old", metavar="PACKAGE.MODULE:MODEL.FIELD")
 @click.argument("new", metavar="NEW_FIELD")
 @with_option
-@click.option("--batch", default=64, show_default=True, type=COUNT, help="Texts in a call.")
+@batch_option
 @click.option("--sample", default=50, show_default=True, type=COUNT, help="Rows to compare by.")
 @click.option("--finish", is_flag=True, help="Drop the old column, when nobody reads it any more.")
 @click.option(

@@ -20,6 +20,7 @@ from peewee import _BasePsycopgAdapter as DriverAdapter
 from playhouse.pool import _PooledPostgresqlDatabase as PooledDatabase
 
 from lightvec.types.inputs import shortened
+from lightvec.wire.identifiers import identifier
 from lightvec.wire.placeholders import from_format
 
 __all__ = ["DriverAdapter", "PooledDatabase", "peewee_errors"]  # Peewee's
@@ -169,6 +170,11 @@ def database_of_query(query: Any) -> Any:
 
 
 # ``database`` writes the statement, if it is not the model's own; ``safe`` is IF NOT EXISTS.
+
+
+def table_sql(model: Any) -> str:
+    """The name of a model's table, as SQL."""
+    return identifier(*filter(None, (model._meta.schema, model._meta.table_name)))
 
 
 def create_table_sql(model: Any, database: Any = None, *, safe: bool = False) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from peewee import ForeignKeyField, Model
 
 from lightvec.errors import SchemaMismatch
-from lightvec.peewee._seam import create_foreign_key_sql
+from lightvec.peewee._seam import create_foreign_key_sql, table_sql
 from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.differences import MISSING, Difference
 from lightvec.peewee.distribution import Distribution
@@ -40,7 +40,7 @@ class DistributionPlan:
         if not wanted:
             return
         for other in {field.rel_model for model in models for field in _foreign_keys(model)} - set(wanted):
-            if found := table_distribution(database, _name(other)).distribution:
+            if found := table_distribution(database, table_sql(other)).distribution:
                 self._known[other] = found
         for model in models:
             for field in _foreign_keys(model):
@@ -58,7 +58,7 @@ class DistributionPlan:
         distribution = self._wanted.get(model)
         if distribution is None:
             return None
-        name, later = _name(model), self.keys_added_later(model)
+        name, later = table_sql(model), self.keys_added_later(model)
         how = "as a reference table" if distribution.by is None else f"by {distribution.by}"
         found = table_distribution(self._database, name) if table_exists else TableDistribution(None, False)
         kind, shown = "distribution", f"{model._meta.table_name} {how}"
@@ -99,7 +99,7 @@ class DistributionPlan:
     def _check_existing_keys(self, model: Any, fields: Sequence[Any]) -> None:
         """Refuse to distribute an existing table with a foreign key to one that is distributed."""
         for field in fields:
-            values = (_name(model), _name(field.rel_model))
+            values = (table_sql(model), table_sql(field.rel_model))
             row = self._database.execute_sql(_FOREIGN_KEY, values).fetchone()
             if row is not None:
                 raise SchemaMismatch(
@@ -113,10 +113,6 @@ _FOREIGN_KEY = """\
 SELECT conname FROM pg_catalog.pg_constraint
 WHERE contype = 'f' AND conrelid = to_regclass(%s) AND confrelid = to_regclass(%s)
 ORDER BY conname"""
-
-
-def _name(model: Any) -> str:
-    return identifier(*filter(None, (model._meta.schema, model._meta.table_name)))
 
 
 def _foreign_keys(model: Any) -> list[Any]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from lightvec.errors import SchemaMismatch
-from lightvec.peewee._seam import execute_as_is
+from lightvec.peewee._seam import execute_as_is, table_sql
 from lightvec.wire.identifiers import identifier, text_literal
 
 __all__ = [
@@ -83,7 +83,7 @@ FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass(%s)"""
 
 def comments_of(database: Any, model: Any) -> Mapping[str, str | None]:
     """The comments of the columns of a model's table."""
-    return dict(database.execute_sql(_COMMENTS, (_table(model),)).fetchall())
+    return dict(database.execute_sql(_COMMENTS, (table_sql(model),)).fetchall())
 
 
 def origin_statements(database: Any, model: Any) -> Iterator[tuple[Any, bool, str]]:
@@ -123,12 +123,8 @@ def record_origin(database: Any, field: Any) -> None:
 
 def comment_sql(field: Any, comment: str | None) -> str:
     """The statement that sets the comment of a field's column; an empty one is none."""
-    table, column = _table(field.model), identifier(field.column_name)
+    table, column = table_sql(field.model), identifier(field.column_name)
     return f"COMMENT ON COLUMN {table}.{column} IS {text_literal(comment or '')}"
-
-
-def _table(model: Any) -> str:
-    return identifier(*filter(None, (model._meta.schema, model._meta.table_name)))
 
 
 def other_model(field: Any, found: str) -> SchemaMismatch:

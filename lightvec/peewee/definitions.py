@@ -12,7 +12,7 @@ from lightvec.peewee.database import Pg8000Database
 from lightvec.peewee.invalid_indexes import LOCK_TIMEOUT
 from lightvec.wire.identifiers import identifier
 
-__all__ = ["Column", "Constraint", "IndexDefinition", "Table", "table_sql", "tables_named"]
+__all__ = ["Column", "Constraint", "IndexDefinition", "Table", "tables_named"]
 
 #: What ``pg_class.relkind`` says that is not a table.
 NOT_TABLES = {
@@ -218,8 +218,3 @@ def _table(schema: str, name: str, kind: str, columns: Any, constraints: Any, in
         [Constraint(**each) for each in constraints or ()],
         {each["name"]: IndexDefinition(**each) for each in indexes or ()},
     )
-
-
-def table_sql(model: Any) -> str:
-    """The name of a model's table, as SQL."""
-    return identifier(*filter(None, (model._meta.schema, model._meta.table_name)))

@@ -18,7 +18,7 @@ from typing import Any
 from peewee import SQL, EnclosedNodeList, Expression, Value, fn
 
 from lightvec.errors import InvalidOption, InvalidVector, LightvecError
-from lightvec.peewee._seam import create_index_sql, database_of, execute_as_is, index_name, peewee_errors
+from lightvec.peewee._seam import create_index_sql, database_of, execute_as_is, index_name, peewee_errors, table_sql
 from lightvec.peewee.citus import shard_sizes
 from lightvec.peewee.column_comments import (
     comments_of,
@@ -429,7 +429,7 @@ def _check_origin(database: Pg8000Database, field: Any, in_place: bool) -> None:
     """Check that the column's comment names the field's model; with ``in_place`` have it do so."""
     declared, meta = declared_origin(field), field.model._meta
     source_hash(field)  # Raises without source=.
-    if shard_sizes(database, identifier(*filter(None, (meta.schema, meta.table_name)))) is not None:
+    if shard_sizes(database, table_sql(field.model)) is not None:
         raise InvalidOption(
             f"the table {meta.table_name} is distributed: Citus does not lock rows of several shards, "
             f"which fill() does; fill it by an UPDATE of your own"

@@ -20,12 +20,12 @@ from functools import partial
 from typing import Any
 
 from lightvec.errors import InvalidOption, LightvecError, SchemaMismatch
-from lightvec.peewee._seam import create_index_sql, index_name, peewee_errors
+from lightvec.peewee._seam import create_index_sql, index_name, peewee_errors, table_sql
 from lightvec.peewee.build_progress import Progress, read_progress
 from lightvec.peewee.catalog import ExistingIndex, sources_of_view, vector_indexes
 from lightvec.peewee.citus import shard_sizes
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.definitions import table_sql, tables_named
+from lightvec.peewee.definitions import tables_named
 from lightvec.peewee.estimates import Estimate, estimate
 from lightvec.peewee.indexes import VectorIndex
 from lightvec.peewee.invalid_indexes import LOCK_TIMEOUT, drop_invalid_index, drop_statement, sqlstate_of

@@ -26,9 +26,10 @@ from lightvec.peewee._seam import (
     execute_as_is,
     index_name,
     sequence_parts,
+    table_sql,
 )
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.definitions import Column, Constraint, IndexDefinition, Table, table_sql, tables_named
+from lightvec.peewee.definitions import Column, Constraint, IndexDefinition, Table, tables_named
 from lightvec.peewee.indexes import VectorIndex, with_short_name
 from lightvec.peewee.invalid_indexes import LOCK_TIMEOUT, sqlstate_of
 from lightvec.wire.identifiers import identifier

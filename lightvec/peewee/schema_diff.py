@@ -25,11 +25,12 @@ from lightvec.peewee._seam import (
     create_sequence_sql,
     create_table_sql,
     sequence_parts,
+    table_sql,
 )
 from lightvec.peewee.citus import DistributionPlan, require_citus
 from lightvec.peewee.column_comments import comment_sql, declared_origin, with_origin
 from lightvec.peewee.database import Pg8000Database
-from lightvec.peewee.definitions import table_sql, tables_named
+from lightvec.peewee.definitions import tables_named
 from lightvec.peewee.differences import MISSING, Difference, table_differences
 from lightvec.peewee.distribution import Distribution, distributions
 from lightvec.peewee.indexes import VectorIndex

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from peewee import Model
@@ -42,3 +45,19 @@ def empty(empty_url: str) -> Iterator[Pg8000Database]:
     database = Pg8000Database(empty_url)
     with database.connection_context():
         yield database
+
+
+def run_pwmigrate(folder: Path, url: str, *arguments: str) -> str:
+    """What Peewee's own command for migrations prints, run in this folder."""
+    main = "import sys, lightvec.peewee, playhouse.migrations as m; sys.exit(m.main())"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", main, url, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from lightvec.peewee import (
     Pg8000Database,
     VectorField,
 )
+from tests.peewee.conftest import run_pwmigrate
 from tests.peewee.versions import HEAD, VERSIONS, catalog, is_as_declared, models_of
 
 Declared = Callable[[type[Model]], list[str]]
@@ -180,19 +180,7 @@ def test_alter_column_type_keeps_the_options_of_the_indexes(
 
 
 def test_pwmigrate_through_versions_of_a_model(empty: Pg8000Database, tmp_path: Path, empty_url: str) -> None:
-    def pwmigrate(*arguments: str) -> str:
-        main = "import sys, lightvec.peewee, playhouse.migrations as m; sys.exit(m.main())"
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", main, empty_url.replace("postgresql://", "pg8000://"), *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    pwmigrate = partial(run_pwmigrate, tmp_path, empty_url.replace("postgresql://", "pg8000://"))
 
     states = []
     for number, source in enumerate(VERSIONS):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,7 +26,7 @@ from lightvec.peewee import (
     VectorField,
 )
 from lightvec.pg8000 import connect
-from tests.peewee.conftest import Use
+from tests.peewee.conftest import Use, run_pwmigrate
 
 
 class Maker(Model):
@@ -336,20 +336,7 @@ ADDED = '    more = VectorField(2, metric="ip", index="hnsw", null=True)\n\n    
 def test_pwmigrate(empty_url: str, tmp_path: Path) -> None:
     """The whole way: a first migration, one for what a model got since, up, down, and no difference in between."""
 
-    def pwmigrate(*arguments: str) -> str:
-        url = url_for(empty_url, "pg8000")
-        main = "import sys, lightvec.peewee, playhouse.migrations as m; sys.exit(m.main())"
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", main, url, *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    pwmigrate = partial(run_pwmigrate, tmp_path, url_for(empty_url, "pg8000"))
 
     models = tmp_path / "migrated.py"
     models.write_text(MIGRATED)
